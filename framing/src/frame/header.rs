@@ -1,0 +1,259 @@
+use core::mem::{offset_of, size_of};
+
+use zerocopy::byteorder::little_endian::{U16, U32};
+use zerocopy::{Immutable, IntoBytes, KnownLayout, TryFromBytes, Unaligned};
+
+use crate::error::{Expected, Field, WriteError};
+
+/// Frames, and the operations and fragment bodies in them, lie at multiples of this many bytes.
+pub const FRAME_ALIGN: usize = 16;
+
+/// Largest frame, header included, that a writer makes unless it is told otherwise: 16 KiB.
+/// Smaller frames let a command overtake bulk data sooner; larger ones are not faster.
+pub const DEFAULT_MAX_FRAME_LEN: usize = 16_384;
+
+/// Rounds a frame's length up to where the next frame may start.
+#[must_use]
+#[inline]
+pub const fn frame_step(frame_len: usize) -> usize {
+    frame_len.next_multiple_of(FRAME_ALIGN)
+}
+
+/// The format's version. There is one.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    TryFromBytes,
+    IntoBytes,
+    KnownLayout,
+    Immutable,
+    Unaligned,
+)]
+#[repr(u8)]
+pub enum Version {
+    /// Version 1, as `docs/WIRE.md` has it.
+    V1 = 1,
+}
+
+/// What a message's body is.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    TryFromBytes,
+    IntoBytes,
+    KnownLayout,
+    Immutable,
+    Unaligned,
+)]
+#[repr(u8)]
+pub enum Kind {
+    /// A [`Delta`](crate::Delta): header and payload.
+    Delta = 1,
+    /// A [control message](crate::control).
+    Control = 2,
+    /// The application's own bytes, without a delta header.
+    Opaque = 3,
+}
+
+/// Which channel a frame belongs to. Direction is never written: it is who sent the frame.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    TryFromBytes,
+    IntoBytes,
+    KnownLayout,
+    Immutable,
+    Unaligned,
+)]
+#[repr(u8)]
+pub enum Channel {
+    /// Control messages and the application's commands.
+    Command = 0,
+    /// Deltas.
+    Data = 1,
+}
+
+/// Flags of a frame. Version 1 has none: the byte is zero.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    TryFromBytes,
+    IntoBytes,
+    KnownLayout,
+    Immutable,
+    Unaligned,
+)]
+#[repr(u8)]
+enum FrameFlags {
+    None = 0,
+}
+
+/// The 16 bytes in front of every frame's body.
+///
+/// ```text
+///  0        1        2        3        4                                 8
+/// +--------+--------+--------+--------+--------+--------+--------+--------+
+/// |version | kind   |channel | flags  | message_id                        |
+/// +--------+--------+--------+--------+--------+--------+--------+--------+
+/// | message_len                       | fragment_index  | fragment_count  |
+/// +--------+--------+--------+--------+--------+--------+--------+--------+
+///  8                                   12                14              16
+/// ```
+///
+/// Integers are little-endian, alignment is 1. A header that a [`Frame`](crate::Frame) hands out
+/// has been checked against every rule of the format.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, TryFromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
+)]
+#[repr(C)]
+pub struct FrameHeader {
+    version: Version,
+    kind: Kind,
+    channel: Channel,
+    flags: FrameFlags,
+    message_id: U32,
+    message_len: U32,
+    fragment_index: U16,
+    fragment_count: U16,
+}
+
+const _: () = {
+    assert!(size_of::<FrameHeader>() == FrameHeader::SIZE);
+    assert!(align_of::<FrameHeader>() == 1);
+    assert!(offset_of!(FrameHeader, version) == 0);
+    assert!(offset_of!(FrameHeader, kind) == 1);
+    assert!(offset_of!(FrameHeader, channel) == 2);
+    assert!(offset_of!(FrameHeader, flags) == 3);
+    assert!(offset_of!(FrameHeader, message_id) == 4);
+    assert!(offset_of!(FrameHeader, message_len) == 8);
+    assert!(offset_of!(FrameHeader, fragment_index) == 12);
+    assert!(offset_of!(FrameHeader, fragment_count) == 14);
+};
+
+impl FrameHeader {
+    /// Bytes of a header.
+    pub const SIZE: usize = 16;
+
+    /// The header of a message that is not fragmented, `message_len` bytes long.
+    ///
+    /// # Errors
+    /// [`WriteError::Invalid`] when `message_len` is 0 or does not fit 32 bits.
+    #[inline]
+    pub const fn whole(
+        kind: Kind,
+        channel: Channel,
+        message_len: usize,
+    ) -> Result<Self, WriteError> {
+        if message_len == 0 {
+            return Err(WriteError::invalid(
+                Field::MessageLen,
+                0,
+                Expected::AtLeast(1),
+            ));
+        }
+        if message_len as u64 > u32::MAX as u64 {
+            let expected = Expected::AtMost(u32::MAX as u64);
+            return Err(WriteError::invalid(
+                Field::MessageLen,
+                message_len as u64,
+                expected,
+            ));
+        }
+        Ok(Self::new(kind, channel, 0, message_len as u32, 0, 1))
+    }
+
+    /// A header of any fields; callers keep the format's rules.
+    #[inline]
+    pub(crate) const fn new(
+        kind: Kind,
+        channel: Channel,
+        message_id: u32,
+        message_len: u32,
+        fragment_index: u16,
+        fragment_count: u16,
+    ) -> Self {
+        Self {
+            version: Version::V1,
+            kind,
+            channel,
+            flags: FrameFlags::None,
+            message_id: U32::new(message_id),
+            message_len: U32::new(message_len),
+            fragment_index: U16::new(fragment_index),
+            fragment_count: U16::new(fragment_count),
+        }
+    }
+
+    /// What the message's body is.
+    #[must_use]
+    #[inline]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The channel that the message belongs to.
+    #[must_use]
+    #[inline]
+    pub const fn channel(&self) -> Channel {
+        self.channel
+    }
+
+    /// Names the message among this sender's unfinished ones on this channel; 0 when it is not
+    /// fragmented.
+    #[must_use]
+    #[inline]
+    pub const fn message_id(&self) -> u32 {
+        self.message_id.get()
+    }
+
+    /// Length in bytes of the whole message's body: all fragments together, headers not counted.
+    #[must_use]
+    #[inline]
+    pub const fn message_len(&self) -> u32 {
+        self.message_len.get()
+    }
+
+    /// Which fragment this is, below [`fragment_count`](Self::fragment_count).
+    #[must_use]
+    #[inline]
+    pub const fn fragment_index(&self) -> u16 {
+        self.fragment_index.get()
+    }
+
+    /// How many fragments the message has; 1 when it is not fragmented.
+    #[must_use]
+    #[inline]
+    pub const fn fragment_count(&self) -> u16 {
+        self.fragment_count.get()
+    }
+
+    /// Whether the frame carries only a part of its message.
+    #[must_use]
+    #[inline]
+    pub const fn is_fragment(&self) -> bool {
+        self.fragment_count.get() != 1
+    }
+
+    /// Bytes of the frame of an unfragmented message: header and body.
+    #[must_use]
+    #[inline]
+    pub const fn whole_frame_len(&self) -> usize {
+        Self::SIZE + self.message_len.get() as usize
+    }
+}
