@@ -45,6 +45,8 @@ pub enum Field {
     Magic,
     /// `reserved` of any struct.
     Reserved,
+    /// `delta_type` of a delta header.
+    DeltaType,
     /// `total_size` of a delta header.
     TotalSize,
     /// `checksum` of a delta header.
@@ -86,6 +88,7 @@ impl Field {
             Self::Padding => "padding",
             Self::Magic => "magic",
             Self::Reserved => "reserved",
+            Self::DeltaType => "delta_type",
             Self::TotalSize => "total_size",
             Self::Checksum => "checksum",
             Self::Signature => "signature",

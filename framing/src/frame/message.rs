@@ -62,11 +62,12 @@ impl<'a> Iterator for Frames<'a> {
             )));
         }
         let len = frame.as_bytes().len();
-        if len < rest.len() {
-            match behind_gap(rest, len) {
+        match rest.get(len..) {
+            None | Some([]) => {}
+            Some(behind) => match behind_zeros(behind, frame_step(len) - len) {
                 Ok(rest) => self.rest = Some(rest),
                 Err(error) => return Some(Err(error)),
-            }
+            },
         }
         Some(Ok(frame))
     }
@@ -74,19 +75,12 @@ impl<'a> Iterator for Frames<'a> {
 
 impl FusedIterator for Frames<'_> {}
 
-/// What follows the zeros behind a frame of `len` bytes.
+/// What follows `gap_len` zeros at the start of `bytes`: something has to.
 #[inline]
-fn behind_gap(bytes: &[u8], len: usize) -> Result<&[u8], Malformed> {
-    let (Some(gap), Some(rest @ [_, ..])) = (
-        bytes.get(len..frame_step(len)),
-        bytes.get(frame_step(len)..),
-    ) else {
-        let expected = Expected::That("no byte may follow the last frame");
-        return Err(Malformed::new(
-            Field::Padding,
-            (bytes.len() - len) as u64,
-            expected,
-        ));
+pub(crate) fn behind_zeros(bytes: &[u8], gap_len: usize) -> Result<&[u8], Malformed> {
+    let Some((gap, rest @ [_, ..])) = bytes.split_at_checked(gap_len) else {
+        let expected = Expected::That("must be 0 bytes: nothing follows it");
+        return Err(Malformed::new(Field::Padding, bytes.len() as u64, expected));
     };
     match gap.iter().find(|byte| **byte != 0) {
         None => Ok(rest),

@@ -7,5 +7,6 @@ mod view;
 pub use header::{
     Channel, DEFAULT_MAX_FRAME_LEN, FRAME_ALIGN, FrameHeader, Kind, Version, frame_step,
 };
+pub(crate) use message::behind_zeros;
 pub use message::{Frames, Run, run};
 pub use view::Frame;

@@ -3,6 +3,7 @@ use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, TryFromBytes, Unaligned};
 
 use super::header::{Channel, FRAME_ALIGN, FrameHeader, Kind};
+use crate::delta::Delta;
 
 use crate::error::{Expected, Field, Malformed};
 
@@ -49,7 +50,7 @@ impl<'a> Frame<'a> {
         let frame = Self::parse_prefix(bytes)?;
         let left = bytes.len() - frame.as_bytes().len();
         if left != 0 {
-            let expected = Expected::That("no byte may follow the last frame");
+            let expected = Expected::That("must be 0 bytes: nothing follows it");
             return Err(Malformed::new(Field::Padding, left as u64, expected));
         }
         Ok(frame)
@@ -140,11 +141,47 @@ impl<'a> Frame<'a> {
         }
     }
 
+    /// Body length that all fragments of the message but the last share, bytes; the whole body's
+    /// when this is not a fragment.
+    #[must_use]
+    #[inline]
+    pub fn fragment_len(&self) -> usize {
+        let header = &self.layout.header;
+        let last = header.fragment_count() - 1;
+        if last != 0 && header.fragment_index() == last {
+            self.body_offset() / last as usize
+        } else {
+            self.layout.body.len()
+        }
+    }
+
     /// Header and body, as they are sent.
     #[must_use]
     #[inline]
     pub fn as_bytes(&self) -> &'a [u8] {
         self.layout.as_bytes()
+    }
+
+    /// The body as a delta: for an unfragmented frame of [`Kind::Delta`].
+    ///
+    /// # Errors
+    /// A frame of another kind ([`Field::Kind`]), a fragment ([`Field::FragmentCount`]), or what
+    /// [`Delta::parse`] finds.
+    #[inline]
+    pub fn delta(&self) -> Result<Delta<'a>, Malformed> {
+        if self.kind() != Kind::Delta {
+            let expected = Expected::Exactly(Kind::Delta as u64);
+            return Err(Malformed::new(Field::Kind, self.kind() as u64, expected));
+        }
+        if self.is_fragment() {
+            let count = u64::from(self.header().fragment_count());
+            return Err(Malformed::new(
+                Field::FragmentCount,
+                count,
+                Expected::Exactly(1),
+            ));
+        }
+        Delta::parse(self.body())
     }
 }
 

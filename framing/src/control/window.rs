@@ -1,0 +1,88 @@
+use core::mem::{offset_of, size_of};
+
+use zerocopy::byteorder::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::{ControlType, check_reserved, wrong_length};
+use crate::error::{Expected, Field, Malformed};
+use crate::frame::Channel;
+
+/// How much the receiver of this message may send on a channel by now: a cumulative limit, as in
+/// QUIC's MAX_DATA (RFC 9000, section 19.9). 16 bytes.
+///
+/// ```text
+///  0                 2        3        4                                 8
+/// +--------+--------+--------+--------+--------+--------+--------+--------+
+/// | control_type 2  |channel |reserved| reserved                          |
+/// +--------+--------+--------+--------+--------+--------+--------+--------+
+/// | limit                                                                 |
+/// +--------+--------+--------+--------+--------+--------+--------+--------+
+/// ```
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
+)]
+#[repr(C)]
+pub struct Window {
+    control_type: U16,
+    channel: u8,
+    reserved: u8,
+    reserved_too: U32,
+    limit: U64,
+}
+
+const _: () = {
+    assert!(size_of::<Window>() == 16);
+    assert!(align_of::<Window>() == 1);
+    assert!(offset_of!(Window, control_type) == 0);
+    assert!(offset_of!(Window, channel) == 2);
+    assert!(offset_of!(Window, reserved) == 3);
+    assert!(offset_of!(Window, reserved_too) == 4);
+    assert!(offset_of!(Window, limit) == 8);
+};
+
+impl Window {
+    /// `limit` bytes may be sent on `channel`, counted since the session began. A message counts
+    /// with its frame's length, rounded up to 16, as if it were not fragmented.
+    #[must_use]
+    pub const fn new(channel: Channel, limit: u64) -> Self {
+        Self {
+            control_type: ControlType::Window.to_wire(),
+            channel: channel as u8,
+            reserved: 0,
+            reserved_too: U32::ZERO,
+            limit: U64::new(limit),
+        }
+    }
+
+    pub(super) fn parse(body: &[u8]) -> Result<&Self, Malformed> {
+        let window =
+            Self::ref_from_bytes(body).map_err(|_| wrong_length(body.len(), size_of::<Self>()))?;
+        check_reserved(window.reserved)?;
+        check_reserved(window.reserved_too)?;
+        if window.channel > Channel::Data as u8 {
+            let expected = Expected::OneOf("0 (command), 1 (data)");
+            return Err(Malformed::new(
+                Field::Channel,
+                u64::from(window.channel),
+                expected,
+            ));
+        }
+        Ok(window)
+    }
+
+    /// The channel.
+    #[must_use]
+    pub const fn channel(&self) -> Channel {
+        if self.channel == 0 {
+            Channel::Command
+        } else {
+            Channel::Data
+        }
+    }
+
+    /// Bytes that may have been sent on the channel since the session began.
+    #[must_use]
+    pub const fn limit(&self) -> u64 {
+        self.limit.get()
+    }
+}
