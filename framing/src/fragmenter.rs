@@ -245,3 +245,47 @@ impl fmt::Debug for FragmentInPlace<'_> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Channel, Kind};
+
+    fn whole(len: usize) -> FrameHeader {
+        FrameHeader::whole(Kind::Opaque, Channel::Data, len).unwrap()
+    }
+
+    #[test]
+    fn what_fits_is_one_frame_without_an_id() {
+        let fragmenter = Fragmenter::new(&whole(48), 9, 64).unwrap();
+        assert_eq!(fragmenter.count(), 1);
+        let mut message = [7; 64];
+        let frame = fragmenter.in_place(&mut message, 0).unwrap();
+        assert_eq!(&frame[..16], whole(48).as_bytes());
+        drop(frame);
+        assert_eq!(message, [7; 64]);
+    }
+
+    #[test]
+    fn calls_that_cannot_work_are_refused() {
+        let invalid = |field, result: Result<Fragmenter, WriteError>| match result {
+            Err(WriteError::Invalid { field: found, .. }) => assert_eq!(found, field),
+            other => panic!("{other:?}"),
+        };
+        invalid(Field::MaxFrameLen, Fragmenter::new(&whole(100), 0, 31));
+        invalid(
+            Field::FragmentCount,
+            Fragmenter::new(&whole(65_535 * 16 + 1), 0, 32),
+        );
+        let fragment = FrameHeader::new(Kind::Opaque, Channel::Data, 1, 100, 0, 2);
+        invalid(Field::FragmentCount, Fragmenter::new(&fragment, 0, 64));
+
+        let fragmenter = Fragmenter::new(&whole(65_535 * 16), 0, 32).unwrap();
+        assert_eq!(fragmenter.count(), 65_535);
+        let fragmenter = Fragmenter::new(&whole(100), 0, 64).unwrap();
+        assert!(fragmenter.in_place(&mut [0; 116], 3).is_err());
+        assert!(fragmenter.in_place(&mut [0; 115], 2).is_err());
+        assert!(fragmenter.in_scratch(&[0; 99], 2, &mut [0; 64]).is_err());
+        assert!(fragmenter.in_scratch(&[0; 100], 0, &mut [0; 63]).is_err());
+    }
+}

@@ -299,3 +299,82 @@ impl<'a> OperationsWriter<'a> {
         Ok(data)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `header` in front of `behind`.
+    fn refused(operation: u8, data_len: u32, offset: u64, behind: &[u8]) -> Field {
+        let header = OperationHeader {
+            operation,
+            flags: 0,
+            reserved: U16::ZERO,
+            data_len: U32::new(data_len),
+            offset: U64::new(offset),
+        };
+        let payload = [header.as_bytes(), behind].concat();
+        let mut operations = Operations::new(&payload);
+        let error = operations.find_map(Result::err).unwrap();
+        assert!(operations.next().is_none(), "nothing follows an error");
+        error.field
+    }
+
+    #[test]
+    fn broken_lists_are_refused_with_the_field() {
+        assert_eq!(refused(0, 1, 0, &[1]), Field::Operation);
+        assert_eq!(refused(4, 1, 0, &[1]), Field::Operation);
+        assert_eq!(refused(INSERT, 0, 0, &[]), Field::DataLen);
+        assert_eq!(refused(INSERT, 2, 0, &[1]), Field::DataLen);
+        assert_eq!(refused(UPDATE, u32::MAX, 0, &[1]), Field::DataLen);
+        assert_eq!(refused(DELETE, 1, u64::MAX, &[]), Field::Offset);
+        assert_eq!(refused(INSERT, 1, 0, &[1, 0]), Field::Padding);
+        assert_eq!(
+            refused(INSERT, 1, 0, &[1, 0, 0, 0, 0, 0, 0, 0]),
+            Field::Padding
+        );
+        assert_eq!(
+            refused(INSERT, 1, 0, &[1, 0, 0, 9, 0, 0, 0, 0, 1]),
+            Field::Padding
+        );
+        assert_eq!(refused(DELETE, 1, 0, &[1]), Field::Length);
+        let mut payload = [0; 16];
+        payload[0] = DELETE;
+        payload[4] = 1;
+        for (at, field) in [(1, Field::Flags), (2, Field::Reserved)] {
+            let mut payload = payload;
+            payload[at] = 1;
+            assert_eq!(
+                Operations::new(&payload).next().unwrap().unwrap_err().field,
+                field
+            );
+        }
+        assert_eq!(Operations::new(&payload).count(), 1);
+        assert_eq!(Operations::new(&[]).count(), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_refused_and_the_rest_stays() {
+        let mut payload = [0xEE; 40];
+        let mut writer = OperationsWriter::new(&mut payload);
+        writer.insert(1, b"abc").unwrap();
+        assert!(matches!(
+            writer.insert(1, b""),
+            Err(WriteError::Invalid { .. })
+        ));
+        assert!(matches!(
+            writer.delete(u64::MAX, 1),
+            Err(WriteError::Invalid { .. })
+        ));
+        assert_eq!(
+            writer.insert(1, b"a"),
+            Err(WriteError::BufferTooSmall {
+                needed: 41,
+                available: 40
+            })
+        );
+        writer.delete(9, 1).unwrap();
+        assert_eq!(writer.finish(), 40);
+        assert_eq!(Operations::new(&payload).filter(Result::is_ok).count(), 2);
+    }
+}

@@ -103,3 +103,6 @@ fn check_reserved(value: impl Into<u64>) -> Result<(), Malformed> {
         Err(Malformed::new(Field::Reserved, value, Expected::Exactly(0)))
     }
 }
+
+#[cfg(test)]
+mod tests;

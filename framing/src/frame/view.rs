@@ -286,3 +286,6 @@ fn check_fragment(header: &FrameHeader, body_len: usize) -> Result<(), Malformed
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

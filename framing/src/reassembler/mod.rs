@@ -318,3 +318,6 @@ fn check_limit(limit: &'static str, value: u64, allowed: u64) -> Result<(), Limi
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

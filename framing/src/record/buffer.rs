@@ -108,6 +108,12 @@ impl RecordBuf {
         self.lines.as_mut_bytes().get_mut(frame).unwrap_or_default()
     }
 
+    /// The same, with what the node knows of it in front: what a store keeps.
+    #[must_use]
+    pub fn record_bytes(&self) -> &[u8] {
+        self.lines.as_bytes().get(..self.end()).unwrap_or_default()
+    }
+
     /// The message.
     ///
     /// # Errors
@@ -121,7 +127,7 @@ impl RecordBuf {
     /// # Errors
     /// When it is not sealed, or not a delta.
     pub fn record(&self) -> Result<Record<'_>, Malformed> {
-        Record::parse(self.lines.as_bytes().get(..self.end()).unwrap_or_default())
+        Record::parse(self.record_bytes())
     }
 
     /// The same, for the node's part to be written, and for sharing.

@@ -9,3 +9,6 @@ pub use buffer::RecordBuf;
 pub use security::{SecurityHeader, SigningKey};
 pub use status::{Status, StatusBits};
 pub use view::{RECORD_ALIGN, Record, RecordMut, SharedRecord};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+use std::vec;
+use std::vec::Vec;
+
+use zerocopy::IntoBytes;
+
+use super::*;
+use crate::frame::Channel;
+
+fn refused(body: &[u8]) -> Field {
+    Control::parse(body).unwrap_err().field
+}
+
+fn hello() -> Vec<u8> {
+    let hello = Hello::new(HelloFields {
+        role: Role::Acceptor,
+        max_frame_len: 16_384,
+        max_message_len: 1 << 20,
+        data_window: 1 << 20,
+        command_window: 1 << 16,
+        max_unfinished: 64,
+        idle_timeout_ms: 5_000,
+        session_id: [7; 16],
+    });
+    hello.as_bytes().to_vec()
+}
+
+fn with(mut bytes: Vec<u8>, at: usize, value: u8) -> Vec<u8> {
+    bytes[at] = value;
+    bytes
+}
+
+#[test]
+fn broken_messages_are_refused_with_the_field() {
+    assert_eq!(refused(&[]), Field::Length);
+    assert_eq!(refused(&[1]), Field::Length);
+    for unknown in [0, 6, 7, 8, 9, 255] {
+        assert_eq!(refused(&[unknown, 0]), Field::ControlType);
+    }
+    assert_eq!(refused(&hello()[..63]), Field::Length);
+    assert_eq!(refused(&[hello(), vec![0]].concat()), Field::Length);
+    assert_eq!(refused(&with(hello(), 2, 1)), Field::Reserved);
+    assert_eq!(refused(&with(hello(), 4, 0)), Field::Version);
+    assert_eq!(refused(&with(hello(), 6, 2)), Field::Role);
+    assert_eq!(refused(&with(hello(), 7, 1)), Field::Reserved);
+    let small = with(with(hello(), 9, 0), 8, 79);
+    assert_eq!(refused(&small), Field::MaxFrameLen);
+
+    let window = Window::new(Channel::Data, 9).as_bytes().to_vec();
+    assert_eq!(refused(&window[..15]), Field::Length);
+    assert_eq!(refused(&with(window.clone(), 2, 2)), Field::Channel);
+    assert_eq!(refused(&with(window, 7, 1)), Field::Reserved);
+
+    let ping = Ping::new(1, 2);
+    assert_eq!(
+        refused(&with(ping.as_bytes().to_vec(), 3, 1)),
+        Field::Reserved
+    );
+    assert_eq!(
+        refused(&with(Pong::to(&ping).as_bytes().to_vec(), 3, 1)),
+        Field::Reserved
+    );
+
+    assert_eq!(refused(&[5, 0, 0, 0, 0, 0, 0]), Field::Length);
+    assert_eq!(refused(&[5, 0, 0, 0, 0, 0, 0, 0, 0xFF]), Field::Reason);
+    let long = [&[5, 0, 0, 0, 0, 0, 0, 0][..], &[b'a'; 257]].concat();
+    assert_eq!(refused(&long), Field::Length);
+}
+
+#[test]
+fn a_later_version_and_its_features_can_be_read() {
+    let later = with(with(hello(), 4, 2), 40, 0xFF);
+    match Control::parse(&later).unwrap() {
+        Control::Hello(hello) => assert_eq!((hello.version(), hello.features()), (2, 0xFF)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_long_reason_is_cut_at_a_character() {
+    let mut body = [0; 264];
+    let reason = "é".repeat(200);
+    let len = Close::new(CloseCode::NORMAL, &reason)
+        .write(&mut body)
+        .unwrap();
+    match Control::parse(&body[..len]).unwrap() {
+        Control::Close(close) => assert_eq!(close.reason(), "é".repeat(128)),
+        other => panic!("{other:?}"),
+    }
+    assert!(
+        Close::new(CloseCode::NORMAL, "why")
+            .write(&mut body[..10])
+            .is_err()
+    );
+}
