@@ -44,8 +44,8 @@ pub use delta::{
 pub use error::{Blame, CastError, Expected, Field, LimitExceeded, Malformed, Refused, WriteError};
 pub use fragmenter::{FragmentInPlace, Fragmenter};
 pub use frame::{
-    Channel, DEFAULT_MAX_FRAME_LEN, FRAME_ALIGN, Frame, FrameHeader, Frames, Kind, Run, Version,
-    frame_step, run,
+    Channel, DEFAULT_MAX_FRAME_LEN, FRAME_ALIGN, Frame, FrameHeader, Frames, Kind, Run, frame_step,
+    run,
 };
 pub use reassembler::{
     Abandoned, Landing, Message, Reassembled, Reassembler, ReassemblerCounters, ReassemblerLimits,

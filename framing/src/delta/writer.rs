@@ -128,10 +128,13 @@ impl<'a> DeltaWriter<'a> {
     /// [`WriteError::Invalid`] when `total_size` cannot say it.
     #[inline]
     pub fn finish(self, payload_len: usize) -> Result<usize, WriteError> {
-        let Self { layout, fields } = self;
+        let Self {
+            layout: Layout { header, payload },
+            fields,
+        } = self;
         let total = DeltaHeader::SIZE as u64 + payload_len as u64;
-        let Some(payload) = layout.payload.get(..payload_len) else {
-            let available = (DeltaHeader::SIZE + layout.payload.len()) as u64;
+        let Some(payload) = payload.get(..payload_len) else {
+            let available = (DeltaHeader::SIZE + payload.len()) as u64;
             return Err(WriteError::BufferTooSmall {
                 needed: total,
                 available,
@@ -145,7 +148,7 @@ impl<'a> DeltaWriter<'a> {
             Checksum::Present => DeltaHeader::FLAG_CHECKSUM,
             Checksum::Absent => 0,
         };
-        let mut header = DeltaHeader {
+        *header = DeltaHeader {
             magic: DeltaHeader::MAGIC,
             version: U16::new(DeltaHeader::VERSION),
             delta_type: U16::new(fields.delta_type.get()),
@@ -158,9 +161,8 @@ impl<'a> DeltaWriter<'a> {
             sequence: U32::new(fields.sequence),
         };
         if fields.checksum == Checksum::Present {
-            header.checksum = U32::new(checksum(&header, payload));
+            header.checksum = U32::new(checksum(header, payload));
         }
-        layout.header = header;
         Ok(DeltaHeader::SIZE + payload_len)
     }
 }

@@ -1,19 +1,11 @@
 use core::fmt;
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, TryFromBytes, Unaligned};
+use zerocopy::FromBytes;
 
 use super::header::{Channel, FRAME_ALIGN, FrameHeader, Kind};
 use crate::delta::Delta;
 
 use crate::error::{Expected, Field, Malformed};
-
-/// A frame as it lies: header, then body.
-#[derive(TryFromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-struct Layout {
-    header: FrameHeader,
-    body: [u8],
-}
 
 /// A view over the bytes of one frame, all of its rules checked. Cheap to copy and to throw away.
 ///
@@ -35,7 +27,9 @@ struct Layout {
 /// ```
 #[derive(Clone, Copy)]
 pub struct Frame<'a> {
-    layout: &'a Layout,
+    header: &'a FrameHeader,
+    /// Header and body.
+    bytes: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
@@ -59,37 +53,19 @@ impl<'a> Frame<'a> {
     /// Sees the frame that `bytes` begin with. A fragment takes them all.
     #[inline]
     pub(super) fn parse_prefix(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let Ok(layout) = Layout::try_ref_from_bytes(bytes) else {
-            return Err(bad_header(bytes));
+        let Ok((header, behind)) = FrameHeader::ref_from_prefix(bytes) else {
+            let expected = Expected::AtLeast(FrameHeader::SIZE as u64);
+            return Err(Malformed::new(Field::Length, bytes.len() as u64, expected));
         };
-        let header = &layout.header;
-        if header.message_len() == 0 {
-            return Err(Malformed::new(Field::MessageLen, 0, Expected::AtLeast(1)));
-        }
-        if header.is_fragment() {
-            check_fragment(header, layout.body.len())?;
-            return Ok(Self { layout });
-        }
-        let index = u64::from(header.fragment_index());
-        if index != 0 {
-            return Err(Malformed::new(
-                Field::FragmentIndex,
-                index,
-                Expected::Below(1),
-            ));
-        }
-        let id = u64::from(header.message_id());
-        if id != 0 {
-            return Err(Malformed::new(Field::MessageId, id, Expected::Exactly(0)));
-        }
-        let frame = bytes.get(..header.whole_frame_len());
-        match frame.and_then(|frame| Layout::try_ref_from_bytes(frame).ok()) {
-            Some(layout) => Ok(Self { layout }),
-            None => {
-                let value = u64::from(header.message_len());
-                let expected = Expected::AtMost(layout.body.len() as u64);
-                Err(Malformed::new(Field::MessageLen, value, expected))
+        if header.is_sound_whole() {
+            match bytes.get(..header.whole_frame_len()) {
+                Some(bytes) if bytes.len() > FrameHeader::SIZE => Ok(Self { header, bytes }),
+                _ => Err(bad_length(header, behind.len())),
             }
+        } else {
+            check_header(header)?;
+            check_fragment(header, behind.len())?;
+            Ok(Self { header, bytes })
         }
     }
 
@@ -97,43 +73,43 @@ impl<'a> Frame<'a> {
     #[must_use]
     #[inline]
     pub fn header(&self) -> &'a FrameHeader {
-        &self.layout.header
+        self.header
     }
 
     /// What the message's body is.
     #[must_use]
     #[inline]
     pub fn kind(&self) -> Kind {
-        self.layout.header.kind()
+        self.header.kind()
     }
 
     /// The channel that the message belongs to.
     #[must_use]
     #[inline]
     pub fn channel(&self) -> Channel {
-        self.layout.header.channel()
+        self.header.channel()
     }
 
     /// Whether the frame carries only a part of its message.
     #[must_use]
     #[inline]
     pub fn is_fragment(&self) -> bool {
-        self.layout.header.is_fragment()
+        self.header.is_fragment()
     }
 
     /// The frame's own body: the whole message's, unless this is a fragment. Never empty.
     #[must_use]
     #[inline]
     pub fn body(&self) -> &'a [u8] {
-        &self.layout.body
+        self.bytes.get(FrameHeader::SIZE..).unwrap_or_default()
     }
 
     /// Where the body's first byte belongs in the whole message's body, in bytes.
     #[must_use]
     #[inline]
     pub fn body_offset(&self) -> usize {
-        let header = &self.layout.header;
-        let len = self.layout.body.len();
+        let header = self.header;
+        let len = self.body().len();
         if header.fragment_index() + 1 == header.fragment_count() {
             header.message_len() as usize - len
         } else {
@@ -146,12 +122,11 @@ impl<'a> Frame<'a> {
     #[must_use]
     #[inline]
     pub fn fragment_len(&self) -> usize {
-        let header = &self.layout.header;
-        let last = header.fragment_count() - 1;
-        if last != 0 && header.fragment_index() == last {
-            self.body_offset() / last as usize
-        } else {
-            self.layout.body.len()
+        let header = self.header;
+        let last = usize::from(header.fragment_count()) - 1;
+        match self.body_offset().checked_div(last) {
+            Some(len) if usize::from(header.fragment_index()) == last => len,
+            _ => self.body().len(),
         }
     }
 
@@ -159,7 +134,7 @@ impl<'a> Frame<'a> {
     #[must_use]
     #[inline]
     pub fn as_bytes(&self) -> &'a [u8] {
-        self.layout.as_bytes()
+        self.bytes
     }
 
     /// The body as a delta: for an unfragmented frame of [`Kind::Delta`].
@@ -194,44 +169,52 @@ impl fmt::Debug for Frame<'_> {
     }
 }
 
-/// Names the field for which `bytes` are not a header.
+/// What is wrong with the length in a header that is sound but for it, with `left` bytes behind.
 #[cold]
-fn bad_header(bytes: &[u8]) -> Malformed {
-    /// The header with nothing promised of its first four bytes.
-    #[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
-    #[repr(C)]
-    struct Raw {
-        version: u8,
-        kind: u8,
-        channel: u8,
-        flags: u8,
-        rest: [u8; FrameHeader::SIZE - 4],
-    }
-
-    let Ok((raw, _)) = Raw::ref_from_prefix(bytes) else {
-        let expected = Expected::AtLeast(FrameHeader::SIZE as u64);
-        return Malformed::new(Field::Length, bytes.len() as u64, expected);
-    };
-    let (field, value, expected) = if raw.version != 1 {
-        (Field::Version, raw.version, Expected::Exactly(1))
-    } else if !(1..=3).contains(&raw.kind) {
-        let kinds = Expected::OneOf("1 (delta), 2 (control), 3 (opaque)");
-        (Field::Kind, raw.kind, kinds)
-    } else if raw.channel > 1 {
-        (
-            Field::Channel,
-            raw.channel,
-            Expected::OneOf("0 (command), 1 (data)"),
-        )
+fn bad_length(header: &FrameHeader, left: usize) -> Malformed {
+    let expected = if header.message_len() == 0 {
+        Expected::AtLeast(1)
     } else {
-        (Field::Flags, raw.flags, Expected::Exactly(0))
+        Expected::AtMost(left as u64)
     };
-    Malformed::new(field, u64::from(value), expected)
+    Malformed::new(Field::MessageLen, u64::from(header.message_len()), expected)
+}
+
+/// Every rule that concerns the header alone, for one that is not that of a sound unfragmented
+/// frame.
+fn check_header(header: &FrameHeader) -> Result<(), Malformed> {
+    let (index, count) = (header.fragment_index(), header.fragment_count());
+    let (field, value, expected) = if header.version != FrameHeader::VERSION {
+        let expected = Expected::Exactly(u64::from(FrameHeader::VERSION));
+        (Field::Version, u32::from(header.version), expected)
+    } else if !(1..=3).contains(&header.kind) {
+        let kinds = Expected::OneOf("1 (delta), 2 (control), 3 (opaque)");
+        (Field::Kind, u32::from(header.kind), kinds)
+    } else if header.channel > 1 {
+        let channels = Expected::OneOf("0 (command), 1 (data)");
+        (Field::Channel, u32::from(header.channel), channels)
+    } else if header.flags != 0 {
+        (Field::Flags, u32::from(header.flags), Expected::Exactly(0))
+    } else if header.message_len() == 0 {
+        (Field::MessageLen, 0, Expected::AtLeast(1))
+    } else if count == 0 {
+        (Field::FragmentCount, 0, Expected::AtLeast(1))
+    } else if index >= count {
+        (
+            Field::FragmentIndex,
+            u32::from(index),
+            Expected::Below(u64::from(count)),
+        )
+    } else if count == 1 && header.message_id() != 0 {
+        (Field::MessageId, header.message_id(), Expected::Exactly(0))
+    } else {
+        return Ok(());
+    };
+    Err(Malformed::new(field, u64::from(value), expected))
 }
 
 /// The arithmetic of fragments: all but the last carry the same F bytes, a multiple of 16; the
 /// last carries 1..=F.
-#[inline]
 fn check_fragment(header: &FrameHeader, body_len: usize) -> Result<(), Malformed> {
     let count = u64::from(header.fragment_count());
     let index = u64::from(header.fragment_index());
@@ -265,13 +248,13 @@ fn check_fragment(header: &FrameHeader, body_len: usize) -> Result<(), Malformed
         // The last one lies at (count - 1) * F, so F follows from where it starts.
         message_len
             .checked_sub(body_len)
-            .filter(|start| start % (count - 1) == 0)
-            .map(|start| start / (count - 1))
+            .filter(|start| start.is_multiple_of(count - 1))
+            .and_then(|start| start.checked_div(count - 1))
             .filter(|full| body_len <= *full)
     };
     let adds_up = full.is_some_and(|full| {
         full >= FRAME_ALIGN as u64
-            && full % FRAME_ALIGN as u64 == 0
+            && full.is_multiple_of(FRAME_ALIGN as u64)
             && (count - 1) * full < message_len
             && message_len <= count * full
     });
