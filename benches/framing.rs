@@ -42,10 +42,7 @@ fn fields(checksum: Checksum) -> DeltaFields {
 fn write_headers(frame: &mut [u8], checksum: Checksum) -> usize {
     let (header, body) = frame.split_at_mut(16);
     let payload_len = body.len() - 48;
-    let body_len = DeltaWriter::new(body, fields(checksum))
-        .unwrap()
-        .finish(payload_len)
-        .unwrap();
+    let body_len = DeltaWriter::new(body, fields(checksum)).unwrap().finish(payload_len).unwrap();
     let whole = FrameHeader::whole(Kind::Delta, Channel::Data, body_len).unwrap();
     header.copy_from_slice(whole.as_bytes());
     16 + body_len
@@ -104,6 +101,7 @@ fn delta(criterion: &mut Criterion) {
         black_box(read(&frame[..len]).payload());
     });
 
+    write_headers(&mut buffer[..FRAME], Checksum::Present);
     group.bench_function("deltawire write", |bencher| {
         bencher.iter(|| {
             let frame = black_box(&mut buffer[..FRAME]);
@@ -130,6 +128,7 @@ fn delta(criterion: &mut Criterion) {
     });
 
     let config = bincode::config::standard();
+    bincode::encode_into_slice(borrowed(&payload), &mut buffer, config).unwrap();
     group.bench_function("bincode write", |bencher| {
         bencher.iter(|| {
             let delta = borrowed(black_box(&payload));
@@ -144,12 +143,11 @@ fn delta(criterion: &mut Criterion) {
         });
     });
 
+    postcard::to_slice(&borrowed(&payload), &mut buffer).unwrap();
     group.bench_function("postcard write", |bencher| {
         bencher.iter(|| {
             let delta = borrowed(black_box(&payload));
-            postcard::to_slice(&delta, black_box(&mut buffer))
-                .unwrap()
-                .len()
+            postcard::to_slice(&delta, black_box(&mut buffer)).unwrap().len()
         });
     });
     group.bench_function("postcard read", |bencher| {
@@ -166,7 +164,7 @@ fn delta(criterion: &mut Criterion) {
         delta_type: 0,
         payload: payload.clone(),
     };
-    let mut aligned = rkyv::util::AlignedVec::<16>::with_capacity(2 * FRAME);
+    let mut aligned = rkyv::to_bytes::<rkyv::rancor::Error>(&owned).unwrap();
     group.bench_function("rkyv write", |bencher| {
         bencher.iter(|| {
             aligned.clear();
@@ -179,10 +177,7 @@ fn delta(criterion: &mut Criterion) {
     group.bench_function("rkyv read", |bencher| {
         bencher.iter(|| {
             let bytes = black_box(&aligned[..]);
-            rkyv::access::<ArchivedOwned, rkyv::rancor::Error>(bytes)
-                .unwrap()
-                .payload
-                .len()
+            rkyv::access::<ArchivedOwned, rkyv::rancor::Error>(bytes).unwrap().payload.len()
         });
     });
     group.finish();
@@ -202,8 +197,7 @@ impl Transfer {
     fn new() -> Self {
         let mut sent = RecordBuf::with_body_capacity(MESSAGE);
         sent.body_mut().fill(7);
-        sent.seal(FrameHeader::whole(Kind::Opaque, Channel::Data, MESSAGE).unwrap())
-            .unwrap();
+        sent.seal(FrameHeader::whole(Kind::Opaque, Channel::Data, MESSAGE).unwrap()).unwrap();
         Self {
             sent,
             pool: vec![RecordBuf::with_body_capacity(MESSAGE)],
@@ -217,9 +211,7 @@ impl Transfer {
         let whole = FrameHeader::whole(Kind::Opaque, Channel::Data, MESSAGE).unwrap();
         let fragmenter = Fragmenter::new(&whole, self.message_id, 16_384).unwrap();
         for index in 0..fragmenter.count() {
-            let message = fragmenter
-                .in_place(self.sent.frame_bytes_mut(), index)
-                .unwrap();
+            let message = fragmenter.in_place(self.sent.frame_bytes_mut(), index).unwrap();
             for frame in Frames::new(black_box(&message)) {
                 let mut landing = |_: &FrameHeader| self.pool.pop();
                 let now = Duration::ZERO;
@@ -256,10 +248,7 @@ fn crc32c(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("crc32c");
     for len in [64, 1_024, 16_320, 1 << 20] {
         let mut body = vec![7; 48 + len];
-        DeltaWriter::new(&mut body, fields(Checksum::Present))
-            .unwrap()
-            .finish(len)
-            .unwrap();
+        DeltaWriter::new(&mut body, fields(Checksum::Present)).unwrap().finish(len).unwrap();
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function(format!("verify {len} B"), |bencher| {
             let delta = Delta::parse(&body).unwrap();
@@ -283,9 +272,7 @@ fn packed(criterion: &mut Criterion) {
     group.bench_function("walk 100 deltas of 64 B", |bencher| {
         bencher.iter(|| {
             let frames = Frames::new(black_box(&message));
-            frames
-                .map(|frame| frame.unwrap().delta().unwrap().payload().len())
-                .sum::<usize>()
+            frames.map(|frame| frame.unwrap().delta().unwrap().payload().len()).sum::<usize>()
         });
     });
     group.bench_function("join 100 deltas of 64 B", |bencher| {

@@ -1,1 +1,12 @@
-//! x
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub use deltawire_framing as framing;
+
+/// What most programs use.
+pub mod prelude {
+    pub use deltawire_framing::{
+        Channel, Checksum, Delta, DeltaFields, DeltaType, DeltaWriter, DocId, Fragmenter, Frame,
+        FrameHeader, Frames, Kind, Reassembled, Reassembler, RecordBuf,
+    };
+}

@@ -50,10 +50,7 @@ enum Form {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut printer = Printer {
-        out: String::new(),
-        shown: arguments.bytes,
-    };
+    let mut printer = Printer { out: String::new(), shown: arguments.bytes };
     let result = inspect(&arguments, &mut printer);
     // A reader that has seen enough (`| head`) is no failure.
     let _ = io::stdout().write_all(printer.out.as_bytes());
@@ -92,19 +89,16 @@ fn inspect(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<()> {
     for (index, message) in messages.iter().enumerate() {
         let name = format!("message {}", index + 1);
         printer.line(0, format_args!("{name}: {} bytes", message.len()));
-        inspect_message(message, printer, &mut reassembler)
-            .context(name)
-            .map_err(|error| match &hint {
+        inspect_message(message, printer, &mut reassembler).context(name).map_err(|error| {
+            match &hint {
                 Some(hint) => error.context(format!("not messages with lengths ({hint}), and")),
                 None => error,
-            })?;
+            }
+        })?;
     }
     if reassembler.unfinished() > 0 {
         let count = reassembler.unfinished();
-        printer.line(
-            0,
-            format_args!("{count} fragmented message(s) did not end in this input"),
-        );
+        printer.line(0, format_args!("{count} fragmented message(s) did not end in this input"));
     }
     Ok(())
 }
@@ -163,10 +157,7 @@ fn print_header(frame: Frame<'_>, printer: &mut Printer) {
     let channel = format!("{:?}", header.channel()).to_lowercase();
     printer.field("version", 1);
     printer.field("kind", format_args!("{} ({kind})", header.kind() as u8));
-    printer.field(
-        "channel",
-        format_args!("{} ({channel})", header.channel() as u8),
-    );
+    printer.field("channel", format_args!("{} ({channel})", header.channel() as u8));
     printer.field("flags", 0);
     printer.field("message_id", header.message_id());
     printer.field("message_len", header.message_len());
@@ -174,10 +165,7 @@ fn print_header(frame: Frame<'_>, printer: &mut Printer) {
     printer.field("fragment_count", header.fragment_count());
     if header.is_fragment() {
         let (start, len) = (frame.body_offset(), frame.body().len());
-        printer.field(
-            "carries",
-            format_args!("body bytes {start} to {}", start + len - 1),
-        );
+        printer.field("carries", format_args!("body bytes {start} to {}", start + len - 1));
     }
 }
 
@@ -224,10 +212,7 @@ fn inspect_delta(delta: Delta<'_>, printer: &mut Printer) -> anyhow::Result<()> 
     printer.line(2, "delta");
     printer.field("magic", "DLT1");
     printer.field("version", 1);
-    printer.field(
-        "delta_type",
-        format_args!("{} ({what})", header.delta_type().get()),
-    );
+    printer.field("delta_type", format_args!("{} ({what})", header.delta_type().get()));
     printer.field("flags", format_args!("{:#06x}", header.flags()));
     printer.field("total_size", header.total_size());
     printer.field("doc_id", header.doc_id());
@@ -238,10 +223,7 @@ fn inspect_delta(delta: Delta<'_>, printer: &mut Printer) -> anyhow::Result<()> 
         (true, Ok(())) => "holds",
         (true, Err(_)) => "WRONG",
     };
-    printer.field(
-        "checksum",
-        format_args!("{:#010x} ({verdict})", header.checksum()),
-    );
+    printer.field("checksum", format_args!("{:#010x} ({verdict})", header.checksum()));
     delta.verify_checksum()?;
     printer.bytes("payload", delta.payload());
     if delta.delta_type() == DeltaType::OPERATIONS {
@@ -288,25 +270,14 @@ impl Printer {
     fn bytes(&mut self, name: &str, bytes: &[u8]) {
         self.field(name, format_args!("{} bytes", bytes.len()));
         for (row, chunk) in bytes[..bytes.len().min(self.shown)].chunks(16).enumerate() {
-            let text: String = chunk
-                .iter()
-                .map(|b| {
-                    if b.is_ascii_graphic() {
-                        *b as char
-                    } else {
-                        '.'
-                    }
-                })
-                .collect();
+            let text: String =
+                chunk.iter().map(|b| if b.is_ascii_graphic() { *b as char } else { '.' }).collect();
             let hex = hex(chunk);
             self.line(4, format_args!("{:08x}  {hex:<47}  {text}", row * 16));
         }
         if bytes.len() > self.shown {
             let left = bytes.len() - self.shown;
-            self.line(
-                4,
-                format_args!("… {left} more (--bytes {} shows them)", bytes.len()),
-            );
+            self.line(4, format_args!("… {left} more (--bytes {} shows them)", bytes.len()));
         }
     }
 }
@@ -328,11 +299,8 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
 fn from_hex(text: &[u8]) -> anyhow::Result<Vec<u8>> {
     let text = std::str::from_utf8(text).context("the input is not hexadecimal text")?;
     let digits: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
-    if digits.len() % 2 != 0 {
-        bail!(
-            "the input has {} hexadecimal digits: an even number makes bytes",
-            digits.len()
-        );
+    if !digits.len().is_multiple_of(2) {
+        bail!("the input has {} hexadecimal digits: an even number makes bytes", digits.len());
     }
     digits
         .chunks(2)
@@ -353,17 +321,11 @@ fn split(mut input: &[u8]) -> anyhow::Result<Vec<&[u8]>> {
     while !input.is_empty() {
         let at = total - input.len();
         let Some((len, rest)) = input.split_first_chunk() else {
-            bail!(
-                "{} bytes at byte {at} are too few for a message's length",
-                input.len()
-            );
+            bail!("{} bytes at byte {at} are too few for a message's length", input.len());
         };
         let len = u32::from_le_bytes(*len) as usize;
         let Some((message, rest)) = rest.split_at_checked(len) else {
-            bail!(
-                "the message at byte {at} is {len} bytes long, only {} are left",
-                rest.len()
-            );
+            bail!("the message at byte {at} is {len} bytes long, only {} are left", rest.len());
         };
         messages.push(message);
         input = rest;

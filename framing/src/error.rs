@@ -61,8 +61,6 @@ pub enum Field {
     DataLen,
     /// `control_type` of a control message.
     ControlType,
-    /// `limit` of a window message.
-    Limit,
     /// `max_frame_len` of a hello.
     MaxFrameLen,
     /// `role` of a hello.
@@ -96,7 +94,6 @@ impl Field {
             Self::Offset => "offset",
             Self::DataLen => "data_len",
             Self::ControlType => "control_type",
-            Self::Limit => "limit",
             Self::MaxFrameLen => "max_frame_len",
             Self::Role => "role",
             Self::Reason => "reason",
@@ -161,11 +158,7 @@ impl Malformed {
     #[must_use]
     #[cold]
     pub const fn new(field: Field, value: u64, expected: Expected) -> Self {
-        Self {
-            field,
-            value,
-            expected,
-        }
+        Self { field, value, expected }
     }
 
     /// Always [`Blame::Peer`].
@@ -244,11 +237,7 @@ pub enum WriteError {
 
 impl WriteError {
     pub(crate) const fn invalid(field: Field, value: u64, expected: Expected) -> Self {
-        Self::Invalid {
-            field,
-            value,
-            expected,
-        }
+        Self::Invalid { field, value, expected }
     }
 
     /// Always [`Blame::Caller`].

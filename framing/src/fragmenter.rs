@@ -57,45 +57,23 @@ impl Fragmenter {
         let count = whole.fragment_count();
         if count != 1 {
             let expected = Expected::Exactly(1);
-            return Err(WriteError::invalid(
-                Field::FragmentCount,
-                count as u64,
-                expected,
-            ));
+            return Err(WriteError::invalid(Field::FragmentCount, count as u64, expected));
         }
         if whole.whole_frame_len() <= max_frame_len {
             let fragment_len = whole.message_len() as usize;
-            return Ok(Self {
-                whole: *whole,
-                message_id: 0,
-                fragment_len,
-                count: 1,
-            });
+            return Ok(Self { whole: *whole, message_id: 0, fragment_len, count: 1 });
         }
         if max_frame_len < FrameHeader::SIZE + FRAME_ALIGN {
             let expected = Expected::AtLeast((FrameHeader::SIZE + FRAME_ALIGN) as u64);
-            return Err(WriteError::invalid(
-                Field::MaxFrameLen,
-                max_frame_len as u64,
-                expected,
-            ));
+            return Err(WriteError::invalid(Field::MaxFrameLen, max_frame_len as u64, expected));
         }
         let fragment_len = (max_frame_len - FrameHeader::SIZE) / FRAME_ALIGN * FRAME_ALIGN;
         let count = (whole.message_len() as usize).div_ceil(fragment_len);
         if count > u16::MAX as usize {
             let expected = Expected::AtMost(u16::MAX as u64);
-            return Err(WriteError::invalid(
-                Field::FragmentCount,
-                count as u64,
-                expected,
-            ));
+            return Err(WriteError::invalid(Field::FragmentCount, count as u64, expected));
         }
-        Ok(Self {
-            whole: *whole,
-            message_id,
-            fragment_len,
-            count: count as u16,
-        })
+        Ok(Self { whole: *whole, message_id, fragment_len, count: count as u16 })
     }
 
     /// How many frames there are; 1 to 65,535.
@@ -148,18 +126,12 @@ impl Fragmenter {
         let (start, body_len) = self.place(index)?;
         let Some(body) = body.get(start..start + body_len) else {
             let needed = u64::from(self.whole.message_len());
-            return Err(WriteError::BufferTooSmall {
-                needed,
-                available: body.len() as u64,
-            });
+            return Err(WriteError::BufferTooSmall { needed, available: body.len() as u64 });
         };
         let needed = FrameHeader::SIZE + body_len;
         let available = scratch.len() as u64;
         let Some(frame) = scratch.get_mut(..needed) else {
-            return Err(WriteError::BufferTooSmall {
-                needed: needed as u64,
-                available,
-            });
+            return Err(WriteError::BufferTooSmall { needed: needed as u64, available });
         };
         let (header, place) = frame.split_at_mut(FrameHeader::SIZE);
         header.copy_from_slice(self.header(index).as_bytes());
@@ -172,18 +144,10 @@ impl Fragmenter {
     fn place(&self, index: u16) -> Result<(usize, usize), WriteError> {
         if index >= self.count {
             let expected = Expected::Below(u64::from(self.count));
-            return Err(WriteError::invalid(
-                Field::FragmentIndex,
-                u64::from(index),
-                expected,
-            ));
+            return Err(WriteError::invalid(Field::FragmentIndex, u64::from(index), expected));
         }
         let start = index as usize * self.fragment_len;
-        Ok((
-            start,
-            self.fragment_len
-                .min(self.whole.message_len() as usize - start),
-        ))
+        Ok((start, self.fragment_len.min(self.whole.message_len() as usize - start)))
     }
 
     #[inline]
@@ -240,9 +204,7 @@ impl Drop for FragmentInPlace<'_> {
 
 impl fmt::Debug for FragmentInPlace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FragmentInPlace")
-            .field("len", &self.frame.len())
-            .finish()
+        f.debug_struct("FragmentInPlace").field("len", &self.frame.len()).finish()
     }
 }
 
@@ -273,10 +235,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         invalid(Field::MaxFrameLen, Fragmenter::new(&whole(100), 0, 31));
-        invalid(
-            Field::FragmentCount,
-            Fragmenter::new(&whole(65_535 * 16 + 1), 0, 32),
-        );
+        invalid(Field::FragmentCount, Fragmenter::new(&whole(65_535 * 16 + 1), 0, 32));
         let fragment = FrameHeader::new(Kind::Opaque, Channel::Data, 1, 100, 0, 2);
         invalid(Field::FragmentCount, Fragmenter::new(&fragment, 0, 64));
 

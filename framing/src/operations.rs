@@ -109,11 +109,7 @@ impl<'a> Operations<'a> {
         }
         if header.reserved.get() != 0 {
             let reserved = u64::from(header.reserved.get());
-            return Err(Malformed::new(
-                Field::Reserved,
-                reserved,
-                Expected::Exactly(0),
-            ));
+            return Err(Malformed::new(Field::Reserved, reserved, Expected::Exactly(0)));
         }
         if len == 0 {
             return Err(Malformed::new(Field::DataLen, 0, Expected::AtLeast(1)));
@@ -122,11 +118,7 @@ impl<'a> Operations<'a> {
             let expected = Expected::AtMost(u64::MAX - u64::from(len));
             return Err(Malformed::new(Field::Offset, offset, expected));
         }
-        let data_len = if header.operation == DELETE {
-            0
-        } else {
-            len as usize
-        };
+        let data_len = if header.operation == DELETE { 0 } else { len as usize };
         let Some((data, behind)) = behind.split_at_checked(data_len) else {
             let expected = Expected::AtMost(behind.len() as u64);
             return Err(Malformed::new(Field::DataLen, u64::from(len), expected));
@@ -214,8 +206,7 @@ impl<'a> OperationsWriter<'a> {
     /// # Errors
     /// As [`insert_in_place`](Self::insert_in_place).
     pub fn insert(&mut self, offset: u64, data: &[u8]) -> Result<(), WriteError> {
-        self.insert_in_place(offset, data.len())?
-            .copy_from_slice(data);
+        self.insert_in_place(offset, data.len())?.copy_from_slice(data);
         Ok(())
     }
 
@@ -241,8 +232,7 @@ impl<'a> OperationsWriter<'a> {
     /// # Errors
     /// As [`insert_in_place`](Self::insert_in_place).
     pub fn update(&mut self, offset: u64, data: &[u8]) -> Result<(), WriteError> {
-        self.update_in_place(offset, data.len())?
-            .copy_from_slice(data);
+        self.update_in_place(offset, data.len())?.copy_from_slice(data);
         Ok(())
     }
 
@@ -279,10 +269,7 @@ impl<'a> OperationsWriter<'a> {
         let available = self.payload.len() as u64;
         let end = (start + HEADER).saturating_add(data_len);
         let Some(place) = self.payload.get_mut(self.end..end) else {
-            return Err(WriteError::BufferTooSmall {
-                needed: end as u64,
-                available,
-            });
+            return Err(WriteError::BufferTooSmall { needed: end as u64, available });
         };
         let (gap, place) = place.split_at_mut(start - self.end);
         let (place, data) = place.split_at_mut(HEADER);
@@ -329,14 +316,8 @@ mod tests {
         assert_eq!(refused(UPDATE, u32::MAX, 0, &[1]), Field::DataLen);
         assert_eq!(refused(DELETE, 1, u64::MAX, &[]), Field::Offset);
         assert_eq!(refused(INSERT, 1, 0, &[1, 0]), Field::Padding);
-        assert_eq!(
-            refused(INSERT, 1, 0, &[1, 0, 0, 0, 0, 0, 0, 0]),
-            Field::Padding
-        );
-        assert_eq!(
-            refused(INSERT, 1, 0, &[1, 0, 0, 9, 0, 0, 0, 0, 1]),
-            Field::Padding
-        );
+        assert_eq!(refused(INSERT, 1, 0, &[1, 0, 0, 0, 0, 0, 0, 0]), Field::Padding);
+        assert_eq!(refused(INSERT, 1, 0, &[1, 0, 0, 9, 0, 0, 0, 0, 1]), Field::Padding);
         assert_eq!(refused(DELETE, 1, 0, &[1]), Field::Length);
         let mut payload = [0; 16];
         payload[0] = DELETE;
@@ -344,10 +325,7 @@ mod tests {
         for (at, field) in [(1, Field::Flags), (2, Field::Reserved)] {
             let mut payload = payload;
             payload[at] = 1;
-            assert_eq!(
-                Operations::new(&payload).next().unwrap().unwrap_err().field,
-                field
-            );
+            assert_eq!(Operations::new(&payload).next().unwrap().unwrap_err().field, field);
         }
         assert_eq!(Operations::new(&payload).count(), 1);
         assert_eq!(Operations::new(&[]).count(), 0);
@@ -358,20 +336,11 @@ mod tests {
         let mut payload = [0xEE; 40];
         let mut writer = OperationsWriter::new(&mut payload);
         writer.insert(1, b"abc").unwrap();
-        assert!(matches!(
-            writer.insert(1, b""),
-            Err(WriteError::Invalid { .. })
-        ));
-        assert!(matches!(
-            writer.delete(u64::MAX, 1),
-            Err(WriteError::Invalid { .. })
-        ));
+        assert!(matches!(writer.insert(1, b""), Err(WriteError::Invalid { .. })));
+        assert!(matches!(writer.delete(u64::MAX, 1), Err(WriteError::Invalid { .. })));
         assert_eq!(
             writer.insert(1, b"a"),
-            Err(WriteError::BufferTooSmall {
-                needed: 41,
-                available: 40
-            })
+            Err(WriteError::BufferTooSmall { needed: 41, available: 40 })
         );
         writer.delete(9, 1).unwrap();
         assert_eq!(writer.finish(), 40);

@@ -48,9 +48,7 @@ fn write(record: &mut RecordBuf, payload_len: usize, byte: u8) {
     let mut writer = DeltaWriter::new(record.body_mut(), DeltaFields::new(DocId([7; 16]))).unwrap();
     writer.payload_mut()[..payload_len].fill(byte);
     let body_len = writer.finish(payload_len).unwrap();
-    record
-        .seal(FrameHeader::whole(Kind::Delta, Channel::Data, body_len).unwrap())
-        .unwrap();
+    record.seal(FrameHeader::whole(Kind::Delta, Channel::Data, body_len).unwrap()).unwrap();
 }
 
 #[test]

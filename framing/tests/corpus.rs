@@ -3,18 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-#[allow(
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "the fuzz crate exports them"
-)]
+#[allow(unreachable_pub, reason = "the fuzz crate exports them")]
 #[path = "../../fuzz/src/framing.rs"]
 mod targets;
 
 fn replay(target: &str, check: impl Fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../fuzz/corpus")
-        .join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let mut files = 0;
     for entry in fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();

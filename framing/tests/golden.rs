@@ -73,10 +73,7 @@ fn vectors() -> Vectors {
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
-    (0..hex.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
-        .collect()
+    (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
 }
 
 fn array<const N: usize>(hex: &str) -> [u8; N] {
@@ -107,9 +104,7 @@ fn write(fields: DeltaFields, payload_len: usize, seed: usize) -> RecordBuf {
     let mut writer = DeltaWriter::new(record.body_mut(), fields).unwrap();
     fill(&mut writer.payload_mut()[..payload_len], seed);
     let body_len = writer.finish(payload_len).unwrap();
-    record
-        .seal(FrameHeader::whole(Kind::Delta, Channel::Data, body_len).unwrap())
-        .unwrap();
+    record.seal(FrameHeader::whole(Kind::Delta, Channel::Data, body_len).unwrap()).unwrap();
     record
 }
 
@@ -119,11 +114,7 @@ impl DeltaVector {
             delta_type: delta_type(self.delta_type),
             timestamp: self.timestamp,
             sequence: self.sequence,
-            checksum: if self.checksum {
-                Checksum::Present
-            } else {
-                Checksum::Absent
-            },
+            checksum: if self.checksum { Checksum::Present } else { Checksum::Absent },
             ..DeltaFields::new(DocId(array(&self.doc_id)))
         }
     }
@@ -159,9 +150,7 @@ fn deltas_are_written_to_the_same_bytes() {
         let mut hash = Sha256::new();
         for index in 0..fragmenter.count() {
             let shared = fragmenter.in_scratch(&body, index, &mut scratch).unwrap();
-            let frame = fragmenter
-                .in_place(record.frame_bytes_mut(), index)
-                .unwrap();
+            let frame = fragmenter.in_place(record.frame_bytes_mut(), index).unwrap();
             assert_eq!(&*frame, shared);
             if let Some(frames) = &vector.frames_hex {
                 assert_eq!(hex(&frame), frames[usize::from(index)]);
@@ -170,11 +159,7 @@ fn deltas_are_written_to_the_same_bytes() {
             hash.update(&*frame);
         }
         assert_eq!(hex(&hash.finalize()), vector.frames_sha256);
-        assert_eq!(
-            record.frame().unwrap().body(),
-            body,
-            "the message got its bytes back"
-        );
+        assert_eq!(record.frame().unwrap().body(), body, "the message got its bytes back");
     }
 }
 
@@ -189,12 +174,7 @@ fn deltas_are_read_from_the_same_bytes() {
         let frames: Vec<Vec<u8>> = match &vector.frames_hex {
             Some(frames) => frames.iter().map(|frame| bytes(frame)).collect(),
             None => (0..fragmenter.count())
-                .map(|i| {
-                    fragmenter
-                        .in_place(ours.frame_bytes_mut(), i)
-                        .unwrap()
-                        .to_vec()
-                })
+                .map(|i| fragmenter.in_place(ours.frame_bytes_mut(), i).unwrap().to_vec())
                 .collect(),
         };
 
@@ -206,10 +186,7 @@ fn deltas_are_read_from_the_same_bytes() {
         for message in &frames {
             for frame in Frames::new(message) {
                 let frame = frame.unwrap();
-                match reassembler
-                    .insert(frame, Duration::ZERO, &mut landing)
-                    .unwrap()
-                {
+                match reassembler.insert(frame, Duration::ZERO, &mut landing).unwrap() {
                     Reassembled::Whole(frame) => {
                         vector.check(frame.delta().unwrap());
                         done += 1;
@@ -252,9 +229,7 @@ fn records_hold_both_ways() {
         let status = StatusBits::from_bits(vector.status);
         let security =
             SecurityHeader::new(status, vector.validated_at, array(&vector.validator_id));
-        ours.record_mut()
-            .unwrap()
-            .write_security(security, Some(&key));
+        ours.record_mut().unwrap().write_security(security, Some(&key));
         assert_eq!(hex(ours.record_bytes()), vector.record_hex);
     }
 }
@@ -263,9 +238,8 @@ fn records_hold_both_ways() {
 fn packed_messages_hold_both_ways() {
     for vector in vectors().packed {
         let message = bytes(&vector.message_hex);
-        let read: Vec<String> = Frames::new(&message)
-            .map(|frame| hex(frame.unwrap().as_bytes()))
-            .collect();
+        let read: Vec<String> =
+            Frames::new(&message).map(|frame| hex(frame.unwrap().as_bytes())).collect();
         assert_eq!(read, vector.frames_hex);
 
         // As a ring has them: at 16-byte steps.

@@ -5,15 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 fn inspect(arguments: &[&str], input: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO"))
-        .args([
-            "run",
-            "-q",
-            "-p",
-            "deltawire-framing",
-            "--example",
-            "inspect",
-            "--",
-        ])
+        .args(["run", "-q", "-p", "deltawire-framing", "--example", "inspect", "--"])
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -29,10 +21,7 @@ fn vectors() -> serde_json::Value {
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
-    (0..hex.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
-        .collect()
+    (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
 }
 
 #[test]
@@ -41,17 +30,10 @@ fn a_packed_message_is_shown_whole() {
         let hex = vector["message_hex"].as_str().unwrap();
         let output = inspect(&["--hex", "-"], hex.as_bytes());
         let text = String::from_utf8(output.stdout).unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let frames = vector["frames_hex"].as_array().unwrap().len();
         assert_eq!(text.matches("at byte").count(), frames);
-        assert_eq!(
-            text.matches("(holds)").count(),
-            text.matches("magic").count()
-        );
+        assert_eq!(text.matches("(holds)").count(), text.matches("magic").count());
     }
 }
 
@@ -59,9 +41,7 @@ fn a_packed_message_is_shown_whole() {
 fn fragments_in_a_file_are_put_together() {
     let vectors = vectors();
     let deltas = vectors["deltas"].as_array().unwrap();
-    let vector = deltas
-        .iter()
-        .find(|v| v["payload_len"] == 1_000 && v["fragment_count"] == 66);
+    let vector = deltas.iter().find(|v| v["payload_len"] == 1_000 && v["fragment_count"] == 66);
     let mut input = Vec::new();
     for frame in vector.unwrap()["frames_hex"].as_array().unwrap() {
         let frame = bytes(frame.as_str().unwrap());
@@ -73,11 +53,7 @@ fn fragments_in_a_file_are_put_together() {
     let output = inspect(&[file.to_str().unwrap()], &[]);
     std::fs::remove_file(&file).unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(text.matches("message 66: ").count(), 1);
     assert_eq!(text.matches("goes on").count(), 65);
     assert!(text.contains("payload         1000 bytes"), "{text}");
@@ -91,10 +67,7 @@ fn a_bad_message_ends_with_status_1_and_says_where() {
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{vector}: {error}");
         let field = vector["field"].as_str().unwrap();
-        assert!(
-            error.contains(&format!("malformed: {field} is ")),
-            "{vector}: {error}"
-        );
+        assert!(error.contains(&format!("malformed: {field} is ")), "{vector}: {error}");
     }
     let output = inspect(&["--hex", "-"], b"0x");
     assert_eq!(output.status.code(), Some(1));

@@ -63,9 +63,9 @@ fn delta_frame(fields: DeltaFields, payload: &[u8]) -> Vec<u8> {
 fn is_valid(message: &[u8]) -> bool {
     Frames::new(message).all(|frame| {
         frame.is_ok_and(|frame| match frame.kind() {
-            Kind::Delta if !frame.is_fragment() => frame
-                .delta()
-                .is_ok_and(|delta| delta.verify_checksum().is_ok()),
+            Kind::Delta if !frame.is_fragment() => {
+                frame.delta().is_ok_and(|delta| delta.verify_checksum().is_ok())
+            }
             _ => true,
         })
     })

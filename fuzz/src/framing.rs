@@ -25,11 +25,7 @@ pub fn frame(data: &[u8]) {
         };
         frames += 1;
         let bytes = frame.as_bytes();
-        assert_eq!(
-            bytes,
-            &data[walked..walked + bytes.len()],
-            "frames lie one after another"
-        );
+        assert_eq!(bytes, &data[walked..walked + bytes.len()], "frames lie one after another");
         walked += bytes.len().next_multiple_of(16);
         let header = frame.header();
         assert!(frame.body_offset() + frame.body().len() <= header.message_len() as usize);
@@ -37,11 +33,7 @@ pub fn frame(data: &[u8]) {
         if !header.is_fragment() {
             let message_len = header.message_len() as usize;
             let again = FrameHeader::whole(header.kind(), header.channel(), message_len);
-            assert_eq!(
-                again.unwrap().as_bytes(),
-                &bytes[..16],
-                "one way to write it"
-            );
+            assert_eq!(again.unwrap().as_bytes(), &bytes[..16], "one way to write it");
             match frame.kind() {
                 Kind::Delta => drop(frame.delta()),
                 Kind::Control => drop(Control::parse(frame.body())),
@@ -109,9 +101,7 @@ pub fn control(data: &[u8]) {
         Control::Pong(pong) => assert_eq!(pong.as_bytes(), data),
         Control::Close(close) => {
             let mut written = vec![0; data.len()];
-            let len = Close::new(close.code(), close.reason())
-                .write(&mut written)
-                .unwrap();
+            let len = Close::new(close.code(), close.reason()).write(&mut written).unwrap();
             assert_eq!(&written[..len], data);
         }
     }
@@ -145,11 +135,7 @@ pub fn reassembler(mut data: &[u8]) {
             let complete = insert(&mut reassembler, frame, now);
             if let Some(body) = complete.filter(|_| only_true_fragments) {
                 let id = frame.header().message_id();
-                assert!(
-                    body.iter()
-                        .enumerate()
-                        .all(|(at, byte)| *byte == pattern(id, at))
-                );
+                assert!(body.iter().enumerate().all(|(at, byte)| *byte == pattern(id, at)));
             }
         }
         assert!(reassembler.claimed_bytes() <= limits.max_bytes);
@@ -167,9 +153,7 @@ fn pattern(message_id: u32, position: usize) -> u8 {
 
 /// The longest body of each of eight messages.
 static BODIES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-    (0..8)
-        .map(|id| (0..800).map(|position| pattern(id, position)).collect())
-        .collect()
+    (0..8).map(|id| (0..800).map(|position| pattern(id, position)).collect()).collect()
 });
 
 /// A true fragment of message `id`, `len` times 3 bytes and some long.
@@ -180,10 +164,7 @@ fn fragment(id: u8, len: u8, index: u8) -> Vec<u8> {
     let fragmenter = Fragmenter::new(&whole, message_id, 32).unwrap();
     let mut scratch = [0; 32];
     let index = u16::from(index) % fragmenter.count();
-    fragmenter
-        .in_scratch(body, index, &mut scratch)
-        .unwrap()
-        .to_vec()
+    fragmenter.in_scratch(body, index, &mut scratch).unwrap().to_vec()
 }
 
 /// Inserts a frame; gives the body of the message that it completes.
@@ -198,21 +179,13 @@ fn insert(
         Ok(Reassembled::Complete(message)) => {
             assert_eq!(message.header.message_len() as usize, message.buffer.len());
             let at = frame.body_offset()..frame.body_offset() + frame.body().len();
-            assert_eq!(
-                &message.buffer[at],
-                frame.body(),
-                "what came last is in its place"
-            );
+            assert_eq!(&message.buffer[at], frame.body(), "what came last is in its place");
             return Some(message.buffer);
         }
         Ok(Reassembled::Whole(whole)) => assert_eq!(whole.as_bytes(), frame.as_bytes()),
         Ok(_) => {}
         Err(error) => {
-            assert_eq!(
-                reassembler.unfinished(),
-                before,
-                "a refusal changes nothing: {error}"
-            );
+            assert_eq!(reassembler.unfinished(), before, "a refusal changes nothing: {error}");
         }
     }
     None

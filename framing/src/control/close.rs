@@ -77,10 +77,7 @@ impl<'a> Close<'a> {
     #[must_use]
     pub fn new(code: CloseCode, reason: &'a str) -> Self {
         let cut = reason.floor_char_boundary(MAX_REASON_LEN);
-        Self {
-            code,
-            reason: reason.get(..cut).unwrap_or_default(),
-        }
+        Self { code, reason: reason.get(..cut).unwrap_or_default() }
     }
 
     /// Writes the message's body to the start of `body`; returns its length.
@@ -90,14 +87,10 @@ impl<'a> Close<'a> {
     pub fn write(&self, body: &mut [u8]) -> Result<usize, WriteError> {
         let len = HEADER + self.reason.len();
         let available = body.len() as u64;
-        let Some((header, reason)) = body
-            .get_mut(..len)
-            .and_then(|body| body.split_at_mut_checked(HEADER))
+        let Some((header, reason)) =
+            body.get_mut(..len).and_then(|body| body.split_at_mut_checked(HEADER))
         else {
-            return Err(WriteError::BufferTooSmall {
-                needed: len as u64,
-                available,
-            });
+            return Err(WriteError::BufferTooSmall { needed: len as u64, available });
         };
         let fields = CloseHeader {
             control_type: ControlType::Close.to_wire(),
@@ -123,10 +116,7 @@ impl<'a> Close<'a> {
             let expected = Expected::That("is where the reason stops being UTF-8");
             Malformed::new(Field::Reason, error.valid_up_to() as u64, expected)
         })?;
-        Ok(Self {
-            code: CloseCode(header.code.get()),
-            reason,
-        })
+        Ok(Self { code: CloseCode(header.code.get()), reason })
     }
 
     /// Why.

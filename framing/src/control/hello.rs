@@ -126,7 +126,6 @@ impl Hello {
         let hello =
             Self::ref_from_bytes(body).map_err(|_| wrong_length(body.len(), size_of::<Self>()))?;
         check_reserved(hello.reserved)?;
-        check_reserved(hello.reserved_too)?;
         if hello.version.get() == 0 {
             return Err(Malformed::new(Field::Version, 0, Expected::AtLeast(1)));
         }
@@ -134,14 +133,11 @@ impl Hello {
             let expected = Expected::OneOf("0 (initiator), 1 (acceptor)");
             return Err(Malformed::new(Field::Role, u64::from(hello.role), expected));
         }
+        check_reserved(hello.reserved_too)?;
         let max_frame_len = hello.max_frame_len.get();
         if max_frame_len < Self::MIN_FRAME_LEN {
             let expected = Expected::AtLeast(u64::from(Self::MIN_FRAME_LEN));
-            return Err(Malformed::new(
-                Field::MaxFrameLen,
-                u64::from(max_frame_len),
-                expected,
-            ));
+            return Err(Malformed::new(Field::MaxFrameLen, u64::from(max_frame_len), expected));
         }
         Ok(hello)
     }
@@ -162,11 +158,7 @@ impl Hello {
     #[must_use]
     pub const fn fields(&self) -> HelloFields {
         HelloFields {
-            role: if self.role == 0 {
-                Role::Initiator
-            } else {
-                Role::Acceptor
-            },
+            role: if self.role == 0 { Role::Initiator } else { Role::Acceptor },
             max_frame_len: self.max_frame_len.get(),
             max_message_len: self.max_message_len.get(),
             data_window: self.data_window.get(),

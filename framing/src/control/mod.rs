@@ -62,11 +62,7 @@ impl<'a> Control<'a> {
     #[inline]
     pub fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
         let Ok((control_type, _)) = U16::read_from_prefix(body) else {
-            return Err(Malformed::new(
-                Field::Length,
-                body.len() as u64,
-                Expected::AtLeast(2),
-            ));
+            return Err(Malformed::new(Field::Length, body.len() as u64, Expected::AtLeast(2)));
         };
         match control_type.get() {
             t if t == ControlType::Hello as u16 => Hello::parse(body).map(Self::Hello),
@@ -77,11 +73,7 @@ impl<'a> Control<'a> {
             other => {
                 let types = "1 (hello), 2 (window), 3 (ping), 4 (pong), 5 (close)";
                 let expected = Expected::OneOf(types);
-                Err(Malformed::new(
-                    Field::ControlType,
-                    u64::from(other),
-                    expected,
-                ))
+                Err(Malformed::new(Field::ControlType, u64::from(other), expected))
             }
         }
     }

@@ -79,10 +79,7 @@ impl Pong {
     /// The answer to `ping`.
     #[must_use]
     pub const fn to(ping: &Ping) -> Self {
-        Self(Ping {
-            control_type: ControlType::Pong.to_wire(),
-            ..*ping
-        })
+        Self(Ping { control_type: ControlType::Pong.to_wire(), ..*ping })
     }
 
     pub(super) fn parse(body: &[u8]) -> Result<&Self, Malformed> {

@@ -51,14 +51,8 @@ fn broken_messages_are_refused_with_the_field() {
     assert_eq!(refused(&with(window, 7, 1)), Field::Reserved);
 
     let ping = Ping::new(1, 2);
-    assert_eq!(
-        refused(&with(ping.as_bytes().to_vec(), 3, 1)),
-        Field::Reserved
-    );
-    assert_eq!(
-        refused(&with(Pong::to(&ping).as_bytes().to_vec(), 3, 1)),
-        Field::Reserved
-    );
+    assert_eq!(refused(&with(ping.as_bytes().to_vec(), 3, 1)), Field::Reserved);
+    assert_eq!(refused(&with(Pong::to(&ping).as_bytes().to_vec(), 3, 1)), Field::Reserved);
 
     assert_eq!(refused(&[5, 0, 0, 0, 0, 0, 0]), Field::Length);
     assert_eq!(refused(&[5, 0, 0, 0, 0, 0, 0, 0, 0xFF]), Field::Reason);
@@ -79,16 +73,10 @@ fn a_later_version_and_its_features_can_be_read() {
 fn a_long_reason_is_cut_at_a_character() {
     let mut body = [0; 264];
     let reason = "é".repeat(200);
-    let len = Close::new(CloseCode::NORMAL, &reason)
-        .write(&mut body)
-        .unwrap();
+    let len = Close::new(CloseCode::NORMAL, &reason).write(&mut body).unwrap();
     match Control::parse(&body[..len]).unwrap() {
         Control::Close(close) => assert_eq!(close.reason(), "é".repeat(128)),
         other => panic!("{other:?}"),
     }
-    assert!(
-        Close::new(CloseCode::NORMAL, "why")
-            .write(&mut body[..10])
-            .is_err()
-    );
+    assert!(Close::new(CloseCode::NORMAL, "why").write(&mut body[..10]).is_err());
 }

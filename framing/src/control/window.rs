@@ -57,27 +57,19 @@ impl Window {
     pub(super) fn parse(body: &[u8]) -> Result<&Self, Malformed> {
         let window =
             Self::ref_from_bytes(body).map_err(|_| wrong_length(body.len(), size_of::<Self>()))?;
-        check_reserved(window.reserved)?;
-        check_reserved(window.reserved_too)?;
         if window.channel > Channel::Data as u8 {
             let expected = Expected::OneOf("0 (command), 1 (data)");
-            return Err(Malformed::new(
-                Field::Channel,
-                u64::from(window.channel),
-                expected,
-            ));
+            return Err(Malformed::new(Field::Channel, u64::from(window.channel), expected));
         }
+        check_reserved(window.reserved)?;
+        check_reserved(window.reserved_too)?;
         Ok(window)
     }
 
     /// The channel.
     #[must_use]
     pub const fn channel(&self) -> Channel {
-        if self.channel == 0 {
-            Channel::Command
-        } else {
-            Channel::Data
-        }
+        if self.channel == 0 { Channel::Command } else { Channel::Data }
     }
 
     /// Bytes that may have been sent on the channel since the session began.

@@ -27,12 +27,9 @@ pub fn payload_as_mut<T: Pod>(bytes: &mut [u8]) -> Result<&mut [T], CastError> {
 #[cold]
 fn explain<T>(error: PodCastError, len: usize) -> CastError {
     match error {
-        PodCastError::TargetAlignmentGreaterAndInputNotAligned => CastError::Alignment {
-            align: align_of::<T>() as u64,
-        },
-        _ => CastError::Length {
-            len: len as u64,
-            element: size_of::<T>() as u64,
-        },
+        PodCastError::TargetAlignmentGreaterAndInputNotAligned => {
+            CastError::Alignment { align: align_of::<T>() as u64 }
+        }
+        _ => CastError::Length { len: len as u64, element: size_of::<T>() as u64 },
     }
 }

@@ -7,10 +7,7 @@ use super::header::DeltaHeader;
 
 /// The checksum of `header`, with its checksum field taken as 0, and `payload`.
 pub(super) fn checksum(header: &DeltaHeader, payload: &[u8]) -> u32 {
-    let blank = DeltaHeader {
-        checksum: U32::ZERO,
-        ..*header
-    };
+    let blank = DeltaHeader { checksum: U32::ZERO, ..*header };
     crc32c(blank.as_bytes(), payload)
 }
 

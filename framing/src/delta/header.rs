@@ -64,11 +64,7 @@ impl DeltaType {
     pub const fn application(value: u16) -> Result<Self, WriteError> {
         if value < Self::FIRST_APPLICATION {
             let expected = Expected::AtLeast(Self::FIRST_APPLICATION as u64);
-            return Err(WriteError::invalid(
-                Field::DeltaType,
-                value as u64,
-                expected,
-            ));
+            return Err(WriteError::invalid(Field::DeltaType, value as u64, expected));
         }
         Ok(Self(value))
     }

@@ -132,11 +132,7 @@ impl<'a> Delta<'a> {
         let computed = checksum(header, &self.layout.payload);
         if computed != header.checksum() {
             let expected = Expected::Exactly(u64::from(computed));
-            return Err(Malformed::new(
-                Field::Checksum,
-                u64::from(header.checksum()),
-                expected,
-            ));
+            return Err(Malformed::new(Field::Checksum, u64::from(header.checksum()), expected));
         }
         Ok(())
     }
@@ -183,9 +179,7 @@ impl<'a> DeltaMut<'a> {
     #[must_use]
     #[inline]
     pub fn as_delta(&self) -> Delta<'_> {
-        Delta {
-            layout: self.layout,
-        }
+        Delta { layout: self.layout }
     }
 
     /// The payload's bytes.
@@ -221,11 +215,7 @@ impl fmt::Debug for DeltaMut<'_> {
 
 #[cold]
 fn too_short(len: usize) -> Malformed {
-    Malformed::new(
-        Field::Length,
-        len as u64,
-        Expected::AtLeast(DeltaHeader::SIZE as u64),
-    )
+    Malformed::new(Field::Length, len as u64, Expected::AtLeast(DeltaHeader::SIZE as u64))
 }
 
 /// Every rule of a delta header in front of `len` bytes, itself included.
@@ -237,11 +227,7 @@ fn check(header: &DeltaHeader, len: usize) -> Result<(), Malformed> {
         && header.reserved.get() == 0
         && total_size == len as u64
         && (header.has_checksum() || header.checksum() == 0);
-    if sound {
-        Ok(())
-    } else {
-        Err(broken_rule(header, len as u64))
-    }
+    if sound { Ok(()) } else { Err(broken_rule(header, len as u64)) }
 }
 
 #[cold]
@@ -254,23 +240,11 @@ fn broken_rule(header: &DeltaHeader, len: u64) -> Malformed {
         let expected = Expected::Exactly(u64::from(DeltaHeader::VERSION));
         (Field::Version, u32::from(header.version.get()), expected)
     } else if header.reserved.get() != 0 {
-        (
-            Field::Reserved,
-            u32::from(header.reserved.get()),
-            Expected::Exactly(0),
-        )
+        (Field::Reserved, u32::from(header.reserved.get()), Expected::Exactly(0))
     } else if u64::from(header.total_size()) != len {
-        (
-            Field::TotalSize,
-            header.total_size(),
-            Expected::Exactly(len),
-        )
+        (Field::TotalSize, header.total_size(), Expected::Exactly(len))
     } else {
-        (
-            Field::Checksum,
-            header.checksum(),
-            Expected::That("must be 0 without flag bit 0"),
-        )
+        (Field::Checksum, header.checksum(), Expected::That("must be 0 without flag bit 0"))
     };
     Malformed::new(field, u64::from(value), expected)
 }

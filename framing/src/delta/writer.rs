@@ -85,10 +85,7 @@ impl<'a> DeltaWriter<'a> {
     pub fn new(body: &'a mut [u8], fields: DeltaFields) -> Result<Self, WriteError> {
         let available = body.len() as u64;
         let Ok(layout) = Layout::mut_from_bytes(body) else {
-            return Err(WriteError::BufferTooSmall {
-                needed: DeltaHeader::SIZE as u64,
-                available,
-            });
+            return Err(WriteError::BufferTooSmall { needed: DeltaHeader::SIZE as u64, available });
         };
         Ok(Self { layout, fields })
     }
@@ -108,14 +105,9 @@ impl<'a> DeltaWriter<'a> {
     pub fn payload_as_mut<T: Pod>(&mut self, len: usize) -> Result<&mut [T], CastError> {
         let available = self.layout.payload.len() as u64;
         let element = size_of::<T>();
-        let bytes = len
-            .checked_mul(element)
-            .and_then(|len| self.layout.payload.get_mut(..len));
+        let bytes = len.checked_mul(element).and_then(|len| self.layout.payload.get_mut(..len));
         let Some(bytes) = bytes else {
-            return Err(CastError::Length {
-                len: available,
-                element: element as u64,
-            });
+            return Err(CastError::Length { len: available, element: element as u64 });
         };
         payload_as_mut(bytes)
     }
@@ -128,17 +120,11 @@ impl<'a> DeltaWriter<'a> {
     /// [`WriteError::Invalid`] when `total_size` cannot say it.
     #[inline]
     pub fn finish(self, payload_len: usize) -> Result<usize, WriteError> {
-        let Self {
-            layout: Layout { header, payload },
-            fields,
-        } = self;
+        let Self { layout: Layout { header, payload }, fields } = self;
         let total = DeltaHeader::SIZE as u64 + payload_len as u64;
         let Some(payload) = payload.get(..payload_len) else {
             let available = (DeltaHeader::SIZE + payload.len()) as u64;
-            return Err(WriteError::BufferTooSmall {
-                needed: total,
-                available,
-            });
+            return Err(WriteError::BufferTooSmall { needed: total, available });
         };
         let Ok(total_size) = u32::try_from(total) else {
             let expected = Expected::AtMost(u64::from(u32::MAX));

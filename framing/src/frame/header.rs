@@ -99,19 +99,11 @@ impl FrameHeader {
         message_len: usize,
     ) -> Result<Self, WriteError> {
         if message_len == 0 {
-            return Err(WriteError::invalid(
-                Field::MessageLen,
-                0,
-                Expected::AtLeast(1),
-            ));
+            return Err(WriteError::invalid(Field::MessageLen, 0, Expected::AtLeast(1)));
         }
         if message_len as u64 > u32::MAX as u64 {
             let expected = Expected::AtMost(u32::MAX as u64);
-            return Err(WriteError::invalid(
-                Field::MessageLen,
-                message_len as u64,
-                expected,
-            ));
+            return Err(WriteError::invalid(Field::MessageLen, message_len as u64, expected));
         }
         Ok(Self::new(kind, channel, 0, message_len as u32, 0, 1))
     }
@@ -153,11 +145,7 @@ impl FrameHeader {
     #[must_use]
     #[inline]
     pub const fn channel(&self) -> Channel {
-        if self.channel == 0 {
-            Channel::Command
-        } else {
-            Channel::Data
-        }
+        if self.channel == 0 { Channel::Command } else { Channel::Data }
     }
 
     /// Names the message among this sender's unfinished ones on this channel; 0 when it is not

@@ -35,10 +35,7 @@ impl<'a> Frames<'a> {
     #[must_use]
     #[inline]
     pub const fn new(message: &'a [u8]) -> Self {
-        Self {
-            rest: Some(message),
-            first: true,
-        }
+        Self { rest: Some(message), first: true }
     }
 }
 
@@ -55,11 +52,7 @@ impl<'a> Iterator for Frames<'a> {
         };
         if frame.is_fragment() && !first {
             let count = u64::from(frame.header().fragment_count());
-            return Some(Err(Malformed::new(
-                Field::FragmentCount,
-                count,
-                Expected::Exactly(1),
-            )));
+            return Some(Err(Malformed::new(Field::FragmentCount, count, Expected::Exactly(1))));
         }
         let len = frame.as_bytes().len();
         match rest.get(len..) {
@@ -84,11 +77,7 @@ pub(crate) fn behind_zeros(bytes: &[u8], gap_len: usize) -> Result<&[u8], Malfor
     };
     match gap.iter().find(|byte| **byte != 0) {
         None => Ok(rest),
-        Some(byte) => Err(Malformed::new(
-            Field::Padding,
-            u64::from(*byte),
-            Expected::Exactly(0),
-        )),
+        Some(byte) => Err(Malformed::new(Field::Padding, u64::from(*byte), Expected::Exactly(0))),
     }
 }
 

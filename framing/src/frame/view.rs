@@ -150,11 +150,7 @@ impl<'a> Frame<'a> {
         }
         if self.is_fragment() {
             let count = u64::from(self.header().fragment_count());
-            return Err(Malformed::new(
-                Field::FragmentCount,
-                count,
-                Expected::Exactly(1),
-            ));
+            return Err(Malformed::new(Field::FragmentCount, count, Expected::Exactly(1)));
         }
         Delta::parse(self.body())
     }
@@ -200,11 +196,7 @@ fn check_header(header: &FrameHeader) -> Result<(), Malformed> {
     } else if count == 0 {
         (Field::FragmentCount, 0, Expected::AtLeast(1))
     } else if index >= count {
-        (
-            Field::FragmentIndex,
-            u32::from(index),
-            Expected::Below(u64::from(count)),
-        )
+        (Field::FragmentIndex, u32::from(index), Expected::Below(u64::from(count)))
     } else if count == 1 && header.message_id() != 0 {
         (Field::MessageId, header.message_id(), Expected::Exactly(0))
     } else {
@@ -221,26 +213,14 @@ fn check_fragment(header: &FrameHeader, body_len: usize) -> Result<(), Malformed
     let message_len = u64::from(header.message_len());
     let body_len = body_len as u64;
     if count == 0 {
-        return Err(Malformed::new(
-            Field::FragmentCount,
-            0,
-            Expected::AtLeast(1),
-        ));
+        return Err(Malformed::new(Field::FragmentCount, 0, Expected::AtLeast(1)));
     }
     if index >= count {
-        return Err(Malformed::new(
-            Field::FragmentIndex,
-            index,
-            Expected::Below(count),
-        ));
+        return Err(Malformed::new(Field::FragmentIndex, index, Expected::Below(count)));
     }
     if body_len == 0 {
         let expected = Expected::AtLeast(FrameHeader::SIZE as u64 + 1);
-        return Err(Malformed::new(
-            Field::Length,
-            FrameHeader::SIZE as u64,
-            expected,
-        ));
+        return Err(Malformed::new(Field::Length, FrameHeader::SIZE as u64, expected));
     }
     let full = if index + 1 < count {
         Some(body_len)
@@ -261,11 +241,7 @@ fn check_fragment(header: &FrameHeader, body_len: usize) -> Result<(), Malformed
     if !adds_up {
         let rule = "must be message_len divided by the length that all fragments but the last \
                     share (a multiple of 16), rounded up";
-        return Err(Malformed::new(
-            Field::FragmentCount,
-            count,
-            Expected::That(rule),
-        ));
+        return Err(Malformed::new(Field::FragmentCount, count, Expected::That(rule)));
     }
     Ok(())
 }

@@ -163,10 +163,7 @@ impl<B: AsMut<[u8]>> Reassembler<B> {
         landing: &mut impl Landing<Buffer = B>,
     ) -> Result<Reassembled<'a, B>, Refused> {
         let header = frame.header();
-        let key = Key {
-            channel: header.channel(),
-            message_id: header.message_id(),
-        };
+        let key = Key { channel: header.channel(), message_id: header.message_id() };
         let index = match self.known.get(&key) {
             Some(Known::Unfinished(index)) => *index,
             Some(Known::Finished) => return Ok(Reassembled::Duplicate),
@@ -184,10 +181,7 @@ impl<B: AsMut<[u8]>> Reassembler<B> {
         let Slot { whole, buffer, .. } = self.end(index);
         self.remember(key);
         self.counters.reassembled_messages += 1;
-        Ok(Reassembled::Complete(Message {
-            header: whole,
-            buffer,
-        }))
+        Ok(Reassembled::Complete(Message { header: whole, buffer }))
     }
 
     /// Makes room for the message that `frame` is the first fragment of.
@@ -212,11 +206,7 @@ impl<B: AsMut<[u8]>> Reassembler<B> {
         });
         let Some(buffer) = room else {
             let value = u64::from(message_len);
-            return Err(LimitExceeded {
-                limit: "landing",
-                value,
-                allowed: 0,
-            });
+            return Err(LimitExceeded { limit: "landing", value, allowed: 0 });
         };
         let index = self.slots.insert(key, whole, frame, buffer, now);
         self.known.insert(key, Known::Unfinished(index));
@@ -254,20 +244,9 @@ impl<B: AsMut<[u8]>> Reassembler<B> {
         if now < last_progress.saturating_add(self.limits.max_idle) {
             return None;
         }
-        let Slot {
-            key,
-            whole: header,
-            received,
-            buffer,
-            ..
-        } = self.end(index);
+        let Slot { key, whole: header, received, buffer, .. } = self.end(index);
         self.counters.expired_messages += 1;
-        Some(Abandoned {
-            message_id: key.message_id,
-            header,
-            received,
-            buffer,
-        })
+        Some(Abandoned { message_id: key.message_id, header, received, buffer })
     }
 
     /// When to call [`poll_expired`](Self::poll_expired) next, by the clock of `now`.
@@ -308,15 +287,7 @@ impl<B> fmt::Debug for Reassembler<B> {
 }
 
 fn check_limit(limit: &'static str, value: u64, allowed: u64) -> Result<(), LimitExceeded> {
-    if value > allowed {
-        Err(LimitExceeded {
-            limit,
-            value,
-            allowed,
-        })
-    } else {
-        Ok(())
-    }
+    if value > allowed { Err(LimitExceeded { limit, value, allowed }) } else { Ok(()) }
 }
 
 #[cfg(test)]

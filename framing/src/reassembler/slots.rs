@@ -1,8 +1,5 @@
 //! The unfinished messages, by index and from the one that waits longest to the latest.
-#![allow(
-    clippy::indexing_slicing,
-    reason = "indexes are this file's own, never a peer's"
-)]
+#![allow(clippy::indexing_slicing, reason = "indexes are this file's own, never a peer's")]
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -39,21 +36,9 @@ impl<B: AsMut<[u8]>> Slot<B> {
         let header = frame.header();
         let pairs = [
             (Field::Kind, header.kind() as u64, self.whole.kind() as u64),
-            (
-                Field::MessageLen,
-                header.message_len().into(),
-                self.whole.message_len().into(),
-            ),
-            (
-                Field::FragmentCount,
-                header.fragment_count().into(),
-                self.fragment_count.into(),
-            ),
-            (
-                Field::Length,
-                frame.fragment_len() as u64,
-                self.fragment_len as u64,
-            ),
+            (Field::MessageLen, header.message_len().into(), self.whole.message_len().into()),
+            (Field::FragmentCount, header.fragment_count().into(), self.fragment_count.into()),
+            (Field::Length, frame.fragment_len() as u64, self.fragment_len as u64),
         ];
         match pairs.iter().find(|(_, value, first)| value != first) {
             None => Ok(()),
@@ -98,12 +83,7 @@ pub(super) struct Slots<B> {
 
 impl<B> Slots<B> {
     pub(super) const fn new() -> Self {
-        Self {
-            slots: Slab::new(),
-            oldest: None,
-            newest: None,
-            spare: Vec::new(),
-        }
+        Self { slots: Slab::new(), oldest: None, newest: None, spare: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -155,8 +135,7 @@ impl<B> Slots<B> {
 
     /// The slot that waits longest, and since when.
     pub(super) fn oldest(&self) -> Option<(usize, Duration)> {
-        self.oldest
-            .map(|index| (index, self.slots[index].last_progress))
+        self.oldest.map(|index| (index, self.slots[index].last_progress))
     }
 
     /// Ends a message.

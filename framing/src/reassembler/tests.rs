@@ -53,13 +53,8 @@ fn limit_of(refused: Refused) -> &'static str {
 #[test]
 fn a_message_of_one_frame_is_not_copied() {
     let mut reassembler = Reassembler::<Vec<u8>>::new(LIMITS, 0);
-    let bytes = [
-        FrameHeader::whole(Kind::Opaque, Channel::Data, 3)
-            .unwrap()
-            .as_bytes(),
-        b"abc",
-    ]
-    .concat();
+    let bytes =
+        [FrameHeader::whole(Kind::Opaque, Channel::Data, 3).unwrap().as_bytes(), b"abc"].concat();
     let frame = Frame::parse(&bytes).unwrap();
     match reassembler.insert(frame, START, &mut landing).unwrap() {
         Reassembled::Whole(whole) => assert_eq!(whole.body().as_ptr(), bytes[16..].as_ptr()),
@@ -72,37 +67,22 @@ fn a_message_of_one_frame_is_not_copied() {
 fn limits_refuse_one_message_and_lose_no_other() {
     let mut reassembler = Reassembler::new(LIMITS, 0);
     for id in 1..=2 {
-        assert_eq!(
-            insert(&mut reassembler, &frames(id, 400)[0], START),
-            Ok(None)
-        );
+        assert_eq!(insert(&mut reassembler, &frames(id, 400)[0], START), Ok(None));
     }
     let refused = insert(&mut reassembler, &frames(3, 201)[0], START).unwrap_err();
     assert_eq!(limit_of(refused), "max_bytes");
-    assert_eq!(
-        insert(&mut reassembler, &frames(3, 200)[0], START),
-        Ok(None)
-    );
+    assert_eq!(insert(&mut reassembler, &frames(3, 200)[0], START), Ok(None));
     let refused = insert(&mut reassembler, &frames(4, 100)[0], START).unwrap_err();
     assert_eq!(limit_of(refused), "max_messages");
-    assert_eq!(
-        (reassembler.unfinished(), reassembler.claimed_bytes()),
-        (3, 1_000)
-    );
+    assert_eq!((reassembler.unfinished(), reassembler.claimed_bytes()), (3, 1_000));
 
     for frame in &frames(1, 400)[1..8] {
         assert_eq!(insert(&mut reassembler, frame, START), Ok(None));
     }
     let done = insert(&mut reassembler, &frames(1, 400)[8], START).unwrap();
     assert_eq!(done, Some(vec![1; 400]));
-    assert_eq!(
-        (reassembler.unfinished(), reassembler.claimed_bytes()),
-        (2, 600)
-    );
-    assert_eq!(
-        insert(&mut reassembler, &frames(4, 100)[0], START),
-        Ok(None)
-    );
+    assert_eq!((reassembler.unfinished(), reassembler.claimed_bytes()), (2, 600));
+    assert_eq!(insert(&mut reassembler, &frames(4, 100)[0], START), Ok(None));
     assert_eq!(reassembler.counters().refused_limit, 2);
 }
 
@@ -111,19 +91,11 @@ fn a_landing_may_refuse_or_give_too_little() {
     let mut reassembler = Reassembler::new(LIMITS, 0);
     let bytes = &frames(1, 100)[0];
     let frame = Frame::parse(bytes).unwrap();
-    let refused = reassembler
-        .insert(frame, START, &mut |_: &FrameHeader| None)
-        .unwrap_err();
+    let refused = reassembler.insert(frame, START, &mut |_: &FrameHeader| None).unwrap_err();
     assert_eq!(limit_of(refused), "landing");
     let mut small = |_: &FrameHeader| Some(vec![0; 99]);
-    assert_eq!(
-        limit_of(reassembler.insert(frame, START, &mut small).unwrap_err()),
-        "landing"
-    );
-    assert_eq!(
-        (reassembler.unfinished(), reassembler.claimed_bytes()),
-        (0, 0)
-    );
+    assert_eq!(limit_of(reassembler.insert(frame, START, &mut small).unwrap_err()), "landing");
+    assert_eq!((reassembler.unfinished(), reassembler.claimed_bytes()), (0, 0));
 }
 
 #[test]
@@ -145,30 +117,21 @@ fn contradictions_are_refused_and_the_message_stays() {
             Refused::Limit(error) => panic!("{error}"),
         }
     }
-    assert_eq!(
-        insert(&mut reassembler, &good[1], START),
-        Ok(Some(vec![1; 60]))
-    );
+    assert_eq!(insert(&mut reassembler, &good[1], START), Ok(Some(vec![1; 60])));
     assert_eq!(reassembler.counters().refused_malformed, 4);
 }
 
 #[test]
 fn the_same_id_on_another_channel_is_another_message() {
     let mut reassembler = Reassembler::new(LIMITS, 0);
-    assert_eq!(
-        insert(&mut reassembler, &frames(1, 100)[0], START),
-        Ok(None)
-    );
+    assert_eq!(insert(&mut reassembler, &frames(1, 100)[0], START), Ok(None));
     let mut other = frames(1, 60);
     for frame in &mut other {
         frame[2] = Channel::Command as u8;
     }
     assert_eq!(insert(&mut reassembler, &other[0], START), Ok(None));
     assert_eq!(reassembler.unfinished(), 2);
-    assert_eq!(
-        insert(&mut reassembler, &other[1], START),
-        Ok(Some(vec![1; 60]))
-    );
+    assert_eq!(insert(&mut reassembler, &other[1], START), Ok(Some(vec![1; 60])));
 }
 
 #[test]
@@ -181,36 +144,21 @@ fn finished_messages_are_remembered_for_a_while() {
     }
     // Two are remembered: 2 and 3. A copy of 1 begins it anew.
     for id in [2, 3] {
-        assert_eq!(
-            insert(&mut reassembler, &frames(id, 100)[0], START),
-            Ok(None)
-        );
+        assert_eq!(insert(&mut reassembler, &frames(id, 100)[0], START), Ok(None));
     }
-    assert_eq!(
-        (reassembler.unfinished(), reassembler.counters().duplicates),
-        (0, 2)
-    );
-    assert_eq!(
-        insert(&mut reassembler, &frames(1, 100)[0], START),
-        Ok(None)
-    );
+    assert_eq!((reassembler.unfinished(), reassembler.counters().duplicates), (0, 2));
+    assert_eq!(insert(&mut reassembler, &frames(1, 100)[0], START), Ok(None));
     assert_eq!(reassembler.unfinished(), 1);
 }
 
 #[test]
 fn ids_may_come_again_at_once_where_none_is_remembered() {
-    let limits = ReassemblerLimits {
-        remembered: 0,
-        ..LIMITS
-    };
+    let limits = ReassemblerLimits { remembered: 0, ..LIMITS };
     let mut reassembler = Reassembler::new(limits, 0);
     for _ in 0..10 {
         let sent = frames(7, 60);
         assert_eq!(insert(&mut reassembler, &sent[0], START), Ok(None));
-        assert_eq!(
-            insert(&mut reassembler, &sent[1], START),
-            Ok(Some(vec![7; 60]))
-        );
+        assert_eq!(insert(&mut reassembler, &sent[1], START), Ok(Some(vec![7; 60])));
     }
 }
 
@@ -234,9 +182,6 @@ fn messages_that_wait_too_long_are_given_up_oldest_first() {
     assert_eq!(given_up, [(2, 1), (3, 1)]);
     assert_eq!(reassembler.poll_timeout(), Some(at(14)));
     assert_eq!(reassembler.poll_expired(at(14)).unwrap().received, 2);
-    assert_eq!(
-        (reassembler.unfinished(), reassembler.claimed_bytes()),
-        (0, 0)
-    );
+    assert_eq!((reassembler.unfinished(), reassembler.claimed_bytes()), (0, 0));
     assert_eq!(reassembler.counters().expired_messages, 3);
 }

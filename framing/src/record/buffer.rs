@@ -33,10 +33,7 @@ impl RecordBuf {
     #[must_use]
     pub fn with_body_capacity(capacity: usize) -> Self {
         let lines = BODY.saturating_add(capacity).div_ceil(RECORD_ALIGN);
-        Self {
-            lines: vec![Line::new_zeroed(); lines],
-            body_len: 0,
-        }
+        Self { lines: vec![Line::new_zeroed(); lines], body_len: 0 }
     }
 
     /// Bytes that a body may have.
@@ -56,10 +53,7 @@ impl RecordBuf {
     /// All of the room for a body.
     #[must_use]
     pub fn body_mut(&mut self) -> &mut [u8] {
-        self.lines
-            .as_mut_bytes()
-            .get_mut(BODY..)
-            .unwrap_or_default()
+        self.lines.as_mut_bytes().get_mut(BODY..).unwrap_or_default()
     }
 
     /// Ends the writing: the body's first `header.message_len()` bytes are the message.
@@ -70,22 +64,14 @@ impl RecordBuf {
     pub fn seal(&mut self, header: FrameHeader) -> Result<(), WriteError> {
         if header.is_fragment() {
             let count = u64::from(header.fragment_count());
-            return Err(WriteError::invalid(
-                Field::FragmentCount,
-                count,
-                Expected::Exactly(1),
-            ));
+            return Err(WriteError::invalid(Field::FragmentCount, count, Expected::Exactly(1)));
         }
         let needed = u64::from(header.message_len());
         let available = self.body_capacity() as u64;
         if needed > available {
             return Err(WriteError::BufferTooSmall { needed, available });
         }
-        if let Some(place) = self
-            .lines
-            .as_mut_bytes()
-            .get_mut(SecurityHeader::SIZE..BODY)
-        {
+        if let Some(place) = self.lines.as_mut_bytes().get_mut(SecurityHeader::SIZE..BODY) {
             place.copy_from_slice(header.as_bytes());
         }
         self.body_len = header.message_len() as usize;
@@ -95,10 +81,7 @@ impl RecordBuf {
     /// The message with its frame header, as it is sent; empty before [`seal`](Self::seal).
     #[must_use]
     pub fn frame_bytes(&self) -> &[u8] {
-        self.lines
-            .as_bytes()
-            .get(SecurityHeader::SIZE..self.end())
-            .unwrap_or_default()
+        self.lines.as_bytes().get(SecurityHeader::SIZE..self.end()).unwrap_or_default()
     }
 
     /// The same, for a [`Fragmenter`](crate::Fragmenter) to work in.
@@ -136,21 +119,12 @@ impl RecordBuf {
     /// When it is not sealed, or not a delta.
     pub fn record_mut(&mut self) -> Result<RecordMut<'_>, Malformed> {
         let record = ..self.end();
-        RecordMut::parse(
-            self.lines
-                .as_mut_bytes()
-                .get_mut(record)
-                .unwrap_or_default(),
-        )
+        RecordMut::parse(self.lines.as_mut_bytes().get_mut(record).unwrap_or_default())
     }
 
     /// Where the sealed message ends.
     fn end(&self) -> usize {
-        if self.body_len == 0 {
-            SecurityHeader::SIZE
-        } else {
-            BODY + self.body_len
-        }
+        if self.body_len == 0 { SecurityHeader::SIZE } else { BODY + self.body_len }
     }
 }
 

@@ -95,9 +95,7 @@ impl Status {
     pub fn set(&self, bits: StatusBits) -> StatusBits {
         // Release: what this thread wrote before is seen with the bit, by `get` and by later
         // calls of `set`, which acquire.
-        StatusBits(u32::from_le(
-            self.0.fetch_or(bits.0.to_le(), Ordering::AcqRel),
-        ))
+        StatusBits(u32::from_le(self.0.fetch_or(bits.0.to_le(), Ordering::AcqRel)))
     }
 }
 

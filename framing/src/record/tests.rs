@@ -11,9 +11,7 @@ fn record(payload: &[u8]) -> RecordBuf {
     let mut writer = DeltaWriter::new(record.body_mut(), DeltaFields::new(DocId([7; 16]))).unwrap();
     writer.payload_mut()[..payload.len()].copy_from_slice(payload);
     let body_len = writer.finish(payload.len()).unwrap();
-    record
-        .seal(FrameHeader::whole(Kind::Delta, Channel::Data, body_len).unwrap())
-        .unwrap();
+    record.seal(FrameHeader::whole(Kind::Delta, Channel::Data, body_len).unwrap()).unwrap();
     record
 }
 
@@ -24,13 +22,7 @@ fn payloads_lie_on_a_cache_line_of_their_own() {
     assert_eq!(delta.payload().as_ptr().addr() % RECORD_ALIGN, 0);
     assert_eq!(record.record_bytes().as_ptr().addr() % RECORD_ALIGN, 0);
     assert_eq!(delta.payload_as::<f32>().unwrap().len(), 25);
-    assert_eq!(
-        delta.payload_as::<f64>().unwrap_err(),
-        CastError::Length {
-            len: 100,
-            element: 8
-        }
-    );
+    assert_eq!(delta.payload_as::<f64>().unwrap_err(), CastError::Length { len: 100, element: 8 });
 }
 
 #[test]
@@ -64,10 +56,7 @@ fn exactly_one_thread_switches_a_bit_on() {
     let bits = StatusBits::PROCESSED | StatusBits::VALID_DELTA;
     assert_eq!(record.record().unwrap().security().status(), bits);
     assert_eq!(std::format!("{bits:?}"), "valid_delta|processed");
-    assert_eq!(
-        std::format!("{:?}", StatusBits::from_bits(17)),
-        "valid_delta|0x10"
-    );
+    assert_eq!(std::format!("{:?}", StatusBits::from_bits(17)), "valid_delta|0x10");
 }
 
 #[test]
@@ -81,13 +70,7 @@ fn a_buffer_holds_what_it_was_sealed_with_and_nothing_before() {
         buffer.seal(FrameHeader::whole(Kind::Opaque, Channel::Data, len).unwrap())
     };
     let error = seal(&mut buffer, 49).unwrap_err();
-    assert_eq!(
-        error,
-        WriteError::BufferTooSmall {
-            needed: 49,
-            available: 48
-        }
-    );
+    assert_eq!(error, WriteError::BufferTooSmall { needed: 49, available: 48 });
     seal(&mut buffer, 48).unwrap();
     assert_eq!(buffer.frame().unwrap().body().len(), 48);
     assert_eq!(buffer.record().unwrap_err().field, Field::Kind);
@@ -99,18 +82,9 @@ fn a_buffer_holds_what_it_was_sealed_with_and_nothing_before() {
 fn a_record_that_is_none_is_refused() {
     let record = record(b"payload");
     let mut bytes = record.record_bytes().to_vec();
-    assert_eq!(
-        Record::parse(&bytes[..63]).unwrap_err().field,
-        Field::Length
-    );
-    assert_eq!(
-        Record::parse(&bytes[..64]).unwrap_err().field,
-        Field::Length
-    );
-    assert_eq!(
-        Record::parse(&bytes[..134]).unwrap_err().field,
-        Field::MessageLen
-    );
+    assert_eq!(Record::parse(&bytes[..63]).unwrap_err().field, Field::Length);
+    assert_eq!(Record::parse(&bytes[..64]).unwrap_err().field, Field::Length);
+    assert_eq!(Record::parse(&bytes[..134]).unwrap_err().field, Field::MessageLen);
     bytes[4] = 1;
     assert_eq!(Record::parse(&bytes).unwrap_err().field, Field::Reserved);
 }

@@ -37,18 +37,10 @@ impl<'a> Record<'a> {
         };
         let reserved = u64::from(security.reserved.get());
         if reserved != 0 {
-            return Err(Malformed::new(
-                Field::Reserved,
-                reserved,
-                Expected::Exactly(0),
-            ));
+            return Err(Malformed::new(Field::Reserved, reserved, Expected::Exactly(0)));
         }
         let frame = Frame::parse(frame)?;
-        Ok(Self {
-            security,
-            frame,
-            delta: frame.delta()?,
-        })
+        Ok(Self { security, frame, delta: frame.delta()? })
     }
 
     /// What the node knows of the record, as it was when the bytes were read.
@@ -128,9 +120,8 @@ impl<'a> RecordMut<'a> {
     /// [`RecordBuf`](crate::RecordBuf) does; the record is given up.
     pub fn share(self) -> Result<SharedRecord<'a>, CastError> {
         // The bytes were parsed, so nothing but where they lie can be wrong.
-        SharedRecord::new(self.bytes).ok_or(CastError::Alignment {
-            align: align_of::<Status>() as u64,
-        })
+        SharedRecord::new(self.bytes)
+            .ok_or(CastError::Alignment { align: align_of::<Status>() as u64 })
     }
 }
 
@@ -165,11 +156,7 @@ impl<'a> SharedRecord<'a> {
         let (security, frame) = record.split_at_mut_checked(SecurityHeader::SIZE)?;
         let (status, _) = Status::mut_from_prefix(security).ok()?;
         let frame = Frame::parse(frame).ok()?;
-        Some(Self {
-            status,
-            frame,
-            delta: frame.delta().ok()?,
-        })
+        Some(Self { status, frame, delta: frame.delta().ok()? })
     }
 
     /// The status bits.

@@ -48,18 +48,9 @@ fn fragments_that_do_not_add_up_are_refused() {
 
 #[test]
 fn the_largest_numbers_do_not_overflow() {
-    assert_eq!(
-        refused(&fragment(u32::MAX, u16::MAX, u16::MAX, 16)),
-        Field::FragmentIndex
-    );
-    assert_eq!(
-        refused(&fragment(u32::MAX, 65_533, u16::MAX, 65_520)),
-        Field::FragmentCount
-    );
-    assert_eq!(
-        refused(&fragment(u32::MAX, 65_534, u16::MAX, 65_520)),
-        Field::FragmentCount
-    );
+    assert_eq!(refused(&fragment(u32::MAX, u16::MAX, u16::MAX, 16)), Field::FragmentIndex);
+    assert_eq!(refused(&fragment(u32::MAX, 65_533, u16::MAX, 65_520)), Field::FragmentCount);
+    assert_eq!(refused(&fragment(u32::MAX, 65_534, u16::MAX, 65_520)), Field::FragmentCount);
     let longest = 65_535 * 65_520 - 1;
     let bytes = fragment(longest, 65_533, u16::MAX, 65_520);
     assert_eq!(Frame::parse(&bytes).unwrap().body_offset(), 65_533 * 65_520);
@@ -79,14 +70,8 @@ fn an_unfragmented_frame_has_no_index_and_no_id() {
 fn errors_name_field_value_and_limit() {
     let mut bytes = fragment(100, 3, 3, 4);
     let error = Frame::parse(&bytes).unwrap_err();
-    assert_eq!(
-        error,
-        Malformed::new(Field::FragmentIndex, 3, Expected::Below(3))
-    );
-    assert_eq!(
-        std::format!("{error}"),
-        "malformed: fragment_index is 3, must be below 3"
-    );
+    assert_eq!(error, Malformed::new(Field::FragmentIndex, 3, Expected::Below(3)));
+    assert_eq!(std::format!("{error}"), "malformed: fragment_index is 3, must be below 3");
     bytes[1] = 9;
     let error = Frame::parse(&bytes).unwrap_err();
     let text = "malformed: kind is 9, must be one of 1 (delta), 2 (control), 3 (opaque)";

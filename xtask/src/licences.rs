@@ -1,0 +1,70 @@
+//! Whether every dependency may be used under a licence that suits MIT OR Apache-2.0 users.
+//!
+//! Advisories are not checked: their database is a git repository, and this has to run offline.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use crate::steps::cargo;
+
+/// Licences that anybody who may use this project may use too.
+const ACCEPTED: [&str; 10] = [
+    "0BSD",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "ISC",
+    "MIT",
+    "Unicode-3.0",
+    "Zlib",
+];
+
+/// Looks at every package that `Cargo.lock` names, dependencies of tests and benches included.
+pub(crate) fn check() -> anyhow::Result<()> {
+    println!("\n== licences");
+    let output = cargo("metadata --format-version 1 --locked").output()?;
+    if !output.status.success() {
+        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
+    let mut refused = BTreeSet::new();
+    for package in packages {
+        let licence = package["license"].as_str().unwrap_or("none stated");
+        if !is_accepted(licence) {
+            refused.insert(format!("{} {}: {licence}", package["name"], package["version"]));
+        }
+    }
+    if !refused.is_empty() {
+        let list: Vec<_> = refused.into_iter().collect();
+        bail!("not among the accepted licences (xtask/src/licences.rs):\n{}", list.join("\n"));
+    }
+    println!("== licences: {} packages", packages.len());
+    Ok(())
+}
+
+/// Whether an SPDX expression can be met with accepted licences.
+fn is_accepted(expression: &str) -> bool {
+    spdx::Expression::parse_mode(expression, spdx::ParseMode::LAX).is_ok_and(|expression| {
+        expression.evaluate(|licence| ACCEPTED.contains(&licence.to_string().as_str()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_accepted;
+
+    #[test]
+    fn expressions_are_understood() {
+        for good in ["MIT", "MIT OR GPL-3.0-only", "(MIT OR Apache-2.0) AND Unicode-3.0"] {
+            assert!(is_accepted(good), "{good}");
+        }
+        for bad in ["none stated", "GPL-3.0-only", "MIT AND GPL-3.0-only"] {
+            assert!(!is_accepted(bad), "{bad}");
+        }
+    }
+}

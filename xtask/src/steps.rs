@@ -1,0 +1,85 @@
+//! The commands that each task runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+
+use crate::licences;
+
+/// Nothing in it may need the std feature.
+const NO_STD: &str = "clippy -p deltawire-framing --no-default-features -- -D warnings";
+
+/// All that CI runs, in the order in which failures are quickest to see.
+pub(crate) fn test() -> anyhow::Result<()> {
+    let started = Instant::now();
+    run("format", &mut cargo("fmt --all --check"))?;
+    licences::check().context("licences")?;
+    run("lints", &mut cargo("clippy --workspace --all-targets -- -D warnings"))?;
+    run("lints without std", &mut cargo(NO_STD))?;
+    run("docs", cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings"))?;
+    run("tests", &mut cargo("test --workspace --lib --bins --tests --examples"))?;
+    run("doc tests", &mut cargo("test --workspace --doc"))?;
+    run("benches compile", &mut cargo("check --workspace --benches"))?;
+    run("fuzz targets compile", &mut cargo("check --manifest-path fuzz/Cargo.toml --lib"))?;
+    println!("\nAll passed in {} s.", started.elapsed().as_secs());
+    Ok(())
+}
+
+pub(crate) fn bench(names: &[String]) -> anyhow::Result<()> {
+    let mut command = cargo("bench -p deltawire");
+    if names.is_empty() {
+        command.arg("--benches");
+    }
+    for name in names {
+        command.args(["--bench", name]);
+    }
+    run("benches", &mut command)?;
+    println!("\nPlots and history: target/criterion/report/index.html");
+    Ok(())
+}
+
+pub(crate) fn fuzz(mut targets: Vec<String>, runs: u64) -> anyhow::Result<()> {
+    if targets.is_empty() {
+        for entry in fs::read_dir(root().join("fuzz/fuzz_targets"))? {
+            let path = entry?.path();
+            targets.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+        }
+        targets.sort();
+    }
+    for target in targets {
+        let runs = format!("-runs={runs}");
+        let mut command = cargo("+nightly fuzz run");
+        command.current_dir(root().join("fuzz")).args([&target, "--", &runs, "-max_len=512"]);
+        run(&format!("fuzz {target}"), &mut command)?;
+    }
+    Ok(())
+}
+
+/// The workspace's folder.
+pub(crate) fn root() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask).to_path_buf()
+}
+
+/// `cargo` with these arguments, in the workspace's folder.
+pub(crate) fn cargo(arguments: &str) -> Command {
+    // Not $CARGO: that is one toolchain's own, to which `+nightly` means nothing.
+    let mut command = Command::new("cargo");
+    command.args(arguments.split_whitespace()).current_dir(root());
+    command
+}
+
+/// Runs a step with its output on the screen.
+fn run(name: &str, command: &mut Command) -> anyhow::Result<()> {
+    println!("\n== {name}");
+    let started = Instant::now();
+    let status = command.status().with_context(|| format!("{name}: cannot start {command:?}"))?;
+    if !status.success() {
+        bail!("{name} failed; to repeat it: {command:?}");
+    }
+    println!("== {name}: {} s", started.elapsed().as_secs());
+    Ok(())
+}
