@@ -168,7 +168,6 @@ fn slot_two_threads(criterion: &mut Criterion) {
                     while !values.is_empty() {
                         let mut batch = values.by_ref().take(BATCH);
                         until(|| (producer.push_batch(&mut batch) != Ok(0)).then_some(()));
-                        values.start = batch.next().unwrap_or(values.start);
                     }
                 },
                 || {
@@ -413,9 +412,12 @@ fn byte_two_threads_of<const LEN: usize>(group: &mut BenchmarkGroup<'_, WallTime
                 || (0..count).for_each(|_| until(|| producer.push(source).ok())),
                 || {
                     for _ in 0..count {
-                        let chunk = until(|| consumer.read_chunk(1).ok());
-                        look(&chunk.as_slices().0[0]);
-                        chunk.commit_all();
+                        until(|| {
+                            let chunk = consumer.read_chunk(1).ok()?;
+                            look(&chunk.as_slices().0[0]);
+                            chunk.commit_all();
+                            Some(())
+                        });
                     }
                 },
             )

@@ -32,8 +32,8 @@ pub(super) struct Parker {
     /// A cell of this side's spot that this side may write whenever it is not parked: 0 or 1.
     /// By invariant 2 or 3 of [`Spot::cells`].
     free: u8,
-    /// Whether something was published quietly and not announced since.
-    unannounced: bool,
+    /// The position that this side had published when it last woke the other one.
+    announced: usize,
 }
 
 struct Shared {
@@ -67,8 +67,8 @@ unsafe impl Sync for Spot {}
 unsafe impl Send for Spot {}
 
 impl Parker {
-    /// The two sides' seats.
-    pub(super) fn pair() -> (Self, Self) {
+    /// The two sides' seats at a ring whose positions start at `position`.
+    pub(super) fn pair(position: usize) -> (Self, Self) {
         let shared = Arc::new(Shared {
             spots: [Spot::new(), Spot::new()].map(CachePadded::new),
             closed: CachePadded::new(AtomicBool::new(false)),
@@ -77,15 +77,20 @@ impl Parker {
             shared: Arc::clone(&shared),
             side,
             free: 0,
-            unannounced: false,
+            announced: position,
         };
         (seat(0), seat(1))
     }
 
-    /// Wakes the other side if it is parked. Whatever this side published before is seen by it.
+    /// Wakes the other side if it is parked. It then sees that this side has published `position`.
     #[inline]
-    pub(super) fn wake_peer(&mut self) {
-        self.unannounced = false;
+    pub(super) fn announce(&mut self, position: usize) {
+        self.announced = position;
+        self.wake_peer();
+    }
+
+    #[inline]
+    fn wake_peer(&self) {
         let spot = &self.shared.spots[1 - self.side];
         // Release: pairs with the exchange in `park`, whose second look must see what this side
         // published. Acquire: pairs with the same exchange, behind which the waker was written.
@@ -94,12 +99,6 @@ impl Parker {
             // SAFETY: the exchange has just found this cell parked.
             unsafe { wake(spot, parked) };
         }
-    }
-
-    /// Notes that something was published which the other side has not been woken for.
-    #[inline]
-    pub(super) fn keep_quiet(&mut self) {
-        self.unannounced = true;
     }
 
     /// Whether either side has closed the ring.
@@ -118,10 +117,6 @@ impl Parker {
 
     /// Leaves `waker` for the other side's next `wake_peer`. Whoever parks looks once more.
     fn park(&mut self, waker: &Waker) {
-        // Otherwise both sides could sleep, each waiting for what the other has published.
-        if self.unannounced {
-            self.wake_peer();
-        }
         self.take_back();
         let spot = &self.shared.spots[self.side];
         let replaced = spot.cells[usize::from(self.free)].with_mut(|cell| {
@@ -201,6 +196,16 @@ unsafe fn wake(spot: &Spot, cell: u8) {
 pub(super) trait Parks {
     fn parker(&mut self) -> &mut Parker;
 
+    /// The position that this side has published.
+    fn published(&self) -> usize;
+
+    /// Wakes the other side if it is parked.
+    #[inline]
+    fn wake_peer(&mut self) {
+        let position = self.published();
+        self.parker().announce(position);
+    }
+
     /// Ready as soon as `look` finds something: looks, parks, and looks again.
     #[inline]
     fn poll_until<R>(
@@ -210,6 +215,10 @@ pub(super) trait Parks {
     ) -> Poll<R> {
         if let Some(found) = look(self) {
             return Poll::Ready(found);
+        }
+        // Otherwise both sides could sleep, each waiting for what the other has published quietly.
+        if self.parker().announced != self.published() {
+            self.wake_peer();
         }
         self.parker().park(context.waker());
         match look(self) {

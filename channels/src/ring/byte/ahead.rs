@@ -64,12 +64,6 @@ impl Outstanding {
         found
     }
 
-    /// Whether the message at position `start` is there.
-    pub(super) fn contains(&self, start: usize) -> bool {
-        let (word, bit) = self.place(start);
-        self.words[word] & bit != 0
-    }
-
     /// Position of the first message in `from..to`, at most the ring's capacity; `to` if there is
     /// none. Takes one look for every 1 KiB that it passes over.
     pub(super) fn first(&self, from: usize, to: usize) -> usize {
@@ -114,7 +108,6 @@ mod tests {
                     assert_eq!(set.first(from, to), to);
                     let start = from.wrapping_add(distance);
                     set.insert(start);
-                    assert!(set.contains(start));
                     assert_eq!(set.first(from, to), start);
                     assert_eq!(set.first(from, start), start);
                     assert!(set.remove(start));

@@ -132,7 +132,7 @@ impl Consumer {
     #[inline]
     pub fn release(&mut self, message: Ahead) {
         self.release_quiet(message);
-        self.parker.wake_peer();
+        self.wake_peer();
     }
 
     /// Gives back the room of a message that was read ahead, as soon as all older ones have been
@@ -146,7 +146,6 @@ impl Consumer {
         let found = self.ahead.remove(message.start);
         assert!(found, "the message was read from this ring");
         self.give_back();
-        self.parker.keep_quiet();
     }
 
     /// Waits for a message. Then reading finds one.
@@ -173,7 +172,7 @@ impl Consumer {
     /// Wakes the producer if it is parked. Needed after quiet calls only.
     #[inline]
     pub fn wake(&mut self) {
-        self.parker.wake_peer();
+        self.wake_peer();
     }
 
     /// Closes the ring: the producer can reserve nothing from now on. What is in the ring can
@@ -217,16 +216,16 @@ impl Consumer {
         }
     }
 
-    /// The reader and the parker, for a view that lends out what it has read.
+    /// The frame or frames that a view lends out.
     #[inline]
-    pub(super) fn parts(&mut self) -> (&mut Reader, &mut Parker) {
-        (&mut self.reader, &mut self.parker)
+    pub(super) fn lent(&self, start: usize, len: usize) -> &[u8] {
+        self.reader.bytes(start, len)
     }
 
-    /// The reader, for a view that lends out what it has read.
+    /// The frame that a view lends out, to write over.
     #[inline]
-    pub(super) fn reader(&self) -> &Reader {
-        &self.reader
+    pub(super) fn lent_mut(&mut self, start: usize, len: usize) -> &mut [u8] {
+        self.reader.bytes_mut(start, len)
     }
 
     #[inline]
@@ -264,7 +263,7 @@ impl Consumer {
         let to_end = self.reader.to_end(self.read);
         self.read = self.read.wrapping_add(to_end);
         self.give_back();
-        self.parker.wake_peer();
+        self.wake_peer();
     }
 
     /// What to say of a ring that looks empty: the producer may have committed and closed since.
@@ -278,8 +277,14 @@ impl Consumer {
 }
 
 impl Parks for Consumer {
+    #[inline]
     fn parker(&mut self) -> &mut Parker {
         &mut self.parker
+    }
+
+    #[inline]
+    fn published(&self) -> usize {
+        self.reader.head()
     }
 }
 

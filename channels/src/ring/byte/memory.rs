@@ -17,8 +17,9 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     /// The published tail; only this side changes it.
     tail: usize,
-    /// The head as it was last seen. At or before the published head, as that only grows.
-    head: usize,
+    /// Where free bytes end: the capacity behind the head as it was last seen. At or before the
+    /// same behind the published head, as that only grows.
+    limit: usize,
 }
 
 /// Reads bytes and gives them back. There is one for every memory.
@@ -74,7 +75,7 @@ pub(super) fn memory(capacity: usize, position: usize) -> (Writer, Reader) {
     let writer = Writer {
         shared: Arc::clone(&shared),
         tail: position,
-        head: position,
+        limit: position.wrapping_add(capacity),
     };
     let reader = Reader {
         shared,
@@ -117,7 +118,8 @@ impl Writer {
         if self.known_free() < wanted {
             // Acquire: pairs with the store in `Reader::release`. The reader is done with the
             // bytes before it.
-            self.head = self.shared.head.load(Ordering::Acquire);
+            let head = self.shared.head.load(Ordering::Acquire);
+            self.limit = head.wrapping_add(self.capacity());
         }
         self.known_free()
     }
@@ -157,7 +159,7 @@ impl Writer {
 
     #[inline]
     fn known_free(&self) -> usize {
-        self.capacity() - self.tail.wrapping_sub(self.head)
+        self.limit.wrapping_sub(self.tail)
     }
 }
 

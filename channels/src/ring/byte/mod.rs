@@ -87,7 +87,7 @@ pub fn ring_at(capacity: usize, position: usize) -> (Producer, Consumer) {
         "positions are multiples of 16"
     );
     let (writer, reader) = memory::memory(capacity, position);
-    let (producer, consumer) = Parker::pair();
+    let (producer, consumer) = Parker::pair(position);
     (
         Producer::new(writer, producer),
         Consumer::new(reader, consumer),

@@ -77,7 +77,7 @@ impl Producer {
     /// Wakes the consumer if it is parked. Needed after quiet calls only.
     #[inline]
     pub fn wake(&mut self) {
-        self.parker.wake_peer();
+        self.wake_peer();
     }
 
     /// Closes the ring. The consumer can still read what is in it.
@@ -176,7 +176,7 @@ impl Producer {
         self.mark_skipped();
         let start = tail.wrapping_add(to_end);
         self.writer.publish(start);
-        self.parker.wake_peer();
+        self.wake_peer();
         self.room_at(start, body_len, step)
     }
 
@@ -188,8 +188,14 @@ impl Producer {
 }
 
 impl Parks for Producer {
+    #[inline]
     fn parker(&mut self) -> &mut Parker {
         &mut self.parker
+    }
+
+    #[inline]
+    fn published(&self) -> usize {
+        self.writer.tail()
     }
 }
 
@@ -228,7 +234,8 @@ impl Grant<'_> {
     /// back.
     #[inline]
     pub fn commit(mut self, header: FrameHeader) -> Result<(), CommitError> {
-        self.write(header)?.wake_peer();
+        self.write(header)?;
+        self.producer.wake_peer();
         Ok(())
     }
 
@@ -240,19 +247,18 @@ impl Grant<'_> {
     /// As [`commit`](Self::commit).
     #[inline]
     pub fn commit_quiet(mut self, header: FrameHeader) -> Result<(), CommitError> {
-        self.write(header)?.keep_quiet();
-        Ok(())
+        self.write(header)
     }
 
-    /// Publishes the message and leaves it to the caller whether to wake.
+    /// Publishes the message and wakes nobody.
     #[inline]
-    fn write(&mut self, header: FrameHeader) -> Result<&mut Parker, CommitError> {
+    fn write(&mut self, header: FrameHeader) -> Result<(), CommitError> {
         let Room { start, body_len } = self.room;
         check(&header, body_len)?;
         if start != self.producer.writer.tail() {
             self.producer.mark_skipped();
         }
-        let Producer { writer, parker } = &mut *self.producer;
+        let writer = &mut self.producer.writer;
         let len = header.whole_frame_len();
         let step = frame_step(len);
         writer
@@ -262,7 +268,7 @@ impl Grant<'_> {
             .bytes_mut(start.wrapping_add(len), step - len)
             .fill(0);
         writer.publish(start.wrapping_add(step));
-        Ok(parker)
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ use core::ops::Deref;
 use deltawire_framing::{Frame, Frames, Run};
 
 use super::consumer::Consumer;
+use crate::ring::parking::Parks;
 
 /// A message being read in place: derefs to its frame, header and body. Dropping it gives its room
 /// back and wakes the producer if it is parked.
@@ -45,13 +46,8 @@ impl<'a> View<'a> {
     #[must_use]
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        let Lease {
-            consumer,
-            start,
-            len,
-            ..
-        } = &mut self.lease;
-        consumer.parts().0.bytes_mut(*start, *len)
+        let Lease { start, len, .. } = self.lease;
+        self.lease.consumer.lent_mut(start, len)
     }
 
     /// Gives the room back. A producer that looks sees it at once; one that is parked sleeps on
@@ -119,11 +115,8 @@ impl Drop for Lease<'_> {
     #[inline]
     fn drop(&mut self) {
         self.consumer.give_back();
-        let (_, parker) = self.consumer.parts();
-        if self.quiet {
-            parker.keep_quiet();
-        } else {
-            parker.wake_peer();
+        if !self.quiet {
+            self.consumer.wake_peer();
         }
     }
 }
@@ -133,7 +126,7 @@ impl Deref for Lease<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        self.consumer.reader().bytes(self.start, self.len)
+        self.consumer.lent(self.start, self.len)
     }
 }
 

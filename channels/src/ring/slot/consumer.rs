@@ -3,7 +3,7 @@ use core::future::poll_fn;
 use core::iter::FusedIterator;
 use core::task::{Context, Poll};
 
-use super::storage::Reader;
+use super::storage::{Drain, Reader};
 use crate::ring::error::PopError;
 use crate::ring::parking::{Parker, Parks};
 
@@ -26,7 +26,7 @@ impl<T> Consumer<T> {
     #[inline]
     pub fn try_pop(&mut self) -> Result<T, PopError> {
         let value = self.try_pop_quiet()?;
-        self.parker.wake_peer();
+        self.wake_peer();
         Ok(value)
     }
 
@@ -38,23 +38,19 @@ impl<T> Consumer<T> {
     /// When there is no value, now or ever again.
     #[inline]
     pub fn try_pop_quiet(&mut self) -> Result<T, PopError> {
-        let value = match self.reader.pop() {
-            Some(value) => value,
-            None => self.last_look()?,
-        };
-        self.parker.keep_quiet();
-        Ok(value)
+        match self.reader.pop() {
+            Some(value) => Ok(value),
+            None => self.last_look(),
+        }
     }
 
     /// Takes out up to `max` of the values that there are now, oldest first. When the batch is
     /// dropped, their room is given back together and the producer is woken once; values that
     /// were not iterated over stay in the ring.
     pub fn pop_batch(&mut self, max: usize) -> Batch<'_, T> {
-        let count = self.reader.available(max).min(max);
         Batch {
-            consumer: self,
-            left: count,
-            taken: 0,
+            drain: self.reader.drain(max),
+            parker: &mut self.parker,
         }
     }
 
@@ -78,7 +74,7 @@ impl<T> Consumer<T> {
     /// Wakes the producer if it is parked. Needed after quiet calls only.
     #[inline]
     pub fn wake(&mut self) {
-        self.parker.wake_peer();
+        self.wake_peer();
     }
 
     /// Closes the ring: the producer gets its values back from now on. What is in the ring can
@@ -122,8 +118,14 @@ impl<T> Consumer<T> {
 }
 
 impl<T> Parks for Consumer<T> {
+    #[inline]
     fn parker(&mut self) -> &mut Parker {
         &mut self.parker
+    }
+
+    #[inline]
+    fn published(&self) -> usize {
+        self.reader.published()
     }
 }
 
@@ -138,10 +140,8 @@ impl<T> fmt::Debug for Consumer<T> {
 
 /// Values being taken out together, from [`Consumer::pop_batch`].
 pub struct Batch<'a, T> {
-    consumer: &'a mut Consumer<T>,
-    /// How many may still be taken: at most as many as the reader knows of.
-    left: usize,
-    taken: usize,
+    drain: Drain<'a, T>,
+    parker: &'a mut Parker,
 }
 
 impl<T> Iterator for Batch<'_, T> {
@@ -149,13 +149,18 @@ impl<T> Iterator for Batch<'_, T> {
 
     #[inline]
     fn next(&mut self) -> Option<T> {
-        self.left = self.left.checked_sub(1)?;
-        self.taken += 1;
-        self.consumer.reader.take()
+        self.drain.take()
     }
 
+    #[inline]
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
+        let left = self.drain.left();
+        (left, Some(left))
+    }
+
+    #[inline]
+    fn fold<A, F: FnMut(A, T) -> A>(mut self, folded: A, fold: F) -> A {
+        self.drain.fold(folded, fold)
     }
 }
 
@@ -163,16 +168,16 @@ impl<T> ExactSizeIterator for Batch<'_, T> {}
 impl<T> FusedIterator for Batch<'_, T> {}
 
 impl<T> Drop for Batch<'_, T> {
+    #[inline]
     fn drop(&mut self) {
-        if self.taken > 0 {
-            self.consumer.reader.publish();
-            self.consumer.parker.wake_peer();
+        if let Some(head) = self.drain.finish() {
+            self.parker.announce(head);
         }
     }
 }
 
 impl<T> fmt::Debug for Batch<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch").field("left", &self.left).finish()
+        f.debug_struct("Batch").field("left", &self.len()).finish()
     }
 }

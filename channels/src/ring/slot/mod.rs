@@ -64,7 +64,7 @@ pub fn ring<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
 #[must_use]
 pub fn ring_at<T>(capacity: usize, position: usize) -> (Producer<T>, Consumer<T>) {
     let (writer, reader) = storage::storage(capacity, position);
-    let (producer, consumer) = Parker::pair();
+    let (producer, consumer) = Parker::pair(position);
     (
         Producer::new(writer, producer),
         Consumer::new(reader, consumer),

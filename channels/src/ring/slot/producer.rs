@@ -25,7 +25,7 @@ impl<T> Producer<T> {
     #[inline]
     pub fn try_push(&mut self, value: T) -> Result<(), PushError<T>> {
         self.try_push_quiet(value)?;
-        self.parker.wake_peer();
+        self.wake_peer();
         Ok(())
     }
 
@@ -39,9 +39,7 @@ impl<T> Producer<T> {
         if self.parker.is_closed() {
             return Err(PushError::Closed(value));
         }
-        self.writer.push(value).map_err(PushError::Full)?;
-        self.parker.keep_quiet();
-        Ok(())
+        self.writer.push(value).map_err(PushError::Full)
     }
 
     /// Puts in values from `values` until there is no more room or no more value, publishes them
@@ -66,7 +64,7 @@ impl<T> Producer<T> {
         let count = self.writer.put_all(values);
         if count > 0 {
             self.writer.publish();
-            self.parker.wake_peer();
+            self.wake_peer();
         }
         Ok(count)
     }
@@ -111,7 +109,7 @@ impl<T> Producer<T> {
     /// Wakes the consumer if it is parked. Needed after quiet calls only.
     #[inline]
     pub fn wake(&mut self) {
-        self.parker.wake_peer();
+        self.wake_peer();
     }
 
     /// Closes the ring. The consumer can still read what is in it.
@@ -145,8 +143,14 @@ impl<T> Producer<T> {
 }
 
 impl<T> Parks for Producer<T> {
+    #[inline]
     fn parker(&mut self) -> &mut Parker {
         &mut self.parker
+    }
+
+    #[inline]
+    fn published(&self) -> usize {
+        self.writer.published()
     }
 }
 

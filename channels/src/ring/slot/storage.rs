@@ -13,8 +13,9 @@ pub(super) struct Writer<T> {
     shared: Arc<Shared<T>>,
     /// Where the next value goes. At or after the published tail: invariant 2.
     tail: usize,
-    /// The head as it was last seen. At or before the published head, as that only grows.
-    head: usize,
+    /// Where there is no more room: the ring's capacity behind the head as it was last seen. At or
+    /// before the same behind the published head, as that only grows.
+    limit: usize,
 }
 
 /// Takes values out. There is one for every storage.
@@ -74,7 +75,7 @@ pub(super) fn storage<T>(capacity: usize, position: usize) -> (Writer<T>, Reader
     let writer = Writer {
         shared: Arc::clone(&shared),
         tail: position,
-        head: position,
+        limit: position.wrapping_add(capacity),
     };
     let reader = Reader {
         shared,
@@ -107,14 +108,15 @@ impl<T> Writer<T> {
     /// `wanted` are known of.
     #[inline]
     pub(super) fn room(&mut self, wanted: usize) -> usize {
-        let known = self.shared.capacity - self.tail.wrapping_sub(self.head);
+        let known = self.limit.wrapping_sub(self.tail);
         if known >= wanted {
             return known;
         }
         // Acquire: pairs with the store in `Reader::publish`. The reader is done with the slots
         // before it.
-        self.head = self.shared.head.load(Ordering::Acquire);
-        self.shared.capacity - self.tail.wrapping_sub(self.head)
+        let head = self.shared.head.load(Ordering::Acquire);
+        self.limit = head.wrapping_add(self.shared.capacity);
+        self.limit.wrapping_sub(self.tail)
     }
 
     /// Puts a value in and publishes it, with all that were put in before.
@@ -131,8 +133,7 @@ impl<T> Writer<T> {
         if !self.has_room() {
             return Err(value);
         }
-        let slots = &*self.shared.slots;
-        slots[self.tail & (slots.len() - 1)].with_mut(|slot| {
+        self.shared.slot(self.tail).with_mut(|slot| {
             // SAFETY: there is room, so the tail is below published head + number of slots: the
             // slot is the writer's, by invariant 2.
             unsafe { (*slot).write(value) };
@@ -146,12 +147,45 @@ impl<T> Writer<T> {
     #[inline]
     pub(super) fn put_all(&mut self, values: &mut impl Iterator<Item = T>) -> usize {
         let start = self.tail;
-        while self.has_room() {
-            let Some(value) = values.next() else { break };
-            // There is room, so nothing comes back.
-            let _ = self.put(value);
+        let mut room = self.room(values.size_hint().0);
+        while room > 0 {
+            // As far as the slots lie one after another, so that the compiler can vectorize.
+            let lying = room.min(self.shared.to_end(self.tail));
+            let put = self.put_lying(lying, values);
+            if put < lying {
+                break;
+            }
+            room = self.room(1);
         }
         self.tail.wrapping_sub(start)
+    }
+
+    /// Puts in up to `count` values, for which there is room before the end of the slots.
+    #[inline]
+    fn put_lying(&mut self, count: usize, values: &mut impl Iterator<Item = T>) -> usize {
+        debug_assert!(count <= self.shared.to_end(self.tail));
+        let index = self.shared.index(self.tail);
+        let slots = &self.shared.slots[index..index + count];
+        let mut put = 0;
+        for slot in slots {
+            let Some(value) = values.next() else { break };
+            slot.with_mut(|slot| {
+                // SAFETY: there is room for `count` values from the tail on: the slots are the
+                // writer's, by invariant 2.
+                unsafe { (*slot).write(value) };
+            });
+            put += 1;
+        }
+        // Not before: should the iterator panic, the values so far are leaked.
+        self.tail = self.tail.wrapping_add(put);
+        put
+    }
+
+    /// The position that the reader sees.
+    #[inline]
+    pub(super) fn published(&self) -> usize {
+        // Between calls, all that was put in has been published.
+        self.tail
     }
 
     /// Shows the reader all that was put in.
@@ -215,14 +249,35 @@ impl<T> Reader<T> {
         if !self.has_value() {
             return None;
         }
-        let slots = &*self.shared.slots;
-        let value = slots[self.head & (slots.len() - 1)].with_mut(|slot| {
+        let value = self.shared.slot(self.head).with_mut(|slot| {
             // SAFETY: there is a value, so the head is below the published tail: the slot is the
             // reader's and holds a value, by invariant 3. Moving the head on moves it out.
             unsafe { (*slot).assume_init_read() }
         });
         self.head = self.head.wrapping_add(1);
         Some(value)
+    }
+
+    /// Takes out up to `max` of the values that there are.
+    #[inline]
+    pub(super) fn drain(&mut self, max: usize) -> Drain<'_, T> {
+        let count = self.available(max).min(max);
+        let start = self.head;
+        // At once, so that a drain that is leaked leaks its values instead of taking them twice.
+        self.head = start.wrapping_add(count);
+        Drain {
+            start,
+            next: start,
+            end: self.head,
+            reader: self,
+        }
+    }
+
+    /// The position that the writer sees.
+    #[inline]
+    pub(super) fn published(&self) -> usize {
+        // Between calls, all that was taken has been given back.
+        self.head
     }
 
     /// Gives back the slots of all that was taken.
@@ -233,10 +288,99 @@ impl<T> Reader<T> {
     }
 }
 
+/// Values on their way out.
+pub(super) struct Drain<'a, T> {
+    reader: &'a mut Reader<T>,
+    /// Position of the first value.
+    start: usize,
+    /// Position of the next value. From here to `end` slots are the reader's and hold values: they
+    /// lay between its head and the published tail when it was asked, and the head is at `end`.
+    next: usize,
+    end: usize,
+}
+
+impl<T> Drain<'_, T> {
+    /// Takes the next value out.
+    #[inline]
+    pub(super) fn take(&mut self) -> Option<T> {
+        if self.next == self.end {
+            return None;
+        }
+        let value = self.reader.shared.slot(self.next).with_mut(|slot| {
+            // SAFETY: the position is below `end`, so the slot is the reader's and holds a value.
+            // Moving `next` on moves it out.
+            unsafe { (*slot).assume_init_read() }
+        });
+        self.next = self.next.wrapping_add(1);
+        Some(value)
+    }
+
+    /// Takes all that are left, as far as their slots lie one after another at a time, so that the
+    /// compiler can vectorize.
+    #[inline]
+    pub(super) fn fold<A>(&mut self, mut folded: A, mut fold: impl FnMut(A, T) -> A) -> A {
+        while self.next != self.end {
+            let index = self.reader.shared.index(self.next);
+            let lying = self.left().min(self.reader.shared.to_end(self.next));
+            for slot in &self.reader.shared.slots[index..index + lying] {
+                let value = slot.with_mut(|slot| {
+                    // SAFETY: as in `take`: the slots are those from `next` on, before `end`.
+                    unsafe { (*slot).assume_init_read() }
+                });
+                // First, so that a value is not taken twice should the closure panic.
+                self.next = self.next.wrapping_add(1);
+                folded = fold(folded, value);
+            }
+        }
+        folded
+    }
+
+    /// How many values are left.
+    #[inline]
+    pub(super) fn left(&self) -> usize {
+        self.end.wrapping_sub(self.next)
+    }
+
+    /// Gives back the slots of what was taken, if anything was; returns the head then. What was not
+    /// taken stays in the ring.
+    #[inline]
+    pub(super) fn finish(&mut self) -> Option<usize> {
+        self.end = self.next;
+        self.reader.head = self.next;
+        if self.next == self.start {
+            return None;
+        }
+        self.reader.publish();
+        Some(self.next)
+    }
+}
+
 impl<T> Drop for Reader<T> {
     /// Values that were taken must not be dropped again with the storage.
     fn drop(&mut self) {
         self.publish();
+    }
+}
+
+impl<T> Shared<T> {
+    /// The slot of a position.
+    #[inline]
+    fn slot(&self, position: usize) -> &UnsafeCell<MaybeUninit<T>> {
+        let index = self.index(position);
+        // SAFETY: the number of slots is a power of two, so the index is a remainder by it.
+        unsafe { self.slots.get_unchecked(index) }
+    }
+
+    /// The index of a position's slot, below the number of slots.
+    #[inline]
+    fn index(&self, position: usize) -> usize {
+        position & (self.slots.len() - 1)
+    }
+
+    /// How many slots lie one after another from a position on.
+    #[inline]
+    fn to_end(&self, position: usize) -> usize {
+        self.slots.len() - self.index(position)
     }
 }
 
@@ -247,7 +391,7 @@ impl<T> Drop for Shared<T> {
         let mut head = self.head.load(Ordering::Relaxed);
         let tail = self.tail.load(Ordering::Relaxed);
         while head != tail {
-            self.slots[head & (self.slots.len() - 1)].with_mut(|slot| {
+            self.slot(head).with_mut(|slot| {
                 // SAFETY: the slot lies between the published head and tail: it holds a value, by
                 // invariant 3, and nobody else is left to own it.
                 unsafe { (*slot).assume_init_drop() };
