@@ -145,6 +145,19 @@ pub(crate) fn skip_alone_with_a_parked_producer() {
     thread.join().unwrap();
 }
 
+pub(crate) fn skip_alone_wakes_a_parked_consumer() {
+    let (mut producer, mut consumer) = wrapping(64);
+    let thread = thread::spawn(move || {
+        // Tries instead of waiting, so nothing else wakes the consumer.
+        while producer.try_reserve(48).is_err() {
+            thread::yield_now();
+        }
+        write(&mut producer, 2, 48);
+    });
+    assert_eq!(read(&mut consumer), Some((2, 48)));
+    thread.join().unwrap();
+}
+
 pub(crate) fn read_ahead_released_out_of_order() {
     let (mut producer, mut consumer) = wrapping(64);
     commit(&mut producer, 1);

@@ -46,6 +46,7 @@ const MODELS: &[runner::Model] = models![
     byte::drop_in_mid_view,
     byte::skip_goes_along_with_its_message,
     byte::skip_alone_with_a_parked_producer,
+    byte::skip_alone_wakes_a_parked_consumer,
     byte::read_ahead_released_out_of_order,
     byte::written_over_then_released,
     byte::close_races_with_commit,

@@ -2,7 +2,7 @@ use core::fmt;
 use core::future::poll_fn;
 use core::task::{Context, Poll};
 
-use deltawire_framing::{FrameHeader, frame_step, run};
+use deltawire_framing::{FrameHeader, Run, frame_step};
 use zerocopy::TryFromBytes;
 
 use super::ahead::{Ahead, Outstanding};
@@ -60,9 +60,7 @@ impl Consumer {
         }
         // Whatever came in meanwhile goes along.
         self.reader.refresh();
-        let there = self.reader.tail().wrapping_sub(start);
-        let lying = there.min(self.reader.to_end(start)).min(max_len);
-        let run = run(self.reader.bytes(start, lying), max_len)?;
+        let run = self.longest_run(start, len, max_len);
         self.read = start.wrapping_add(frame_step(run.len));
         Some(RunView::new(self, start, run))
     }
@@ -246,13 +244,40 @@ impl Consumer {
                     return None;
                 }
             }
-            let header = self.reader.bytes(self.read, FrameHeader::SIZE);
-            if let Ok(header) = FrameHeader::try_ref_from_bytes(header) {
-                let start = self.read;
-                let len = header.whole_frame_len();
+            let start = self.read;
+            if let Some(len) = self.frame_len(start) {
                 return Some(Found { start, len });
             }
             self.step_over();
+        }
+    }
+
+    /// Bytes of the frame at `position`; `None` if the producer skipped the rest of the ring there.
+    #[inline]
+    fn frame_len(&self, position: usize) -> Option<usize> {
+        let header = self.reader.bytes(position, FrameHeader::SIZE);
+        let header = FrameHeader::try_ref_from_bytes(header).ok()?;
+        Some(header.whole_frame_len())
+    }
+
+    /// How far frames lie one after another, from the one of `first_len` bytes at `start` on.
+    #[inline]
+    fn longest_run(&self, start: usize, first_len: usize, max_len: usize) -> Run {
+        let mut run = Run {
+            len: first_len,
+            frames: 1,
+        };
+        loop {
+            let step = frame_step(run.len);
+            let next = start.wrapping_add(step);
+            if next == self.reader.tail() || self.reader.is_start(next) {
+                return run;
+            }
+            match self.frame_len(next) {
+                Some(len) if step + len <= max_len => run.len = step + len,
+                _ => return run,
+            }
+            run.frames += 1;
         }
     }
 

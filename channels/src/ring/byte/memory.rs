@@ -188,6 +188,12 @@ impl Reader {
         self.shared.to_end(position)
     }
 
+    /// Whether `position` is at the ring's start.
+    #[inline]
+    pub(super) fn is_start(&self, position: usize) -> bool {
+        self.shared.index(position) == 0
+    }
+
     /// Bytes that were not given back. The writer may be adding some.
     pub(super) fn used(&self) -> usize {
         // Acquire: pairs with the store in `Writer::publish`.
