@@ -118,8 +118,11 @@ pub(crate) fn quiet_sides_never_sleep_both() {
 pub(crate) fn wakers_are_replaced_while_woken() {
     let (mut producer, mut consumer) = slot_ring(2);
     let thread = thread::spawn(move || {
+        // Each yield saves loom a preemption: the error that this is after takes several.
         producer.wake();
+        thread::yield_now();
         producer.wake();
+        thread::yield_now();
         producer.try_push(7).unwrap();
         producer
     });
@@ -131,6 +134,7 @@ pub(crate) fn wakers_are_replaced_while_woken() {
             popped = value;
             break;
         }
+        thread::yield_now();
     }
     let popped = popped.or_else(|| block_on(consumer.pop()));
     assert_eq!(popped, Some(7));
