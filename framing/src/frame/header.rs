@@ -130,6 +130,16 @@ impl FrameHeader {
         }
     }
 
+    /// The header of the unfragmented frame that `bytes` begin with; `None` if they begin with
+    /// something else. Says nothing of whether the body is there: for memory that one trusts, such
+    /// as a ring that holds frames one after another.
+    #[must_use]
+    #[inline]
+    pub fn of_whole(bytes: &[u8]) -> Option<&Self> {
+        let (header, _) = Self::ref_from_prefix(bytes).ok()?;
+        (header.is_sound_whole() && header.message_len() != 0).then_some(header)
+    }
+
     /// What the message's body is.
     #[must_use]
     #[inline]

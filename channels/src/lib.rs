@@ -1,0 +1,14 @@
+//! Lock-free rings that carry messages between an application's threads and the driver of a
+//! connection.
+//!
+//! A [byte ring](ring::byte) holds frames exactly as they are sent, so the bytes that a writer
+//! laid out are the bytes that leave. A [slot ring](ring::slot) carries small owned values. Both
+//! park instead of spinning, and neither allocates once it is made.
+//!
+//! Nothing here knows a socket, a runtime, a clock or a random source. The crate's only unsafe
+//! code is in three files of [`ring`]: the two memories and the parking of tasks.
+
+#![deny(unsafe_code)]
+
+pub mod ring;
+mod sync;

@@ -1,0 +1,298 @@
+//! The memory of a byte ring, and who owns which bytes of it. Knows no frames, wakes nobody.
+//!
+//! Every range is checked, in release builds too: what the bytes say can then never matter for
+//! safety, and the rest of the ring is safe code.
+
+#![allow(unsafe_code)]
+
+use core::cell::UnsafeCell;
+use core::slice;
+
+use crossbeam_utils::CachePadded;
+
+use crate::sync::{Arc, AtomicUsize, Ordering, Watch};
+
+/// Writes bytes and publishes them. There is one for every memory.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    /// The published tail; only this side changes it.
+    tail: usize,
+    /// Where free bytes end: the capacity behind the head as it was last seen. At or before the
+    /// same behind the published head, as that only grows.
+    limit: usize,
+}
+
+/// Reads bytes and gives them back. There is one for every memory.
+pub(super) struct Reader {
+    shared: Arc<Shared>,
+    /// The published head; only this side changes it.
+    head: usize,
+    /// The tail as it was last seen. At or before the published tail, as that only grows.
+    tail: usize,
+}
+
+struct Shared {
+    /// Position behind the last byte that the reader may read. Only the writer stores it.
+    tail: CachePadded<AtomicUsize>,
+    /// Position of the first byte that the reader has not given back. Only the reader stores it.
+    head: CachePadded<AtomicUsize>,
+    /// Positions count bytes from the start and wrap around with `usize`; the index of a position
+    /// is its remainder by the capacity, a power of two. Invariants:
+    ///
+    /// 1. head ≤ tail ≤ head + capacity, where ≤ counts from the head.
+    /// 2. Bytes from tail up to head + capacity are the writer's. The writer lends them out only
+    ///    while it is itself borrowed, and does not move the tail meanwhile.
+    /// 3. Bytes from head up to tail are the reader's. The reader lends them out only while it is
+    ///    itself borrowed, and does not move the head meanwhile.
+    lines: Box<[UnsafeCell<Line>]>,
+    watch: Watch,
+}
+
+/// One cache line of bytes.
+#[repr(C, align(64))]
+struct Line([u8; Line::LEN]);
+
+impl Line {
+    const LEN: usize = 64;
+}
+
+// SAFETY: by invariants 2 and 3 a byte has one owner at a time, and storing a position with release
+// and loading it with acquire hands it over.
+unsafe impl Sync for Shared {}
+
+/// Zeroed memory of `capacity` bytes, a power of two of at least 64, at positions from `position`
+/// on.
+pub(super) fn memory(capacity: usize, position: usize) -> (Writer, Reader) {
+    debug_assert!(capacity.is_power_of_two() && capacity >= Line::LEN);
+    let shared = Arc::new(Shared {
+        tail: CachePadded::new(AtomicUsize::new(position)),
+        head: CachePadded::new(AtomicUsize::new(position)),
+        lines: (0..capacity / Line::LEN).map(|_| UnsafeCell::new(Line([0; Line::LEN]))).collect(),
+        watch: Watch::new(capacity),
+    });
+    let writer = Writer {
+        shared: Arc::clone(&shared),
+        tail: position,
+        limit: position.wrapping_add(capacity),
+    };
+    let reader = Reader { shared, head: position, tail: position };
+    (writer, reader)
+}
+
+impl Writer {
+    /// Bytes of the ring.
+    #[inline]
+    pub(super) fn capacity(&self) -> usize {
+        self.shared.capacity()
+    }
+
+    /// Where the next byte goes.
+    #[inline]
+    pub(super) fn tail(&self) -> usize {
+        self.tail
+    }
+
+    /// Bytes from `position` to the ring's end, in `1..=capacity`.
+    #[inline]
+    pub(super) fn to_end(&self, position: usize) -> usize {
+        self.shared.to_end(position)
+    }
+
+    /// Bytes that are not free. The reader may be giving some back.
+    pub(super) fn used(&self) -> usize {
+        // Acquire: pairs with the store in `Reader::release`.
+        let head = self.shared.head.load(Ordering::Acquire);
+        self.tail.wrapping_sub(head)
+    }
+
+    /// Bytes that are free, in `0..=capacity`. Asks the reader only when fewer than `wanted` are
+    /// known of.
+    #[inline]
+    pub(super) fn free(&mut self, wanted: usize) -> usize {
+        if self.known_free() < wanted {
+            // Acquire: pairs with the store in `Reader::release`. The reader is done with the
+            // bytes before it.
+            let head = self.shared.head.load(Ordering::Acquire);
+            self.limit = head.wrapping_add(self.capacity());
+        }
+        self.known_free()
+    }
+
+    /// The `len` bytes from `start` on, all free and before the ring's end.
+    ///
+    /// # Panics
+    /// When they are not.
+    #[inline]
+    pub(super) fn bytes_mut(&mut self, start: usize, len: usize) -> &mut [u8] {
+        let before = start.wrapping_sub(self.tail);
+        let free = self.known_free();
+        assert!(
+            before <= free && len <= free - before && len <= self.to_end(start),
+            "the range is the writer's"
+        );
+        // SAFETY: the range lies between tail and head + capacity: it is the writer's, by
+        // invariant 2, and the writer is borrowed for as long as the slice lives. It ends before
+        // the memory does.
+        unsafe { self.shared.slice_mut(start, len) }
+    }
+
+    /// Moves the tail to `tail`: the reader gets the bytes before it.
+    ///
+    /// # Panics
+    /// When they are not all the writer's.
+    #[inline]
+    pub(super) fn publish(&mut self, tail: usize) {
+        assert!(tail.wrapping_sub(self.tail) <= self.known_free(), "the range is the writer's");
+        self.tail = tail;
+        // Release: pairs with the load in `Reader::refresh`. The bytes are written.
+        self.shared.tail.store(tail, Ordering::Release);
+    }
+
+    #[inline]
+    fn known_free(&self) -> usize {
+        self.limit.wrapping_sub(self.tail)
+    }
+}
+
+impl Reader {
+    /// Bytes of the ring.
+    #[inline]
+    pub(super) fn capacity(&self) -> usize {
+        self.shared.capacity()
+    }
+
+    /// The first byte that was not given back.
+    #[inline]
+    pub(super) fn head(&self) -> usize {
+        self.head
+    }
+
+    /// Position behind the last byte that is known to be there.
+    #[inline]
+    pub(super) fn tail(&self) -> usize {
+        self.tail
+    }
+
+    /// Bytes from `position` to the ring's end, in `1..=capacity`.
+    #[inline]
+    pub(super) fn to_end(&self, position: usize) -> usize {
+        self.shared.to_end(position)
+    }
+
+    /// Whether `position` is at the ring's start.
+    #[inline]
+    pub(super) fn is_start(&self, position: usize) -> bool {
+        self.shared.index(position) == 0
+    }
+
+    /// Bytes that were not given back. The writer may be adding some.
+    pub(super) fn used(&self) -> usize {
+        // Acquire: pairs with the store in `Writer::publish`.
+        let tail = self.shared.tail.load(Ordering::Acquire);
+        tail.wrapping_sub(self.head)
+    }
+
+    /// Asks the writer for its tail.
+    #[inline]
+    pub(super) fn refresh(&mut self) {
+        // Acquire: pairs with the store in `Writer::publish`. The bytes before it are written.
+        self.tail = self.shared.tail.load(Ordering::Acquire);
+    }
+
+    /// The `len` bytes from `start` on, all readable and before the ring's end.
+    ///
+    /// # Panics
+    /// When they are not.
+    #[inline]
+    pub(super) fn bytes(&self, start: usize, len: usize) -> &[u8] {
+        self.check(start, len);
+        // SAFETY: the range lies between head and tail: it is the reader's, by invariant 3, and
+        // the reader is borrowed for as long as the slice lives. It ends before the memory does.
+        unsafe { self.shared.slice(start, len) }
+    }
+
+    /// The `len` bytes from `start` on, all readable and before the ring's end, to write over.
+    ///
+    /// # Panics
+    /// When they are not.
+    #[inline]
+    pub(super) fn bytes_mut(&mut self, start: usize, len: usize) -> &mut [u8] {
+        self.check(start, len);
+        // SAFETY: as in `bytes`, and the reader is borrowed exclusively.
+        unsafe { self.shared.slice_mut(start, len) }
+    }
+
+    /// Moves the head to `head`: the writer gets the bytes before it.
+    ///
+    /// # Panics
+    /// When they are not all the reader's.
+    #[inline]
+    pub(super) fn release(&mut self, head: usize) {
+        assert!(
+            head.wrapping_sub(self.head) <= self.tail.wrapping_sub(self.head),
+            "the range is the reader's"
+        );
+        self.head = head;
+        // Release: pairs with the load in `Writer::free`. The reader is done with the bytes.
+        self.shared.head.store(head, Ordering::Release);
+    }
+
+    #[inline]
+    fn check(&self, start: usize, len: usize) {
+        let before = start.wrapping_sub(self.head);
+        let readable = self.tail.wrapping_sub(self.head);
+        assert!(
+            before <= readable && len <= readable - before && len <= self.to_end(start),
+            "the range is the reader's"
+        );
+    }
+}
+
+impl Shared {
+    #[inline]
+    fn capacity(&self) -> usize {
+        self.lines.len() * Line::LEN
+    }
+
+    /// The index of `position`, in `0..capacity`.
+    #[inline]
+    fn index(&self, position: usize) -> usize {
+        position & (self.capacity() - 1)
+    }
+
+    #[inline]
+    fn to_end(&self, position: usize) -> usize {
+        self.capacity() - self.index(position)
+    }
+
+    /// # Safety
+    /// The range does not reach beyond the ring's end, and nobody writes to it while the slice
+    /// lives.
+    #[inline]
+    unsafe fn slice(&self, start: usize, len: usize) -> &[u8] {
+        debug_assert!(len <= self.to_end(start));
+        self.watch.read(self.index(start), len);
+        // SAFETY: the caller's promise; every byte has been initialized to zero.
+        unsafe { slice::from_raw_parts(self.pointer(start), len) }
+    }
+
+    /// # Safety
+    /// The range does not reach beyond the ring's end, and nobody else reads or writes it while
+    /// the slice lives.
+    #[inline]
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn slice_mut(&self, start: usize, len: usize) -> &mut [u8] {
+        debug_assert!(len <= self.to_end(start));
+        self.watch.write(self.index(start), len);
+        // SAFETY: the caller's promise; every byte has been initialized to zero.
+        unsafe { slice::from_raw_parts_mut(self.pointer(start), len) }
+    }
+
+    /// Points to the byte at `position`, with leave to go on to the memory's end.
+    #[inline]
+    fn pointer(&self, position: usize) -> *mut u8 {
+        let first: *mut Line = UnsafeCell::raw_get(self.lines.as_ptr());
+        // SAFETY: the index is below the capacity, so this stays within the lines.
+        unsafe { first.cast::<u8>().add(self.index(position)) }
+    }
+}

@@ -1,0 +1,224 @@
+//! Parking a task until the other side of a ring has something for it: no lost wake-up, no lock,
+//! no spinning, no waiting on either side.
+//!
+//! The danger is the gap between "nothing there" and "asleep". Both sides write, then look:
+//!
+//! | who waits | who wakes |
+//! |---|---|
+//! | leaves its waker and exchanges the state for "parked" | publishes its position |
+//! | looks at the position again | exchanges the state for "awake", and looks what it was |
+//!
+//! The two exchanges are of one atomic, so one comes first. If it is the left one, the right one
+//! finds "parked" and wakes. If it is the right one, the left one has acquired what was published
+//! before it, so the second look finds it. An exchange orders both sides without a fence.
+
+#![allow(unsafe_code)]
+
+use core::task::{Context, Poll, Waker};
+
+use crossbeam_utils::CachePadded;
+
+use crate::sync::{Arc, AtomicBool, AtomicU8, Ordering, UnsafeCell};
+
+/// No waker is left. The other states are the index of the cell that one lies in.
+const AWAKE: u8 = 2;
+
+/// One side's seat at a ring: parks this side's task, wakes the other's, and closes the ring.
+/// Closes and wakes when dropped.
+pub(super) struct Parker {
+    shared: Arc<Shared>,
+    /// Which spot is this side's own: 0 or 1.
+    side: usize,
+    /// A cell of this side's spot that this side may write whenever it is not parked: 0 or 1.
+    /// By invariant 2 or 3 of [`Spot::cells`].
+    free: u8,
+    /// The position that this side had published when it last woke the other one.
+    announced: usize,
+}
+
+struct Shared {
+    spots: [CachePadded<Spot>; 2],
+    /// Read by every call and written once, so away from all that is written often.
+    closed: CachePadded<AtomicBool>,
+}
+
+/// Where one side waits.
+struct Spot {
+    /// [`AWAKE`], or the cell (0 or 1) that holds the waker of a parked task.
+    state: AtomicU8,
+    /// Invariants:
+    ///
+    /// 1. Only the waiting side sets `state` to 0 or 1, only after writing that cell, and only by
+    ///    exchange. Everybody else only ever exchanges it for `AWAKE`.
+    /// 2. Whoever exchanges `c` for `AWAKE` owns cell `c`: the waking side until it exchanges
+    ///    again, the waiting side until it parks in `c` again.
+    /// 3. When the waiting side has parked in one cell and finds `AWAKE`, the waking side may be in
+    ///    that cell, but has left the other one: it took this one by a later exchange, which the
+    ///    waiting side has now acquired. So the other cell is the waiting side's.
+    cells: [UnsafeCell<Option<Waker>>; 2],
+}
+
+// SAFETY: `state` is atomic, and invariants 1 to 3 give each cell one owner at a time, handed over
+// by exchanges that acquire and release. `Waker` is `Send`.
+unsafe impl Sync for Spot {}
+
+// By hand because loom's cells are not `Send`.
+// SAFETY: a `Spot` owns its wakers, and `Waker` is `Send`.
+unsafe impl Send for Spot {}
+
+impl Parker {
+    /// The two sides' seats at a ring whose positions start at `position`.
+    pub(super) fn pair(position: usize) -> (Self, Self) {
+        let shared = Arc::new(Shared {
+            spots: [Spot::new(), Spot::new()].map(CachePadded::new),
+            closed: CachePadded::new(AtomicBool::new(false)),
+        });
+        let seat = |side| Self { shared: Arc::clone(&shared), side, free: 0, announced: position };
+        (seat(0), seat(1))
+    }
+
+    /// Wakes the other side if it is parked. It then sees that this side has published `position`.
+    #[inline]
+    pub(super) fn announce(&mut self, position: usize) {
+        self.announced = position;
+        self.wake_peer();
+    }
+
+    #[inline]
+    fn wake_peer(&self) {
+        let spot = &self.shared.spots[1 - self.side];
+        // Release: pairs with the exchange in `park`, whose second look must see what this side
+        // published. Acquire: pairs with the same exchange, behind which the waker was written.
+        let parked = spot.state.swap(AWAKE, Ordering::AcqRel);
+        if parked != AWAKE {
+            // SAFETY: the exchange has just found this cell parked.
+            unsafe { wake(spot, parked) };
+        }
+    }
+
+    /// Whether either side has closed the ring.
+    #[inline]
+    pub(super) fn is_closed(&self) -> bool {
+        // Acquire: pairs with the store in `close`. What the closer published before is seen.
+        self.shared.closed.load(Ordering::Acquire)
+    }
+
+    /// Closes the ring and wakes the other side.
+    pub(super) fn close(&mut self) {
+        // Release: pairs with the load in `is_closed`.
+        self.shared.closed.store(true, Ordering::Release);
+        self.wake_peer();
+    }
+
+    /// Leaves `waker` for the other side's next `wake_peer`. Whoever parks looks once more.
+    fn park(&mut self, waker: &Waker) {
+        self.take_back();
+        let spot = &self.shared.spots[self.side];
+        let replaced = spot.cells[usize::from(self.free)].with_mut(|cell| {
+            // SAFETY: the cell is this side's: by invariant 2 if this side took it back, and by
+            // invariant 3 if the other side took the last one.
+            let cell = unsafe { &mut *cell };
+            match cell {
+                Some(left) if left.will_wake(waker) => None,
+                _ => cell.replace(waker.clone()),
+            }
+        });
+        // Release: pairs with the exchange in `wake_peer`, which goes on to take the waker.
+        // Acquire: pairs with the same exchange. If it came first, what was published before it
+        // is seen by the look that follows.
+        spot.state.swap(self.free, Ordering::AcqRel);
+        self.free = 1 - self.free;
+        drop(replaced);
+    }
+
+    /// Takes the waker back that the last `park` left, if it is still there.
+    fn unpark(&mut self) {
+        if self.take_back() {
+            let spot = &self.shared.spots[self.side];
+            let left = spot.cells[usize::from(self.free)].with_mut(|cell| {
+                // SAFETY: the cell is this side's, by invariant 2.
+                unsafe { (*cell).take() }
+            });
+            drop(left);
+        }
+    }
+
+    /// Ends this side's parking. Whether its waker was still there; it is in the `free` cell then.
+    fn take_back(&mut self) -> bool {
+        let spot = &self.shared.spots[self.side];
+        // Acquire: pairs with the exchange in `wake_peer`; invariant 3 rests on it. Nothing is
+        // handed over, so nothing needs releasing.
+        let parked = spot.state.swap(AWAKE, Ordering::Acquire);
+        if parked != AWAKE {
+            self.free = parked;
+        }
+        parked != AWAKE
+    }
+}
+
+impl Drop for Parker {
+    fn drop(&mut self) {
+        self.close();
+        self.unpark();
+    }
+}
+
+impl Spot {
+    fn new() -> Self {
+        Self { state: AtomicU8::new(AWAKE), cells: [UnsafeCell::new(None), UnsafeCell::new(None)] }
+    }
+}
+
+/// Wakes the task whose waker lies in `cell`.
+///
+/// # Safety
+/// The waking side has exchanged `cell` for `AWAKE`, and nothing since.
+#[cold]
+unsafe fn wake(spot: &Spot, cell: u8) {
+    let waker = spot.cells[usize::from(cell)].with_mut(|cell| {
+        // SAFETY: the cell is the caller's: invariant 2.
+        unsafe { (*cell).take() }
+    });
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// A side of a ring that can wait.
+pub(super) trait Parks {
+    fn parker(&mut self) -> &mut Parker;
+
+    /// The position that this side has published.
+    fn published(&self) -> usize;
+
+    /// Wakes the other side if it is parked.
+    #[inline]
+    fn wake_peer(&mut self) {
+        let position = self.published();
+        self.parker().announce(position);
+    }
+
+    /// Ready as soon as `look` finds something: looks, parks, and looks again.
+    #[inline]
+    fn poll_until<R>(
+        &mut self,
+        context: &mut Context<'_>,
+        mut look: impl FnMut(&mut Self) -> Option<R>,
+    ) -> Poll<R> {
+        if let Some(found) = look(self) {
+            return Poll::Ready(found);
+        }
+        // Otherwise both sides could sleep, each waiting for what the other has published quietly.
+        if self.parker().announced != self.published() {
+            self.wake_peer();
+        }
+        self.parker().park(context.waker());
+        match look(self) {
+            Some(found) => {
+                self.parker().unpark();
+                Poll::Ready(found)
+            }
+            None => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The one place that atomics, cells and shared pointers come from, so that loom sees them all.
+
+#[cfg(loom)]
+pub(crate) use loom::{
+    cell::UnsafeCell,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize},
+    },
+};
+#[cfg(not(loom))]
+pub(crate) use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU8, AtomicUsize},
+};
+
+pub(crate) use std::sync::atomic::Ordering;
+
+/// A cell that lends its pointer for the length of a closure, so that loom can watch the access.
+#[cfg(not(loom))]
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
+
+#[cfg(not(loom))]
+impl<T> UnsafeCell<T> {
+    #[inline]
+    pub(crate) const fn new(value: T) -> Self {
+        Self(core::cell::UnsafeCell::new(value))
+    }
+
+    #[inline(always)]
+    pub(crate) fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
+        access(self.0.get())
+    }
+}
+
+/// Tells loom which steps of a plain memory are read and written. Loom's own cells are not plain
+/// bytes, so memory that is lent out as slices is watched from beside it. Costs nothing otherwise.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    #[cfg(loom)]
+    steps: Box<[UnsafeCell<()>]>,
+}
+
+#[cfg(not(loom))]
+impl Watch {
+    pub(crate) fn new(_len: usize) -> Self {
+        Self {}
+    }
+
+    #[inline(always)]
+    pub(crate) fn read(&self, _index: usize, _len: usize) {}
+
+    #[inline(always)]
+    pub(crate) fn write(&self, _index: usize, _len: usize) {}
+}
+
+#[cfg(loom)]
+impl Watch {
+    /// Bytes that are watched as one.
+    const STEP: usize = 16;
+
+    /// Watches `len` bytes.
+    pub(crate) fn new(len: usize) -> Self {
+        let steps = len.div_ceil(Self::STEP);
+        Self { steps: (0..steps).map(|_| UnsafeCell::new(())).collect() }
+    }
+
+    /// Bytes `index..index + len` are being read by this thread.
+    pub(crate) fn read(&self, index: usize, len: usize) {
+        for step in self.touched(index, len) {
+            step.with(|_| ());
+        }
+    }
+
+    /// Bytes `index..index + len` are being written by this thread.
+    pub(crate) fn write(&self, index: usize, len: usize) {
+        for step in self.touched(index, len) {
+            step.with_mut(|_| ());
+        }
+    }
+
+    fn touched(&self, index: usize, len: usize) -> &[UnsafeCell<()>] {
+        &self.steps[index / Self::STEP..(index + len).div_ceil(Self::STEP)]
+    }
+}
