@@ -19,11 +19,6 @@ use deltawire_framing::{
 };
 use zerocopy::IntoBytes;
 
-use support::CountingAllocator;
-
-#[global_allocator]
-static ALLOCATOR: CountingAllocator = CountingAllocator;
-
 const PAYLOAD: usize = 1_024;
 const FRAME: usize = 16 + 48 + PAYLOAD;
 

@@ -181,6 +181,7 @@ fn inspect_body(kind: Kind, body: &[u8], printer: &mut Printer) -> anyhow::Resul
                     hello.fields()
                 ),
                 Control::Window(w) => format!("window, {:?}, limit {}", w.channel(), w.limit()),
+                Control::Position(p) => format!("position, {:?}, sent {}", p.channel(), p.sent()),
                 Control::Ping(ping) => {
                     format!("ping, id {}, sent_at {}", ping.id(), ping.sent_at())
                 }

@@ -93,6 +93,7 @@ pub fn control(data: &[u8]) {
     match message {
         Control::Hello(hello) => assert_eq!(hello.as_bytes(), data),
         Control::Window(window) => assert_eq!(window.as_bytes(), data),
+        Control::Position(position) => assert_eq!(position.as_bytes(), data),
         Control::Ping(ping) => {
             assert_eq!(ping.as_bytes(), data);
             let pong = Pong::to(ping);

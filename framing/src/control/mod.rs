@@ -15,13 +15,13 @@ use zerocopy::byteorder::little_endian::U16;
 pub use close::{Close, CloseCode, MAX_REASON_LEN};
 pub use hello::{Hello, HelloFields, Role};
 pub use ping::{Ping, Pong};
-pub use window::Window;
+pub use window::{Position, Window};
 
 use crate::error::{Expected, Field, Malformed};
 
 /// The types of control messages.
 ///
-/// 6 (acknowledge), 7 (subscribe) and 8 (unsubscribe) are set aside: version 1 gives them no
+/// 7 (acknowledge), 8 (subscribe) and 9 (unsubscribe) are set aside: version 1 gives them no
 /// layout, and a version 1 reader refuses them like any unknown type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
@@ -31,6 +31,7 @@ enum ControlType {
     Ping = 3,
     Pong = 4,
     Close = 5,
+    Position = 6,
 }
 
 impl ControlType {
@@ -52,6 +53,8 @@ pub enum Control<'a> {
     Pong(&'a Pong),
     /// The last frame each way.
     Close(Close<'a>),
+    /// How much the peer has sent by now.
+    Position(&'a Position),
 }
 
 impl<'a> Control<'a> {
@@ -70,8 +73,9 @@ impl<'a> Control<'a> {
             t if t == ControlType::Ping as u16 => Ping::parse(body).map(Self::Ping),
             t if t == ControlType::Pong as u16 => Pong::parse(body).map(Self::Pong),
             t if t == ControlType::Close as u16 => Close::parse(body).map(Self::Close),
+            t if t == ControlType::Position as u16 => Position::parse(body).map(Self::Position),
             other => {
-                let types = "1 (hello), 2 (window), 3 (ping), 4 (pong), 5 (close)";
+                let types = "1 (hello), 2 (window), 3 (ping), 4 (pong), 5 (close), 6 (position)";
                 let expected = Expected::OneOf(types);
                 Err(Malformed::new(Field::ControlType, u64::from(other), expected))
             }

@@ -33,7 +33,7 @@ fn with(mut bytes: Vec<u8>, at: usize, value: u8) -> Vec<u8> {
 fn broken_messages_are_refused_with_the_field() {
     assert_eq!(refused(&[]), Field::Length);
     assert_eq!(refused(&[1]), Field::Length);
-    for unknown in [0, 6, 7, 8, 9, 255] {
+    for unknown in [0, 7, 8, 9, 255] {
         assert_eq!(refused(&[unknown, 0]), Field::ControlType);
     }
     assert_eq!(refused(&hello()[..63]), Field::Length);
@@ -49,6 +49,12 @@ fn broken_messages_are_refused_with_the_field() {
     assert_eq!(refused(&window[..15]), Field::Length);
     assert_eq!(refused(&with(window.clone(), 2, 2)), Field::Channel);
     assert_eq!(refused(&with(window, 7, 1)), Field::Reserved);
+
+    let position = Position::new(Channel::Command, 9).as_bytes().to_vec();
+    assert!(matches!(Control::parse(&position), Ok(Control::Position(p)) if p.sent() == 9));
+    assert_eq!(refused(&position[..15]), Field::Length);
+    assert_eq!(refused(&with(position.clone(), 2, 2)), Field::Channel);
+    assert_eq!(refused(&with(position, 4, 1)), Field::Reserved);
 
     let ping = Ping::new(1, 2);
     assert_eq!(refused(&with(ping.as_bytes().to_vec(), 3, 1)), Field::Reserved);

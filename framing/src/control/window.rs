@@ -78,3 +78,40 @@ impl Window {
         self.limit.get()
     }
 }
+
+/// How much the sender of this message has sent on a channel by now, counted as for [`Window`]:
+/// the same 16 bytes under `control_type` 6, with the position in place of the limit.
+///
+/// A receiver learns from it what got lost on a channel that may lose messages, and, before a
+/// close, what is still on its way.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
+)]
+#[repr(transparent)]
+pub struct Position(Window);
+
+impl Position {
+    /// `sent` bytes were sent on `channel` since the session began.
+    #[must_use]
+    pub const fn new(channel: Channel, sent: u64) -> Self {
+        let window = Window::new(channel, sent);
+        Self(Window { control_type: ControlType::Position.to_wire(), ..window })
+    }
+
+    pub(super) fn parse(body: &[u8]) -> Result<&Self, Malformed> {
+        Window::parse(body)?;
+        Self::ref_from_bytes(body).map_err(|_| wrong_length(body.len(), size_of::<Self>()))
+    }
+
+    /// The channel.
+    #[must_use]
+    pub const fn channel(&self) -> Channel {
+        self.0.channel()
+    }
+
+    /// Bytes sent on the channel since the session began.
+    #[must_use]
+    pub const fn sent(&self) -> u64 {
+        self.0.limit()
+    }
+}
