@@ -10,5 +10,14 @@
 
 #![deny(unsafe_code)]
 
+mod delivery;
+mod limits;
+mod peer;
 pub mod ring;
+pub mod session;
 mod sync;
+
+pub use delivery::{Delivery, Order, Reliability};
+pub use limits::Limits;
+pub use peer::{Command, DeltaGrant, OpaqueGrant, Peer, Receiver, Sender, TryNext};
+pub use session::Session;

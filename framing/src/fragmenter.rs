@@ -83,6 +83,13 @@ impl Fragmenter {
         self.count
     }
 
+    /// Bytes of the longest of the frames, header included; all but the last are this long.
+    #[must_use]
+    #[inline]
+    pub const fn max_frame_len(&self) -> usize {
+        FrameHeader::SIZE + self.fragment_len
+    }
+
     /// The frame of fragment `index`, where it lies: `message` is the whole message's frame,
     /// 16 bytes of headroom and the body. The frame's header is written over the 16 bytes in front
     /// of the fragment's body, and these are put back when the returned value is dropped. No byte

@@ -256,6 +256,14 @@ impl<B: AsMut<[u8]>> Reassembler<B> {
         Some(last_progress.saturating_add(self.limits.max_idle))
     }
 
+    /// Whether fragments of the message that `frame` belongs to have come, and not yet all.
+    #[must_use]
+    pub fn is_unfinished(&self, frame: Frame<'_>) -> bool {
+        let header = frame.header();
+        let key = Key { channel: header.channel(), message_id: header.message_id() };
+        frame.is_fragment() && matches!(self.known.get(&key), Some(Known::Unfinished(_)))
+    }
+
     /// How many messages are unfinished.
     #[must_use]
     pub fn unfinished(&self) -> usize {

@@ -1,0 +1,280 @@
+use core::fmt;
+use core::future::poll_fn;
+use core::ops::Range;
+use core::task::{Context, Poll, ready};
+
+use deltawire_framing::{Frame, Frames, Kind, RecordBuf, frame_step};
+
+use crate::ring::byte::Ahead;
+use crate::ring::{Closed, PopError, ReadError, byte, slot};
+
+/// Reads messages where they arrived.
+///
+/// What [`next`](Self::next) gives is a view; it ends, and its room goes back to the peer, when
+/// the next message is asked for. As long as nobody reads, the peer's window stays used up, and
+/// the peer's sender waits.
+pub struct Receiver {
+    source: Source,
+}
+
+enum Source {
+    /// The sender's own ring, in the same process.
+    Ring(RingSource),
+    /// What a session took from a link.
+    Queue(QueueSource),
+}
+
+/// What [`Receiver::try_next`] has instead of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TryNext {
+    /// None came yet.
+    #[error("no message has come yet")]
+    Empty,
+    /// None will come any more.
+    #[error("the session is over, and everything was read")]
+    Closed,
+}
+
+impl Receiver {
+    /// Reads what lies in a sender's ring, in place.
+    #[must_use]
+    pub fn from_ring(ring: byte::Consumer) -> Self {
+        Self { source: Source::Ring(RingSource { ring, current: None }) }
+    }
+
+    pub(crate) fn from_queue(
+        arrivals: slot::Consumer<Arrived>,
+        returns: slot::Producer<Returned>,
+    ) -> Self {
+        let source = QueueSource { arrivals, returns, current: None, next: 0 };
+        Self { source: Source::Queue(source) }
+    }
+
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// When the session is over and everything was read.
+    pub async fn next(&mut self) -> Result<Frame<'_>, Closed> {
+        let found = poll_fn(|context| self.source.poll_next(context)).await?;
+        self.source.frame(found)
+    }
+
+    /// The next message, if there is one now.
+    ///
+    /// # Errors
+    /// When there is none, now or ever again.
+    #[inline]
+    pub fn try_next(&mut self) -> Result<Frame<'_>, TryNext> {
+        let found = self.source.try_next()?;
+        self.source.frame(found).map_err(|_| TryNext::Closed)
+    }
+
+    /// [`next`](Self::next), for futures written by hand.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Frame<'_>, Closed>> {
+        let found = ready!(self.source.poll_next(context))?;
+        Poll::Ready(self.source.frame(found))
+    }
+
+    /// Gives the room of the message that was read last back to the peer, without asking for the
+    /// next one.
+    pub fn release(&mut self) {
+        match &mut self.source {
+            Source::Ring(ring) => ring.release(),
+            Source::Queue(queue) if queue.is_read() => queue.release(),
+            // Other messages lie in the same memory: it goes back with the last of them.
+            Source::Queue(_) => {}
+        }
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = match &self.source {
+            Source::Ring(_) => "ring",
+            Source::Queue(_) => "queue",
+        };
+        f.debug_struct("Receiver").field("source", &source).finish_non_exhaustive()
+    }
+}
+
+/// Where the current message lies in its source.
+type Found = Range<usize>;
+
+impl Source {
+    #[inline]
+    fn try_next(&mut self) -> Result<Found, TryNext> {
+        match self {
+            Self::Ring(ring) => ring.try_next(),
+            Self::Queue(queue) => queue.try_next(),
+        }
+    }
+
+    #[inline]
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Found, Closed>> {
+        loop {
+            match self.try_next() {
+                Ok(found) => return Poll::Ready(Ok(found)),
+                Err(TryNext::Closed) => return Poll::Ready(Err(Closed(()))),
+                Err(TryNext::Empty) => {}
+            }
+            match self {
+                Self::Ring(ring) => ready!(ring.ring.poll_readable(context))?,
+                Self::Queue(queue) => match ready!(queue.arrivals.poll_pop(context)) {
+                    Some(arrived) => queue.start(arrived),
+                    None => return Poll::Ready(Err(Closed(()))),
+                },
+            }
+        }
+    }
+
+    /// The message at `found`. Every message was checked before it came here.
+    #[inline]
+    fn frame(&self, found: Found) -> Result<Frame<'_>, Closed> {
+        let bytes = match self {
+            Self::Ring(ring) => ring.bytes(),
+            Self::Queue(queue) => queue.current.as_ref().map_or(&[][..], Arrived::bytes),
+        };
+        let bytes = bytes.get(found).unwrap_or_default();
+        Frame::parse(bytes).map_err(|_| Closed(()))
+    }
+}
+
+struct RingSource {
+    ring: byte::Consumer,
+    current: Option<Ahead>,
+}
+
+impl RingSource {
+    #[inline]
+    fn try_next(&mut self) -> Result<Found, TryNext> {
+        self.release();
+        match self.ring.read_ahead() {
+            Ok(ahead) => {
+                let len = ahead.len();
+                self.current = Some(ahead);
+                Ok(0..len)
+            }
+            Err(ReadError::Empty) => Err(TryNext::Empty),
+            Err(ReadError::Closed) => Err(TryNext::Closed),
+        }
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        self.current.as_ref().map_or(&[], |ahead| self.ring.bytes(ahead))
+    }
+
+    #[inline]
+    fn release(&mut self) {
+        if let Some(ahead) = self.current.take() {
+            self.ring.release(ahead);
+        }
+    }
+}
+
+struct QueueSource {
+    arrivals: slot::Consumer<Arrived>,
+    returns: slot::Producer<Returned>,
+    current: Option<Arrived>,
+    /// Where the next frame lies in `current`.
+    next: usize,
+}
+
+impl QueueSource {
+    #[inline]
+    fn try_next(&mut self) -> Result<Found, TryNext> {
+        loop {
+            if let Some(found) = self.next_in_current() {
+                return Ok(found);
+            }
+            self.release();
+            match self.arrivals.try_pop() {
+                Ok(arrived) => self.start(arrived),
+                Err(PopError::Empty) => return Err(TryNext::Empty),
+                Err(PopError::Closed) => return Err(TryNext::Closed),
+            }
+        }
+    }
+
+    fn start(&mut self, arrived: Arrived) {
+        self.next = 0;
+        self.current = Some(arrived);
+    }
+
+    /// The next frame of the application's in the transport message that is being read.
+    #[inline]
+    fn next_in_current(&mut self) -> Option<Found> {
+        let bytes = self.current.as_ref()?.bytes();
+        loop {
+            let start = self.next;
+            let frame = Frames::new(bytes.get(start..)?).next()?.ok()?;
+            let end = start + frame.as_bytes().len();
+            self.next = frame_step(end);
+            if frame.kind() != Kind::Control {
+                return Some(start..end);
+            }
+        }
+    }
+
+    /// Whether nothing of the application's is left in the transport message that is being read.
+    fn is_read(&self) -> bool {
+        let rest = self.current.as_ref().and_then(|current| current.bytes().get(self.next..));
+        !Frames::new(rest.unwrap_or_default()).flatten().any(|frame| frame.kind() != Kind::Control)
+    }
+
+    #[inline]
+    fn release(&mut self) {
+        let Some(current) = self.current.take() else { return };
+        // There is a place for everything that can be out, so this fails only when the session is
+        // gone, and then nobody waits for it.
+        let _ = self.returns.try_push(current.into_returned());
+    }
+}
+
+/// What came from a link, on its way from the session to the receiver.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) memory: Memory,
+    /// What it took of the receive window, bytes.
+    pub(crate) cost: u64,
+}
+
+/// Who owned the bytes first.
+#[derive(Debug)]
+pub(crate) enum Memory {
+    /// A transport message of whole frames, as the transport gave it.
+    Transport(Vec<u8>),
+    /// A message that came in fragments.
+    Landed(RecordBuf),
+}
+
+impl Arrived {
+    /// One or several frames.
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match &self.memory {
+            Memory::Transport(bytes) => bytes,
+            Memory::Landed(record) => record.frame_bytes(),
+        }
+    }
+
+    fn into_returned(self) -> Returned {
+        let landed = match self.memory {
+            Memory::Transport(_) => None,
+            Memory::Landed(record) => Some(record),
+        };
+        Returned { cost: self.cost, landed }
+    }
+}
+
+/// What was read, on its way back to the session.
+#[derive(Debug)]
+pub(crate) struct Returned {
+    /// How much of the receive window is free again, bytes.
+    pub(crate) cost: u64,
+    /// Memory for the next fragmented message.
+    pub(crate) landed: Option<RecordBuf>,
+}

@@ -1,0 +1,219 @@
+use core::task::{Context, Poll};
+
+use bytemuck::Pod;
+use deltawire_framing::{
+    CastError, Channel, DeltaFields, DeltaHeader, DeltaWriter, Expected, Field, FrameHeader, Kind,
+    WriteError, payload_as_mut,
+};
+
+use crate::ring::byte::{Grant, Producer};
+use crate::ring::{CommitError, ReserveError};
+
+/// Writes messages where they will be sent from.
+///
+/// Reserve room, fill it in place, commit: nothing is copied afterwards on this side but by the
+/// transport. When the peer does not read, the ring fills, and [`reserve`](Self::reserve) waits.
+/// Dropping the sender ends its stream; what was committed is still sent.
+#[derive(Debug)]
+pub struct Sender {
+    ring: Producer,
+    channel: Channel,
+}
+
+impl Sender {
+    /// A sender whose messages are read from the other end of `ring`.
+    #[must_use]
+    pub fn new(ring: Producer, channel: Channel) -> Self {
+        Self { ring, channel }
+    }
+
+    /// Waits for room for a delta with up to `payload_len` bytes of payload.
+    ///
+    /// # Errors
+    /// When the delta is longer than the ring, or the session is over.
+    pub async fn reserve(&mut self, payload_len: usize) -> Result<DeltaGrant<'_>, ReserveError> {
+        let channel = self.channel;
+        let grant = self.ring.reserve(delta_len(payload_len)).await?;
+        Ok(DeltaGrant { grant, channel })
+    }
+
+    /// Room for a delta with up to `payload_len` bytes of payload, if there is some now.
+    ///
+    /// # Errors
+    /// Also when the ring is full.
+    #[inline]
+    pub fn try_reserve(&mut self, payload_len: usize) -> Result<DeltaGrant<'_>, ReserveError> {
+        let grant = self.ring.try_reserve(delta_len(payload_len))?;
+        Ok(DeltaGrant { grant, channel: self.channel })
+    }
+
+    /// [`reserve`](Self::reserve), for futures written by hand.
+    ///
+    /// # Errors
+    /// As [`reserve`](Self::reserve).
+    pub fn poll_reserve(
+        &mut self,
+        context: &mut Context<'_>,
+        payload_len: usize,
+    ) -> Poll<Result<DeltaGrant<'_>, ReserveError>> {
+        let channel = self.channel;
+        let grant = self.ring.poll_reserve(context, delta_len(payload_len));
+        grant.map_ok(|grant| DeltaGrant { grant, channel })
+    }
+
+    /// Waits for room for up to `len` bytes of the application's own, without a delta header.
+    ///
+    /// # Errors
+    /// When they are longer than the ring, or the session is over.
+    pub async fn reserve_opaque(&mut self, len: usize) -> Result<OpaqueGrant<'_>, ReserveError> {
+        let channel = self.channel;
+        let grant = self.ring.reserve(len).await?;
+        Ok(OpaqueGrant { grant, channel })
+    }
+
+    /// Room for up to `len` bytes of the application's own, if there is some now.
+    ///
+    /// # Errors
+    /// Also when the ring is full.
+    #[inline]
+    pub fn try_reserve_opaque(&mut self, len: usize) -> Result<OpaqueGrant<'_>, ReserveError> {
+        let grant = self.ring.try_reserve(len)?;
+        Ok(OpaqueGrant { grant, channel: self.channel })
+    }
+
+    /// Wakes who sends, after quiet commits.
+    pub fn wake(&mut self) {
+        self.ring.wake();
+    }
+
+    /// Bytes that were committed and not sent yet, headers and gaps included.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.ring.queued_bytes()
+    }
+
+    /// Whether the session, or this sender, is over.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.ring.is_closed()
+    }
+}
+
+/// Bytes of a delta. A length that no ring has stays one.
+const fn delta_len(payload_len: usize) -> usize {
+    payload_len.saturating_add(DeltaHeader::SIZE)
+}
+
+/// Room for a delta. Fill the payload, then [`commit`](Self::commit); dropping it sends nothing.
+#[must_use = "a grant that is dropped sends nothing"]
+#[derive(Debug)]
+pub struct DeltaGrant<'a> {
+    grant: Grant<'a>,
+    channel: Channel,
+}
+
+impl DeltaGrant<'_> {
+    /// The payload's room, as many bytes as were reserved. It starts at a multiple of 16 and holds
+    /// whatever lay there before.
+    #[must_use]
+    #[inline]
+    pub fn payload_mut(&mut self) -> &mut [u8] {
+        self.grant.body_mut().get_mut(DeltaHeader::SIZE..).unwrap_or_default()
+    }
+
+    /// All of the payload's room, as numbers.
+    ///
+    /// # Errors
+    /// When the room is not a whole number of elements, or the type's alignment is above 16.
+    #[inline]
+    pub fn payload_as_mut<T: Pod>(&mut self) -> Result<&mut [T], CastError> {
+        payload_as_mut(self.payload_mut())
+    }
+
+    /// Sends the first `payload_len` bytes of the payload.
+    ///
+    /// # Errors
+    /// When fewer were reserved; nothing is sent.
+    #[inline]
+    pub fn commit(mut self, fields: DeltaFields, payload_len: usize) -> Result<(), WriteError> {
+        let header = self.write(fields, payload_len)?;
+        committed(self.grant.commit(header))
+    }
+
+    /// The same, but who sends is not woken: it learns of the delta when it looks, or with
+    /// [`Sender::wake`]. For many small deltas at once.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    #[inline]
+    pub fn commit_quiet(
+        mut self,
+        fields: DeltaFields,
+        payload_len: usize,
+    ) -> Result<(), WriteError> {
+        let header = self.write(fields, payload_len)?;
+        committed(self.grant.commit_quiet(header))
+    }
+
+    #[inline]
+    fn write(
+        &mut self,
+        fields: DeltaFields,
+        payload_len: usize,
+    ) -> Result<FrameHeader, WriteError> {
+        let body_len = DeltaWriter::new(self.grant.body_mut(), fields)?.finish(payload_len)?;
+        FrameHeader::whole(Kind::Delta, self.channel, body_len)
+    }
+}
+
+/// Room for bytes of the application's own. Fill it, then [`commit`](Self::commit); dropping it
+/// sends nothing.
+#[must_use = "a grant that is dropped sends nothing"]
+#[derive(Debug)]
+pub struct OpaqueGrant<'a> {
+    grant: Grant<'a>,
+    channel: Channel,
+}
+
+impl OpaqueGrant<'_> {
+    /// The room, as many bytes as were reserved. It starts at a multiple of 16 and holds whatever
+    /// lay there before.
+    #[must_use]
+    #[inline]
+    pub fn body_mut(&mut self) -> &mut [u8] {
+        self.grant.body_mut()
+    }
+
+    /// Sends the first `len` bytes.
+    ///
+    /// # Errors
+    /// When fewer were reserved, or `len` is 0; nothing is sent.
+    #[inline]
+    pub fn commit(self, len: usize) -> Result<(), WriteError> {
+        committed(self.grant.commit(FrameHeader::whole(Kind::Opaque, self.channel, len)?))
+    }
+
+    /// The same, but who sends is not woken, as in [`DeltaGrant::commit_quiet`].
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    #[inline]
+    pub fn commit_quiet(self, len: usize) -> Result<(), WriteError> {
+        committed(self.grant.commit_quiet(FrameHeader::whole(Kind::Opaque, self.channel, len)?))
+    }
+}
+
+/// What a ring refuses is the caller's mistake, like what a writer refuses.
+#[inline]
+fn committed(result: Result<(), CommitError>) -> Result<(), WriteError> {
+    result.map_err(|error| match error {
+        CommitError::Length { message_len, reserved } => {
+            WriteError::BufferTooSmall { needed: message_len.into(), available: reserved as u64 }
+        }
+        CommitError::Fragment { count, .. } => WriteError::Invalid {
+            field: Field::FragmentCount,
+            value: count.into(),
+            expected: Expected::Exactly(1),
+        },
+    })
+}

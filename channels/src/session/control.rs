@@ -1,0 +1,113 @@
+//! Control messages that wait to be sent. All of them are cumulative or idempotent, so of each
+//! kind only the latest has to be kept.
+
+use deltawire_framing::control::{Close, CloseCode, Hello, Ping, Pong, Position, Window};
+use deltawire_framing::{Channel, FRAME_ALIGN, FrameHeader, Kind, frame_step};
+use zerocopy::IntoBytes;
+
+/// Room for one of each: 80 + 2 · 32 + 2 · 32 + 2 · 32 + 280 bytes.
+const CAPACITY: usize = 576;
+
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) hello: Option<Hello>,
+    /// By channel.
+    pub(super) windows: [Option<Window>; 2],
+    /// By channel.
+    pub(super) positions: [Option<Position>; 2],
+    pub(super) ping: Option<Ping>,
+    pub(super) pong: Option<Pong>,
+    /// Goes last, when nothing else is to be sent any more.
+    pub(super) close: Option<(CloseCode, String)>,
+    buffer: [u8; CAPACITY],
+}
+
+impl Pending {
+    pub(super) fn new(hello: Hello) -> Self {
+        Self {
+            hello: Some(hello),
+            windows: [None; 2],
+            positions: [None; 2],
+            ping: None,
+            pong: None,
+            close: None,
+            buffer: [0; CAPACITY],
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.hello.is_none()
+            && self.windows.iter().all(Option::is_none)
+            && self.positions.iter().all(Option::is_none)
+            && self.ping.is_none()
+            && self.pong.is_none()
+            && self.close.is_none()
+    }
+
+    /// Packs what waits into one transport message of at most `max_len` bytes, at least 80; what
+    /// does not fit waits on. `None` when nothing waits.
+    pub(super) fn next(&mut self, max_len: usize) -> Option<&[u8]> {
+        let max_len = max_len.min(CAPACITY);
+        let mut packer = Packer { buffer: self.buffer.get_mut(..max_len)?, end: 0 };
+        packer.take(&mut self.hello);
+        self.windows.iter_mut().for_each(|window| packer.take(window));
+        self.positions.iter_mut().for_each(|position| packer.take(position));
+        packer.take(&mut self.pong);
+        packer.take(&mut self.ping);
+        packer.take_close(&mut self.close);
+        let len = packer.end;
+        if len == 0 { None } else { self.buffer.get(..len) }
+    }
+}
+
+struct Packer<'a> {
+    buffer: &'a mut [u8],
+    /// End of the last frame.
+    end: usize,
+}
+
+impl Packer<'_> {
+    fn take<T: IntoBytes + zerocopy::Immutable>(&mut self, message: &mut Option<T>) {
+        if let Some(bytes) = message.as_ref().map(IntoBytes::as_bytes)
+            && self.push(bytes.len(), |body| body.copy_from_slice(bytes))
+        {
+            *message = None;
+        }
+    }
+
+    fn take_close(&mut self, close: &mut Option<(CloseCode, String)>) {
+        let Some((code, reason)) = close else { return };
+        let room = self.buffer.len().saturating_sub(frame_step(self.end) + FrameHeader::SIZE + 8);
+        // With something in front of it a close can wait for a message of its own; alone it has
+        // room for a reason of 56 bytes at the least.
+        if self.end != 0 && room < reason.len() {
+            return;
+        }
+        let reason = &reason[..reason.floor_char_boundary(room)];
+        let message = Close::new(*code, reason);
+        if self.push(8 + message.reason().len(), |body| {
+            // The room is what the message says it needs.
+            let _ = message.write(body);
+        }) {
+            *close = None;
+        }
+    }
+
+    /// Lays a frame behind the last one, if there is room.
+    fn push(&mut self, body_len: usize, write: impl FnOnce(&mut [u8])) -> bool {
+        let start = frame_step(self.end);
+        let end = start + FrameHeader::SIZE + body_len;
+        let Ok(header) = FrameHeader::whole(Kind::Control, Channel::Command, body_len) else {
+            return false;
+        };
+        let Some(place) = self.buffer.get_mut(self.end..end) else { return false };
+        debug_assert!(start - self.end < FRAME_ALIGN);
+        let (gap, frame) = place.split_at_mut(start - self.end);
+        let (head, body) = frame.split_at_mut(FrameHeader::SIZE);
+        gap.fill(0);
+        head.copy_from_slice(header.as_bytes());
+        write(body);
+        self.end = end;
+        true
+    }
+}

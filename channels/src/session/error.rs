@@ -1,0 +1,107 @@
+use core::time::Duration;
+
+use deltawire_framing::control::CloseCode;
+use deltawire_framing::{Blame, Channel, LimitExceeded, Malformed, Refused};
+
+/// What a peer did that ends the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// It sent bytes that break the format.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// It went past a limit of ours that it knew of.
+    #[error(transparent)]
+    Limit(#[from] LimitExceeded),
+    /// It sent a transport message that is longer than our hello allows.
+    #[error("a transport message of {len} bytes came, at most {allowed} are taken")]
+    FrameTooLong {
+        /// Its length, bytes.
+        len: usize,
+        /// What we take.
+        allowed: usize,
+    },
+    /// It sent a well-formed message where it has no place.
+    #[error("out of place: {0}")]
+    OutOfPlace(&'static str),
+    /// It sent more than it was granted.
+    #[error("{channel:?} window exceeded: {received} bytes came, {granted} were granted")]
+    WindowExceeded {
+        /// The channel.
+        channel: Channel,
+        /// What came in all, with this message.
+        received: u64,
+        /// What was granted in all.
+        granted: u64,
+    },
+    /// It took back what it had granted.
+    #[error("{channel:?} window shrank to {limit}, it was {before}")]
+    WindowShrank {
+        /// The channel.
+        channel: Channel,
+        /// The new limit.
+        limit: u64,
+        /// The limit before.
+        before: u64,
+    },
+    /// It granted more than positions can say.
+    #[error("{channel:?} window of {limit} is too large, at most 2^62 can be granted")]
+    WindowOverflow {
+        /// The channel.
+        channel: Channel,
+        /// The limit.
+        limit: u64,
+    },
+    /// It says to have sent more than it was granted.
+    #[error("{channel:?} position {sent} is ahead of the {granted} that were granted")]
+    PositionAhead {
+        /// The channel.
+        channel: Channel,
+        /// What it says to have sent.
+        sent: u64,
+        /// What was granted.
+        granted: u64,
+    },
+    /// It never said hello.
+    #[error("no hello came within {0:?}")]
+    NoHello(Duration),
+    /// Nothing was heard of it.
+    #[error("nothing was heard of the peer for {0:?}")]
+    TimedOut(Duration),
+}
+
+impl ProtocolError {
+    /// Who is to blame. A peer that is silent is to blame for that.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Limit(_) => Blame::Limit,
+            _ => Blame::Peer,
+        }
+    }
+
+    /// The code that the peer is told.
+    #[must_use]
+    pub fn close_code(&self) -> CloseCode {
+        match self {
+            Self::Malformed(_) => CloseCode::MALFORMED,
+            Self::Limit(_) | Self::FrameTooLong { .. } => CloseCode::LIMIT_EXCEEDED,
+            Self::OutOfPlace(_)
+            | Self::WindowShrank { .. }
+            | Self::WindowOverflow { .. }
+            | Self::PositionAhead { .. } => CloseCode::OUT_OF_PLACE,
+            Self::WindowExceeded { .. } => CloseCode::WINDOW_EXCEEDED,
+            Self::NoHello(_) | Self::TimedOut(_) => CloseCode::TIMED_OUT,
+        }
+    }
+}
+
+impl From<Refused> for ProtocolError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Malformed(error) => Self::Malformed(error),
+            Refused::Limit(error) => Self::Limit(error),
+            _ => Self::OutOfPlace("a fragment that was refused"),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+use std::collections::VecDeque;
+
+use deltawire_framing::control::{CloseCode, HelloFields};
+
+use super::ProtocolError;
+
+/// What a session tells its driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The peer said hello; what it takes is known.
+    Opened(HelloFields),
+    /// A message was dropped because the peer would never take it.
+    Undeliverable(Undeliverable),
+    /// The session is over. The last event.
+    Closed(Closed),
+}
+
+/// A message of ours that is longer than the peer takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undeliverable {
+    /// Its body, bytes.
+    pub len: usize,
+    /// The longest body that the peer takes.
+    pub allowed: u64,
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Closed {
+    /// This side closed it, and the peer answered, or did not in time.
+    ByUs {
+        /// What the peer was told.
+        code: CloseCode,
+        /// Whether everything that was committed was handed to the transport, and the peer
+        /// answered.
+        complete: bool,
+    },
+    /// The peer closed it.
+    ByPeer {
+        /// Why.
+        code: CloseCode,
+        /// The same, for people. At most 256 bytes.
+        reason: String,
+        /// Whether everything arrived that the peer had sent before.
+        complete: bool,
+    },
+    /// The peer did what it must not.
+    Error(ProtocolError),
+}
+
+/// Events that were not asked for yet. Bounded: of messages that could not be delivered only the
+/// first few are told one by one, all are counted.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    queue: VecDeque<Event>,
+}
+
+/// How many undeliverable messages are told of before the driver asks.
+const MAX_UNDELIVERABLE: usize = 8;
+
+impl Events {
+    pub(super) fn push(&mut self, event: Event) {
+        let told = self.queue.iter().filter(|event| matches!(event, Event::Undeliverable(_)));
+        if matches!(event, Event::Undeliverable(_)) && told.count() >= MAX_UNDELIVERABLE {
+            return;
+        }
+        self.queue.push_back(event);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Event> {
+        self.queue.pop_front()
+    }
+}

@@ -1,0 +1,277 @@
+//! What came on a channel: reassembly, the receive window, and the queue to the application.
+
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use deltawire_framing::{
+    Channel, Delta, Frame, FrameHeader, Kind, Reassembled, Reassembler, ReassemblerLimits,
+    RecordBuf, Refused,
+};
+
+use super::ProtocolError;
+use super::window::{ReceiveWindow, cost};
+use crate::Limits;
+use crate::peer::{Arrived, Memory, Receiver, Returned};
+use crate::ring::{PushError, slot};
+
+/// Transport messages up to this long are copied together while the application does not read.
+const SMALL: usize = 1_024;
+
+/// How much is copied together.
+const HEAP: usize = 16_384;
+
+pub(super) struct Incoming {
+    reassembler: Reassembler<RecordBuf>,
+    pool: Pool,
+    pub(super) window: ReceiveWindow,
+    may_lose: bool,
+    arrivals: slot::Producer<Arrived>,
+    returns: slot::Consumer<Returned>,
+    /// How many were pushed and have not returned.
+    out: usize,
+    closing: bool,
+    /// What found no place in `arrivals`. Bounded by the window.
+    waiting: VecDeque<Arrived>,
+    pub(super) messages: u64,
+    pub(super) copied_bytes: u64,
+    pub(super) refused: u64,
+}
+
+impl Incoming {
+    pub(super) fn new(
+        channel: Channel,
+        window: u64,
+        may_lose: bool,
+        limits: &Limits,
+        seed: u64,
+    ) -> (Self, Receiver) {
+        let (arrivals, arrived) = slot::ring(limits.max_arrivals);
+        let (returned, returns) = slot::ring(limits.max_arrivals);
+        let reassembler = ReassemblerLimits {
+            max_bytes: window,
+            max_messages: limits.max_unfinished,
+            max_idle: limits.max_idle,
+            ..ReassemblerLimits::default()
+        };
+        let incoming = Self {
+            reassembler: Reassembler::new(reassembler, seed),
+            pool: Pool { buffers: Vec::new(), bytes: 0, max_bytes: window },
+            window: ReceiveWindow::new(channel, window),
+            may_lose,
+            arrivals,
+            returns,
+            out: 0,
+            closing: false,
+            waiting: VecDeque::new(),
+            messages: 0,
+            copied_bytes: 0,
+            refused: 0,
+        };
+        (incoming, Receiver::from_queue(arrived, returned))
+    }
+
+    /// Takes in a transport message of whole frames, `messages` of which are the application's and
+    /// take `cost` of the window.
+    pub(super) fn take_whole(
+        &mut self,
+        bytes: Vec<u8>,
+        messages: u64,
+        cost: u64,
+    ) -> Result<(), ProtocolError> {
+        if let Err(error) = self.window.take(cost) {
+            return self.refuse(error);
+        }
+        self.messages += messages;
+        self.push(Arrived { memory: Memory::Transport(bytes), cost });
+        Ok(())
+    }
+
+    /// Takes in a fragment.
+    pub(super) fn take_fragment(
+        &mut self,
+        frame: Frame<'_>,
+        now: Duration,
+    ) -> Result<(), ProtocolError> {
+        let cost = cost(frame.header().message_len());
+        // The whole message is charged with its first fragment.
+        let begins = !self.reassembler.is_unfinished(frame);
+        if begins && let Err(error) = self.window.take(cost) {
+            return self.refuse(error);
+        }
+        let pool = &mut self.pool;
+        let mut landing = |message: &FrameHeader| pool.claim(message.message_len() as usize);
+        let result = self.reassembler.insert(frame, now, &mut landing);
+        if begins && !matches!(result, Ok(Reassembled::Partial | Reassembled::Complete(_))) {
+            self.window.take_back(cost);
+        }
+        match result {
+            Ok(Reassembled::Partial) => self.copied_bytes += frame.body().len() as u64,
+            Ok(Reassembled::Complete(message)) => {
+                self.copied_bytes += frame.body().len() as u64;
+                self.messages += 1;
+                let mut record = message.buffer;
+                if record.seal(message.header).is_err() {
+                    return Err(ProtocolError::OutOfPlace("a message longer than its buffer"));
+                }
+                check(message.header.kind(), record.frame()?.body())?;
+                self.push(Arrived { memory: Memory::Landed(record), cost });
+            }
+            Ok(Reassembled::Whole(_) | Reassembled::Duplicate) => {}
+            Err(Refused::Malformed(error)) => return Err(error.into()),
+            Err(error) => return self.refuse(error.into()),
+        }
+        Ok(())
+    }
+
+    /// A message that does not fit: where messages can get lost this one is, and is counted.
+    fn refuse(&mut self, error: ProtocolError) -> Result<(), ProtocolError> {
+        if !self.may_lose {
+            return Err(error);
+        }
+        self.refused += 1;
+        Ok(())
+    }
+
+    fn push(&mut self, arrived: Arrived) {
+        if self.waiting.is_empty() {
+            if let Err(arrived) = self.hand_on(arrived) {
+                self.wait(arrived);
+            }
+        } else {
+            self.wait(arrived);
+        }
+    }
+
+    /// Puts a message where the application finds it; gives it back when there is no place.
+    fn hand_on(&mut self, arrived: Arrived) -> Result<(), Arrived> {
+        // So that there is always a place for it on the way back.
+        if self.out == self.arrivals.capacity() {
+            return Err(arrived);
+        }
+        match self.arrivals.try_push(arrived) {
+            Ok(()) => self.out += 1,
+            Err(PushError::Full(arrived)) => return Err(arrived),
+            // Nobody will read it.
+            Err(PushError::Closed(arrived)) => self.window.give_back(arrived.cost),
+        }
+        Ok(())
+    }
+
+    /// Keeps a message until there is a place for it. Small ones are copied together, so that they
+    /// take no more memory than they take of the window.
+    fn wait(&mut self, arrived: Arrived) {
+        if let Memory::Transport(small) = &arrived.memory
+            && small.len() <= SMALL
+        {
+            if let Some(Arrived { memory: Memory::Transport(heap), cost }) = self.waiting.back_mut()
+                && heap.len().next_multiple_of(16) + small.len() <= heap.capacity()
+                && heap.capacity() == HEAP
+            {
+                heap.resize(heap.len().next_multiple_of(16), 0);
+                heap.extend_from_slice(small);
+                *cost += arrived.cost;
+            } else {
+                let mut heap = Vec::with_capacity(HEAP);
+                heap.extend_from_slice(small);
+                self.waiting
+                    .push_back(Arrived { memory: Memory::Transport(heap), cost: arrived.cost });
+            }
+            self.copied_bytes += small.len() as u64;
+            return;
+        }
+        self.waiting.push_back(arrived);
+    }
+
+    /// Takes back what the application has read, and hands on what waits. Without a context it
+    /// looks only once; with one, the task is woken when more comes back.
+    pub(super) fn take_returns(&mut self, mut context: Option<&mut Context<'_>>) {
+        loop {
+            let returned = match &mut context {
+                Some(context) => match self.returns.poll_pop(context) {
+                    Poll::Ready(returned) => returned,
+                    Poll::Pending => break,
+                },
+                None => self.returns.try_pop().ok(),
+            };
+            let Some(Returned { cost, landed }) = returned else { break };
+            self.out -= 1;
+            self.window.give_back(cost);
+            if let Some(record) = landed {
+                self.pool.give_back(record);
+            }
+        }
+        while let Some(arrived) = self.waiting.pop_front() {
+            if let Err(arrived) = self.hand_on(arrived) {
+                self.waiting.push_front(arrived);
+                break;
+            }
+        }
+        if self.closing && self.waiting.is_empty() {
+            self.arrivals.close();
+        }
+    }
+
+    /// Gives up messages of which nothing came for too long, and writes off what got lost.
+    pub(super) fn handle_timeout(&mut self, now: Duration) {
+        while let Some(abandoned) = self.reassembler.poll_expired(now) {
+            self.window.give_back(cost(abandoned.header.message_len()));
+            self.pool.give_back(abandoned.buffer);
+            self.refused += 1;
+        }
+        if self.may_lose {
+            self.window.write_off(now);
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Duration> {
+        let loss = self.window.loss_timeout().filter(|_| self.may_lose);
+        [self.reassembler.poll_timeout(), loss].into_iter().flatten().min()
+    }
+
+    /// Nothing more comes. The application can still read what came.
+    pub(super) fn close(&mut self) {
+        self.closing = true;
+        self.take_returns(None);
+    }
+
+    /// Whether something came that found no place with the application yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+}
+
+/// What has to hold of a message's body before the application sees it.
+pub(super) fn check(kind: Kind, body: &[u8]) -> Result<(), ProtocolError> {
+    match kind {
+        Kind::Delta => Ok(Delta::parse(body).map(|_| ())?),
+        Kind::Opaque => Ok(()),
+        Kind::Control => Err(ProtocolError::OutOfPlace("a control message in fragments")),
+    }
+}
+
+/// Buffers for fragmented messages. Keeps at most `max_bytes` of those that are free.
+struct Pool {
+    buffers: Vec<RecordBuf>,
+    bytes: u64,
+    max_bytes: u64,
+}
+
+impl Pool {
+    fn claim(&mut self, len: usize) -> Option<RecordBuf> {
+        let fitting = self.buffers.iter().rposition(|buffer| buffer.body_capacity() >= len);
+        let Some(index) = fitting else { return Some(RecordBuf::with_body_capacity(len)) };
+        let buffer = self.buffers.swap_remove(index);
+        self.bytes -= buffer.body_capacity() as u64;
+        Some(buffer)
+    }
+
+    fn give_back(&mut self, mut buffer: RecordBuf) {
+        let bytes = self.bytes + buffer.body_capacity() as u64;
+        if bytes <= self.max_bytes {
+            buffer.clear();
+            self.buffers.push(buffer);
+            self.bytes = bytes;
+        }
+    }
+}

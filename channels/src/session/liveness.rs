@@ -1,0 +1,88 @@
+//! Whether the peer is there, and how far away.
+
+use core::time::Duration;
+
+use deltawire_framing::control::{Ping, Pong};
+
+#[derive(Debug)]
+pub(super) struct Liveness {
+    last_heard: Duration,
+    /// The last ping: its number, when it was sent, and whether it was answered.
+    ping: Option<(u32, Duration, bool)>,
+    pub(super) round_trip: Option<Duration>,
+    pub(super) variation: Duration,
+    idle_timeout: Duration,
+}
+
+impl Liveness {
+    pub(super) fn new(now: Duration, idle_timeout: Duration) -> Self {
+        Self {
+            last_heard: now,
+            ping: None,
+            round_trip: None,
+            variation: Duration::ZERO,
+            idle_timeout,
+        }
+    }
+
+    #[inline]
+    pub(super) fn heard(&mut self, now: Duration) {
+        self.last_heard = self.last_heard.max(now);
+    }
+
+    pub(super) fn is_dead(&self, now: Duration) -> bool {
+        now >= self.dead_at()
+    }
+
+    fn dead_at(&self) -> Duration {
+        self.last_heard.saturating_add(self.idle_timeout)
+    }
+
+    /// When the next ping is due.
+    fn ping_at(&self) -> Duration {
+        let last = self.ping.map_or(Duration::ZERO, |(_, sent_at, _)| sent_at);
+        last.max(self.last_heard).saturating_add(self.interval())
+    }
+
+    /// Four pings in a time-out: three of them may get lost.
+    fn interval(&self) -> Duration {
+        self.idle_timeout / 5
+    }
+
+    pub(super) fn poll_timeout(&self) -> Duration {
+        self.ping_at().min(self.dead_at())
+    }
+
+    /// The next ping, when it is due: when nothing was heard and none was sent for a while.
+    pub(super) fn poll_ping(&mut self, now: Duration) -> Option<Ping> {
+        (now >= self.ping_at()).then(|| self.ping(now))
+    }
+
+    /// A ping, now.
+    pub(super) fn ping(&mut self, now: Duration) -> Ping {
+        let id = self.ping.map_or(0, |(id, _, _)| id.wrapping_add(1));
+        self.ping = Some((id, now, false));
+        Ping::new(id, u64::try_from(now.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Takes in the answer to the last ping. Others say nothing new.
+    pub(super) fn handle_pong(&mut self, pong: &Pong, now: Duration) {
+        let Some((id, sent_at, answered)) = &mut self.ping else { return };
+        if *id != pong.id() || *answered {
+            return;
+        }
+        *answered = true;
+        let sample = now.saturating_sub(*sent_at);
+        // RFC 6298, section 2.
+        match &mut self.round_trip {
+            None => {
+                self.round_trip = Some(sample);
+                self.variation = sample / 2;
+            }
+            Some(smoothed) => {
+                self.variation = (self.variation * 3 + smoothed.abs_diff(sample)) / 4;
+                *smoothed = (*smoothed * 7 + sample) / 8;
+            }
+        }
+    }
+}

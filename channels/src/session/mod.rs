@@ -1,0 +1,632 @@
+//! What two peers know of each other, as a state machine without I/O.
+//!
+//! Both peers run the same one. Calls go in the order of the verbs: `handle_*` takes in what
+//! happened, `poll_*` gives out what to do.
+
+mod control;
+mod error;
+mod event;
+mod incoming;
+mod liveness;
+mod outgoing;
+mod stats;
+mod window;
+
+use core::fmt;
+use core::ops::Deref;
+use core::task::Context;
+use core::time::Duration;
+
+use deltawire_framing::control::{
+    CloseCode, Control, Hello, HelloFields, Pong, Position, Role, Window,
+};
+use deltawire_framing::{Channel, Frame, Frames, Kind, frame_step};
+
+use self::control::Pending;
+pub use error::ProtocolError;
+use event::Events;
+pub use event::{Closed, Event, Undeliverable};
+use incoming::{Incoming, check};
+use liveness::Liveness;
+pub use outgoing::Share;
+use outgoing::{Outbound, Outgoing, PeerLimits};
+pub use stats::{ChannelStats, Stats};
+pub use window::MAX_POSITION;
+
+use crate::delivery::{Delivery, Order};
+use crate::limits::Limits;
+use crate::peer::{Command, Peer, Sender};
+use crate::ring::byte;
+
+/// What a session is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Which end of the link this is.
+    pub role: Role,
+    /// Names the session: random.
+    pub session_id: [u8; 16],
+    /// Random, and unknown to the peer.
+    pub seed: u64,
+    /// What bounds the peer.
+    pub limits: Limits,
+    /// What the command channel promises.
+    pub command: Delivery,
+    /// What the channel of my deltas promises.
+    pub send: Delivery,
+    /// What the channel of the peer's deltas promises.
+    pub receive: Delivery,
+}
+
+impl Config {
+    /// The defaults: reliable, ordered channels.
+    #[must_use]
+    pub fn new(role: Role, session_id: [u8; 16], seed: u64) -> Self {
+        Self {
+            role,
+            session_id,
+            seed,
+            limits: Limits::default(),
+            command: Delivery::default(),
+            send: Delivery::default(),
+            receive: Delivery::default(),
+        }
+    }
+}
+
+/// One end of a session. See the [module](self) for the order of calls.
+///
+/// `now` is time since any fixed start, and never goes back.
+pub struct Session {
+    config: Config,
+    state: State,
+    /// The latest time that it was told.
+    now: Duration,
+    /// What the peer said of itself.
+    peer: Option<HelloFields>,
+    pending: Pending,
+    events: Events,
+    liveness: Liveness,
+    /// By channel: command, data.
+    outgoing: [Outgoing; 2],
+    /// By channel: command, data.
+    incoming: [Incoming; 2],
+    sent: [Sent; 2],
+    received: [Sent; 2],
+    control_sent: u64,
+    control_received: u64,
+    windows_repeated: u64,
+}
+
+/// What went over a channel one way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sent {
+    transport_messages: u64,
+    bytes: u64,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// Until the peer says hello.
+    Connecting {
+        deadline: Duration,
+    },
+    Open,
+    /// We close: what was committed still goes.
+    Draining {
+        code: CloseCode,
+        reason: String,
+        deadline: Duration,
+    },
+    /// We told the peer, and wait for its answer.
+    Closing {
+        code: CloseCode,
+        deadline: Duration,
+    },
+    /// The peer closed; what it sent before is still on its way.
+    PeerClosing {
+        code: CloseCode,
+        reason: String,
+        deadline: Duration,
+    },
+    Closed,
+}
+
+/// A transport message to be sent, its bytes where they lie. It counts as sent when it is given.
+pub struct Transmit<'a> {
+    channel: Channel,
+    bytes: Bytes<'a>,
+}
+
+enum Bytes<'a> {
+    Control(&'a [u8]),
+    Outbound(Outbound<'a>),
+}
+
+impl Transmit<'_> {
+    /// The channel that it goes over.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.channel
+    }
+}
+
+impl Deref for Transmit<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Control(bytes) => bytes,
+            Bytes::Outbound(bytes) => bytes,
+        }
+    }
+}
+
+impl fmt::Debug for Transmit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transmit")
+            .field("channel", &self.channel)
+            .field("len", &self.len())
+            .finish()
+    }
+}
+
+const CHANNELS: [Channel; 2] = [Channel::Command, Channel::Data];
+
+impl Session {
+    /// A session, which is for the driver, and the handle on it, which is for the application.
+    #[must_use]
+    pub fn new(config: Config, now: Duration) -> (Self, Peer) {
+        let Limits { max_frame_len, data_window, command_window, .. } = config.limits;
+        let hello = Hello::new(HelloFields {
+            role: config.role,
+            max_frame_len: u32::try_from(max_frame_len).unwrap_or(u32::MAX),
+            max_message_len: u32::try_from(data_window).unwrap_or(u32::MAX),
+            data_window,
+            command_window,
+            max_unfinished: config.limits.max_unfinished,
+            idle_timeout_ms: u32::try_from(config.limits.idle_timeout.as_millis())
+                .unwrap_or(u32::MAX),
+            session_id: config.session_id,
+        });
+        let incoming = |channel, window, delivery: Delivery| {
+            Incoming::new(channel, window, delivery.may_lose(), &config.limits, config.seed)
+        };
+        let (commands, command_receiver) =
+            incoming(Channel::Command, command_window, config.command);
+        let (data, receiver) = incoming(Channel::Data, data_window, config.receive);
+        let mut session = Self {
+            state: State::Connecting { deadline: now.saturating_add(config.limits.hello_timeout) },
+            now,
+            peer: None,
+            pending: Pending::new(hello),
+            events: Events::default(),
+            liveness: Liveness::new(now, config.limits.idle_timeout),
+            outgoing: [Outgoing::new(), Outgoing::new()],
+            incoming: [commands, data],
+            sent: [Sent::default(); 2],
+            received: [Sent::default(); 2],
+            control_sent: 0,
+            control_received: 0,
+            windows_repeated: 0,
+            config,
+        };
+        let command_sender =
+            session.add_sender(Channel::Command, config.limits.command_ring, Share::default());
+        let sender = session.add_sender(Channel::Data, config.limits.send_ring, Share::default());
+        let command = Command { send: command_sender, receive: command_receiver };
+        (session, Peer { command, send: sender, receive: receiver })
+    }
+
+    /// One more sender for the data channel, with a ring of its own, so that its messages go
+    /// between the fragments of other senders' long ones. `None` when there are
+    /// [`max_senders`](Limits::max_senders), or the session is closing.
+    pub fn open_sender(&mut self, share: Share) -> Option<Sender> {
+        let full = self.outgoing[1].lane_count() >= self.config.limits.max_senders;
+        let open = matches!(self.state, State::Connecting { .. } | State::Open);
+        (open && !full).then(|| self.add_sender(Channel::Data, self.config.limits.send_ring, share))
+    }
+
+    fn add_sender(&mut self, channel: Channel, capacity: usize, share: Share) -> Sender {
+        let (producer, consumer) = byte::ring(capacity.next_power_of_two().max(64));
+        self.outgoing[channel as usize].add(consumer, share);
+        Sender::new(producer, channel)
+    }
+
+    /// Takes in a transport message that came on `channel`. It is kept where it lies; only
+    /// fragments are copied, once, to their place.
+    ///
+    /// Nothing that it holds is an error of the caller's: what breaks the protocol ends the
+    /// session, and shows as an event.
+    pub fn handle_message(&mut self, channel: Channel, message: Vec<u8>, now: Duration) {
+        if matches!(self.state, State::Closed) {
+            return;
+        }
+        self.now = self.now.max(now);
+        self.liveness.heard(now);
+        self.received[channel as usize].add(message.len());
+        self.incoming[channel as usize].take_returns(None);
+        if let Err(error) = self.take_message(channel, message, now) {
+            self.fail(error);
+        }
+        self.settle();
+    }
+
+    fn take_message(
+        &mut self,
+        channel: Channel,
+        message: Vec<u8>,
+        now: Duration,
+    ) -> Result<(), ProtocolError> {
+        let allowed = self.config.limits.max_frame_len.max(Hello::MIN_FRAME_LEN as usize);
+        if message.len() > allowed {
+            return Err(ProtocolError::FrameTooLong { len: message.len(), allowed });
+        }
+        let (mut messages, mut cost) = (0, 0);
+        for frame in Frames::new(&message) {
+            let frame = frame?;
+            if frame.channel() != channel {
+                return Err(ProtocolError::OutOfPlace("a frame of the other channel"));
+            }
+            if frame.is_fragment() {
+                return self.incoming[channel as usize].take_fragment(frame, now);
+            }
+            if frame.kind() == Kind::Control {
+                self.control_received += 1;
+                self.handle_control(frame, now)?;
+            } else {
+                check(frame.kind(), frame.body())?;
+                messages += 1;
+                cost += frame_step(frame.as_bytes().len()) as u64;
+            }
+        }
+        if messages == 0 {
+            return Ok(());
+        }
+        self.incoming[channel as usize].take_whole(message, messages, cost)
+    }
+
+    fn handle_control(&mut self, frame: Frame<'_>, now: Duration) -> Result<(), ProtocolError> {
+        if frame.channel() != Channel::Command {
+            return Err(ProtocolError::OutOfPlace("a control message on the data channel"));
+        }
+        match Control::parse(frame.body())? {
+            Control::Hello(hello) => self.handle_hello(hello),
+            Control::Window(window) => {
+                let channel = window.channel();
+                let in_order = self.config.command.order == Order::Ordered;
+                self.outgoing[channel as usize].window.grant(channel, window.limit(), in_order)
+            }
+            Control::Position(position) => {
+                let lost_at = now.saturating_add(self.config.limits.loss_timeout);
+                self.incoming[position.channel() as usize].window.announce(position.sent(), lost_at)
+            }
+            Control::Ping(ping) => {
+                self.pending.pong = Some(Pong::to(ping));
+                Ok(())
+            }
+            Control::Pong(pong) => {
+                self.liveness.handle_pong(pong, now);
+                Ok(())
+            }
+            Control::Close(close) => {
+                self.handle_close(close.code(), close.reason(), now);
+                Ok(())
+            }
+        }
+    }
+
+    fn handle_hello(&mut self, hello: &Hello) -> Result<(), ProtocolError> {
+        let fields = hello.fields();
+        if fields.role == self.config.role {
+            return Err(ProtocolError::OutOfPlace("a hello in the same role"));
+        }
+        match self.peer {
+            Some(before) if before == fields => return Ok(()),
+            Some(_) => return Err(ProtocolError::OutOfPlace("a second hello that differs")),
+            None => self.peer = Some(fields),
+        }
+        // The hello's windows are the first limits: control messages that came ahead of it on an
+        // unordered channel may have raised them already.
+        for (channel, limit) in
+            [(Channel::Command, fields.command_window), (Channel::Data, fields.data_window)]
+        {
+            self.outgoing[channel as usize].window.grant(channel, limit, false)?;
+        }
+        if matches!(self.state, State::Connecting { .. }) {
+            self.state = State::Open;
+        }
+        self.events.push(Event::Opened(fields));
+        Ok(())
+    }
+
+    fn handle_close(&mut self, code: CloseCode, reason: &str, now: Duration) {
+        match &self.state {
+            State::Closed | State::PeerClosing { .. } => {}
+            // Its answer, or both closed at once.
+            State::Closing { code, .. } => {
+                let closed = Closed::ByUs { code: *code, complete: true };
+                self.end(closed);
+            }
+            State::Connecting { .. } | State::Open | State::Draining { .. } => {
+                let deadline = now.saturating_add(self.config.limits.close_timeout);
+                let reason = reason.to_owned();
+                self.state = State::PeerClosing { code, reason, deadline };
+                self.close_outgoing();
+                self.pending.close = Some((code, String::new()));
+            }
+        }
+    }
+
+    /// Ends the session in order: what was committed is still sent, then the peer is told `code`
+    /// and `reason`, of which 256 bytes are kept, and answers.
+    pub fn close(&mut self, code: CloseCode, reason: &str, now: Duration) {
+        if !matches!(self.state, State::Connecting { .. } | State::Open) {
+            return;
+        }
+        self.now = self.now.max(now);
+        let deadline = now.saturating_add(self.config.limits.close_timeout);
+        self.close_outgoing();
+        self.state = State::Draining { code, reason: reason.to_owned(), deadline };
+        self.settle();
+    }
+
+    fn tell_position(&mut self, channel: Channel) {
+        let sent = self.outgoing[channel as usize].window.sent;
+        self.pending.positions[channel as usize] = Some(Position::new(channel, sent));
+    }
+
+    fn close_outgoing(&mut self) {
+        self.outgoing.iter_mut().for_each(Outgoing::close);
+    }
+
+    /// Ends the session because of what the peer did.
+    fn fail(&mut self, error: ProtocolError) {
+        use std::string::ToString;
+        self.pending.close = Some((error.close_code(), error.to_string()));
+        self.end(Closed::Error(error));
+    }
+
+    fn end(&mut self, closed: Closed) {
+        self.state = State::Closed;
+        self.close_outgoing();
+        self.incoming.iter_mut().for_each(Incoming::close);
+        self.events.push(Event::Closed(closed));
+    }
+
+    /// Moves on where something that was waited for has happened.
+    fn settle(&mut self) {
+        let now = self.now;
+        match &self.state {
+            State::Draining { code, reason, deadline } => {
+                let (code, deadline, reason) = (*code, *deadline, reason.clone());
+                let late = now >= deadline;
+                if late || self.outgoing.iter_mut().all(Outgoing::is_empty) {
+                    CHANNELS.into_iter().for_each(|channel| self.tell_position(channel));
+                    self.pending.close = Some((code, reason));
+                    self.state = State::Closing { code, deadline };
+                }
+                if late {
+                    self.end(Closed::ByUs { code, complete: false });
+                }
+            }
+            State::Closing { code, deadline } if now >= *deadline => {
+                let closed = Closed::ByUs { code: *code, complete: false };
+                self.end(closed);
+            }
+            State::PeerClosing { code, reason, deadline } => {
+                let complete = self.incoming.iter().all(|incoming| incoming.window.missing() == 0);
+                if complete || now >= *deadline {
+                    let closed = Closed::ByPeer { code: *code, reason: reason.clone(), complete };
+                    self.end(closed);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Lets time pass. Call it when [`poll_timeout`](Self::poll_timeout) says so.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+        match &self.state {
+            State::Closed => return,
+            State::Connecting { deadline } if now >= *deadline => {
+                self.fail(ProtocolError::NoHello(self.config.limits.hello_timeout));
+                return;
+            }
+            _ if self.liveness.is_dead(now) => {
+                self.fail(ProtocolError::TimedOut(self.config.limits.idle_timeout));
+                return;
+            }
+            _ => {}
+        }
+        for channel in CHANNELS {
+            self.incoming[channel as usize].handle_timeout(now);
+        }
+        if self.peer.is_some()
+            && let Some(ping) = self.liveness.poll_ping(now)
+        {
+            self.pending.ping = Some(ping);
+            self.repeat();
+        }
+        self.settle();
+    }
+
+    /// Says once more what may have got lost.
+    fn repeat(&mut self) {
+        for channel in CHANNELS {
+            let limit = self.incoming[channel as usize].window.advertise();
+            self.pending.windows[channel as usize] = Some(Window::new(channel, limit));
+            self.windows_repeated += 1;
+            if self.outgoing[channel as usize].window.blocked {
+                self.tell_position(channel);
+            }
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next; `None` when the session is over.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let state = match &self.state {
+            State::Closed => return None,
+            State::Connecting { deadline }
+            | State::Draining { deadline, .. }
+            | State::Closing { deadline, .. }
+            | State::PeerClosing { deadline, .. } => Some(*deadline),
+            State::Open => None,
+        };
+        let incoming = self.incoming.iter().filter_map(Incoming::poll_timeout).min();
+        let liveness = Some(self.liveness.poll_timeout());
+        [state, incoming, liveness].into_iter().flatten().min()
+    }
+
+    /// What happened, one event a call.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    /// The next transport message to send, of at most `budget` bytes: as much as the transport
+    /// takes now. It counts as sent. Call it until it gives nothing.
+    ///
+    /// Control messages go first, then commands, then deltas.
+    pub fn poll_transmit(&mut self, budget: usize) -> Option<Transmit<'_>> {
+        self.outgoing.iter_mut().for_each(Outgoing::release_sent);
+        self.prepare_control();
+        self.settle();
+        if self.pending.is_empty() {
+            self.transmit_application(budget)
+        } else {
+            self.transmit_control(budget)
+        }
+    }
+
+    fn prepare_control(&mut self) {
+        for channel in CHANNELS {
+            if self.outgoing[channel as usize].window.newly_blocked() {
+                self.tell_position(channel);
+            }
+            let incoming = &mut self.incoming[channel as usize];
+            incoming.take_returns(None);
+            if incoming.window.due() && self.peer.is_some() {
+                let limit = incoming.window.advertise();
+                self.pending.windows[channel as usize] = Some(Window::new(channel, limit));
+            }
+        }
+    }
+
+    fn transmit_control(&mut self, budget: usize) -> Option<Transmit<'_>> {
+        let peer = self.peer.map_or(Hello::MIN_FRAME_LEN, |peer| peer.max_frame_len) as usize;
+        if budget < Hello::MIN_FRAME_LEN as usize {
+            return None;
+        }
+        let bytes = self.pending.next(peer.min(budget))?;
+        self.control_sent += 1;
+        Some(Transmit { channel: Channel::Command, bytes: Bytes::Control(bytes) })
+    }
+
+    fn transmit_application(&mut self, budget: usize) -> Option<Transmit<'_>> {
+        let peer = self.peer?;
+        if !matches!(self.state, State::Open | State::Draining { .. }) {
+            return None;
+        }
+        let max_frame_len = (peer.max_frame_len as usize).min(self.config.limits.max_frame_len);
+        let Self { outgoing: [commands, data], sent: [commands_sent, data_sent], .. } = self;
+        for (channel, outgoing, sent, window) in [
+            (Channel::Command, commands, commands_sent, peer.command_window),
+            (Channel::Data, data, data_sent, peer.data_window),
+        ] {
+            let limits =
+                PeerLimits { max_frame_len, max_message_len: peer.max_message_len, window };
+            while let Some(undeliverable) = outgoing.poll_undeliverable(limits) {
+                self.events.push(Event::Undeliverable(undeliverable));
+            }
+            if let Some(bytes) = outgoing.next(budget, limits) {
+                sent.add(bytes.len());
+                return Some(Transmit { channel, bytes: Bytes::Outbound(bytes) });
+            }
+        }
+        None
+    }
+
+    /// Registers the task to be woken when the application has written or read something, so that
+    /// [`poll_transmit`](Self::poll_transmit) may have more to give. Says whether it has now.
+    pub fn poll_ready(&mut self, context: &mut Context<'_>) -> bool {
+        let mut ready = !self.pending.is_empty();
+        for incoming in &mut self.incoming {
+            incoming.take_returns(Some(context));
+            ready |= incoming.window.due() && self.peer.is_some();
+        }
+        if self.peer.is_some() && matches!(self.state, State::Open | State::Draining { .. }) {
+            for outgoing in &mut self.outgoing {
+                ready |= outgoing.poll_ready(context);
+            }
+        }
+        ready
+    }
+
+    /// Whether the session is over and has nothing more to say; what it holds for the application
+    /// has been handed on.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        matches!(self.state, State::Closed)
+            && self.pending.is_empty()
+            && !self.incoming.iter().any(Incoming::is_waiting)
+    }
+
+    /// What went over the session so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let sent = |channel: Channel| {
+            let outgoing = &self.outgoing[channel as usize];
+            ChannelStats {
+                transport_messages: self.sent[channel as usize].transport_messages,
+                bytes: self.sent[channel as usize].bytes,
+                messages: outgoing.messages,
+                refused: outgoing.undeliverable,
+                copied_bytes: 0,
+                queued_bytes: outgoing.queued_bytes() as u64,
+                written_off_bytes: 0,
+            }
+        };
+        let received = |channel: Channel| {
+            let incoming = &self.incoming[channel as usize];
+            ChannelStats {
+                transport_messages: self.received[channel as usize].transport_messages,
+                bytes: self.received[channel as usize].bytes,
+                messages: incoming.messages,
+                refused: incoming.refused,
+                copied_bytes: incoming.copied_bytes,
+                queued_bytes: incoming.window.held(),
+                written_off_bytes: incoming.window.lost(),
+            }
+        };
+        Stats {
+            commands_sent: sent(Channel::Command),
+            commands_received: received(Channel::Command),
+            data_sent: sent(Channel::Data),
+            data_received: received(Channel::Data),
+            control_sent: self.control_sent,
+            control_received: self.control_received,
+            windows_repeated: self.windows_repeated,
+            round_trip: self.liveness.round_trip,
+            round_trip_variation: self.liveness.variation,
+        }
+    }
+}
+
+impl Sent {
+    #[inline]
+    fn add(&mut self, len: usize) {
+        self.transport_messages += 1;
+        self.bytes += len as u64;
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("role", &self.config.role)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}

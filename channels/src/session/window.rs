@@ -1,0 +1,187 @@
+//! Flow control: how much may be on its way on a channel. Cumulative numbers, as in QUIC.
+
+use core::time::Duration;
+
+use super::ProtocolError;
+use deltawire_framing::Channel;
+
+/// No limit is granted beyond this, so that sums of positions fit 64 bits: 2⁶², as in QUIC.
+pub const MAX_POSITION: u64 = 1 << 62;
+
+/// What a message takes of a window: its frame as if it were not cut, rounded up to 16.
+#[inline]
+pub(super) fn cost(message_len: u32) -> u64 {
+    (u64::from(message_len) + 16).next_multiple_of(16)
+}
+
+/// How much we may send on a channel.
+#[derive(Debug, Default)]
+pub(super) struct SendWindow {
+    /// What the peer granted, cumulative.
+    pub(super) limit: u64,
+    /// What was used of it, cumulative.
+    pub(super) sent: u64,
+    /// Whether a message waits for more to be granted.
+    pub(super) blocked: bool,
+    /// Whether the peer was told so.
+    told: bool,
+}
+
+impl SendWindow {
+    #[inline]
+    pub(super) fn available(&self) -> u64 {
+        self.limit.saturating_sub(self.sent)
+    }
+
+    #[inline]
+    pub(super) fn take(&mut self, cost: u64) {
+        self.sent += cost;
+    }
+
+    /// Takes in what the peer grants. A limit below an earlier one is an error where control
+    /// messages come in order, and a late one where they do not.
+    pub(super) fn grant(
+        &mut self,
+        channel: Channel,
+        limit: u64,
+        in_order: bool,
+    ) -> Result<(), ProtocolError> {
+        if limit > MAX_POSITION {
+            return Err(ProtocolError::WindowOverflow { channel, limit });
+        }
+        if limit < self.limit && in_order {
+            return Err(ProtocolError::WindowShrank { channel, limit, before: self.limit });
+        }
+        if limit > self.limit {
+            self.limit = limit;
+            self.blocked = false;
+            self.told = false;
+        }
+        Ok(())
+    }
+
+    /// Whether a message waits and the peer does not know it; from now on it does.
+    pub(super) fn newly_blocked(&mut self) -> bool {
+        self.blocked && !core::mem::replace(&mut self.told, true)
+    }
+}
+
+/// How much the peer may send on a channel, and what of it is still here.
+#[derive(Debug)]
+pub(super) struct ReceiveWindow {
+    channel: Channel,
+    /// How much may be here at a time.
+    size: u64,
+    /// What was granted, cumulative.
+    granted: u64,
+    /// What came, cumulative.
+    received: u64,
+    /// What was read and given back of it, cumulative.
+    given_back: u64,
+    /// What the peer sent and will not come.
+    lost: u64,
+    /// What the peer said that it had sent, and when what is missing of it counts as lost.
+    announced: Option<(u64, Duration)>,
+    /// Whether the peer waits for more than is worth a message by itself.
+    asked: bool,
+}
+
+impl ReceiveWindow {
+    pub(super) fn new(channel: Channel, size: u64) -> Self {
+        Self {
+            channel,
+            size,
+            granted: size,
+            received: 0,
+            given_back: 0,
+            lost: 0,
+            announced: None,
+            asked: false,
+        }
+    }
+
+    /// What is here: read or unread, it was not given back.
+    pub(super) fn held(&self) -> u64 {
+        self.received - self.given_back
+    }
+
+    /// What the peer sent and will not come, cumulative.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Notes a message that came. On a channel that may lose messages, one that had counted as
+    /// lost can come after all: then more may be on its way than fits, and what does not is
+    /// refused.
+    #[inline]
+    pub(super) fn take(&mut self, cost: u64) -> Result<(), ProtocolError> {
+        let (received, granted) = (self.received + cost, self.granted);
+        if received > granted || self.held() + cost > self.size {
+            return Err(ProtocolError::WindowExceeded { channel: self.channel, received, granted });
+        }
+        self.received = received;
+        Ok(())
+    }
+
+    /// Notes that a message did not come after all: it was a copy, or was refused.
+    pub(super) fn take_back(&mut self, cost: u64) {
+        self.received -= cost;
+    }
+
+    /// Notes a message that was read, or given up.
+    #[inline]
+    pub(super) fn give_back(&mut self, cost: u64) {
+        self.given_back += cost;
+        debug_assert!(self.given_back <= self.received);
+    }
+
+    /// Takes in what the peer says that it has sent.
+    pub(super) fn announce(&mut self, sent: u64, lost_at: Duration) -> Result<(), ProtocolError> {
+        if sent > self.granted {
+            let (channel, granted) = (self.channel, self.granted);
+            return Err(ProtocolError::PositionAhead { channel, sent, granted });
+        }
+        if self.announced.is_none_or(|(before, _)| before < sent) {
+            self.announced = Some((sent, lost_at));
+        }
+        self.asked = true;
+        Ok(())
+    }
+
+    /// What the peer said that it had sent and that has not come.
+    pub(super) fn missing(&self) -> u64 {
+        let announced = self.announced.map_or(0, |(sent, _)| sent);
+        announced.saturating_sub(self.received + self.lost)
+    }
+
+    /// When what is missing counts as lost.
+    pub(super) fn loss_timeout(&self) -> Option<Duration> {
+        self.announced.filter(|_| self.missing() > 0).map(|(_, lost_at)| lost_at)
+    }
+
+    /// Counts as lost what is missing for too long, on a channel that may lose messages.
+    pub(super) fn write_off(&mut self, now: Duration) {
+        if self.loss_timeout().is_some_and(|lost_at| lost_at <= now) {
+            self.lost += self.missing();
+        }
+    }
+
+    /// Whether a new limit is worth a message: a quarter of the window, or all of it when the peer
+    /// asked, because its next message may be longer than three quarters.
+    #[inline]
+    pub(super) fn due(&self) -> bool {
+        let more = self.limit() - self.granted;
+        more >= self.size.div_ceil(4) || (self.asked && self.held() == 0 && more > 0)
+    }
+
+    /// Grants all that can be granted.
+    pub(super) fn advertise(&mut self) -> u64 {
+        self.asked &= self.held() != 0;
+        self.granted = self.limit();
+        self.granted
+    }
+
+    fn limit(&self) -> u64 {
+        self.given_back + self.lost + self.size
+    }
+}

@@ -1,0 +1,277 @@
+//! Messages get through, in order and in the right proportion, and no faster than they are read.
+
+use std::time::Duration;
+
+use deltawire_channels::TryNext;
+use deltawire_channels::ring::ReserveError;
+use deltawire_channels::session::{Closed, Event, Share};
+use deltawire_framing::control::CloseCode;
+use deltawire_framing::{DeltaFields, DocId, Kind};
+
+use crate::pipe::{Link, configs};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn open() -> Link {
+    let mut link = Link::new(configs(), 1);
+    link.run_for(SECOND / 10);
+    for end in &link.ends {
+        assert!(matches!(end.events[..], [Event::Opened(_)]), "{:?}", end.events);
+    }
+    link
+}
+
+fn send(link: &mut Link, from: usize, payload: &[u8]) {
+    // A long message may have to wait until the session has read past the ring's end.
+    if link.peer(from).send.try_reserve(payload.len()).is_err() {
+        link.run_for(SECOND / 1_000);
+    }
+    let mut grant = link.peer(from).send.try_reserve(payload.len()).unwrap();
+    grant.payload_mut().copy_from_slice(payload);
+    grant.commit(DeltaFields::new(DocId([7; 16])), payload.len()).unwrap();
+}
+
+#[test]
+fn deltas_of_all_sizes_arrive_both_ways_in_order() {
+    let mut link = open();
+    for len in [0, 1, 15, 16, 17, 1_000, 16_320, 16_321, 65_536, 300_000, 900_000] {
+        for from in 0..2 {
+            let payload: Vec<u8> = (0..len).map(|i| (i * 31 + from) as u8).collect();
+            send(&mut link, from, &payload);
+            send(&mut link, from, b"behind");
+            link.run_for(SECOND);
+            let receive = &mut link.peer(1 - from).receive;
+            let delta = receive.try_next().unwrap().delta().unwrap();
+            delta.verify_checksum().unwrap();
+            assert_eq!(delta.payload(), payload);
+            assert_eq!(receive.try_next().unwrap().delta().unwrap().payload(), b"behind");
+            assert_eq!(receive.try_next().unwrap_err(), TryNext::Empty);
+        }
+    }
+    let stats = link.ends[0].session.stats();
+    assert_eq!(stats.data_sent.messages, 22);
+    assert_eq!(stats.data_received.messages, 22);
+    assert!(stats.round_trip.unwrap() >= Duration::from_millis(20));
+}
+
+#[test]
+fn small_deltas_go_together() {
+    let mut link = open();
+    let before = link.ends[1].session.stats().data_received.transport_messages;
+    for _ in 0..1_000 {
+        send(&mut link, 0, &[1; 64]);
+    }
+    link.run_for(SECOND);
+    let messages = link.ends[1].session.stats().data_received.transport_messages - before;
+    assert_eq!(messages, 1_000_u64.div_ceil(16_384 / 128));
+    for _ in 0..1_000 {
+        assert_eq!(link.peer(1).receive.try_next().unwrap().delta().unwrap().payload(), [1; 64]);
+    }
+}
+
+#[test]
+fn one_frame_is_not_copied_and_more_are_once() {
+    let mut link = open();
+    send(&mut link, 0, &[1; 10_000]);
+    link.run_for(SECOND);
+    assert_eq!(link.ends[1].session.stats().data_received.copied_bytes, 0);
+    send(&mut link, 0, &[1; 100_000]);
+    link.run_for(SECOND);
+    let stats = link.ends[1].session.stats().data_received;
+    assert_eq!(stats.copied_bytes, 100_048);
+    assert_eq!(link.ends[0].session.stats().data_sent.copied_bytes, 0);
+}
+
+#[test]
+fn commands_and_opaque_messages_arrive() {
+    let mut link = open();
+    let mut grant = link.peer(1).command.send.try_reserve_opaque(10).unwrap();
+    grant.body_mut()[..5].copy_from_slice(b"hello");
+    grant.commit(5).unwrap();
+    link.run_for(SECOND);
+    let frame = link.peer(0).command.receive.try_next().unwrap();
+    assert_eq!((frame.kind(), frame.body()), (Kind::Opaque, &b"hello"[..]));
+}
+
+#[test]
+fn a_stalled_reader_stops_the_sender_within_its_window() {
+    let mut link = open();
+    let mut committed = 0;
+    for _ in 0..100 {
+        loop {
+            match link.peer(0).send.try_reserve(10_000) {
+                Ok(grant) => grant.commit(DeltaFields::new(DocId([7; 16])), 10_000).unwrap(),
+                Err(ReserveError::Full { .. }) => break,
+                Err(error) => panic!("{error}"),
+            }
+            committed += 1;
+        }
+        link.run_for(SECOND / 10);
+    }
+    // One window at the peer, one ring here, and not a byte more.
+    let window = 1 << 20;
+    let held = link.ends[1].session.stats().data_received.queued_bytes;
+    assert!(held <= window && held > window - 20_000, "{held}");
+    assert!(committed * 10_064 <= 2 * window, "{committed}");
+
+    let mut read = 0;
+    while read < committed {
+        while link.peer(1).receive.try_next().is_ok() {
+            read += 1;
+        }
+        link.run_for(SECOND / 10);
+    }
+    assert_eq!(link.peer(1).receive.try_next().unwrap_err(), TryNext::Empty);
+    assert_eq!(link.ends[1].session.stats().data_received.queued_bytes, 0);
+}
+
+#[test]
+fn many_tiny_messages_wait_together() {
+    let mut link = open();
+    link.budget = 100;
+    for _ in 0..5_000 {
+        send(&mut link, 0, &[1; 10]);
+    }
+    link.run_for(SECOND);
+    let mut read = 0;
+    while link.peer(1).receive.try_next().is_ok() {
+        read += 1;
+        if read % 100 == 0 {
+            link.run_for(SECOND / 100);
+        }
+    }
+    assert_eq!(read, 5_000);
+}
+
+#[test]
+fn a_message_as_long_as_the_window_gets_through_when_it_was_partly_used() {
+    let mut link = open();
+    for _ in 0..10 {
+        send(&mut link, 0, &[1; 10_000]);
+        send(&mut link, 0, &[1; 1_000_000]);
+        for len in [10_000, 1_000_000] {
+            // Much sooner than the next ping, which would repeat the window.
+            link.run_for(SECOND / 5);
+            let frame = link.peer(1).receive.try_next().unwrap();
+            assert_eq!(frame.delta().unwrap().payload().len(), len);
+            link.peer(1).receive.release();
+        }
+        link.run_for(SECOND / 10);
+    }
+}
+
+#[test]
+fn what_the_peer_never_takes_is_told_and_the_rest_goes_on() {
+    let mut configs = configs();
+    configs[0].limits.send_ring = 1 << 21;
+    let mut link = Link::new(configs, 1);
+    link.run_for(SECOND);
+    send(&mut link, 0, &[1; 1_500_000]);
+    send(&mut link, 0, b"behind");
+    link.run_for(SECOND);
+    let event = link.ends[0].events.last().unwrap();
+    assert!(matches!(event, Event::Undeliverable(u) if u.len == 1_500_048), "{event:?}");
+    assert_eq!(link.ends[0].session.stats().data_sent.refused, 1);
+    let frame = link.peer(1).receive.try_next().unwrap();
+    assert_eq!(frame.delta().unwrap().payload(), b"behind");
+}
+
+/// The order in which deltas of several senders arrive: who sent each.
+fn arrivals(link: &mut Link) -> Vec<u8> {
+    let mut order = Vec::new();
+    loop {
+        link.run_for(SECOND / 10);
+        let before = order.len();
+        while let Ok(frame) = link.peer(1).receive.try_next() {
+            order.push(frame.delta().unwrap().payload()[0]);
+        }
+        if order.len() == before {
+            return order;
+        }
+    }
+}
+
+#[test]
+fn a_long_message_lets_others_in_between() {
+    let mut link = open();
+    let mut other = link.ends[0].session.open_sender(Share::default()).unwrap();
+    send(&mut link, 0, &[1; 500_000]);
+    let mut grant = other.try_reserve(100).unwrap();
+    grant.payload_mut().fill(2);
+    grant.commit(DeltaFields::new(DocId([7; 16])), 100).unwrap();
+    assert_eq!(arrivals(&mut link), [2, 1]);
+}
+
+#[test]
+fn higher_priority_goes_first_and_weights_share_the_rest() {
+    let mut link = open();
+    let mut senders: Vec<_> = [(1, 3), (1, 1), (9, 1)]
+        .into_iter()
+        .map(|(priority, weight)| {
+            link.ends[0].session.open_sender(Share { priority, weight }).unwrap()
+        })
+        .collect();
+    for (name, sender) in senders.iter_mut().enumerate() {
+        for _ in 0..30 {
+            let mut grant = sender.try_reserve(16_000).unwrap();
+            grant.payload_mut().fill(name as u8);
+            grant.commit(DeltaFields::new(DocId([7; 16])), 16_000).unwrap();
+        }
+    }
+    let order = arrivals(&mut link);
+    assert_eq!(order.len(), 90);
+    assert_eq!(order[..30], [2; 30], "the highest priority first");
+    let heavy = order[30..50].iter().filter(|name| **name == 0).count();
+    assert_eq!(heavy, 15, "three to one: {order:?}");
+}
+
+#[test]
+fn commands_overtake_deltas() {
+    let mut link = open();
+    link.budget = 16_384;
+    send(&mut link, 0, &[1; 1_000_000]);
+    let first = link.ends[0].session.poll_transmit(16_384).unwrap().len();
+    assert_eq!(first, 16_384);
+    let mut grant = link.peer(0).command.send.try_reserve_opaque(5).unwrap();
+    grant.body_mut().copy_from_slice(b"first");
+    grant.commit(5).unwrap();
+    let next = link.ends[0].session.poll_transmit(16_384).unwrap();
+    assert_eq!(next.channel(), deltawire_framing::Channel::Command);
+}
+
+#[test]
+fn a_close_delivers_what_was_committed() {
+    let mut link = open();
+    for _ in 0..10 {
+        send(&mut link, 0, &[1; 100_000]);
+    }
+    let now = link.now;
+    link.ends[0].session.close(CloseCode(300), "done here", now);
+    assert!(matches!(link.peer(0).send.try_reserve(1), Err(ReserveError::Closed)));
+    link.run_for(SECOND);
+    let ours = Closed::ByUs { code: CloseCode(300), complete: true };
+    assert_eq!(link.ends[0].events.last(), Some(&Event::Closed(ours)));
+    let theirs =
+        Closed::ByPeer { code: CloseCode(300), reason: "done here".into(), complete: true };
+    assert_eq!(link.ends[1].events.last(), Some(&Event::Closed(theirs)));
+    for _ in 0..10 {
+        assert_eq!(link.peer(1).receive.try_next().unwrap().delta().unwrap().payload()[0], 1);
+    }
+    assert_eq!(link.peer(1).receive.try_next().unwrap_err(), TryNext::Closed);
+    assert!(link.ends.iter().all(|end| end.session.is_finished()));
+    assert!(link.ends.iter().all(|end| end.session.poll_timeout().is_none()));
+}
+
+#[test]
+fn both_may_close_at_once() {
+    let mut link = open();
+    let now = link.now;
+    for end in &mut link.ends {
+        end.session.close(CloseCode::NORMAL, "", now);
+    }
+    link.run_for(SECOND);
+    for end in &link.ends {
+        let closed = Closed::ByUs { code: CloseCode::NORMAL, complete: true };
+        assert_eq!(end.events.last(), Some(&Event::Closed(closed)));
+    }
+}
