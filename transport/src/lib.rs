@@ -1,0 +1,5 @@
+//! Links: how two peers reach each other. So far there is one, [`memory`], within a process.
+
+#![forbid(unsafe_code)]
+
+pub mod memory;
