@@ -46,21 +46,21 @@ fn slot_one_thread(criterion: &mut Criterion) {
         let (mut producer, mut consumer) = slot::ring::<u64>(SLOTS);
         b.iter(|| {
             let _ = producer.try_push_quiet(black_box(7));
-            consumer.try_pop_quiet()
+            consumer.try_pop_quiet().ok()
         });
     });
     group.bench_function("deltawire", |b| {
         let (mut producer, mut consumer) = slot::ring::<u64>(SLOTS);
         b.iter(|| {
             let _ = producer.try_push(black_box(7));
-            consumer.try_pop()
+            consumer.try_pop().ok()
         });
     });
     group.bench_function("rtrb", |b| {
         let (mut producer, mut consumer) = rtrb::RingBuffer::<u64>::new(SLOTS);
         b.iter(|| {
             let _ = producer.push(black_box(7));
-            consumer.pop()
+            consumer.pop().ok()
         });
     });
     group.bench_function("array_queue", |b| {
