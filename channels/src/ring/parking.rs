@@ -264,3 +264,103 @@ pub(super) trait Parks {
         None
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Wake for Counter {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A side that never finds anything.
+    struct Side(Parker, usize);
+
+    impl Parks for Side {
+        fn parker(&mut self) -> &mut Parker {
+            &mut self.0
+        }
+
+        fn published(&self) -> usize {
+            self.1
+        }
+    }
+
+    /// Two sides, a waker for the first one, and what counts its wakes.
+    fn sides() -> (Side, Side, Waker, std::sync::Arc<Counter>) {
+        let (one, other) = Parker::pair(0);
+        let counter = std::sync::Arc::new(Counter::default());
+        let waker = Waker::from(std::sync::Arc::clone(&counter));
+        (Side(one, 0), Side(other, 0), waker, counter)
+    }
+
+    fn park(side: &mut Side, waker: &Waker) {
+        let poll = side.poll_until(&mut Context::from_waker(waker), |_| None::<()>);
+        assert!(poll.is_pending());
+    }
+
+    fn count(counter: &Counter) -> usize {
+        counter.0.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn who_parks_once_is_woken_once() {
+        let (mut one, mut other, waker, counter) = sides();
+        other.wake_peer();
+        assert_eq!(count(&counter), 0);
+        for wakes in 1..5 {
+            park(&mut one, &waker);
+            park(&mut one, &waker);
+            other.wake_peer();
+            other.wake_peer();
+            assert_eq!(count(&counter), wakes);
+        }
+    }
+
+    #[test]
+    fn only_the_last_waker_is_woken() {
+        let (mut one, mut other, waker, counter) = sides();
+        park(&mut one, &waker);
+        park(&mut one, Waker::noop());
+        other.wake_peer();
+        assert_eq!(count(&counter), 0);
+        park(&mut one, Waker::noop());
+        park(&mut one, &waker);
+        other.wake_peer();
+        assert_eq!(count(&counter), 1);
+    }
+
+    #[test]
+    fn whoever_parks_announces_what_it_published_quietly() {
+        let (mut one, mut other, waker, counter) = sides();
+        park(&mut one, &waker);
+        park(&mut other, Waker::noop());
+        assert_eq!(count(&counter), 0, "nothing was published");
+        other.1 = 1;
+        park(&mut other, Waker::noop());
+        assert_eq!(count(&counter), 1);
+        park(&mut one, &waker);
+        park(&mut other, Waker::noop());
+        assert_eq!(count(&counter), 1, "it was announced before");
+    }
+
+    #[test]
+    fn dropping_a_side_closes_wakes_and_keeps_no_waker() {
+        let (mut one, other, waker, counter) = sides();
+        park(&mut one, &waker);
+        drop(other);
+        assert!(one.0.is_closed());
+        assert_eq!(count(&counter), 1);
+        park(&mut one, &waker);
+        drop((one, waker));
+        assert_eq!(std::sync::Arc::strong_count(&counter), 1);
+    }
+}

@@ -44,7 +44,7 @@ impl<T> Producer<T> {
 
     /// Puts in values from `values` until there is no more room or no more value, publishes them
     /// together and wakes the consumer once. Returns how many. Takes no value from the iterator
-    /// that the ring does not take.
+    /// that the ring does not take. If the iterator panics, the values that it gave are leaked.
     ///
     /// # Errors
     /// When the ring is closed; no value was taken.
