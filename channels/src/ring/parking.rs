@@ -1,5 +1,5 @@
-//! Parking a task until the other side of a ring has something for it: no lost wake-up, no lock,
-//! no spinning, no waiting on either side.
+//! Parking a task until the other side of a ring has something for it: no lost wake-up, no lock, and
+//! neither side ever waits for the other one in here.
 //!
 //! The danger is the gap between "nothing there" and "asleep". Both sides write, then look:
 //!
@@ -10,7 +10,8 @@
 //!
 //! The two exchanges are of one atomic, so one comes first. If it is the left one, the right one
 //! finds "parked" and wakes. If it is the right one, the left one has acquired what was published
-//! before it, so the second look finds it. An exchange orders both sides without a fence.
+//! before it, so the second look finds it. So no fence is needed; a fence and a load in place of the
+//! waking side's exchange take the same time.
 
 #![allow(unsafe_code)]
 
@@ -74,10 +75,6 @@ struct Spot {
 // by exchanges that acquire and release. `Waker` is `Send`.
 unsafe impl Sync for Spot {}
 
-// By hand because loom's cells are not `Send`.
-// SAFETY: a `Spot` owns its wakers, and `Waker` is `Send`.
-unsafe impl Send for Spot {}
-
 impl Parker {
     /// The two sides' seats at a ring whose positions start at `position`.
     pub(super) fn pair(position: usize) -> (Self, Self) {
@@ -102,8 +99,9 @@ impl Parker {
         self.wake_peer();
     }
 
+    /// Takes `self` exclusively, as all that touches the cells does: each side is one at a time.
     #[inline]
-    fn wake_peer(&self) {
+    fn wake_peer(&mut self) {
         let spot = &self.shared.spots[1 - self.side];
         // Release: pairs with the exchange in `park`, whose second look must see what this side
         // published. Acquire: pairs with the same exchange, behind which the waker was written.
