@@ -2,7 +2,7 @@ use std::mem;
 use std::task::{Context, Waker};
 
 use deltawire_framing::{Channel, FrameHeader, Kind};
-use zerocopy::TryFromBytes;
+use zerocopy::{IntoBytes, TryFromBytes};
 
 use super::{Consumer, MIN_CAPACITY, Producer, ring, ring_at, room_for};
 use crate::ring::{CommitError, ReadError, ReserveError};
@@ -23,10 +23,14 @@ fn read(consumer: &mut Consumer) -> (u8, usize) {
     (frame.body()[0], frame.body().len())
 }
 
-/// Leaves the ring empty, with its positions where they were and all of its bytes set.
+/// Leaves the ring empty, its positions a whole ring further, and what looks like a frame at every
+/// step.
 fn soil(producer: &mut Producer, consumer: &mut Consumer) {
-    write(producer, 0xff, producer.capacity() - FrameHeader::SIZE);
-    consumer.try_read().unwrap().bytes_mut().fill(0xff);
+    write(producer, 0, producer.capacity() - FrameHeader::SIZE);
+    let mut view = consumer.try_read().unwrap();
+    for step in view.bytes_mut().chunks_exact_mut(FrameHeader::SIZE) {
+        step.copy_from_slice(header(1).as_bytes());
+    }
 }
 
 #[test]
