@@ -263,7 +263,8 @@ impl<T> Reader<T> {
         self.head
     }
 
-    /// Gives back the slots of all that was taken.
+    /// Gives back the slots of all that was taken. Giving 16 back at a time is no faster: the writer
+    /// looks only when it knows of no more room.
     #[inline]
     pub(super) fn publish(&mut self) {
         // Release: pairs with the load in `Writer::room`. The values are moved out.
