@@ -1,5 +1,6 @@
 //! Nothing is allocated once a ring is made.
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used)]
 
 use std::task::{Context, Poll, Waker};
 

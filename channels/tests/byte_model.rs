@@ -1,5 +1,6 @@
 //! The byte ring against a queue that is obviously right, under random operations.
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used)]
 
 use std::collections::VecDeque;
 

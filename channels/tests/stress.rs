@@ -1,5 +1,6 @@
 //! Two threads and a million messages, or as many as `DELTAWIRE_STRESS` says, every one checked.
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used)]
 
 use std::env;
 use std::thread;

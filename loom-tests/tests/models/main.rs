@@ -1,5 +1,7 @@
 //! Explores every model in turn and fails if one fails or was skipped. See `README.md`.
 
+#![allow(clippy::unwrap_used)]
+
 #[cfg(loom)]
 mod byte;
 #[cfg(loom)]

@@ -26,6 +26,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Grants and views borrow their side of the ring, so there is one at a time:
+//!
+//! ```compile_fail,E0499
+//! # use deltawire_channels::ring::byte;
+//! # let (mut producer, _consumer) = byte::ring(64);
+//! let first = producer.try_reserve(5);
+//! let second = producer.try_reserve(5);
+//! drop(first);
+//! ```
+//!
 //! # Room
 //! A message takes header and body rounded up to 16 bytes: [`room_for`]. It never wraps around the
 //! ring's end. If it does not fit before the end, 16 zero bytes mark the rest as skipped (no frame
@@ -46,6 +56,9 @@ mod ahead;
 mod consumer;
 mod memory;
 mod producer;
+#[cfg(all(test, not(loom)))]
+#[allow(clippy::unwrap_used)]
+mod tests;
 mod view;
 
 pub use ahead::Ahead;

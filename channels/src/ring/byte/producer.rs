@@ -249,8 +249,11 @@ impl Grant<'_> {
         let writer = &mut self.producer.writer;
         let len = header.whole_frame_len();
         let step = frame_step(len);
-        writer.bytes_mut(start, FrameHeader::SIZE).copy_from_slice(header.as_bytes());
-        writer.bytes_mut(start.wrapping_add(len), step - len).fill(0);
+        let frame = writer.bytes_mut(start, step);
+        frame[..FrameHeader::SIZE].copy_from_slice(header.as_bytes());
+        if len < step {
+            frame[len..].fill(0);
+        }
         writer.publish(start.wrapping_add(step));
         Ok(())
     }

@@ -47,8 +47,16 @@ impl<T> Consumer<T> {
     /// Takes out up to `max` of the values that there are now, oldest first. When the batch is
     /// dropped, their room is given back together and the producer is woken once; values that
     /// were not iterated over stay in the ring.
+    #[inline]
     pub fn pop_batch(&mut self, max: usize) -> Batch<'_, T> {
-        Batch { drain: self.reader.drain(max), parker: &mut self.parker }
+        Batch { drain: self.reader.drain(max), parker: Some(&mut self.parker) }
+    }
+
+    /// As [`pop_batch`](Self::pop_batch), but a producer that is parked sleeps on until
+    /// [`wake`](Self::wake). See [Publishing and waking](crate::ring#publishing-and-waking).
+    #[inline]
+    pub fn pop_batch_quiet(&mut self, max: usize) -> Batch<'_, T> {
+        Batch { drain: self.reader.drain(max), parker: None }
     }
 
     /// Waits for a value and takes it out; `None` once the ring is closed and empty. Nothing is
@@ -138,7 +146,8 @@ impl<T> fmt::Debug for Consumer<T> {
 /// Values being taken out together, from [`Consumer::pop_batch`].
 pub struct Batch<'a, T> {
     drain: Drain<'a, T>,
-    parker: &'a mut Parker,
+    /// Wakes the producer, unless the batch is quiet.
+    parker: Option<&'a mut Parker>,
 }
 
 impl<T> Iterator for Batch<'_, T> {
@@ -167,8 +176,9 @@ impl<T> FusedIterator for Batch<'_, T> {}
 impl<T> Drop for Batch<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(head) = self.drain.finish() {
-            self.parker.announce(head);
+        let head = self.drain.finish();
+        if let (Some(head), Some(parker)) = (head, &mut self.parker) {
+            parker.announce(head);
         }
     }
 }

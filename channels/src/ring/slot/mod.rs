@@ -42,6 +42,9 @@
 mod consumer;
 mod producer;
 mod storage;
+#[cfg(all(test, not(loom)))]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 pub use consumer::{Batch, Consumer};
 pub use producer::Producer;

@@ -44,7 +44,7 @@ impl<T> Producer<T> {
 
     /// Puts in values from `values` until there is no more room or no more value, publishes them
     /// together and wakes the consumer once. Returns how many. Takes no value from the iterator
-    /// that the ring does not take.
+    /// that the ring does not take. If the iterator panics, the values that it gave are leaked.
     ///
     /// # Errors
     /// When the ring is closed; no value was taken.
@@ -57,14 +57,31 @@ impl<T> Producer<T> {
     /// assert_eq!(values, 4..6);
     /// assert_eq!(consumer.pop_batch(3).collect::<Vec<_>>(), [0, 1, 2]);
     /// ```
+    #[inline]
     pub fn push_batch(&mut self, values: &mut impl Iterator<Item = T>) -> Result<usize, Closed> {
+        let count = self.push_batch_quiet(values)?;
+        if count > 0 {
+            self.wake_peer();
+        }
+        Ok(count)
+    }
+
+    /// As [`push_batch`](Self::push_batch), but a consumer that is parked sleeps on until
+    /// [`wake`](Self::wake). See [Publishing and waking](crate::ring#publishing-and-waking).
+    ///
+    /// # Errors
+    /// When the ring is closed; no value was taken.
+    #[inline]
+    pub fn push_batch_quiet(
+        &mut self,
+        values: &mut impl Iterator<Item = T>,
+    ) -> Result<usize, Closed> {
         if self.parker.is_closed() {
             return Err(Closed(()));
         }
         let count = self.writer.put_all(values);
         if count > 0 {
             self.writer.publish();
-            self.wake_peer();
         }
         Ok(count)
     }

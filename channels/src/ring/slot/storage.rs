@@ -51,9 +51,6 @@ struct Shared<T> {
 // and loading it with acquire hands it over. Values cross threads, so they have to be `Send`.
 unsafe impl<T: Send> Sync for Shared<T> {}
 
-// SAFETY: the storage owns its values.
-unsafe impl<T: Send> Send for Shared<T> {}
-
 /// Room for `capacity` values, at positions from `position` on.
 ///
 /// # Panics
@@ -112,17 +109,9 @@ impl<T> Writer<T> {
         self.limit.wrapping_sub(self.tail)
     }
 
-    /// Puts a value in and publishes it, with all that were put in before.
+    /// Puts a value in and publishes it, or gives it back.
     #[inline]
     pub(super) fn push(&mut self, value: T) -> Result<(), T> {
-        self.put(value)?;
-        self.publish();
-        Ok(())
-    }
-
-    /// Puts a value in that the reader does not see before `publish`, or gives it back.
-    #[inline]
-    pub(super) fn put(&mut self, value: T) -> Result<(), T> {
         if !self.has_room() {
             return Err(value);
         }
@@ -132,6 +121,7 @@ impl<T> Writer<T> {
             unsafe { (*slot).write(value) };
         });
         self.tail = self.tail.wrapping_add(1);
+        self.publish();
         Ok(())
     }
 
@@ -228,17 +218,9 @@ impl<T> Reader<T> {
         self.tail.wrapping_sub(self.head)
     }
 
-    /// Takes a value out and gives its slot back, with all that were taken before.
+    /// Takes a value out and gives its slot back.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<T> {
-        let value = self.take()?;
-        self.publish();
-        Some(value)
-    }
-
-    /// Takes a value out. The writer does not get its slot back before `publish`.
-    #[inline]
-    pub(super) fn take(&mut self) -> Option<T> {
         if !self.has_value() {
             return None;
         }
@@ -248,6 +230,7 @@ impl<T> Reader<T> {
             unsafe { (*slot).assume_init_read() }
         });
         self.head = self.head.wrapping_add(1);
+        self.publish();
         Some(value)
     }
 
@@ -268,7 +251,8 @@ impl<T> Reader<T> {
         self.head
     }
 
-    /// Gives back the slots of all that was taken.
+    /// Gives back the slots of all that was taken. Giving 16 back at a time is no faster: the writer
+    /// looks only when it knows of no more room.
     #[inline]
     pub(super) fn publish(&mut self) {
         // Release: pairs with the load in `Writer::room`. The values are moved out.

@@ -1,0 +1,227 @@
+use std::mem;
+use std::task::{Context, Waker};
+
+use deltawire_framing::{Channel, FrameHeader, Kind};
+use zerocopy::{IntoBytes, TryFromBytes};
+
+use super::{Consumer, MIN_CAPACITY, Producer, ring, ring_at, room_for};
+use crate::ring::{CommitError, ReadError, ReserveError};
+
+fn header(len: usize) -> FrameHeader {
+    FrameHeader::whole(Kind::Opaque, Channel::Data, len).unwrap()
+}
+
+fn write(producer: &mut Producer, byte: u8, len: usize) {
+    let mut grant = producer.try_reserve(len).unwrap();
+    grant.body_mut().fill(byte);
+    grant.commit(header(len)).unwrap();
+}
+
+fn read(consumer: &mut Consumer) -> (u8, usize) {
+    let view = consumer.try_read().unwrap();
+    let frame = view.frame();
+    (frame.body()[0], frame.body().len())
+}
+
+/// Leaves the ring empty, its positions a whole ring further, and what looks like a frame at every
+/// step.
+fn soil(producer: &mut Producer, consumer: &mut Consumer) {
+    write(producer, 0, producer.capacity() - FrameHeader::SIZE);
+    let mut view = consumer.try_read().unwrap();
+    for step in view.bytes_mut().chunks_exact_mut(FrameHeader::SIZE) {
+        step.copy_from_slice(header(1).as_bytes());
+    }
+}
+
+#[test]
+fn the_largest_message_fills_the_ring() {
+    let (mut producer, mut consumer) = ring(MIN_CAPACITY);
+    write(&mut producer, 1, 48);
+    assert_eq!(consumer.queued_bytes(), 64);
+    assert_eq!(read(&mut consumer), (1, 48));
+    let too_large = |needed| ReserveError::TooLarge { needed, capacity: 64 };
+    assert_eq!(producer.try_reserve(49).unwrap_err(), too_large(65));
+    let endless = producer.try_reserve(usize::MAX).unwrap_err();
+    assert_eq!(endless, too_large(usize::MAX));
+}
+
+#[test]
+fn a_message_of_the_whole_ring_fits_wherever_the_ring_stands() {
+    for start in (0..256).step_by(16) {
+        let (mut producer, mut consumer) = ring_at(256, start);
+        if start > 0 {
+            let full = producer.try_reserve(240).unwrap_err();
+            let free = start;
+            assert_eq!(full, ReserveError::Full { needed: 256, free });
+            // The rest before the ring's end was given up; looking gives it back.
+            assert!(consumer.is_empty());
+        }
+        write(&mut producer, 7, 240);
+        assert_eq!(read(&mut consumer), (7, 240));
+    }
+}
+
+#[test]
+fn a_message_never_wraps() {
+    let (mut producer, mut consumer) = ring(128);
+    soil(&mut producer, &mut consumer);
+    write(&mut producer, 1, 64);
+    assert_eq!(read(&mut consumer), (1, 64));
+    // 48 bytes are left before the end, 64 are needed.
+    write(&mut producer, 2, 48);
+    assert_eq!(consumer.queued_bytes(), 48 + 64);
+    assert_eq!(consumer.peek_len(), Some(64));
+    assert_eq!(read(&mut consumer), (2, 48));
+    assert_eq!(consumer.queued_bytes(), 0);
+}
+
+#[test]
+fn gaps_are_zero() {
+    let (mut producer, mut consumer) = ring(128);
+    soil(&mut producer, &mut consumer);
+    // Reserves more than it uses, and soils that, too.
+    let mut grant = producer.try_reserve(16).unwrap();
+    grant.body_mut().fill(0xff);
+    grant.commit(header(3)).unwrap();
+    write(&mut producer, 2, 16);
+    let run = consumer.read_run(1_000).unwrap();
+    assert_eq!(run.frame_count(), 2);
+    assert_eq!(run[16..19], [0xff; 3]);
+    assert_eq!(run[19..32], [0; 13]);
+    assert_eq!(run.len(), 64);
+}
+
+#[test]
+fn a_header_has_to_fit_its_grant() {
+    let (mut producer, mut consumer) = ring(128);
+    let grant = producer.try_reserve(5).unwrap();
+    let error = grant.commit(header(6)).unwrap_err();
+    let expected = CommitError::Length { message_len: 6, reserved: 5 };
+    assert_eq!(error, expected);
+
+    let mut bytes = [0; 16];
+    bytes[..3].copy_from_slice(&[1, 3, 1]);
+    bytes[8] = 20;
+    bytes[14] = 2;
+    let fragment = FrameHeader::try_read_from_bytes(&bytes).unwrap();
+    let error = producer.try_reserve(20).unwrap().commit(fragment);
+    assert_eq!(error, Err(CommitError::Fragment { index: 0, count: 2 }));
+
+    bytes[8] = 0;
+    bytes[14] = 1;
+    let empty = FrameHeader::try_read_from_bytes(&bytes).unwrap();
+    let error = producer.try_reserve(20).unwrap().commit_quiet(empty);
+    assert!(matches!(error, Err(CommitError::Length { .. })));
+    assert_eq!(consumer.try_read().unwrap_err(), ReadError::Empty);
+}
+
+#[test]
+fn runs_end_at_the_limit_and_at_the_end_of_the_ring() {
+    let (mut producer, mut consumer) = ring(128);
+    for byte in 0..4 {
+        write(&mut producer, byte, 10);
+    }
+    assert!(consumer.read_run(25).is_none());
+    assert_eq!(consumer.read_run(57).unwrap().frame_count(), 1);
+    assert_eq!(consumer.read_run(58).unwrap().frame_count(), 2);
+    write(&mut producer, 5, 10);
+    write(&mut producer, 6, 10);
+    assert_eq!(consumer.read_run(1_000).unwrap().len(), 26);
+    let run = consumer.read_run(1_000).unwrap();
+    let bytes: Vec<u8> = run.frames().map(|frame| frame.unwrap().body()[0]).collect();
+    assert_eq!(bytes, [5, 6]);
+}
+
+#[test]
+fn a_leaked_view_is_given_back_with_the_next() {
+    let (mut producer, mut consumer) = ring(128);
+    write(&mut producer, 1, 16);
+    write(&mut producer, 2, 16);
+    let mut view = consumer.try_read().unwrap();
+    view.bytes_mut().fill(0xff);
+    mem::forget(view);
+    assert_eq!(consumer.queued_bytes(), 64);
+    assert_eq!(read(&mut consumer), (2, 16));
+    assert_eq!(consumer.queued_bytes(), 0);
+}
+
+#[test]
+fn views_wait_for_what_was_read_ahead_of_them() {
+    let (mut producer, mut consumer) = ring(128);
+    for byte in 0..4 {
+        write(&mut producer, byte, 16);
+    }
+    let first = consumer.read_ahead().unwrap();
+    assert_eq!(read(&mut consumer), (1, 16));
+    let third = consumer.read_ahead().unwrap();
+    assert_eq!(consumer.queued_bytes(), 128);
+    consumer.release(first);
+    assert_eq!(consumer.queued_bytes(), 64);
+    consumer.bytes_mut(&third)[16..].fill(9);
+    assert_eq!(consumer.bytes(&third)[16..], [9; 16]);
+    assert_eq!(read(&mut consumer), (3, 16));
+    assert_eq!(consumer.queued_bytes(), 64);
+    consumer.release(third);
+    assert_eq!(consumer.queued_bytes(), 0);
+}
+
+#[test]
+#[should_panic(expected = "the message was read from this ring")]
+fn a_message_of_another_ring_is_not_released() {
+    let (mut producer, mut consumer) = ring(64);
+    write(&mut producer, 1, 16);
+    let (_producer, mut other) = ring(64);
+    other.release(consumer.read_ahead().unwrap());
+}
+
+#[test]
+#[should_panic(expected = "the range is the reader's")]
+fn a_message_of_another_ring_is_not_read() {
+    let (mut producer, mut consumer) = ring(64);
+    write(&mut producer, 1, 16);
+    let (_producer, other) = ring(64);
+    let _ = other.bytes(&consumer.read_ahead().unwrap());
+}
+
+#[test]
+#[should_panic(expected = "the frame was written over")]
+fn a_frame_that_was_written_over_is_none() {
+    let (mut producer, mut consumer) = ring(64);
+    write(&mut producer, 1, 16);
+    let mut view = consumer.try_read().unwrap();
+    view.bytes_mut().fill(0xff);
+    let _ = view.frame();
+}
+
+#[test]
+fn what_is_left_can_be_read_after_close() {
+    let (mut producer, mut consumer) = ring(128);
+    write(&mut producer, 1, 16);
+    consumer.close();
+    assert!(producer.is_closed() && consumer.is_closed());
+    assert_eq!(producer.try_reserve(1).unwrap_err(), ReserveError::Closed);
+    assert_eq!(read(&mut consumer), (1, 16));
+    assert_eq!(consumer.try_read().unwrap_err(), ReadError::Closed);
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(consumer.poll_readable(&mut context).is_ready());
+    assert!(producer.poll_reserve(&mut context, 1).is_ready());
+}
+
+#[test]
+fn memory_is_aligned_to_lines() {
+    let (mut producer, _consumer) = ring(4_096);
+    let body = producer.try_reserve(48).unwrap().body_mut().as_ptr();
+    assert_eq!((body as usize - FrameHeader::SIZE) % 64, 0);
+}
+
+#[test]
+fn room_is_counted_in_steps() {
+    assert_eq!([0, 1, 16, 17].map(room_for), [16, 32, 32, 48]);
+}
+
+#[test]
+fn capacities_are_powers_of_two_within_limits() {
+    for capacity in [0, 32, 63, 65, 96, 1 << 31, usize::MAX] {
+        assert!(std::panic::catch_unwind(|| ring(capacity)).is_err());
+    }
+}
