@@ -19,6 +19,13 @@ enum Command {
     /// Runs all that CI runs: format, lints, docs, tests, licences; benches and fuzz targets
     /// compile.
     Test,
+    /// Runs the loom models of everything that uses atomics.
+    Loom {
+        /// How often a thread is interrupted in one execution: 2 takes seconds, 3 a minute, 4
+        /// several.
+        #[arg(long, default_value_t = 3)]
+        preemptions: u32,
+    },
     /// Runs the criterion benches of these names, or all of them.
     Bench {
         /// Names of files in benches/.
@@ -37,6 +44,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Test => steps::test(),
+        Command::Loom { preemptions } => steps::loom(preemptions),
         Command::Bench { names } => steps::bench(&names),
         Command::Fuzz { targets, runs } => steps::fuzz(targets, runs),
     };

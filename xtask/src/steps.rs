@@ -22,10 +22,18 @@ pub(crate) fn test() -> anyhow::Result<()> {
     run("docs", cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings"))?;
     run("tests", &mut cargo("test --workspace --lib --bins --tests --examples"))?;
     run("doc tests", &mut cargo("test --workspace --doc"))?;
+    loom(3)?;
     run("benches compile", &mut cargo("check --workspace --benches"))?;
     run("fuzz targets compile", &mut cargo("check --manifest-path fuzz/Cargo.toml --lib"))?;
     println!("\nAll passed in {} s.", started.elapsed().as_secs());
     Ok(())
+}
+
+/// In a folder of its own, because the flag makes everything be built anew.
+pub(crate) fn loom(preemptions: u32) -> anyhow::Result<()> {
+    let mut command = cargo("test --release -p loom-tests --target-dir target/loom");
+    command.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", preemptions.to_string());
+    run("loom models", &mut command)
 }
 
 pub(crate) fn bench(names: &[String]) -> anyhow::Result<()> {
