@@ -10,6 +10,6 @@ pub mod prelude {
     pub use deltawire_channels::{Command, Peer, Receiver, Sender};
     pub use deltawire_framing::{
         Channel, Checksum, Delta, DeltaFields, DeltaType, DeltaWriter, DocId, Fragmenter, Frame,
-        FrameHeader, Frames, Kind, Reassembled, Reassembler, RecordBuf,
+        FrameHeader, Frames, Kind, Reassembled, Reassembler, ReassemblerLimits, Record, RecordBuf,
     };
 }

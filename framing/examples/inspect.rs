@@ -20,6 +20,9 @@ use deltawire_framing::{
     Delta, DeltaType, Frame, FrameHeader, Frames, Kind, Reassembled, Reassembler, ReassemblerLimits,
 };
 
+/// How much the fragmented messages of an input may claim at a time, whatever their headers say.
+const MAX_UNFINISHED_BYTES: u64 = 1 << 30;
+
 /// Prints what Deltawire transport messages hold, frame by frame and field by field.
 ///
 /// Ends with status 1, and says where and why, when bytes break the format.
@@ -69,10 +72,11 @@ fn inspect(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<()> {
     if arguments.hex {
         input = from_hex(&input)?;
     }
+    let is_message = Frames::new(&input).all(|frame| frame.is_ok());
     let mut hint = None;
     let messages = match (arguments.form, split(&input)) {
         (Form::Messages, messages) => messages?,
-        (Form::Auto, Ok(messages)) if !messages.is_empty() => messages,
+        (Form::Auto, Ok(messages)) if !messages.is_empty() && !is_message => messages,
         (form, split) => {
             hint = split.err().filter(|_| form == Form::Auto);
             vec![&input[..]]
@@ -80,7 +84,7 @@ fn inspect(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<()> {
     };
 
     let limits = ReassemblerLimits {
-        max_bytes: u64::MAX,
+        max_bytes: MAX_UNFINISHED_BYTES,
         max_messages: 65_536,
         remembered: 0,
         ..ReassemblerLimits::default()
@@ -131,6 +135,10 @@ fn inspect_frame(
 ) -> anyhow::Result<()> {
     let mut landing = |message: &FrameHeader| Some(vec![0; message.message_len() as usize]);
     match reassembler.insert(frame, Duration::ZERO, &mut landing)? {
+        Reassembled::Whole(frame) if frame.kind() == Kind::Control => {
+            print_control(frame.control()?, printer);
+            Ok(())
+        }
         Reassembled::Whole(frame) => inspect_body(frame.kind(), frame.body(), printer),
         Reassembled::Complete(message) => {
             printer.field("message", "complete, its body is:");
@@ -172,34 +180,36 @@ fn print_header(frame: Frame<'_>, printer: &mut Printer) {
 fn inspect_body(kind: Kind, body: &[u8], printer: &mut Printer) -> anyhow::Result<()> {
     match kind {
         Kind::Delta => inspect_delta(Delta::parse(body)?, printer),
-        Kind::Control => {
-            let control = match Control::parse(body)? {
-                Control::Hello(hello) => format!(
-                    "hello, version {}, features {:#x}, {:?}",
-                    hello.version(),
-                    hello.features(),
-                    hello.fields()
-                ),
-                Control::Window(w) => format!("window, {:?}, limit {}", w.channel(), w.limit()),
-                Control::Position(p) => format!("position, {:?}, sent {}", p.channel(), p.sent()),
-                Control::Ping(ping) => {
-                    format!("ping, id {}, sent_at {}", ping.id(), ping.sent_at())
-                }
-                Control::Pong(pong) => {
-                    format!("pong, id {}, sent_at {}", pong.id(), pong.sent_at())
-                }
-                Control::Close(close) => {
-                    format!("close, code {}: {}", close.code().0, close.reason())
-                }
-            };
-            printer.field("control", control);
-            Ok(())
-        }
+        Kind::Control => bail!("a control message in fragments"),
         Kind::Opaque => {
             printer.bytes("body", body);
             Ok(())
         }
     }
+}
+
+fn print_control(control: Control<'_>, printer: &mut Printer) {
+    let control = match control {
+        Control::Hello(hello) => format!(
+            "hello, version {}, features {:#x}, {:?}",
+            hello.version(),
+            hello.features(),
+            hello.fields()
+        ),
+        Control::Window(w) => format!("window, {:?}, limit {}", w.channel(), w.limit()),
+        Control::Position(p) => format!("position, {:?}, sent {}", p.channel(), p.sent()),
+        Control::Ping(ping) => {
+            format!("ping, id {}, sent_at {}", ping.id(), ping.sent_at())
+        }
+        Control::Pong(pong) => {
+            format!("pong, id {}, sent_at {}", pong.id(), pong.sent_at())
+        }
+        Control::Close(close) => {
+            format!("close, code {}: {}", close.code().0, close.reason())
+        }
+        other => format!("{other:?}"),
+    };
+    printer.field("control", control);
 }
 
 fn inspect_delta(delta: Delta<'_>, printer: &mut Printer) -> anyhow::Result<()> {

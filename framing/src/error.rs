@@ -258,6 +258,14 @@ pub enum CastError {
         /// The type's alignment, bytes.
         align: u64,
     },
+    /// There is no room for so many elements.
+    #[error("{needed} bytes are needed, {available} are there")]
+    TooShort {
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes there are.
+        available: u64,
+    },
     /// The length is not a whole number of elements.
     #[error("{len} bytes are not a multiple of the element's {element} bytes")]
     Length {

@@ -59,6 +59,9 @@ impl Fragmenter {
             let expected = Expected::Exactly(1);
             return Err(WriteError::invalid(Field::FragmentCount, count as u64, expected));
         }
+        if whole.message_len() == 0 {
+            return Err(WriteError::invalid(Field::MessageLen, 0, Expected::AtLeast(1)));
+        }
         if whole.whole_frame_len() <= max_frame_len {
             let fragment_len = whole.message_len() as usize;
             return Ok(Self { whole: *whole, message_id: 0, fragment_len, count: 1 });
@@ -105,15 +108,17 @@ impl Fragmenter {
         index: u16,
     ) -> Result<FragmentInPlace<'a>, WriteError> {
         let (start, body_len) = self.place(index)?;
-        let available = message.len() as u64;
+        let (needed, available) = (self.whole.whole_frame_len(), message.len());
+        let too_short =
+            WriteError::BufferTooSmall { needed: needed as u64, available: available as u64 };
+        if available < needed {
+            return Err(too_short);
+        }
         let frame = start..start + FrameHeader::SIZE + body_len;
         message
             .get_mut(frame)
             .and_then(|frame| FragmentInPlace::new(frame, &self.header(index)))
-            .ok_or(WriteError::BufferTooSmall {
-                needed: self.whole.whole_frame_len() as u64,
-                available,
-            })
+            .ok_or(too_short)
     }
 
     /// The frame of fragment `index` in `scratch`, for a message that others read at the same
@@ -131,7 +136,8 @@ impl Fragmenter {
         scratch: &'a mut [u8],
     ) -> Result<&'a [u8], WriteError> {
         let (start, body_len) = self.place(index)?;
-        let Some(body) = body.get(start..start + body_len) else {
+        let whole = body.get(..self.whole.message_len() as usize);
+        let Some(body) = whole.and_then(|whole| whole.get(start..start + body_len)) else {
             let needed = u64::from(self.whole.message_len());
             return Err(WriteError::BufferTooSmall { needed, available: body.len() as u64 });
         };
@@ -250,8 +256,10 @@ mod tests {
         assert_eq!(fragmenter.count(), 65_535);
         let fragmenter = Fragmenter::new(&whole(100), 0, 64).unwrap();
         assert!(fragmenter.in_place(&mut [0; 116], 3).is_err());
-        assert!(fragmenter.in_place(&mut [0; 115], 2).is_err());
-        assert!(fragmenter.in_scratch(&[0; 99], 2, &mut [0; 64]).is_err());
+        for index in 0..3 {
+            assert!(fragmenter.in_place(&mut [0; 115], index).is_err());
+            assert!(fragmenter.in_scratch(&[0; 99], index, &mut [0; 64]).is_err());
+        }
         assert!(fragmenter.in_scratch(&[0; 100], 0, &mut [0; 63]).is_err());
     }
 }

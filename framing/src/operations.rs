@@ -101,6 +101,10 @@ impl<'a> Operations<'a> {
             let expected = Expected::AtLeast(HEADER as u64);
             return Err(Malformed::new(Field::Length, rest.len() as u64, expected));
         };
+        if !(INSERT..=UPDATE).contains(&header.operation) {
+            let expected = Expected::OneOf("1 (insert), 2 (delete), 3 (update)");
+            return Err(Malformed::new(Field::Operation, u64::from(header.operation), expected));
+        }
         let len = header.data_len.get();
         let offset = header.offset.get();
         if header.flags != 0 {
@@ -126,11 +130,7 @@ impl<'a> Operations<'a> {
         let operation = match header.operation {
             INSERT => Operation::Insert { offset, data },
             DELETE => Operation::Delete { offset, len },
-            UPDATE => Operation::Update { offset, data },
-            other => {
-                let expected = Expected::OneOf("1 (insert), 2 (delete), 3 (update)");
-                return Err(Malformed::new(Field::Operation, u64::from(other), expected));
-            }
+            _ => Operation::Update { offset, data },
         };
         Ok((operation, behind_gap(behind, data_len)?))
     }

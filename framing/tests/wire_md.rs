@@ -40,7 +40,7 @@ fn messages_are_valid_and_say_what_the_text_says() {
                         delta.verify_checksum().unwrap();
                         format!("delta {:?}", delta.payload().escape_ascii().to_string())
                     }
-                    Kind::Control => match Control::parse(frame.body()).unwrap() {
+                    Kind::Control => match frame.control().unwrap() {
                         Control::Hello(_) => "hello".into(),
                         Control::Window(window) => format!("window {}", window.limit()),
                         Control::Close(close) => format!("close {}", close.reason()),

@@ -313,6 +313,7 @@ impl Session {
                 self.handle_close(close.code(), close.reason(), now);
                 Ok(())
             }
+            _ => Err(ProtocolError::OutOfPlace("a control message of a later version")),
         }
     }
 

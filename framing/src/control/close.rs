@@ -107,11 +107,11 @@ impl<'a> Close<'a> {
             let expected = Expected::AtLeast(HEADER as u64);
             return Err(Malformed::new(Field::Length, body.len() as u64, expected));
         };
-        check_reserved(header.reserved)?;
         if reason.len() > MAX_REASON_LEN {
             let expected = Expected::AtMost((HEADER + MAX_REASON_LEN) as u64);
             return Err(Malformed::new(Field::Length, body.len() as u64, expected));
         }
+        check_reserved(header.reserved)?;
         let reason = core::str::from_utf8(reason).map_err(|error| {
             let expected = Expected::That("is where the reason stops being UTF-8");
             Malformed::new(Field::Reason, error.valid_up_to() as u64, expected)

@@ -42,6 +42,7 @@ impl ControlType {
 
 /// A view over one control message.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Control<'a> {
     /// Who the peer is and what it takes: the first frame each way.
     Hello(&'a Hello),

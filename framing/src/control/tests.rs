@@ -48,6 +48,7 @@ fn broken_messages_are_refused_with_the_field() {
     let window = Window::new(Channel::Data, 9).as_bytes().to_vec();
     assert_eq!(refused(&window[..15]), Field::Length);
     assert_eq!(refused(&with(window.clone(), 2, 2)), Field::Channel);
+    assert_eq!(refused(&with(window.clone(), 3, 1)), Field::Reserved);
     assert_eq!(refused(&with(window, 7, 1)), Field::Reserved);
 
     let position = Position::new(Channel::Command, 9).as_bytes().to_vec();

@@ -107,7 +107,8 @@ impl<'a> DeltaWriter<'a> {
         let element = size_of::<T>();
         let bytes = len.checked_mul(element).and_then(|len| self.layout.payload.get_mut(..len));
         let Some(bytes) = bytes else {
-            return Err(CastError::Length { len: available, element: element as u64 });
+            let needed = (len as u64).saturating_mul(element as u64);
+            return Err(CastError::TooShort { needed, available });
         };
         payload_as_mut(bytes)
     }

@@ -6,7 +6,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::error::{Expected, Field, WriteError};
 
-/// Frames, and the operations and fragment bodies in them, lie at multiples of this many bytes.
+/// Frames start at multiples of this many bytes, and all fragments of a message but the last carry
+/// a multiple of it.
 pub const FRAME_ALIGN: usize = 16;
 
 /// Largest frame, header included, that a writer makes unless it is told otherwise: 16 KiB.
@@ -209,11 +210,12 @@ impl FrameHeader {
             && fragment.get() == INDEX_0_OF_1
     }
 
-    /// Bytes of the frame of an unfragmented message: header and body.
+    /// Bytes of the frame of an unfragmented message: header and body. Where that exceeds `usize`,
+    /// its greatest value, which no memory has.
     #[must_use]
     #[inline]
     pub const fn whole_frame_len(&self) -> usize {
-        Self::SIZE + self.message_len.get() as usize
+        (self.message_len.get() as usize).saturating_add(Self::SIZE)
     }
 }
 

@@ -94,8 +94,8 @@ pub struct Run {
 /// into the longest transport message of at most `max_len` bytes, without moving any of them:
 /// send `&bytes[..run.len]`, go on at [`frame_step`]`(run.len)`.
 ///
-/// Stops before a frame that does not fit and before bytes that hold no whole frame. `None` when
-/// that is the case at once.
+/// Stops before a fragment, before a frame that does not fit, and before bytes that hold no whole
+/// frame or a gap that is not zeros. `None` when that is the case at once.
 ///
 /// ```
 /// # use deltawire_framing::{run, Channel, FrameHeader, Kind, Run};
@@ -126,6 +126,9 @@ pub fn run(bytes: &[u8], max_len: usize) -> Option<Run> {
         frames += 1;
         found = Some(Run { len: end, frames });
         start = frame_step(end);
+        if bytes.get(end..start).is_none_or(|gap| gap.iter().any(|byte| *byte != 0)) {
+            break;
+        }
     }
     found
 }

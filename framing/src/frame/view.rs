@@ -3,6 +3,7 @@ use core::fmt;
 use zerocopy::FromBytes;
 
 use super::header::{Channel, FRAME_ALIGN, FrameHeader, Kind};
+use crate::control::Control;
 use crate::delta::Delta;
 
 use crate::error::{Expected, Field, Malformed};
@@ -137,6 +138,21 @@ impl<'a> Frame<'a> {
         self.bytes
     }
 
+    /// The body as a control message: for an unfragmented frame of [`Kind::Control`] on the command
+    /// channel.
+    ///
+    /// # Errors
+    /// A frame of another kind ([`Field::Kind`]) or channel ([`Field::Channel`]), a fragment
+    /// ([`Field::FragmentCount`]), or what [`Control::parse`] finds.
+    pub fn control(&self) -> Result<Control<'a>, Malformed> {
+        self.expect_whole(Kind::Control)?;
+        if self.channel() != Channel::Command {
+            let expected = Expected::Exactly(Channel::Command as u64);
+            return Err(Malformed::new(Field::Channel, self.channel() as u64, expected));
+        }
+        Control::parse(self.body())
+    }
+
     /// The body as a delta: for an unfragmented frame of [`Kind::Delta`].
     ///
     /// # Errors
@@ -144,15 +160,21 @@ impl<'a> Frame<'a> {
     /// [`Delta::parse`] finds.
     #[inline]
     pub fn delta(&self) -> Result<Delta<'a>, Malformed> {
-        if self.kind() != Kind::Delta {
-            let expected = Expected::Exactly(Kind::Delta as u64);
+        self.expect_whole(Kind::Delta)?;
+        Delta::parse(self.body())
+    }
+
+    #[inline]
+    fn expect_whole(&self, kind: Kind) -> Result<(), Malformed> {
+        if self.kind() != kind {
+            let expected = Expected::Exactly(kind as u64);
             return Err(Malformed::new(Field::Kind, self.kind() as u64, expected));
         }
         if self.is_fragment() {
             let count = u64::from(self.header().fragment_count());
             return Err(Malformed::new(Field::FragmentCount, count, Expected::Exactly(1)));
         }
-        Delta::parse(self.body())
+        Ok(())
     }
 }
 

@@ -2,8 +2,10 @@ use core::time::Duration;
 
 /// How much a peer can make a [`Reassembler`](crate::Reassembler) hold.
 ///
-/// In memory that is at most `max_bytes` in landing buffers, and for each of `max_messages` a
-/// bitmap of one bit a fragment, 8 KiB at most: 4.5 MiB with the defaults.
+/// In memory that is at most `max_bytes` of messages in landing buffers (and what a landing adds to
+/// each); for each of `max_messages` a bitmap of one bit a fragment, 8 KiB at most; and a table of
+/// 2 · (`max_messages` + `remembered`) entries of 16 bytes, made at the start. With the defaults
+/// 4.5 MiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReassemblerLimits {
     /// Sum of the lengths of unfinished messages, bytes. Default: 4 MiB, enough for 100 Mbit/s at
@@ -15,8 +17,8 @@ pub struct ReassemblerLimits {
     /// How long an unfinished message may wait for its next fragment. Default: 30 s, longer than
     /// a transport needs to notice that it is dead.
     pub max_idle: Duration,
-    /// How many finished messages are remembered, so that a late copy of one of their fragments
-    /// does not begin them anew. Default: 64. 0 for a transport that never duplicates, or a peer
+    /// How many messages that were finished, given up or refused are remembered, so that what
+    /// still comes of them does not begin them anew. Default: 64. 0 for a transport that never duplicates, or a peer
     /// that uses message ids again at once.
     pub remembered: u32,
 }

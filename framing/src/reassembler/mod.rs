@@ -116,9 +116,12 @@ impl<B: AsMut<[u8]>> Reassembler<B> {
     /// are chosen to collide from slowing the look-up.
     #[must_use]
     pub fn new(limits: ReassemblerLimits, seed: u64) -> Self {
-        let entries = limits.max_messages as usize + limits.remembered as usize;
+        let entries = (limits.max_messages as usize).saturating_add(limits.remembered as usize);
         // Twice the entries: then the map never grows, it only tidies up in place.
-        let known = HashMap::with_capacity_and_hasher(2 * entries, FixedState::with_seed(seed));
+        let known = HashMap::with_capacity_and_hasher(
+            entries.saturating_mul(2),
+            FixedState::with_seed(seed),
+        );
         Self {
             limits,
             counters: ReassemblerCounters::default(),
@@ -133,8 +136,9 @@ impl<B: AsMut<[u8]>> Reassembler<B> {
     ///
     /// # Errors
     /// [`Refused::Malformed`] when it contradicts an earlier fragment of its message,
-    /// [`Refused::Limit`] when it begins a message for which there is no room. Only this frame is
-    /// refused: what came before stays.
+    /// [`Refused::Limit`] when it begins a message for which there is no room: that message is
+    /// lost, as the rest of it will be dropped, which on a reliable channel has to end the
+    /// session. Other messages stay.
     #[inline]
     pub fn insert<'a>(
         &mut self,
@@ -167,7 +171,8 @@ impl<B: AsMut<[u8]>> Reassembler<B> {
         let index = match self.known.get(&key) {
             Some(Known::Unfinished(index)) => *index,
             Some(Known::Finished) => return Ok(Reassembled::Duplicate),
-            None => self.begin(key, frame, now, landing)?,
+            // The rest of a message that was refused must not begin it: it would never end.
+            None => self.begin(key, frame, now, landing).inspect_err(|_| self.remember(key))?,
         };
         let slot = self.slots.get_mut(index);
         slot.check_same_message(frame)?;
@@ -200,14 +205,11 @@ impl<B: AsMut<[u8]>> Reassembler<B> {
         check_limit("max_bytes", claimed, self.limits.max_bytes)?;
         let whole = FrameHeader::new(frame.kind(), key.channel, 0, message_len, 0, 1);
         let buffer = landing.claim(&whole);
-        let room = buffer.and_then(|mut buffer| {
-            let room = buffer.as_mut().len();
-            (room >= message_len as usize).then_some(buffer)
-        });
-        let Some(buffer) = room else {
+        let Some(mut buffer) = buffer else {
             let value = u64::from(message_len);
             return Err(LimitExceeded { limit: "landing", value, allowed: 0 });
         };
+        check_limit("landing", u64::from(message_len), buffer.as_mut().len() as u64)?;
         let index = self.slots.insert(key, whole, frame, buffer, now);
         self.known.insert(key, Known::Unfinished(index));
         self.claimed = claimed;
@@ -222,7 +224,7 @@ impl<B: AsMut<[u8]>> Reassembler<B> {
         ended
     }
 
-    /// Keeps the key of a finished message for a while, to know duplicates by.
+    /// Keeps the key of a message that ended, or was refused, to know by what still comes of it.
     fn remember(&mut self, key: Key) {
         if self.limits.remembered == 0 {
             return;
@@ -238,13 +240,14 @@ impl<B: AsMut<[u8]>> Reassembler<B> {
 
     /// Gives up, one a call, the messages of which nothing came for
     /// [`max_idle`](ReassemblerLimits::max_idle); `None` when there is none left. What comes of
-    /// such a message later begins it anew.
+    /// such a message later is dropped, like a copy.
     pub fn poll_expired(&mut self, now: Duration) -> Option<Abandoned<B>> {
         let (index, last_progress) = self.slots.oldest()?;
         if now < last_progress.saturating_add(self.limits.max_idle) {
             return None;
         }
         let Slot { key, whole: header, received, buffer, .. } = self.end(index);
+        self.remember(key);
         self.counters.expired_messages += 1;
         Some(Abandoned { message_id: key.message_id, header, received, buffer })
     }

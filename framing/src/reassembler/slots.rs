@@ -52,10 +52,10 @@ impl<B: AsMut<[u8]>> Slot<B> {
     #[inline]
     pub(super) fn write(&mut self, frame: Frame<'_>) -> bool {
         let index = usize::from(frame.header().fragment_index());
-        let (word, bit) = (&mut self.seen[index / 64], 1 << (index % 64));
-        if *word & bit != 0 {
+        let bit = 1 << (index % 64);
+        let Some(word) = self.seen.get_mut(index / 64).filter(|word| **word & bit == 0) else {
             return false;
-        }
+        };
         let body = frame.body();
         let place = frame.body_offset()..frame.body_offset() + body.len();
         let Some(place) = self.buffer.as_mut().get_mut(place) else {

@@ -71,7 +71,7 @@ fn limits_refuse_one_message_and_lose_no_other() {
     }
     let refused = insert(&mut reassembler, &frames(3, 201)[0], START).unwrap_err();
     assert_eq!(limit_of(refused), "max_bytes");
-    assert_eq!(insert(&mut reassembler, &frames(3, 200)[0], START), Ok(None));
+    assert_eq!(insert(&mut reassembler, &frames(5, 200)[0], START), Ok(None));
     let refused = insert(&mut reassembler, &frames(4, 100)[0], START).unwrap_err();
     assert_eq!(limit_of(refused), "max_messages");
     assert_eq!((reassembler.unfinished(), reassembler.claimed_bytes()), (3, 1_000));
@@ -82,7 +82,10 @@ fn limits_refuse_one_message_and_lose_no_other() {
     let done = insert(&mut reassembler, &frames(1, 400)[8], START).unwrap();
     assert_eq!(done, Some(vec![1; 400]));
     assert_eq!((reassembler.unfinished(), reassembler.claimed_bytes()), (2, 600));
-    assert_eq!(insert(&mut reassembler, &frames(4, 100)[0], START), Ok(None));
+    // What still comes of a message that was refused does not begin it.
+    assert_eq!(insert(&mut reassembler, &frames(4, 100)[1], START), Ok(None));
+    assert_eq!((reassembler.unfinished(), reassembler.counters().duplicates), (2, 1));
+    assert_eq!(insert(&mut reassembler, &frames(6, 100)[0], START), Ok(None));
     assert_eq!(reassembler.counters().refused_limit, 2);
 }
 
@@ -93,6 +96,8 @@ fn a_landing_may_refuse_or_give_too_little() {
     let frame = Frame::parse(bytes).unwrap();
     let refused = reassembler.insert(frame, START, &mut |_: &FrameHeader| None).unwrap_err();
     assert_eq!(limit_of(refused), "landing");
+    let bytes = &frames(2, 100)[0];
+    let frame = Frame::parse(bytes).unwrap();
     let mut small = |_: &FrameHeader| Some(vec![0; 99]);
     assert_eq!(limit_of(reassembler.insert(frame, START, &mut small).unwrap_err()), "landing");
     assert_eq!((reassembler.unfinished(), reassembler.claimed_bytes()), (0, 0));
@@ -182,6 +187,7 @@ fn messages_that_wait_too_long_are_given_up_oldest_first() {
     assert_eq!(given_up, [(2, 1), (3, 1)]);
     assert_eq!(reassembler.poll_timeout(), Some(at(14)));
     assert_eq!(reassembler.poll_expired(at(14)).unwrap().received, 2);
+    insert(&mut reassembler, &frames(1, 100)[2], at(15)).unwrap();
     assert_eq!((reassembler.unfinished(), reassembler.claimed_bytes()), (0, 0));
     assert_eq!(reassembler.counters().expired_messages, 3);
 }

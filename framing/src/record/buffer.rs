@@ -45,9 +45,6 @@ impl RecordBuf {
     /// Gives up the message; the memory stays.
     pub fn clear(&mut self) {
         self.body_len = 0;
-        if let Ok((security, _)) = SecurityHeader::mut_from_prefix(self.lines.as_mut_bytes()) {
-            *security = SecurityHeader::default();
-        }
     }
 
     /// All of the room for a body.
@@ -56,7 +53,8 @@ impl RecordBuf {
         self.lines.as_mut_bytes().get_mut(BODY..).unwrap_or_default()
     }
 
-    /// Ends the writing: the body's first `header.message_len()` bytes are the message.
+    /// Ends the writing: the body's first `header.message_len()` bytes are the message, of which
+    /// the node knows nothing yet.
     ///
     /// # Errors
     /// [`WriteError::Invalid`] for a fragment's header, [`WriteError::BufferTooSmall`] when the
@@ -71,7 +69,10 @@ impl RecordBuf {
         if needed > available {
             return Err(WriteError::BufferTooSmall { needed, available });
         }
-        if let Some(place) = self.lines.as_mut_bytes().get_mut(SecurityHeader::SIZE..BODY) {
+        if let Some(place) = self.lines.as_mut_bytes().get_mut(..BODY) {
+            // What the node knew of the message before this one does not hold of this one.
+            let (security, place) = place.split_at_mut(SecurityHeader::SIZE);
+            security.fill(0);
             place.copy_from_slice(header.as_bytes());
         }
         self.body_len = header.message_len() as usize;

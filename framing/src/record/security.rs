@@ -71,6 +71,10 @@ impl SecurityHeader {
         }
     }
 
+    pub(super) fn switch_on(&mut self, bits: StatusBits) {
+        self.status = U32::new((self.status() | bits).bits());
+    }
+
     /// The status bits.
     #[must_use]
     pub const fn status(&self) -> StatusBits {

@@ -79,6 +79,49 @@ fn a_buffer_holds_what_it_was_sealed_with_and_nothing_before() {
 }
 
 #[test]
+fn what_was_known_of_one_message_is_not_said_of_the_next() {
+    let mut buffer = record(b"first");
+    let security = SecurityHeader::new(StatusBits::VALID_DELTA, 1, [2; 16]);
+    let key = SigningKey::new([3; 32]);
+    buffer.record_mut().unwrap().write_security(security, Some(&key));
+    buffer.record().unwrap().verify_signature(&key).unwrap();
+    let header = *buffer.frame().unwrap().header();
+    buffer.seal(header).unwrap();
+    assert_eq!(*buffer.record().unwrap().security(), SecurityHeader::default());
+    // No signature is no valid one.
+    let error = buffer.record().unwrap().verify_signature(&key).unwrap_err();
+    assert_eq!(error.field, Field::Signature);
+}
+
+#[test]
+fn status_bits_are_only_ever_switched_on() {
+    let mut buffer = record(b"x");
+    let shared = buffer.record_mut().unwrap().share().unwrap();
+    shared.status().set(StatusBits::REJECTED);
+    let security = SecurityHeader::new(StatusBits::VALID_DATA, 1, [2; 16]);
+    buffer.record_mut().unwrap().write_security(security, None);
+    let bits = buffer.record().unwrap().security().status();
+    assert_eq!(bits, StatusBits::REJECTED | StatusBits::VALID_DATA);
+}
+
+#[test]
+fn writers_refuse_what_the_format_does_not_have() {
+    use crate::delta::DeltaType;
+    assert!(DeltaType::application(255).is_err());
+    assert_eq!(DeltaType::application(256).unwrap().get(), 256);
+    let mut body = [0; 48 + 64];
+    let mut writer = DeltaWriter::new(&mut body, DeltaFields::new(DocId([7; 16]))).unwrap();
+    for len in [65, usize::MAX / 4 + 2] {
+        assert!(matches!(writer.payload_as_mut::<u8>(len), Err(CastError::TooShort { .. })));
+        assert!(matches!(writer.payload_as_mut::<u32>(len), Err(CastError::TooShort { .. })));
+    }
+    assert!(writer.finish(65).is_err());
+    let record = record(b"not a list");
+    let error = record.record().unwrap().delta().operations().unwrap_err();
+    assert_eq!(error.field, Field::DeltaType);
+}
+
+#[test]
 fn a_record_that_is_none_is_refused() {
     let record = record(b"payload");
     let mut bytes = record.record_bytes().to_vec();

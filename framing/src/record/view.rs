@@ -100,7 +100,8 @@ impl<'a> RecordMut<'a> {
         Ok(Self { bytes })
     }
 
-    /// Writes what the node knows of the record, and signs it if there is a key.
+    /// Writes what the node knows of the record, and signs it if there is a key. Status bits that
+    /// are on stay on.
     pub fn write_security(&mut self, security: SecurityHeader, key: Option<&SigningKey>) {
         let mut security = security;
         if let Some(key) = key {
@@ -109,6 +110,7 @@ impl<'a> RecordMut<'a> {
             security.signature = *key.signature_of(delta).as_bytes();
         }
         if let Ok((place, _)) = SecurityHeader::mut_from_prefix(self.bytes) {
+            security.switch_on(place.status());
             *place = security;
         }
     }

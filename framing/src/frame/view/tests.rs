@@ -67,6 +67,58 @@ fn an_unfragmented_frame_has_no_index_and_no_id() {
 }
 
 #[test]
+fn lengths_near_the_largest_are_refused_on_any_machine() {
+    for message_len in [0xFFFF_FFEF, 0xFFFF_FFF0, u32::MAX] {
+        let header = FrameHeader::new(Kind::Opaque, Channel::Data, 0, message_len, 0, 1);
+        assert_eq!(refused(&[header.as_bytes(), &[0; 40]].concat()), Field::MessageLen);
+    }
+}
+
+#[test]
+fn only_sound_headers_of_whole_frames_are_found_in_memory() {
+    let whole = FrameHeader::whole(Kind::Opaque, Channel::Data, 4).unwrap();
+    assert_eq!(FrameHeader::of_whole(whole.as_bytes()), Some(&whole));
+    for at in 0..16 {
+        let mut bytes = *whole.as_bytes().first_chunk::<16>().unwrap();
+        bytes[at] ^= 0x84;
+        assert!(FrameHeader::of_whole(&bytes).is_none() || (8..12).contains(&at), "{at}");
+    }
+    assert_eq!(FrameHeader::of_whole(&[0; 16]), None);
+    assert_eq!(FrameHeader::of_whole(&whole.as_bytes()[..15]), None);
+    assert_eq!(FrameHeader::of_whole(&fragment(100, 0, 3, 48)), None);
+}
+
+#[test]
+fn a_run_ends_before_what_cannot_go_along() {
+    let whole = FrameHeader::whole(Kind::Opaque, Channel::Data, 9).unwrap();
+    let frame = [whole.as_bytes(), &[1; 9]].concat();
+    let with_gap = |gap: u8| [&frame[..], &[gap; 7]].concat();
+    let one = Some(crate::Run { len: 25, frames: 1 });
+    let two = Some(crate::Run { len: 57, frames: 2 });
+    assert_eq!(crate::run(&[with_gap(0), with_gap(0)].concat(), 99), two);
+    assert_eq!(crate::run(&[with_gap(9), with_gap(0)].concat(), 99), one);
+    assert_eq!(crate::run(&[with_gap(0), fragment(100, 0, 3, 48)].concat(), 99), one);
+    assert_eq!(crate::run(&fragment(100, 0, 3, 48), 99), None);
+}
+
+#[test]
+fn a_frame_is_seen_only_as_what_it_is() {
+    let bytes = |kind, channel| {
+        let header = FrameHeader::whole(kind, channel, 16).unwrap();
+        let ping = crate::control::Ping::new(1, 2);
+        [header.as_bytes(), ping.as_bytes()].concat()
+    };
+    let ping = bytes(Kind::Control, Channel::Command);
+    assert!(Frame::parse(&ping).unwrap().control().is_ok());
+    let error = Frame::parse(&ping).unwrap().delta().unwrap_err();
+    assert_eq!(error.field, Field::Kind);
+    let on_data = bytes(Kind::Control, Channel::Data);
+    assert_eq!(Frame::parse(&on_data).unwrap().control().unwrap_err().field, Field::Channel);
+    let fragment = fragment(100, 0, 3, 48);
+    assert_eq!(Frame::parse(&fragment).unwrap().control().unwrap_err().field, Field::Kind);
+}
+
+#[test]
 fn errors_name_field_value_and_limit() {
     let mut bytes = fragment(100, 3, 3, 4);
     let error = Frame::parse(&bytes).unwrap_err();
