@@ -1,6 +1,7 @@
 //! Two sessions, joined by pipes on virtual time.
 #![allow(unreachable_pub, reason = "one test binary")]
 
+mod cost;
 mod faults;
 mod flow;
 mod pipe;
