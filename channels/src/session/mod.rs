@@ -3,6 +3,7 @@
 //! Both peers run the same one. Calls go in the order of the verbs: `handle_*` takes in what
 //! happened, `poll_*` gives out what to do.
 
+mod config;
 mod control;
 mod error;
 mod event;
@@ -10,68 +11,34 @@ mod incoming;
 mod liveness;
 mod outgoing;
 mod stats;
+mod transmit;
 mod window;
 
 use core::fmt;
-use core::ops::Deref;
 use core::task::Context;
 use core::time::Duration;
 
-use deltawire_framing::control::{
-    CloseCode, Control, Hello, HelloFields, Pong, Position, Role, Window,
-};
+use deltawire_framing::control::{CloseCode, Control, Hello, HelloFields, Pong, Position, Window};
 use deltawire_framing::{Channel, Frame, Frames, Kind, frame_step};
 
 use self::control::Pending;
+pub use config::Config;
 pub use error::ProtocolError;
 use event::Events;
 pub use event::{Closed, Event, Undeliverable};
 use incoming::{Incoming, check};
 use liveness::Liveness;
 pub use outgoing::Share;
-use outgoing::{Outbound, Outgoing, PeerLimits};
+use outgoing::{Outgoing, PeerLimits};
 pub use stats::{ChannelStats, Stats};
+use transmit::Bytes;
+pub use transmit::Transmit;
 pub use window::MAX_POSITION;
 
 use crate::delivery::{Delivery, Order};
 use crate::limits::Limits;
 use crate::peer::{Command, Peer, Sender};
 use crate::ring::byte;
-
-/// What a session is made with.
-#[derive(Clone, Copy, Debug)]
-pub struct Config {
-    /// Which end of the link this is.
-    pub role: Role,
-    /// Names the session: random.
-    pub session_id: [u8; 16],
-    /// Random, and unknown to the peer.
-    pub seed: u64,
-    /// What bounds the peer.
-    pub limits: Limits,
-    /// What the command channel promises.
-    pub command: Delivery,
-    /// What the channel of my deltas promises.
-    pub send: Delivery,
-    /// What the channel of the peer's deltas promises.
-    pub receive: Delivery,
-}
-
-impl Config {
-    /// The defaults: reliable, ordered channels.
-    #[must_use]
-    pub fn new(role: Role, session_id: [u8; 16], seed: u64) -> Self {
-        Self {
-            role,
-            session_id,
-            seed,
-            limits: Limits::default(),
-            command: Delivery::default(),
-            send: Delivery::default(),
-            receive: Delivery::default(),
-        }
-    }
-}
 
 /// One end of a session. See the [module](self) for the order of calls.
 ///
@@ -129,46 +96,6 @@ enum State {
         deadline: Duration,
     },
     Closed,
-}
-
-/// A transport message to be sent, its bytes where they lie. It counts as sent when it is given.
-pub struct Transmit<'a> {
-    channel: Channel,
-    bytes: Bytes<'a>,
-}
-
-enum Bytes<'a> {
-    Control(&'a [u8]),
-    Outbound(Outbound<'a>),
-}
-
-impl Transmit<'_> {
-    /// The channel that it goes over.
-    #[must_use]
-    pub fn channel(&self) -> Channel {
-        self.channel
-    }
-}
-
-impl Deref for Transmit<'_> {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        match &self.bytes {
-            Bytes::Control(bytes) => bytes,
-            Bytes::Outbound(bytes) => bytes,
-        }
-    }
-}
-
-impl fmt::Debug for Transmit<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transmit")
-            .field("channel", &self.channel)
-            .field("len", &self.len())
-            .finish()
-    }
 }
 
 const CHANNELS: [Channel; 2] = [Channel::Command, Channel::Data];
@@ -572,46 +499,6 @@ impl Session {
         matches!(self.state, State::Closed)
             && self.pending.is_empty()
             && !self.incoming.iter().any(Incoming::is_waiting)
-    }
-
-    /// What went over the session so far.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        let sent = |channel: Channel| {
-            let outgoing = &self.outgoing[channel as usize];
-            ChannelStats {
-                transport_messages: self.sent[channel as usize].transport_messages,
-                bytes: self.sent[channel as usize].bytes,
-                messages: outgoing.messages,
-                refused: outgoing.undeliverable,
-                copied_bytes: 0,
-                queued_bytes: outgoing.queued_bytes() as u64,
-                written_off_bytes: 0,
-            }
-        };
-        let received = |channel: Channel| {
-            let incoming = &self.incoming[channel as usize];
-            ChannelStats {
-                transport_messages: self.received[channel as usize].transport_messages,
-                bytes: self.received[channel as usize].bytes,
-                messages: incoming.messages,
-                refused: incoming.refused,
-                copied_bytes: incoming.copied_bytes,
-                queued_bytes: incoming.window.held(),
-                written_off_bytes: incoming.window.lost(),
-            }
-        };
-        Stats {
-            commands_sent: sent(Channel::Command),
-            commands_received: received(Channel::Command),
-            data_sent: sent(Channel::Data),
-            data_received: received(Channel::Data),
-            control_sent: self.control_sent,
-            control_received: self.control_received,
-            windows_repeated: self.windows_repeated,
-            round_trip: self.liveness.round_trip,
-            round_trip_variation: self.liveness.variation,
-        }
     }
 }
 

@@ -1,5 +1,9 @@
 use core::time::Duration;
 
+use deltawire_framing::Channel;
+
+use super::Session;
+
 /// What went over a channel in one direction since the session began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -43,4 +47,48 @@ pub struct Stats {
     pub round_trip: Option<Duration>,
     /// Its mean deviation.
     pub round_trip_variation: Duration,
+}
+
+impl Session {
+    /// What went over the session so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            commands_sent: self.sent_stats(Channel::Command),
+            commands_received: self.received_stats(Channel::Command),
+            data_sent: self.sent_stats(Channel::Data),
+            data_received: self.received_stats(Channel::Data),
+            control_sent: self.control_sent,
+            control_received: self.control_received,
+            windows_repeated: self.windows_repeated,
+            round_trip: self.liveness.round_trip,
+            round_trip_variation: self.liveness.variation,
+        }
+    }
+
+    fn sent_stats(&self, channel: Channel) -> ChannelStats {
+        let (outgoing, sent) = (&self.outgoing[channel as usize], self.sent[channel as usize]);
+        ChannelStats {
+            transport_messages: sent.transport_messages,
+            bytes: sent.bytes,
+            messages: outgoing.messages,
+            refused: outgoing.undeliverable,
+            queued_bytes: outgoing.queued_bytes() as u64,
+            ..ChannelStats::default()
+        }
+    }
+
+    fn received_stats(&self, channel: Channel) -> ChannelStats {
+        let (incoming, received) =
+            (&self.incoming[channel as usize], self.received[channel as usize]);
+        ChannelStats {
+            transport_messages: received.transport_messages,
+            bytes: received.bytes,
+            messages: incoming.messages,
+            refused: incoming.refused,
+            copied_bytes: incoming.copied_bytes,
+            queued_bytes: incoming.window.held(),
+            written_off_bytes: incoming.window.lost(),
+        }
+    }
 }

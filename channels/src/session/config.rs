@@ -1,0 +1,39 @@
+use deltawire_framing::control::Role;
+
+use crate::delivery::Delivery;
+use crate::limits::Limits;
+
+/// What a session is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Which end of the link this is.
+    pub role: Role,
+    /// Names the session: random.
+    pub session_id: [u8; 16],
+    /// Random, and unknown to the peer.
+    pub seed: u64,
+    /// What bounds the peer.
+    pub limits: Limits,
+    /// What the command channel promises.
+    pub command: Delivery,
+    /// What the channel of my deltas promises.
+    pub send: Delivery,
+    /// What the channel of the peer's deltas promises.
+    pub receive: Delivery,
+}
+
+impl Config {
+    /// The defaults: reliable, ordered channels.
+    #[must_use]
+    pub fn new(role: Role, session_id: [u8; 16], seed: u64) -> Self {
+        Self {
+            role,
+            session_id,
+            seed,
+            limits: Limits::default(),
+            command: Delivery::default(),
+            send: Delivery::default(),
+            receive: Delivery::default(),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+use core::fmt;
+use core::ops::Deref;
+
+use deltawire_framing::Channel;
+
+use super::outgoing::Outbound;
+
+/// A transport message to be sent, its bytes where they lie. It counts as sent when it is given.
+pub struct Transmit<'a> {
+    pub(super) channel: Channel,
+    pub(super) bytes: Bytes<'a>,
+}
+
+pub(super) enum Bytes<'a> {
+    Control(&'a [u8]),
+    Outbound(Outbound<'a>),
+}
+
+impl Transmit<'_> {
+    /// The channel that it goes over.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.channel
+    }
+}
+
+impl Deref for Transmit<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Control(bytes) => bytes,
+            Bytes::Outbound(bytes) => bytes,
+        }
+    }
+}
+
+impl fmt::Debug for Transmit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transmit")
+            .field("channel", &self.channel)
+            .field("len", &self.len())
+            .finish()
+    }
+}
