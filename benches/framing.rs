@@ -23,21 +23,15 @@ const PAYLOAD: usize = 1_024;
 const FRAME: usize = 16 + 48 + PAYLOAD;
 
 fn fields(checksum: Checksum) -> DeltaFields {
-    let doc_id = DocId(black_box([7; 16]));
-    DeltaFields {
-        timestamp: black_box(1),
-        sequence: black_box(2),
-        checksum,
-        ..DeltaFields::new(doc_id)
-    }
+    DeltaFields { timestamp: 1, sequence: 2, checksum, ..DeltaFields::new(DocId([7; 16])) }
 }
 
 /// Writes both headers in front of the payload that lies in `frame`.
 #[inline]
-fn write_headers(frame: &mut [u8], checksum: Checksum) -> usize {
+fn write_headers(frame: &mut [u8], fields: &DeltaFields) -> usize {
     let (header, body) = frame.split_at_mut(16);
     let payload_len = body.len() - 48;
-    let body_len = DeltaWriter::new(body, fields(checksum)).unwrap().finish(payload_len).unwrap();
+    let body_len = DeltaWriter::new(body, *fields).unwrap().finish(payload_len).unwrap();
     let whole = FrameHeader::whole(Kind::Delta, Channel::Data, body_len).unwrap();
     header.copy_from_slice(whole.as_bytes());
     16 + body_len
@@ -55,7 +49,8 @@ struct Borrowed<'a> {
     timestamp: u64,
     sequence: u32,
     delta_type: u16,
-    #[serde(borrow)]
+    // As bytes: serde would else write one element after another.
+    #[serde(borrow, with = "serde_bytes")]
     payload: &'a [u8],
 }
 
@@ -83,25 +78,27 @@ fn delta(criterion: &mut Criterion) {
     let payload = vec![7; PAYLOAD];
     let mut buffer = vec![0; FRAME + 64];
 
+    let plain = fields(Checksum::Absent);
+    let checked = fields(Checksum::Present);
     let mut group = criterion.benchmark_group("delta-1KiB");
     let mut frame = vec![7; FRAME];
     group.bench_function("deltawire headers in place, write + view", |bencher| {
         bencher.iter(|| {
-            let len = write_headers(black_box(&mut frame), Checksum::Absent);
+            let len = write_headers(black_box(&mut frame), black_box(&plain));
             read(black_box(&frame[..len])).payload().len()
         });
     });
     support::print_allocations("deltawire headers in place, write + view", || {
-        let len = write_headers(&mut frame, Checksum::Absent);
+        let len = write_headers(&mut frame, &plain);
         black_box(read(&frame[..len]).payload());
     });
 
-    write_headers(&mut buffer[..FRAME], Checksum::Present);
+    write_headers(&mut buffer[..FRAME], &checked);
     group.bench_function("deltawire write", |bencher| {
         bencher.iter(|| {
             let frame = black_box(&mut buffer[..FRAME]);
             frame[64..].copy_from_slice(black_box(&payload));
-            write_headers(frame, Checksum::Absent)
+            write_headers(frame, black_box(&plain))
         });
     });
     group.bench_function("deltawire read", |bencher| {
@@ -111,7 +108,7 @@ fn delta(criterion: &mut Criterion) {
         bencher.iter(|| {
             let frame = black_box(&mut buffer[..FRAME]);
             frame[64..].copy_from_slice(black_box(&payload));
-            write_headers(frame, Checksum::Present)
+            write_headers(frame, black_box(&checked))
         });
     });
     group.bench_function("deltawire read with checksum", |bencher| {
@@ -260,7 +257,7 @@ fn packed(criterion: &mut Criterion) {
         message.resize(frame_step(message.len()), 0);
         let start = message.len();
         message.resize(start + 64 + 64, 7);
-        write_headers(&mut message[start..], Checksum::Absent);
+        write_headers(&mut message[start..], &fields(Checksum::Absent));
     }
     let mut group = criterion.benchmark_group("packed");
     group.throughput(Throughput::Elements(DELTAS));
