@@ -234,6 +234,18 @@ impl QueueSource {
     }
 }
 
+impl Drop for QueueSource {
+    /// Gives everything back, so that the peer is not left waiting for its window.
+    fn drop(&mut self) {
+        self.arrivals.close();
+        self.release();
+        while let Ok(arrived) = self.arrivals.try_pop() {
+            self.current = Some(arrived);
+            self.release();
+        }
+    }
+}
+
 /// What came from a link, on its way from the session to the receiver.
 #[derive(Debug)]
 pub(crate) struct Arrived {
@@ -247,6 +259,8 @@ pub(crate) struct Arrived {
 pub(crate) enum Memory {
     /// A transport message of whole frames, as the transport gave it.
     Transport(Vec<u8>),
+    /// Several short transport messages, copied together; it grows as they come.
+    Heap(Vec<u8>),
     /// A message that came in fragments.
     Landed(RecordBuf),
 }
@@ -256,14 +270,14 @@ impl Arrived {
     #[inline]
     fn bytes(&self) -> &[u8] {
         match &self.memory {
-            Memory::Transport(bytes) => bytes,
+            Memory::Transport(bytes) | Memory::Heap(bytes) => bytes,
             Memory::Landed(record) => record.frame_bytes(),
         }
     }
 
     fn into_returned(self) -> Returned {
         let landed = match self.memory {
-            Memory::Transport(_) => None,
+            Memory::Transport(_) | Memory::Heap(_) => None,
             Memory::Landed(record) => Some(record),
         };
         Returned { cost: self.cost, landed }

@@ -1,6 +1,6 @@
 use deltawire_framing::control::Role;
 
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Order};
 use crate::limits::Limits;
 
 /// What a session is made with.
@@ -14,8 +14,9 @@ pub struct Config {
     pub seed: u64,
     /// What bounds the peer.
     pub limits: Limits,
-    /// What the command channel promises.
-    pub command: Delivery,
+    /// Whether commands arrive in the order in which they were sent. That they arrive, control
+    /// messages rely on.
+    pub command: Order,
     /// What the channel of my deltas promises.
     pub send: Delivery,
     /// What the channel of the peer's deltas promises.
@@ -31,7 +32,7 @@ impl Config {
             session_id,
             seed,
             limits: Limits::default(),
-            command: Delivery::default(),
+            command: Order::default(),
             send: Delivery::default(),
             receive: Delivery::default(),
         }

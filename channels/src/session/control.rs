@@ -44,6 +44,13 @@ impl Pending {
             && self.close.is_none()
     }
 
+    /// The session is over: nothing is said any more but how much was sent, and the close.
+    pub(super) fn clear_but_goodbye(&mut self) {
+        self.windows = [None; 2];
+        self.ping = None;
+        self.pong = None;
+    }
+
     /// Packs what waits into one transport message of at most `max_len` bytes, at least 80; what
     /// does not fit waits on. `None` when nothing waits.
     pub(super) fn next(&mut self, max_len: usize) -> Option<&[u8]> {

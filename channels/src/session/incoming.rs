@@ -5,8 +5,8 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use deltawire_framing::{
-    Channel, Delta, Frame, FrameHeader, Kind, Reassembled, Reassembler, ReassemblerLimits,
-    RecordBuf, Refused,
+    Channel, Delta, Frame, FrameHeader, Frames, Kind, Reassembled, Reassembler, ReassemblerLimits,
+    RecordBuf, Refused, frame_step,
 };
 
 use super::ProtocolError;
@@ -20,6 +20,9 @@ const SMALL: usize = 1_024;
 
 /// How much is copied together.
 const HEAP: usize = 16_384;
+
+/// Free buffers that are kept, so that looking for one takes bounded time.
+const MAX_POOLED: usize = 64;
 
 pub(super) struct Incoming {
     reassembler: Reassembler<RecordBuf>,
@@ -51,12 +54,13 @@ impl Incoming {
         let reassembler = ReassemblerLimits {
             max_bytes: window,
             max_messages: limits.max_unfinished,
-            max_idle: limits.max_idle,
+            // Where nothing gets lost, a message may wait behind more urgent ones for any time.
+            max_idle: if may_lose { limits.max_idle } else { Duration::MAX },
             ..ReassemblerLimits::default()
         };
         let incoming = Self {
             reassembler: Reassembler::new(reassembler, seed),
-            pool: Pool { buffers: Vec::new(), bytes: 0, max_bytes: window },
+            pool: Pool { buffers: VecDeque::new(), bytes: 0, max_bytes: window },
             window: ReceiveWindow::new(channel, window),
             may_lose,
             arrivals,
@@ -83,8 +87,22 @@ impl Incoming {
             return self.refuse(error);
         }
         self.messages += messages;
+        // Control messages between the application's must not lie here uncounted.
+        let bytes = if cost < bytes.len() as u64 { self.without_control(&bytes) } else { bytes };
         self.push(Arrived { memory: Memory::Transport(bytes), cost });
         Ok(())
+    }
+
+    /// The application's frames of a transport message, by themselves.
+    fn without_control(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut kept = Vec::new();
+        for frame in Frames::new(bytes).flatten().filter(|frame| frame.kind() != Kind::Control) {
+            kept.resize(frame_step(kept.len()), 0);
+            kept.extend_from_slice(frame.as_bytes());
+        }
+        self.copied_bytes += kept.len() as u64;
+        kept.shrink_to_fit();
+        kept
     }
 
     /// Takes in a fragment.
@@ -146,7 +164,7 @@ impl Incoming {
     /// Puts a message where the application finds it; gives it back when there is no place.
     fn hand_on(&mut self, arrived: Arrived) -> Result<(), Arrived> {
         // So that there is always a place for it on the way back.
-        if self.out == self.arrivals.capacity() {
+        if self.out == self.arrivals.capacity() && !self.arrivals.is_closed() {
             return Err(arrived);
         }
         match self.arrivals.try_push(arrived) {
@@ -164,18 +182,15 @@ impl Incoming {
         if let Memory::Transport(small) = &arrived.memory
             && small.len() <= SMALL
         {
-            if let Some(Arrived { memory: Memory::Transport(heap), cost }) = self.waiting.back_mut()
-                && heap.len().next_multiple_of(16) + small.len() <= heap.capacity()
-                && heap.capacity() == HEAP
+            if let Some(Arrived { memory: Memory::Heap(heap), cost }) = self.waiting.back_mut()
+                && heap.len().next_multiple_of(16) + small.len() <= HEAP
             {
                 heap.resize(heap.len().next_multiple_of(16), 0);
                 heap.extend_from_slice(small);
                 *cost += arrived.cost;
             } else {
-                let mut heap = Vec::with_capacity(HEAP);
-                heap.extend_from_slice(small);
-                self.waiting
-                    .push_back(Arrived { memory: Memory::Transport(heap), cost: arrived.cost });
+                let memory = Memory::Heap(small.clone());
+                self.waiting.push_back(Arrived { memory, cost: arrived.cost });
             }
             self.copied_bytes += small.len() as u64;
             return;
@@ -235,6 +250,11 @@ impl Incoming {
         self.take_returns(None);
     }
 
+    /// Whether all that the peer says to have sent has come, to its last fragment.
+    pub(super) fn is_complete(&self) -> bool {
+        self.window.is_complete() && self.reassembler.unfinished() == 0
+    }
+
     /// Whether something came that found no place with the application yet.
     pub(super) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
@@ -252,26 +272,31 @@ pub(super) fn check(kind: Kind, body: &[u8]) -> Result<(), ProtocolError> {
 
 /// Buffers for fragmented messages. Keeps at most `max_bytes` of those that are free.
 struct Pool {
-    buffers: Vec<RecordBuf>,
+    buffers: VecDeque<RecordBuf>,
     bytes: u64,
     max_bytes: u64,
 }
 
 impl Pool {
+    /// A buffer that is not much too long: a short message must not hold a long one's memory.
     fn claim(&mut self, len: usize) -> Option<RecordBuf> {
-        let fitting = self.buffers.iter().rposition(|buffer| buffer.body_capacity() >= len);
+        let fits = len..=(2 * len).max(1_024);
+        let fitting =
+            self.buffers.iter().rposition(|buffer| fits.contains(&buffer.body_capacity()));
         let Some(index) = fitting else { return Some(RecordBuf::with_body_capacity(len)) };
-        let buffer = self.buffers.swap_remove(index);
+        let buffer = self.buffers.remove(index)?;
         self.bytes -= buffer.body_capacity() as u64;
         Some(buffer)
     }
 
+    /// Keeps a buffer, and lets the oldest go until it fits.
     fn give_back(&mut self, mut buffer: RecordBuf) {
-        let bytes = self.bytes + buffer.body_capacity() as u64;
-        if bytes <= self.max_bytes {
-            buffer.clear();
-            self.buffers.push(buffer);
-            self.bytes = bytes;
+        buffer.clear();
+        self.bytes += buffer.body_capacity() as u64;
+        self.buffers.push_back(buffer);
+        while self.bytes > self.max_bytes || self.buffers.len() > MAX_POOLED {
+            let Some(oldest) = self.buffers.pop_front() else { break };
+            self.bytes -= oldest.body_capacity() as u64;
         }
     }
 }

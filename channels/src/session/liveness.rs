@@ -6,6 +6,7 @@ use deltawire_framing::control::{Ping, Pong};
 
 #[derive(Debug)]
 pub(super) struct Liveness {
+    start: Duration,
     last_heard: Duration,
     /// The last ping: its number, when it was sent, and whether it was answered.
     ping: Option<(u32, Duration, bool)>,
@@ -17,6 +18,7 @@ pub(super) struct Liveness {
 impl Liveness {
     pub(super) fn new(now: Duration, idle_timeout: Duration) -> Self {
         Self {
+            start: now,
             last_heard: now,
             ping: None,
             round_trip: None,
@@ -34,26 +36,30 @@ impl Liveness {
         now >= self.dead_at()
     }
 
+    /// When silence means death; a time-out of 0 is none.
     fn dead_at(&self) -> Duration {
+        if self.idle_timeout.is_zero() {
+            return Duration::MAX;
+        }
         self.last_heard.saturating_add(self.idle_timeout)
     }
 
-    /// When the next ping is due.
+    /// When the next ping is due. A busy link is pinged too: the round trip changes.
     fn ping_at(&self) -> Duration {
-        let last = self.ping.map_or(Duration::ZERO, |(_, sent_at, _)| sent_at);
-        last.max(self.last_heard).saturating_add(self.interval())
+        let last = self.ping.map_or(self.start, |(_, sent_at, _)| sent_at);
+        last.saturating_add(self.interval())
     }
 
     /// Four pings in a time-out: three of them may get lost.
     fn interval(&self) -> Duration {
-        self.idle_timeout / 5
+        if self.idle_timeout.is_zero() { Duration::from_secs(1) } else { self.idle_timeout / 5 }
     }
 
     pub(super) fn poll_timeout(&self) -> Duration {
         self.ping_at().min(self.dead_at())
     }
 
-    /// The next ping, when it is due: when nothing was heard and none was sent for a while.
+    /// The next ping, when it is due.
     pub(super) fn poll_ping(&mut self, now: Duration) -> Option<Ping> {
         (now >= self.ping_at()).then(|| self.ping(now))
     }

@@ -35,7 +35,7 @@ use transmit::Bytes;
 pub use transmit::Transmit;
 pub use window::MAX_POSITION;
 
-use crate::delivery::{Delivery, Order};
+use crate::delivery::Order;
 use crate::limits::Limits;
 use crate::peer::{Command, Peer, Sender};
 use crate::ring::byte;
@@ -78,18 +78,20 @@ enum State {
         deadline: Duration,
     },
     Open,
-    /// We close: what was committed still goes.
+    /// We close: what was committed still goes. The peer may have closed too.
     Draining {
         code: CloseCode,
         reason: String,
         deadline: Duration,
+        answered: bool,
     },
-    /// We told the peer, and wait for its answer.
+    /// We told the peer, and wait for its answer, and for what it sent before.
     Closing {
         code: CloseCode,
         deadline: Duration,
+        answered: bool,
     },
-    /// The peer closed; what it sent before is still on its way.
+    /// The peer closed: what both committed still goes, then it gets its answer.
     PeerClosing {
         code: CloseCode,
         reason: String,
@@ -116,12 +118,11 @@ impl Session {
                 .unwrap_or(u32::MAX),
             session_id: config.session_id,
         });
-        let incoming = |channel, window, delivery: Delivery| {
-            Incoming::new(channel, window, delivery.may_lose(), &config.limits, config.seed)
+        let incoming = |channel, window, may_lose| {
+            Incoming::new(channel, window, may_lose, &config.limits, config.seed)
         };
-        let (commands, command_receiver) =
-            incoming(Channel::Command, command_window, config.command);
-        let (data, receiver) = incoming(Channel::Data, data_window, config.receive);
+        let (commands, command_receiver) = incoming(Channel::Command, command_window, false);
+        let (data, receiver) = incoming(Channel::Data, data_window, config.receive.may_lose());
         let mut session = Self {
             state: State::Connecting { deadline: now.saturating_add(config.limits.hello_timeout) },
             now,
@@ -173,7 +174,9 @@ impl Session {
         self.liveness.heard(now);
         self.received[channel as usize].add(message.len());
         self.incoming[channel as usize].take_returns(None);
-        if let Err(error) = self.take_message(channel, message, now) {
+        if let Err(error) = self.take_message(channel, message, now)
+            && !matches!(self.state, State::Closed)
+        {
             self.fail(error);
         }
         self.settle();
@@ -221,7 +224,7 @@ impl Session {
             Control::Hello(hello) => self.handle_hello(hello),
             Control::Window(window) => {
                 let channel = window.channel();
-                let in_order = self.config.command.order == Order::Ordered;
+                let in_order = self.config.command == Order::Ordered;
                 self.outgoing[channel as usize].window.grant(channel, window.limit(), in_order)
             }
             Control::Position(position) => {
@@ -269,20 +272,23 @@ impl Session {
     }
 
     fn handle_close(&mut self, code: CloseCode, reason: &str, now: Duration) {
-        match &self.state {
+        match &mut self.state {
             State::Closed | State::PeerClosing { .. } => {}
             // Its answer, or both closed at once.
-            State::Closing { code, .. } => {
-                let closed = Closed::ByUs { code: *code, complete: true };
-                self.end(closed);
-            }
-            State::Connecting { .. } | State::Open | State::Draining { .. } => {
+            State::Draining { answered, .. } | State::Closing { answered, .. } => *answered = true,
+            State::Connecting { .. } | State::Open => {
                 let deadline = now.saturating_add(self.config.limits.close_timeout);
                 let reason = reason.to_owned();
                 self.state = State::PeerClosing { code, reason, deadline };
                 self.close_outgoing();
-                self.pending.close = Some((code, String::new()));
             }
+        }
+        // After an error nothing more comes that would be worth waiting for.
+        let error = CloseCode::MALFORMED.0..=CloseCode::TIMED_OUT.0;
+        if error.contains(&code.0) && !matches!(self.state, State::Closed) {
+            let reason = reason.to_owned();
+            self.pending.close = Some((code, String::new()));
+            self.end(Closed::ByPeer { code, reason, complete: false });
         }
     }
 
@@ -295,8 +301,15 @@ impl Session {
         self.now = self.now.max(now);
         let deadline = now.saturating_add(self.config.limits.close_timeout);
         self.close_outgoing();
-        self.state = State::Draining { code, reason: reason.to_owned(), deadline };
+        let reason = reason.to_owned();
+        self.state = State::Draining { code, reason, deadline, answered: false };
         self.settle();
+    }
+
+    /// The last control messages: how much was sent, and the close.
+    fn say_goodbye(&mut self, code: CloseCode, reason: String) {
+        CHANNELS.into_iter().for_each(|channel| self.tell_position(channel));
+        self.pending.close = Some((code, reason));
     }
 
     fn tell_position(&mut self, channel: Channel) {
@@ -317,6 +330,7 @@ impl Session {
 
     fn end(&mut self, closed: Closed) {
         self.state = State::Closed;
+        self.pending.clear_but_goodbye();
         self.close_outgoing();
         self.incoming.iter_mut().for_each(Incoming::close);
         self.events.push(Event::Closed(closed));
@@ -326,26 +340,35 @@ impl Session {
     fn settle(&mut self) {
         let now = self.now;
         match &self.state {
-            State::Draining { code, reason, deadline } => {
-                let (code, deadline, reason) = (*code, *deadline, reason.clone());
+            State::Draining { code, reason, deadline, answered } => {
+                let (code, deadline, answered) = (*code, *deadline, *answered);
+                let reason = reason.clone();
                 let late = now >= deadline;
                 if late || self.outgoing.iter_mut().all(Outgoing::is_empty) {
-                    CHANNELS.into_iter().for_each(|channel| self.tell_position(channel));
-                    self.pending.close = Some((code, reason));
-                    self.state = State::Closing { code, deadline };
+                    self.say_goodbye(code, reason);
+                    self.state = State::Closing { code, deadline, answered };
                 }
                 if late {
                     self.end(Closed::ByUs { code, complete: false });
                 }
             }
-            State::Closing { code, deadline } if now >= *deadline => {
+            State::Closing { code, answered: true, .. }
+                if self.incoming.iter().all(Incoming::is_complete) =>
+            {
+                let closed = Closed::ByUs { code: *code, complete: true };
+                self.end(closed);
+            }
+            State::Closing { code, deadline, .. } if now >= *deadline => {
                 let closed = Closed::ByUs { code: *code, complete: false };
                 self.end(closed);
             }
             State::PeerClosing { code, reason, deadline } => {
-                let complete = self.incoming.iter().all(|incoming| incoming.window.missing() == 0);
-                if complete || now >= *deadline {
-                    let closed = Closed::ByPeer { code: *code, reason: reason.clone(), complete };
+                let (code, late) = (*code, now >= *deadline);
+                let complete = self.incoming.iter().all(Incoming::is_complete)
+                    && self.outgoing.iter_mut().all(Outgoing::is_empty);
+                if complete || late {
+                    let closed = Closed::ByPeer { code, reason: reason.clone(), complete };
+                    self.say_goodbye(code, String::new());
                     self.end(closed);
                 }
             }
@@ -362,7 +385,7 @@ impl Session {
                 self.fail(ProtocolError::NoHello(self.config.limits.hello_timeout));
                 return;
             }
-            _ if self.liveness.is_dead(now) => {
+            _ if self.peer.is_some() && self.liveness.is_dead(now) => {
                 self.fail(ProtocolError::TimedOut(self.config.limits.idle_timeout));
                 return;
             }
@@ -404,7 +427,7 @@ impl Session {
             State::Open => None,
         };
         let incoming = self.incoming.iter().filter_map(Incoming::poll_timeout).min();
-        let liveness = Some(self.liveness.poll_timeout());
+        let liveness = self.peer.map(|_| self.liveness.poll_timeout());
         [state, incoming, liveness].into_iter().flatten().min()
     }
 
@@ -429,6 +452,10 @@ impl Session {
     }
 
     fn prepare_control(&mut self) {
+        if matches!(self.state, State::Closed) {
+            self.incoming.iter_mut().for_each(|incoming| incoming.take_returns(None));
+            return;
+        }
         for channel in CHANNELS {
             if self.outgoing[channel as usize].window.newly_blocked() {
                 self.tell_position(channel);
@@ -454,7 +481,7 @@ impl Session {
 
     fn transmit_application(&mut self, budget: usize) -> Option<Transmit<'_>> {
         let peer = self.peer?;
-        if !matches!(self.state, State::Open | State::Draining { .. }) {
+        if matches!(self.state, State::Closing { .. } | State::Closed) {
             return None;
         }
         let max_frame_len = (peer.max_frame_len as usize).min(self.config.limits.max_frame_len);
@@ -463,8 +490,12 @@ impl Session {
             (Channel::Command, commands, commands_sent, peer.command_window),
             (Channel::Data, data, data_sent, peer.data_window),
         ] {
-            let limits =
-                PeerLimits { max_frame_len, max_message_len: peer.max_message_len, window };
+            let limits = PeerLimits {
+                max_frame_len,
+                max_message_len: peer.max_message_len,
+                window,
+                max_unfinished: peer.max_unfinished,
+            };
             while let Some(undeliverable) = outgoing.poll_undeliverable(limits) {
                 self.events.push(Event::Undeliverable(undeliverable));
             }
@@ -482,9 +513,11 @@ impl Session {
         let mut ready = !self.pending.is_empty();
         for incoming in &mut self.incoming {
             incoming.take_returns(Some(context));
-            ready |= incoming.window.due() && self.peer.is_some();
+            let open = self.peer.is_some() && !matches!(self.state, State::Closed);
+            ready |= incoming.window.due() && open;
         }
-        if self.peer.is_some() && matches!(self.state, State::Open | State::Draining { .. }) {
+        let over = matches!(self.state, State::Closing { .. } | State::Closed);
+        if self.peer.is_some() && !over {
             for outgoing in &mut self.outgoing {
                 ready |= outgoing.poll_ready(context);
             }

@@ -57,6 +57,16 @@ pub(super) struct PeerLimits {
     pub(super) max_frame_len: usize,
     pub(super) max_message_len: u32,
     pub(super) window: u64,
+    pub(super) max_unfinished: u32,
+}
+
+impl PeerLimits {
+    /// The longest message that the peer takes, and that can be cut into its frames.
+    fn max_message(&self) -> u64 {
+        let window = (self.window / 16 * 16).saturating_sub(16);
+        let fragments = 65_535 * (self.max_frame_len.saturating_sub(16) / 16 * 16) as u64;
+        u64::from(self.max_message_len).min(window).min(fragments)
+    }
 }
 
 /// What a lane would send.
@@ -140,7 +150,7 @@ impl Outgoing {
             }
             let Some(len) = lane.ring.peek_len() else { continue };
             let message_len = len - FrameHeader::SIZE;
-            let allowed = u64::from(peer.max_message_len).min(peer.window.saturating_sub(16));
+            let allowed = peer.max_message();
             if message_len as u64 > allowed {
                 drop(lane.ring.try_read());
                 self.undeliverable += 1;
@@ -195,6 +205,7 @@ impl Outgoing {
     /// Which lane sends, and at most how many bytes.
     fn choose(&mut self, budget: usize, peer: PeerLimits) -> Option<(usize, usize)> {
         let mut group = 0..0;
+        self.window.blocked = false;
         while group.end < self.lanes.len() {
             let priority = self.lanes.get(group.end)?.share.priority;
             let end = self.lanes.partition_point(|lane| lane.share.priority >= priority);
@@ -205,9 +216,6 @@ impl Outgoing {
                 let fits = len <= budget || self.fits(index, budget);
                 return fits.then(|| (index, len.min(budget)));
             }
-            if self.window.blocked {
-                return None;
-            }
         }
         None
     }
@@ -215,22 +223,28 @@ impl Outgoing {
     /// The same, among lanes of equal priority.
     fn choose_among(&mut self, group: Range<usize>, peer: PeerLimits) -> Option<(usize, usize)> {
         let available = self.window.available();
+        let unfinished = self.lanes.iter().filter(|lane| lane.long.is_some()).count();
         let lanes = self.lanes.get_mut(group.clone())?;
-        // When a message waits for a larger window, no other begins: else small ones would use up
-        // what is granted, and it would wait for ever.
-        let blocked = lanes
-            .iter_mut()
-            .any(|lane| matches!(lane.offer(available, peer.max_frame_len), Offer::Blocked));
+        // When a message waits for a larger window, no other of its priority or a lower one begins:
+        // else small ones would use up what is granted, and it would wait for ever. Those that have
+        // begun go on: they were charged, and the peer can read nothing of them before their end.
+        let blocked = self.window.blocked
+            || lanes
+                .iter_mut()
+                .any(|lane| matches!(lane.offer(available, peer.max_frame_len), Offer::Blocked));
         self.window.blocked = blocked;
         let first = if group.contains(&self.turn) { self.turn - group.start } else { 0 };
         // Two rounds: one in which turns may have to begin, one in which somebody has one.
         for step in 0..=2 * lanes.len() {
             let at = (first + step) % lanes.len();
             let lane = lanes.get_mut(at)?;
+            let begins_long = lane.long.is_none()
+                && lane.ring.peek_len().is_some_and(|len| len > peer.max_frame_len);
             match lane.offer(available, peer.max_frame_len) {
                 Offer::Nothing => lane.deficit = 0,
                 Offer::Blocked => {}
                 Offer::Bytes(_) if blocked && lane.long.is_none() => {}
+                Offer::Bytes(_) if begins_long && unfinished >= peer.max_unfinished as usize => {}
                 Offer::Bytes(len) if lane.deficit > 0 => return Some((group.start + at, len)),
                 Offer::Bytes(_) => {
                     lane.deficit += peer.max_frame_len as i64 * i64::from(lane.share.weight);

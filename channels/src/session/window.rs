@@ -154,6 +154,11 @@ impl ReceiveWindow {
         announced.saturating_sub(self.received + self.lost)
     }
 
+    /// Whether the peer said how much it has sent, and all of it has come.
+    pub(super) fn is_complete(&self) -> bool {
+        self.announced.is_some() && self.missing() == 0
+    }
+
     /// When what is missing counts as lost.
     pub(super) fn loss_timeout(&self) -> Option<Duration> {
         self.announced.filter(|_| self.missing() > 0).map(|(_, lost_at)| lost_at)
@@ -171,7 +176,7 @@ impl ReceiveWindow {
     #[inline]
     pub(super) fn due(&self) -> bool {
         let more = self.limit() - self.granted;
-        more >= self.size.div_ceil(4) || (self.asked && self.held() == 0 && more > 0)
+        more > 0 && (more >= self.size.div_ceil(4) || (self.asked && self.held() == 0))
     }
 
     /// Grants all that can be granted.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use allocation_counter::measure;
 use deltawire_channels::session::{Closed, Config, Event};
 use deltawire_channels::{Limits, Peer, Session};
-use deltawire_framing::control::{Hello, HelloFields, Role};
+use deltawire_framing::control::{Hello, HelloFields, Ping, Role};
 use deltawire_framing::{Channel, DeltaFields, DocId, Fragmenter, FrameHeader, Kind};
 use zerocopy::IntoBytes;
 
@@ -142,7 +142,18 @@ fn a_hostile_peer_cannot_make_it_hold_more_than_the_bound() {
             if fragment { first_fragment(channel, number, len) } else { opaque(channel, len) };
         (channel, message)
     };
+    let alternating =
+        |number| (Channel::Data, opaque(Channel::Data, if number % 2 == 0 { 1 } else { 1_009 }));
+    let pings = |_| {
+        let ping = Ping::new(1, 2);
+        let header = FrameHeader::whole(Kind::Control, Channel::Command, 16).unwrap();
+        let mut message = [header.as_bytes(), ping.as_bytes()].concat().repeat(500);
+        message.extend(opaque(Channel::Command, 1));
+        (Channel::Command, message)
+    };
     let held = [
+        ("alternating", held(limits, alternating)),
+        ("pings", held(limits, pings)),
         ("tiny", held(limits, tiny)),
         ("frames", held(limits, frames)),
         ("commands", held(limits, commands)),
@@ -154,4 +165,35 @@ fn a_hostile_peer_cannot_make_it_hold_more_than_the_bound() {
     for (name, bytes) in held {
         assert!(bytes <= bound, "{name}: {bytes} of {bound}");
     }
+}
+
+/// A short message must not be put together in a long one's memory.
+#[test]
+fn a_hostile_peer_cannot_pin_long_buffers_with_short_messages() {
+    let limits = Limits::default();
+    let config = Config { limits, ..configs()[1] };
+    let whole = FrameHeader::whole(Kind::Opaque, Channel::Data, 1_000_000).unwrap();
+    let mut sent = [whole.as_bytes(), &vec![1; 1_000_000]].concat();
+    let mut kept = None;
+    let info = measure(|| {
+        let (mut session, mut peer) = Session::new(config, START);
+        session.handle_message(Channel::Command, hello(), START);
+        for number in 0..60 {
+            let fragmenter = Fragmenter::new(&whole, number, 16_384).unwrap();
+            for index in 0..fragmenter.count() {
+                let fragment = fragmenter.in_place(&mut sent, index).unwrap().to_vec();
+                session.handle_message(Channel::Data, fragment, START);
+            }
+            assert!(peer.receive.try_next().is_ok());
+            peer.receive.release();
+            while session.poll_transmit(1 << 14).is_some() {}
+            let short = first_fragment(Channel::Data, 1_000 + number, 600);
+            session.handle_message(Channel::Data, short, START);
+        }
+        assert!(matches!(session.poll_event(), Some(Event::Opened(_))));
+        assert_eq!(session.poll_event(), None);
+        kept = Some((session, peer));
+    });
+    drop(kept);
+    assert!(info.bytes_max <= limits.memory_bound(), "{}", info.bytes_max);
 }

@@ -275,3 +275,133 @@ fn both_may_close_at_once() {
         assert_eq!(end.events.last(), Some(&Event::Closed(closed)));
     }
 }
+
+#[test]
+fn a_close_waits_for_deltas_that_commands_overtake() {
+    let mut link = open();
+    link.data_lag = SECOND;
+    for from in 0..2 {
+        send(&mut link, from, &[1; 300_000]);
+        send(&mut link, from, &[2; 100]);
+    }
+    link.run_for(SECOND / 100);
+    let now = link.now;
+    link.ends[0].session.close(CloseCode::NORMAL, "", now);
+    link.run_for(4 * SECOND);
+    for end in 0..2 {
+        let closed = match link.ends[end].events.last() {
+            Some(Event::Closed(closed)) => closed.clone(),
+            other => panic!("{other:?}"),
+        };
+        let complete = matches!(
+            closed,
+            Closed::ByUs { complete: true, .. } | Closed::ByPeer { complete: true, .. }
+        );
+        assert!(complete, "{closed:?}");
+        for first in [1, 2] {
+            let frame = link.peer(end).receive.try_next().unwrap();
+            assert_eq!(frame.delta().unwrap().payload()[0], first);
+        }
+        assert_eq!(link.peer(end).receive.try_next().unwrap_err(), TryNext::Closed);
+    }
+}
+
+#[test]
+fn both_closing_at_once_lose_nothing() {
+    let mut link = open();
+    link.data_lag = SECOND;
+    for from in 0..2 {
+        send(&mut link, from, &[1; 300_000]);
+    }
+    link.run_for(SECOND / 100);
+    let now = link.now;
+    for end in &mut link.ends {
+        end.session.close(CloseCode::NORMAL, "", now);
+    }
+    link.run_for(4 * SECOND);
+    for end in 0..2 {
+        let closed = Closed::ByUs { code: CloseCode::NORMAL, complete: true };
+        assert_eq!(link.ends[end].events.last(), Some(&Event::Closed(closed)));
+        assert!(link.peer(end).receive.try_next().is_ok());
+    }
+}
+
+#[test]
+fn an_urgent_message_that_must_wait_does_not_stop_one_that_has_begun() {
+    let mut link = open();
+    let mut urgent = link.ends[0].session.open_sender(Share { priority: 9, weight: 1 }).unwrap();
+    link.budget = 16_384;
+    send(&mut link, 0, &[1; 600_000]);
+    let first = link.ends[0].session.poll_transmit(16_384).unwrap();
+    let (channel, bytes) = (first.channel(), first.to_vec());
+    drop(first);
+    let now = link.now;
+    link.ends[1].session.handle_message(channel, bytes, now);
+    let mut grant = urgent.try_reserve(500_000).unwrap();
+    grant.payload_mut()[0] = 2;
+    grant.commit(DeltaFields::new(DocId([7; 16])), 500_000).unwrap();
+    assert_eq!(arrivals(&mut link), [1, 2]);
+}
+
+#[test]
+fn a_dropped_receiver_gives_its_window_back() {
+    let mut link = open();
+    for _ in 0..300 {
+        send(&mut link, 0, &[1; 2_000]);
+    }
+    link.run_for(SECOND);
+    assert!(link.peer(1).receive.try_next().is_ok());
+    link.ends[1].peer = None;
+    for _ in 0..2_000 {
+        send(&mut link, 0, &[1; 2_000]);
+        link.run_for(SECOND / 100);
+    }
+    assert_eq!(link.ends[1].session.stats().data_received.queued_bytes, 0);
+    let now = link.now;
+    link.ends[0].session.close(CloseCode::NORMAL, "", now);
+    link.run_for(SECOND);
+    assert!(link.ends.iter().all(|end| end.session.is_finished()));
+}
+
+#[test]
+fn a_window_of_any_size_works() {
+    for window in [0, 1, 1_000, 1_007, 20_001] {
+        let mut configs = configs();
+        configs[1].limits.data_window = window;
+        let mut link = Link::new(configs, 1);
+        link.run_for(SECOND);
+        for len in [1, 900, 936, 10_000] {
+            send(&mut link, 0, &vec![1; len]);
+        }
+        link.run_for(SECOND);
+        let mut read = 0;
+        for _ in 0..10 {
+            while link.peer(1).receive.try_next().is_ok() {
+                read += 1;
+            }
+            link.peer(1).receive.release();
+            link.run_for(SECOND);
+        }
+        let refused = link.ends[0].session.stats().data_sent.refused;
+        assert_eq!(read + refused, 4, "window {window}: {read} read, {refused} refused");
+    }
+}
+
+#[test]
+fn nothing_follows_a_close_and_one_event_tells_of_it() {
+    let mut link = open();
+    for _ in 0..100 {
+        send(&mut link, 0, &[1; 10_000]);
+    }
+    link.run_for(SECOND);
+    let now = link.now;
+    link.ends[0].session.close(CloseCode::NORMAL, "", now);
+    link.run_for(SECOND);
+    while link.peer(1).receive.try_next().is_ok() {}
+    for end in &mut link.ends {
+        assert!(end.session.poll_transmit(1 << 20).is_none());
+        assert!(end.session.is_finished());
+        let told = end.events.iter().filter(|event| matches!(event, Event::Closed(_)));
+        assert_eq!(told.count(), 1);
+    }
+}

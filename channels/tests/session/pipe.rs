@@ -62,6 +62,8 @@ pub struct Link {
     pub delivery: [Delivery; 2],
     /// Nothing gets through.
     pub cut: bool,
+    /// How much longer deltas take than commands.
+    pub data_lag: Duration,
     /// What a transport takes in one go.
     pub budget: usize,
     pub random: Random,
@@ -73,7 +75,8 @@ pub fn configs() -> [Config; 2] {
 
 impl Link {
     pub fn new(configs: [Config; 2], seed: u64) -> Self {
-        let delivery = [configs[0].command, configs[0].send];
+        let command = Delivery { order: configs[0].command, ..Delivery::default() };
+        let delivery = [command, configs[0].send];
         let ends = configs.map(|config| {
             let (session, peer) = Session::new(config, Duration::ZERO);
             End {
@@ -91,6 +94,7 @@ impl Link {
             faults: Faults::default(),
             delivery,
             cut: false,
+            data_lag: Duration::ZERO,
             budget: 1 << 20,
             random: Random(seed),
         }
@@ -110,11 +114,13 @@ impl Link {
             [arrival, end.session.poll_timeout()].into_iter().flatten().min()
         };
         let next = self.ends.iter().filter_map(next).min().unwrap_or(until);
-        self.now = next.max(self.now + Duration::from_micros(1)).min(until);
+        self.now = next.max(self.now).min(until);
         for end in &mut self.ends {
             end.receive(self.now);
             if end.session.poll_timeout().is_some_and(|at| at <= self.now) {
                 end.session.handle_timeout(self.now);
+                let next = end.session.poll_timeout();
+                assert!(next.is_none_or(|next| next > self.now), "{next:?} at {:?}", self.now);
             }
         }
     }
@@ -152,6 +158,9 @@ impl Link {
                 let jitter = self.faults.jitter.as_micros() as u64;
                 let jitter = Duration::from_micros(self.random.below(jitter + 1));
                 let mut arrives = self.now + self.latency + jitter;
+                if channel == Channel::Data {
+                    arrives += self.data_lag;
+                }
                 let end = &mut self.ends[1 - from];
                 if delivery.order == Order::Ordered {
                     arrives = arrives.max(end.last_arrival[channel as usize]);

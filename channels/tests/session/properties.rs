@@ -26,7 +26,7 @@ const LIMITS: fn() -> Limits = || Limits {
     ..Limits::default()
 };
 
-fn link(data: Delivery, command: Delivery, faults: Faults, seed: u64) -> Link {
+fn link(data: Delivery, command: Order, faults: Faults, seed: u64) -> Link {
     let configs = configs().map(|config| Config {
         limits: LIMITS(),
         send: data,
@@ -112,8 +112,7 @@ proptest! {
     fn a_reliable_ordered_channel_delivers_all_in_order(
         seed: u64, faults in faults(), read_percent in 20u64..100, command_order in orders(),
     ) {
-        let command = Delivery { order: command_order, ..Delivery::default() };
-        let mut link = link(Delivery::default(), command, faults, seed);
+        let mut link = link(Delivery::default(), command_order, faults, seed);
         let all: Vec<u64> = (0..60).collect();
         prop_assert_eq!(exchange(&mut link, 60, read_percent), [all.clone(), all]);
     }
@@ -123,7 +122,7 @@ proptest! {
         seed: u64, faults in faults(), read_percent in 20u64..100,
     ) {
         let data = Delivery { order: Order::Unordered, ..Delivery::default() };
-        let mut link = link(data, Delivery::default(), faults, seed);
+        let mut link = link(data, Order::Ordered, faults, seed);
         let all: Vec<u64> = (0..60).collect();
         for mut received in exchange(&mut link, 60, read_percent) {
             received.sort_unstable();
@@ -138,7 +137,7 @@ proptest! {
         seed: u64, faults in faults(), read_percent in 20u64..100, order in orders(),
     ) {
         let data = Delivery { order, reliability: Reliability::MaxRetransmits(0) };
-        let mut link = link(data, Delivery::default(), faults, seed);
+        let mut link = link(data, Order::Ordered, faults, seed);
         let received = exchange(&mut link, 60, read_percent);
         if faults.loss_percent == 0 && faults.duplicate_percent == 0 {
             prop_assert_eq!(received.map(|numbers| numbers.len()), [60; 2]);
