@@ -11,7 +11,8 @@ use deltawire_framing::{
 
 use super::ProtocolError;
 use super::window::{ReceiveWindow, cost};
-use crate::Limits;
+use crate::delivery::{Delivery, Order};
+use crate::limits::Limits;
 use crate::peer::{Arrived, Memory, Receiver, Returned};
 use crate::ring::{PushError, slot};
 
@@ -20,6 +21,10 @@ const SMALL: usize = 1_024;
 
 /// How much is copied together.
 const HEAP: usize = 16_384;
+
+/// How many times as many messages may be unfinished where they overtake each other: then more
+/// are than the sender is in the middle of.
+const OVERTAKING: u32 = 16;
 
 /// Free buffers that are kept, so that looking for one takes bounded time.
 const MAX_POOLED: usize = 64;
@@ -34,6 +39,8 @@ pub(super) struct Incoming {
     /// How many were pushed and have not returned.
     out: usize,
     closing: bool,
+    /// What the unfinished messages take of the window.
+    unfinished: u64,
     /// What found no place in `arrivals`. Bounded by the window.
     waiting: VecDeque<Arrived>,
     pub(super) messages: u64,
@@ -45,15 +52,20 @@ impl Incoming {
     pub(super) fn new(
         channel: Channel,
         window: u64,
-        may_lose: bool,
+        delivery: Delivery,
         limits: &Limits,
         seed: u64,
     ) -> (Self, Receiver) {
         let (arrivals, arrived) = slot::ring(limits.max_arrivals);
         let (returned, returns) = slot::ring(limits.max_arrivals);
+        let may_lose = delivery.may_lose();
+        let max_messages = match delivery.order {
+            Order::Ordered => limits.max_unfinished,
+            Order::Unordered => limits.max_unfinished.saturating_mul(OVERTAKING),
+        };
         let reassembler = ReassemblerLimits {
             max_bytes: window,
-            max_messages: limits.max_unfinished,
+            max_messages,
             // Where nothing gets lost, a message may wait behind more urgent ones for any time.
             max_idle: if may_lose { limits.max_idle } else { Duration::MAX },
             ..ReassemblerLimits::default()
@@ -67,6 +79,7 @@ impl Incoming {
             returns,
             out: 0,
             closing: false,
+            unfinished: 0,
             waiting: VecDeque::new(),
             messages: 0,
             copied_bytes: 0,
@@ -120,8 +133,12 @@ impl Incoming {
         let pool = &mut self.pool;
         let mut landing = |message: &FrameHeader| pool.claim(message.message_len() as usize);
         let result = self.reassembler.insert(frame, now, &mut landing);
-        if begins && !matches!(result, Ok(Reassembled::Partial | Reassembled::Complete(_))) {
-            self.window.take_back(cost);
+        match &result {
+            Ok(Reassembled::Partial) if begins => self.unfinished += cost,
+            Ok(Reassembled::Complete(_)) if !begins => self.unfinished -= cost,
+            Ok(Reassembled::Partial | Reassembled::Complete(_)) => {}
+            _ if begins => self.window.take_back(cost),
+            _ => {}
         }
         match result {
             Ok(Reassembled::Partial) => self.copied_bytes += frame.body().len() as u64,
@@ -230,7 +247,9 @@ impl Incoming {
     /// Gives up messages of which nothing came for too long, and writes off what got lost.
     pub(super) fn handle_timeout(&mut self, now: Duration) {
         while let Some(abandoned) = self.reassembler.poll_expired(now) {
-            self.window.give_back(cost(abandoned.header.message_len()));
+            let cost = cost(abandoned.header.message_len());
+            self.unfinished -= cost;
+            self.window.give_back(cost);
             self.pool.give_back(abandoned.buffer);
             self.refused += 1;
         }
@@ -248,6 +267,17 @@ impl Incoming {
     pub(super) fn close(&mut self) {
         self.closing = true;
         self.take_returns(None);
+    }
+
+    /// Whether a new limit is worth a message.
+    #[inline]
+    pub(super) fn is_window_due(&self) -> bool {
+        self.window.due(self.unfinished)
+    }
+
+    /// Grants all that can be granted.
+    pub(super) fn advertise(&mut self) -> u64 {
+        self.window.advertise(self.unfinished)
     }
 
     /// Whether all that the peer says to have sent has come, to its last fragment.

@@ -35,7 +35,7 @@ use transmit::Bytes;
 pub use transmit::Transmit;
 pub use window::MAX_POSITION;
 
-use crate::delivery::Order;
+use crate::delivery::{Delivery, Order};
 use crate::limits::Limits;
 use crate::peer::{Command, Peer, Sender};
 use crate::ring::byte;
@@ -118,11 +118,12 @@ impl Session {
                 .unwrap_or(u32::MAX),
             session_id: config.session_id,
         });
-        let incoming = |channel, window, may_lose| {
-            Incoming::new(channel, window, may_lose, &config.limits, config.seed)
+        let incoming = |channel, window, delivery| {
+            Incoming::new(channel, window, delivery, &config.limits, config.seed)
         };
-        let (commands, command_receiver) = incoming(Channel::Command, command_window, false);
-        let (data, receiver) = incoming(Channel::Data, data_window, config.receive.may_lose());
+        let command = Delivery { order: config.command, ..Delivery::default() };
+        let (commands, command_receiver) = incoming(Channel::Command, command_window, command);
+        let (data, receiver) = incoming(Channel::Data, data_window, config.receive);
         let mut session = Self {
             state: State::Connecting { deadline: now.saturating_add(config.limits.hello_timeout) },
             now,
@@ -406,7 +407,7 @@ impl Session {
     /// Says once more what may have got lost.
     fn repeat(&mut self) {
         for channel in CHANNELS {
-            let limit = self.incoming[channel as usize].window.advertise();
+            let limit = self.incoming[channel as usize].advertise();
             self.pending.windows[channel as usize] = Some(Window::new(channel, limit));
             self.windows_repeated += 1;
             if self.outgoing[channel as usize].window.blocked {
@@ -437,7 +438,8 @@ impl Session {
     }
 
     /// The next transport message to send, of at most `budget` bytes: as much as the transport
-    /// takes now. It counts as sent. Call it until it gives nothing.
+    /// takes now. It counts as sent. Call it until it gives nothing. A long message needs a budget of
+    /// [`max_frame_len`](Limits::max_frame_len) to get on.
     ///
     /// Control messages go first, then commands, then deltas.
     pub fn poll_transmit(&mut self, budget: usize) -> Option<Transmit<'_>> {
@@ -462,8 +464,8 @@ impl Session {
             }
             let incoming = &mut self.incoming[channel as usize];
             incoming.take_returns(None);
-            if incoming.window.due() && self.peer.is_some() {
-                let limit = incoming.window.advertise();
+            if incoming.is_window_due() && self.peer.is_some() {
+                let limit = incoming.advertise();
                 self.pending.windows[channel as usize] = Some(Window::new(channel, limit));
             }
         }
@@ -485,6 +487,8 @@ impl Session {
             return None;
         }
         let max_frame_len = (peer.max_frame_len as usize).min(self.config.limits.max_frame_len);
+        // Deltas that need less room must not overtake a command that waits for more.
+        let channels = if self.outgoing[0].waits_for_room(budget) { 1 } else { 2 };
         let Self { outgoing: [commands, data], sent: [commands_sent, data_sent], .. } = self;
         for (channel, outgoing, sent, window) in [
             (Channel::Command, commands, commands_sent, peer.command_window),
@@ -514,7 +518,7 @@ impl Session {
         for incoming in &mut self.incoming {
             incoming.take_returns(Some(context));
             let open = self.peer.is_some() && !matches!(self.state, State::Closed);
-            ready |= incoming.window.due() && open;
+            ready |= incoming.is_window_due() && open;
         }
         let over = matches!(self.state, State::Closing { .. } | State::Closed);
         if self.peer.is_some() && !over {

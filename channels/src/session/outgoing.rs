@@ -6,6 +6,7 @@
 //! equals nobody starves.
 
 use core::ops::{Deref, Range};
+use core::task::{Context, Poll};
 
 use deltawire_framing::{FragmentInPlace, Fragmenter, FrameHeader, frame_step};
 
@@ -123,21 +124,34 @@ impl Outgoing {
         self.lanes.iter_mut().all(|lane| lane.long.is_none() && lane.ring.is_empty())
     }
 
+    /// Whether something may be sent that is longer than `budget`.
+    pub(super) fn waits_for_room(&mut self, budget: usize) -> bool {
+        let available = self.window.available();
+        self.lanes.iter_mut().any(|lane| {
+            let waits = |len: usize| len > budget && frame_step(len) as u64 <= available;
+            match &lane.long {
+                Some(long) => long.fragmenter.max_frame_len() > budget,
+                None => lane.ring.peek_len().is_some_and(waits),
+            }
+        })
+    }
+
     /// Takes no more from the application.
     pub(super) fn close(&mut self) {
         self.lanes.iter_mut().for_each(|lane| lane.ring.close());
     }
 
     /// Wakes the task when one of the rings that may send gets something to send.
-    pub(super) fn poll_ready(&mut self, context: &mut core::task::Context<'_>) -> bool {
+    pub(super) fn poll_ready(&mut self, context: &mut Context<'_>) -> bool {
         let blocked = self.window.blocked;
         let mut ready = false;
         for lane in &mut self.lanes {
-            let idle = lane.long.is_none() && !blocked;
-            if idle && matches!(lane.ring.poll_readable(context), core::task::Poll::Ready(Ok(()))) {
+            if lane.long.is_some() {
                 ready = true;
+            } else if matches!(lane.ring.poll_readable(context), Poll::Ready(Ok(()))) {
+                // Where a message waits for a larger window, only what comes new may go.
+                ready |= !blocked;
             }
-            ready |= lane.long.is_some();
         }
         ready
     }

@@ -171,17 +171,18 @@ impl ReceiveWindow {
         }
     }
 
-    /// Whether a new limit is worth a message: a quarter of the window, or all of it when the peer
-    /// asked, because its next message may be longer than three quarters.
+    /// Whether a new limit is worth a message: a quarter of the window, or, when the peer asked
+    /// because its next message may be longer than three quarters, whatever there is once all was
+    /// read but for the `unfinished` bytes that cannot be.
     #[inline]
-    pub(super) fn due(&self) -> bool {
+    pub(super) fn due(&self, unfinished: u64) -> bool {
         let more = self.limit() - self.granted;
-        more > 0 && (more >= self.size.div_ceil(4) || (self.asked && self.held() == 0))
+        more > 0 && (more >= self.size.div_ceil(4) || (self.asked && self.held() == unfinished))
     }
 
     /// Grants all that can be granted.
-    pub(super) fn advertise(&mut self) -> u64 {
-        self.asked &= self.held() != 0;
+    pub(super) fn advertise(&mut self, unfinished: u64) -> u64 {
+        self.asked &= self.held() != unfinished;
         self.granted = self.limit();
         self.granted
     }

@@ -240,6 +240,18 @@ fn commands_overtake_deltas() {
 }
 
 #[test]
+fn a_command_that_waits_for_room_is_not_overtaken() {
+    let mut link = open();
+    send(&mut link, 0, &[1; 10]);
+    let mut grant = link.peer(0).command.send.try_reserve_opaque(5_000).unwrap();
+    grant.body_mut().fill(2);
+    grant.commit(5_000).unwrap();
+    assert!(link.ends[0].session.poll_transmit(1_000).is_none());
+    let next = link.ends[0].session.poll_transmit(6_000).unwrap();
+    assert_eq!(next.channel(), deltawire_framing::Channel::Command);
+}
+
+#[test]
 fn a_close_delivers_what_was_committed() {
     let mut link = open();
     for _ in 0..10 {
