@@ -490,10 +490,11 @@ impl Session {
         // Deltas that need less room must not overtake a command that waits for more.
         let channels = if self.outgoing[0].waits_for_room(budget) { 1 } else { 2 };
         let Self { outgoing: [commands, data], sent: [commands_sent, data_sent], .. } = self;
-        for (channel, outgoing, sent, window) in [
+        let by_urgency = [
             (Channel::Command, commands, commands_sent, peer.command_window),
             (Channel::Data, data, data_sent, peer.data_window),
-        ] {
+        ];
+        for (channel, outgoing, sent, window) in by_urgency.into_iter().take(channels) {
             let limits = PeerLimits {
                 max_frame_len,
                 max_message_len: peer.max_message_len,
