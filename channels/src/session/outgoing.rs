@@ -81,10 +81,8 @@ enum Offer {
 
 /// All lanes of one channel.
 pub(super) struct Outgoing {
-    /// From the highest priority to the lowest.
+    /// From the highest priority to the lowest; of equal ones the one whose turn it is first.
     lanes: Vec<Lane>,
-    /// Whose turn it is.
-    turn: usize,
     next_message_id: u32,
     pub(super) window: SendWindow,
     pub(super) messages: u64,
@@ -95,7 +93,6 @@ impl Outgoing {
     pub(super) fn new() -> Self {
         Self {
             lanes: Vec::new(),
-            turn: 0,
             next_message_id: 0,
             window: SendWindow::default(),
             messages: 0,
@@ -111,7 +108,6 @@ impl Outgoing {
         let share = Share { weight: share.weight.max(1), ..share };
         let at = self.lanes.partition_point(|lane| lane.share.priority >= share.priority);
         self.lanes.insert(at, Lane { ring, share, deficit: 0, long: None });
-        self.turn = 0;
     }
 
     /// Bytes that were committed and not sent.
@@ -226,7 +222,6 @@ impl Outgoing {
             group = group.end..end;
             let found = self.choose_among(group.clone(), peer);
             if let Some((index, len)) = found {
-                self.turn = index;
                 let fits = len <= budget || self.fits(index, budget);
                 return fits.then(|| (index, len.min(budget)));
             }
@@ -247,11 +242,10 @@ impl Outgoing {
                 .iter_mut()
                 .any(|lane| matches!(lane.offer(available, peer.max_frame_len), Offer::Blocked));
         self.window.blocked = blocked;
-        let first = if group.contains(&self.turn) { self.turn - group.start } else { 0 };
-        // Two rounds: one in which turns may have to begin, one in which somebody has one.
-        for step in 0..=2 * lanes.len() {
-            let at = (first + step) % lanes.len();
-            let lane = lanes.get_mut(at)?;
+        // Whose turn it is stands first. Two rounds: one in which turns may have to begin, one in
+        // which somebody has one.
+        for _ in 0..=2 * lanes.len() {
+            let lane = lanes.first_mut()?;
             let begins_long = lane.long.is_none()
                 && lane.ring.peek_len().is_some_and(|len| len > peer.max_frame_len);
             match lane.offer(available, peer.max_frame_len) {
@@ -259,11 +253,12 @@ impl Outgoing {
                 Offer::Blocked => {}
                 Offer::Bytes(_) if blocked && lane.long.is_none() => {}
                 Offer::Bytes(_) if begins_long && unfinished >= peer.max_unfinished as usize => {}
-                Offer::Bytes(len) if lane.deficit > 0 => return Some((group.start + at, len)),
+                Offer::Bytes(len) if lane.deficit > 0 => return Some((group.start, len)),
                 Offer::Bytes(_) => {
                     lane.deficit += peer.max_frame_len as i64 * i64::from(lane.share.weight);
                 }
             }
+            lanes.rotate_left(1);
         }
         None
     }
