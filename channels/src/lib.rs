@@ -9,6 +9,7 @@
 //! code is in three files of [`ring`]: the two memories and the parking of tasks.
 
 #![deny(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
 mod delivery;
 mod limits;

@@ -4,7 +4,7 @@ use deltawire_framing::DEFAULT_MAX_FRAME_LEN;
 
 /// Everything that bounds what one peer can make this node hold, and how long it waits for it.
 ///
-/// What a session takes in memory is at most [`memory_bound`](Self::memory_bound): 6.4 MiB with the
+/// What a session takes in memory is at most [`memory_bound`](Self::memory_bound): 5.4 MiB with the
 /// defaults. An idle peer takes the two rings for sending, 1.1 MiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

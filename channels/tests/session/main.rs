@@ -6,3 +6,4 @@ mod faults;
 mod flow;
 mod pipe;
 mod properties;
+mod waking;

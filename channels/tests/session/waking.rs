@@ -1,0 +1,61 @@
+//! A driver that sleeps until it is woken misses nothing, and is not woken for nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
+
+use deltawire_framing::{DeltaFields, DocId};
+
+use crate::pipe::{Link, configs};
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Asks end `end` whether it is ready, and whether its driver was woken before.
+fn ask(link: &mut Link, end: usize, count: &Arc<Count>) -> (bool, bool) {
+    let woken = count.0.swap(0, Ordering::Relaxed) != 0;
+    let waker = Waker::from(Arc::clone(count));
+    let ready = link.ends[end].session.poll_ready(&mut Context::from_waker(&waker));
+    (ready, woken)
+}
+
+fn send(link: &mut Link, len: usize) {
+    let grant = link.peer(0).send.try_reserve(len).unwrap();
+    grant.commit(DeltaFields::new(DocId([7; 16])), len).unwrap();
+}
+
+#[test]
+fn writing_and_reading_wake_who_sends() {
+    let mut link = Link::new(configs(), 1);
+    link.run_for(Duration::from_millis(100));
+    let [sender, reader] = [(); 2].map(|()| Arc::new(Count::default()));
+    assert_eq!(ask(&mut link, 0, &sender), (false, false), "idle");
+    assert_eq!(ask(&mut link, 1, &reader), (false, false), "idle");
+
+    send(&mut link, 900_000);
+    assert_eq!(ask(&mut link, 0, &sender), (true, true), "something to send");
+    link.run_for(Duration::from_millis(100));
+    assert!(!ask(&mut link, 0, &sender).0, "all was sent");
+
+    // The window is nearly used up: the next message waits, and nobody has to look meanwhile.
+    send(&mut link, 500_000);
+    assert_eq!(ask(&mut link, 0, &sender), (true, true), "something to send");
+    link.run_for(Duration::from_millis(100));
+    for _ in 0..3 {
+        assert_eq!(ask(&mut link, 0, &sender), (false, false), "nothing that may be sent");
+    }
+
+    assert_eq!(ask(&mut link, 1, &reader), (false, false), "nothing was read");
+    assert!(link.peer(1).receive.try_next().is_ok());
+    link.peer(1).receive.release();
+    assert_eq!(ask(&mut link, 1, &reader), (true, true), "a window to tell");
+    link.run_for(Duration::from_millis(100));
+    assert!(link.peer(1).receive.try_next().is_ok());
+}
