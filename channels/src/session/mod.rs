@@ -459,7 +459,11 @@ impl Session {
             return;
         }
         for channel in CHANNELS {
-            if self.outgoing[channel as usize].window.newly_blocked() {
+            let blocked = self.peer.is_some_and(|peer| {
+                let max_frame_len = peer.max_frame_len as usize;
+                self.outgoing[channel as usize].is_newly_blocked(max_frame_len)
+            });
+            if blocked {
                 self.tell_position(channel);
             }
             let incoming = &mut self.incoming[channel as usize];

@@ -120,6 +120,14 @@ impl Outgoing {
         self.lanes.iter_mut().all(|lane| lane.long.is_none() && lane.ring.is_empty())
     }
 
+    /// Whether a message has begun to wait for a larger window, and the peer does not know it yet.
+    pub(super) fn is_newly_blocked(&mut self, max_frame_len: usize) -> bool {
+        let available = self.window.available();
+        let mut offers = self.lanes.iter_mut().map(|lane| lane.offer(available, max_frame_len));
+        self.window.blocked = offers.any(|offer| matches!(offer, Offer::Blocked));
+        self.window.newly_blocked()
+    }
+
     /// Whether something may be sent that is longer than `budget`.
     pub(super) fn waits_for_room(&mut self, budget: usize) -> bool {
         let available = self.window.available();

@@ -144,19 +144,21 @@ fn many_tiny_messages_wait_together() {
 }
 
 #[test]
-fn a_message_as_long_as_the_window_gets_through_when_it_was_partly_used() {
+fn a_message_longer_than_what_is_left_is_asked_for() {
     let mut link = open();
     for _ in 0..10 {
-        send(&mut link, 0, &[1; 10_000]);
-        send(&mut link, 0, &[1; 1_000_000]);
-        for len in [10_000, 1_000_000] {
-            // Much sooner than the next ping, which would repeat the window.
-            link.run_for(SECOND / 5);
-            let frame = link.peer(1).receive.try_next().unwrap();
-            assert_eq!(frame.delta().unwrap().payload().len(), len);
-            link.peer(1).receive.release();
-        }
-        link.run_for(SECOND / 10);
+        // Less than a quarter of the window: nothing is granted for it by itself.
+        send(&mut link, 0, &[1; 200_000]);
+        link.run_for(SECOND / 20);
+        assert!(link.peer(1).receive.try_next().is_ok());
+        link.peer(1).receive.release();
+        // More than what is left. Much sooner than the next ping, which would repeat the window.
+        send(&mut link, 0, &[1; 900_000]);
+        link.run_for(SECOND / 20);
+        let frame = link.peer(1).receive.try_next().unwrap();
+        assert_eq!(frame.delta().unwrap().payload().len(), 900_000);
+        link.peer(1).receive.release();
+        link.run_for(SECOND / 20);
     }
 }
 
