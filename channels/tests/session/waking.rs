@@ -18,6 +18,15 @@ impl Wake for Count {
     }
 }
 
+/// The parts of a peer can live on different threads, and the session on another.
+const _: () = {
+    const fn can_move_to_another_thread<T: Send>() {}
+    can_move_to_another_thread::<deltawire_channels::Session>();
+    can_move_to_another_thread::<deltawire_channels::Sender>();
+    can_move_to_another_thread::<deltawire_channels::Receiver>();
+    can_move_to_another_thread::<deltawire_channels::Peer>();
+};
+
 /// Asks end `end` whether it is ready, and whether its driver was woken before.
 fn ask(link: &mut Link, end: usize, count: &Arc<Count>) -> (bool, bool) {
     let woken = count.0.swap(0, Ordering::Relaxed) != 0;
