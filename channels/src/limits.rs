@@ -29,11 +29,12 @@ pub struct Limits {
     pub max_arrivals: usize,
     /// Senders that share the data channel, the peer's own included. Default: 16.
     pub max_senders: usize,
-    /// How long an unfinished message may wait for its next fragment. Default: 30 s.
+    /// On a channel that may lose messages: how long an unfinished one may wait for its next
+    /// fragment. Default: 30 s.
     pub max_idle: Duration,
     /// How long the peer may take to say hello. Default: 5 s.
     pub hello_timeout: Duration,
-    /// After how much silence the peer is taken for dead; it is pinged after a fifth of that.
+    /// After how much silence the peer is taken for dead; it is pinged five times in that time.
     /// Default: 5 s.
     pub idle_timeout: Duration,
     /// How long a close waits for what is still on its way. Default: 5 s.

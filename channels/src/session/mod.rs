@@ -324,7 +324,6 @@ impl Session {
 
     /// Ends the session because of what the peer did.
     fn fail(&mut self, error: ProtocolError) {
-        use std::string::ToString;
         self.pending.close = Some((error.close_code(), error.to_string()));
         self.end(Closed::Error(error));
     }

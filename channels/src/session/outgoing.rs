@@ -200,6 +200,9 @@ impl Outgoing {
             lane.deficit -= frame.len() as i64;
             return Some(Outbound::Fragment(frame));
         }
+        // Only the first message of a run was looked at; what is no longer than the peer takes can
+        // hold none that is.
+        let len = if peer.max_message() < len as u64 { lane.ring.peek_len()? } else { len };
         let run = lane.ring.read_run(len)?;
         window.take(frame_step(run.len()) as u64);
         *messages += run.frame_count() as u64;

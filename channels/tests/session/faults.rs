@@ -261,3 +261,21 @@ fn a_close_with_a_long_reason_arrives_in_small_frames() {
     let mut body = [0; 300];
     assert!(Close::new(CloseCode::NORMAL, "x").write(&mut body).is_ok());
 }
+
+#[test]
+fn a_message_longer_than_the_peer_takes_does_not_go_along_with_short_ones() {
+    let (mut session, mut peer) = Session::new(configs()[1], Duration::ZERO);
+    let short = hello(|fields| fields.max_message_len = 100);
+    session.handle_message(Channel::Command, short, Duration::ZERO);
+    for len in [50, 500, 60] {
+        peer.send.try_reserve_opaque(len).unwrap().commit(len).unwrap();
+    }
+    let mut sent = Vec::new();
+    while let Some(message) = session.poll_transmit(16_384) {
+        let frames = Frames::new(&message).map(|frame| frame.unwrap());
+        sent.extend(frames.filter(|f| f.kind() == Kind::Opaque).map(|f| f.body().len()));
+    }
+    assert_eq!(sent, [50, 60]);
+    assert!(matches!(session.poll_event(), Some(Event::Opened(_))));
+    assert!(matches!(session.poll_event(), Some(Event::Undeliverable(u)) if u.len == 500));
+}
