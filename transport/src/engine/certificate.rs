@@ -1,0 +1,168 @@
+//! What proves who a peer is, and the DTLS configuration that all links share.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use str0m::config::{CryptoProvider, DtlsCert, DtlsVersion};
+use str0m::crypto::dtls::{
+    DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, ProtocolVersion,
+};
+use str0m::crypto::{CryptoError, from_feature_flags};
+
+/// How many datagrams DTLS holds between two drains.
+const MAX_QUEUE: usize = 256;
+
+/// A self-signed certificate and its key.
+///
+/// One is made for each node; give the node one of your own if its fingerprint has to outlive the
+/// process.
+#[derive(Clone)]
+pub struct Certificate(DtlsCert);
+
+/// A certificate could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no certificate could be made: {0}")]
+pub struct CertificateError(String);
+
+impl Certificate {
+    /// A new one with an ECDSA key on P-256.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no randomness.
+    pub fn generate() -> Result<Self, CertificateError> {
+        match provider().dtls_provider.generate_certificate() {
+            Some(certificate) => Ok(Self(certificate)),
+            None => Err(CertificateError("the crypto back-end refused".to_owned())),
+        }
+    }
+
+    /// One that was made before: both in DER, the key in PKCS #8.
+    #[must_use]
+    pub fn from_der(certificate: Vec<u8>, private_key: Vec<u8>) -> Self {
+        Self(DtlsCert { certificate, private_key })
+    }
+
+    /// The certificate in DER.
+    #[must_use]
+    pub fn certificate_der(&self) -> &[u8] {
+        &self.0.certificate
+    }
+
+    /// The key in DER: keep it secret.
+    #[must_use]
+    pub fn private_key_der(&self) -> &[u8] {
+        &self.0.private_key
+    }
+
+    pub(super) fn dtls(&self) -> DtlsCert {
+        self.0.clone()
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").finish_non_exhaustive()
+    }
+}
+
+/// The crypto back-end, with DTLS as below.
+pub(super) fn provider() -> &'static Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    PROVIDER.get_or_init(|| {
+        Arc::new(CryptoProvider { dtls_provider: &SharedDtls, ..from_feature_flags() })
+    })
+}
+
+/// DTLS whose configuration is made once instead of for each link, with a longer queue.
+#[derive(Debug)]
+struct SharedDtls;
+
+impl SharedDtls {
+    fn config() -> Result<Arc<dimpl::Config>, CryptoError> {
+        static CONFIG: OnceLock<Arc<dimpl::Config>> = OnceLock::new();
+        if let Some(config) = CONFIG.get() {
+            return Ok(config.clone());
+        }
+        // ICE has verified the way back, so no cookie is needed.
+        let config = dimpl::Config::builder()
+            .use_server_cookie(false)
+            .max_queue_rx(MAX_QUEUE)
+            .build()
+            .map_err(|error| CryptoError::Other(error.to_string()))?;
+        Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
+    }
+}
+
+impl DtlsProvider for SharedDtls {
+    fn generate_certificate(&self) -> Option<DtlsCert> {
+        from_feature_flags().dtls_provider.generate_certificate()
+    }
+
+    fn new_dtls(
+        &self,
+        certificate: &DtlsCert,
+        now: Instant,
+        version: DtlsVersion,
+        _mtu: Option<usize>,
+    ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
+        let config = Self::config()?;
+        let dtls = match version {
+            DtlsVersion::Dtls12 => dimpl::Dtls::new_12(config, certificate.clone(), now),
+            DtlsVersion::Dtls13 => dimpl::Dtls::new_13(config, certificate.clone(), now),
+            _ => dimpl::Dtls::new_auto(config, certificate.clone(), now),
+        };
+        Ok(Box::new(Instance(dtls)))
+    }
+}
+
+struct Instance(dimpl::Dtls);
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dtls").finish_non_exhaustive()
+    }
+}
+
+impl DtlsInstance for Instance {
+    fn set_active(&mut self, active: bool) {
+        self.0.set_active(active);
+    }
+
+    fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
+        self.0.handle_packet(packet)
+    }
+
+    fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
+        self.0.poll_output(buffer)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
+        self.0.handle_timeout(now)
+    }
+
+    fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
+        self.0.send_application_data(data)
+    }
+
+    fn is_active(&self) -> bool {
+        self.0.is_active()
+    }
+
+    fn protocol_version(&self) -> Option<ProtocolVersion> {
+        self.0.protocol_version()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.0.is_closing()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    fn close(&mut self) -> Result<(), DtlsImplError> {
+        self.0.close()
+    }
+}

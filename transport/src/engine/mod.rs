@@ -1,0 +1,246 @@
+//! What a link runs on: WebRTC without I/O, behind a trait that other stacks fit too.
+//!
+//! An engine takes in datagrams and gives out datagrams, and carries transport messages over the
+//! three negotiated data channels of a link:
+//!
+//! | stream | carries |
+//! |---|---|
+//! | 0 | commands and control messages, both ways |
+//! | 1 | deltas from the initiator to the acceptor |
+//! | 2 | deltas from the acceptor to the initiator |
+//!
+//! Nothing above knows which stack it is.
+
+#[cfg(not(target_arch = "wasm32"))]
+mod certificate;
+#[cfg(not(target_arch = "wasm32"))]
+mod str0m;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use deltawire_channels::{Delivery, Order};
+use deltawire_framing::Channel;
+use deltawire_framing::control::Role;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use self::certificate::{Certificate, CertificateError};
+#[cfg(not(target_arch = "wasm32"))]
+pub use self::str0m::Str0m;
+
+/// Largest datagram that is made by default, bytes: passes where IPv6 does.
+pub const DEFAULT_MTU: usize = 1_200;
+
+/// Largest datagram that can be asked for, bytes: an Ethernet frame's payload less the headers of
+/// IPv6 and UDP.
+pub const MAX_MTU: usize = 1_452;
+
+/// What an engine is made with.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Shown to the peer in DTLS; its fingerprint stands in the session description.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub certificate: std::sync::Arc<Certificate>,
+    /// Largest datagram, bytes: 576 to [`MAX_MTU`]. Default: [`DEFAULT_MTU`].
+    pub mtu: usize,
+    /// Largest transport message that is taken, bytes: the `max-message-size` of the session
+    /// description. Default: 64 KiB.
+    pub max_message_size: u32,
+    /// Most bytes that are held until the peer has acknowledged them. Default: 4 MiB.
+    pub max_buffered: usize,
+    /// Whether the answerer leaves connectivity checks to the offerer (RFC 8445, section 2.5), as
+    /// servers with an address of their own do. Default: yes.
+    pub ice_lite: bool,
+    /// Whether commands arrive in the order in which they were sent.
+    pub command: Order,
+    /// Delivery of the initiator's deltas.
+    pub initiator: Delivery,
+    /// Delivery of the acceptor's deltas.
+    pub acceptor: Delivery,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl EngineConfig {
+    /// The defaults, with this certificate.
+    #[must_use]
+    pub fn new(certificate: std::sync::Arc<Certificate>) -> Self {
+        Self {
+            certificate,
+            mtu: DEFAULT_MTU,
+            max_message_size: 65_536,
+            max_buffered: 4 << 20,
+            ice_lite: true,
+            command: Order::default(),
+            initiator: Delivery::default(),
+            acceptor: Delivery::default(),
+        }
+    }
+}
+
+/// A datagram that came.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// The local address at which it came: never an unspecified one.
+    pub destination: SocketAddr,
+    /// What it holds.
+    pub bytes: &'a [u8],
+}
+
+/// A datagram to be sent.
+#[derive(Debug)]
+pub struct Transmit {
+    /// To whom.
+    pub destination: SocketAddr,
+    /// From which local address.
+    pub source: SocketAddr,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+}
+
+/// What an engine wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this.
+    Transmit(Transmit),
+    /// All three streams can be written to.
+    Open,
+    /// A transport message came, as the engine's own vector.
+    Message(Channel, Vec<u8>),
+    /// The peer hung up, or the streams are gone. Nothing more comes but datagrams.
+    Closed,
+    /// Nothing to do before this time; `None` is never.
+    Timeout(Option<Duration>),
+}
+
+/// Why an engine could not be made, or ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// A session description that cannot be read.
+    #[error("malformed session description: {0}")]
+    Malformed(String),
+    /// A session description without data channels.
+    #[error("the session description has no data channels (m=application … webrtc-datachannel)")]
+    NoChannels,
+    /// A session description that asks for what this side cannot do.
+    #[error("unsupported session description: {0}")]
+    Unsupported(String),
+    /// A candidate that cannot be read.
+    #[error("malformed ICE candidate {candidate:?}: {reason}")]
+    Candidate {
+        /// The line.
+        candidate: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The peer's certificate is not the one that its session description names.
+    #[error("the peer's certificate does not have the fingerprint of its session description")]
+    Fingerprint,
+    /// The peer uses a stream where it must not.
+    #[error("the peer used stream {stream}: {reason}")]
+    Stream {
+        /// The SCTP stream, when it is known.
+        stream: u16,
+        /// Why it must not.
+        reason: &'static str,
+    },
+    /// The stack failed.
+    #[error("the WebRTC stack failed: {0}")]
+    Stack(String),
+}
+
+/// A WebRTC stack with data channels, without I/O.
+///
+/// `now` is time since any fixed start, the same for all calls. After each call that may change
+/// something, [`poll_output`](Self::poll_output) is called until it gives a time-out; several
+/// datagrams may go in between.
+pub trait Engine: Sized {
+    /// Starts a link: gives the engine and its offer. `local` are the addresses at which datagrams
+    /// come.
+    ///
+    /// # Errors
+    ///
+    /// When the stack refuses its configuration.
+    fn offer(
+        config: &EngineConfig,
+        local: &[SocketAddr],
+        now: Duration,
+    ) -> Result<(Self, String), EngineError>;
+
+    /// Takes in the answer to the offer.
+    ///
+    /// # Errors
+    ///
+    /// When the answer is malformed or has no data channels.
+    fn accept_answer(&mut self, answer: &str, now: Duration) -> Result<(), EngineError>;
+
+    /// Answers an offer.
+    ///
+    /// # Errors
+    ///
+    /// When the offer is malformed or has no data channels.
+    fn answer(
+        config: &EngineConfig,
+        local: &[SocketAddr],
+        offer: &str,
+        now: Duration,
+    ) -> Result<(Self, String), EngineError>;
+
+    /// Adds an address of the peer's that was trickled (RFC 8838): a line `candidate:…`.
+    ///
+    /// # Errors
+    ///
+    /// When the line cannot be read.
+    fn add_candidate(&mut self, candidate: &str) -> Result<(), EngineError>;
+
+    /// Which end of the link this is.
+    fn role(&self) -> Role;
+
+    /// The local ICE user fragment: checks of the peer name it first in their USERNAME.
+    fn user_fragment(&self) -> &str;
+
+    /// The longest transport message that the peer takes, bytes, as its session description says.
+    fn max_message_len(&self) -> usize;
+
+    /// Takes in a datagram. What cannot be read is dropped.
+    fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Duration);
+
+    /// Lets time pass.
+    fn handle_timeout(&mut self, now: Duration);
+
+    /// What to do next.
+    ///
+    /// # Errors
+    ///
+    /// When the link is over because of what the peer did.
+    fn poll_output(&mut self) -> Result<Output, EngineError>;
+
+    /// Takes over a transport message, whole or not at all: `false` says that there is no room for
+    /// it. Only when the streams are open.
+    ///
+    /// # Errors
+    ///
+    /// When the stream is gone.
+    fn write(&mut self, channel: Channel, message: &[u8]) -> Result<bool, EngineError>;
+
+    /// Bytes that were written and that the peer did not acknowledge yet.
+    fn buffered_amount(&mut self) -> usize;
+
+    /// Hangs up. Datagrams may still have to be sent.
+    fn close(&mut self);
+
+    /// Whether it hung up and said so.
+    fn is_closed(&self) -> bool;
+}
+
+/// The stream that carries what `role` sends on `channel`.
+#[must_use]
+pub fn stream(role: Role, channel: Channel) -> u16 {
+    match (channel, role) {
+        (Channel::Command, _) => 0,
+        (Channel::Data, Role::Initiator) => 1,
+        (Channel::Data, Role::Acceptor) => 2,
+    }
+}

@@ -1,0 +1,368 @@
+//! [`Engine`] on the sans-IO WebRTC stack [str0m](https://docs.rs/str0m).
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use deltawire_channels::{Delivery, Order, Reliability};
+use deltawire_framing::Channel;
+use deltawire_framing::control::Role;
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::channel::{ChannelConfig, ChannelId, Reliability as StreamReliability};
+use str0m::net::{Protocol, Receive};
+use str0m::{Candidate, Event, IceConnectionState, Input, Rtc, RtcConfig, RtcError};
+
+use super::certificate::provider;
+use super::{Datagram, Engine, EngineConfig, EngineError, Output, Transmit, stream};
+
+/// What str0m itself takes for the peer's limit when its description names none.
+const UNSTATED_MAX_MESSAGE_SIZE: usize = 65_536;
+
+/// One connection of str0m's, with data channels only.
+pub struct Str0m {
+    rtc: Rtc,
+    role: Role,
+    /// The instant at which `now` is 0.
+    start: Instant,
+    user_fragment: String,
+    /// By SCTP stream.
+    streams: [Stream; 3],
+    /// The offer that waits for its answer.
+    pending: Option<SdpPendingOffer>,
+    max_message_len: usize,
+    closed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    id: ChannelId,
+    open: bool,
+}
+
+impl Str0m {
+    fn connection(
+        config: &EngineConfig,
+        role: Role,
+        local: &[SocketAddr],
+        now: Instant,
+    ) -> Result<Rtc, EngineError> {
+        let mtu = config.mtu.clamp(str0m::DATAGRAM_MTU_TARGET_MIN, super::MAX_MTU);
+        let mut rtc = RtcConfig::new()
+            .set_crypto_provider(provider().clone())
+            .set_dtls_cert(config.certificate.dtls())
+            .set_ice_lite(config.ice_lite && role == Role::Acceptor)
+            .clear_codecs()
+            .clear_extension_map()
+            .set_sctp_max_buffered_amount(config.max_buffered)
+            .set_sctp_max_message_size(config.max_message_size)
+            .set_snap_enabled(true)
+            .set_mtu(mtu..=usize::MAX)
+            .build(now);
+        for address in local {
+            let candidate = Candidate::host(*address, Protocol::Udp).map_err(|error| {
+                let (candidate, reason) = (address.to_string(), error.to_string());
+                EngineError::Candidate { candidate, reason }
+            })?;
+            rtc.add_local_candidate(candidate);
+        }
+        Ok(rtc)
+    }
+
+    fn new(mut rtc: Rtc, role: Role, streams: [ChannelId; 3], start: Instant) -> Self {
+        Self {
+            user_fragment: rtc.direct_api().local_ice_credentials().ufrag,
+            rtc,
+            role,
+            start,
+            streams: streams.map(|id| Stream { id, open: false }),
+            pending: None,
+            max_message_len: UNSTATED_MAX_MESSAGE_SIZE,
+            closed: false,
+        }
+    }
+
+    fn instant(&self, now: Duration) -> Instant {
+        self.start + now
+    }
+
+    fn stream_of(&self, id: ChannelId) -> Option<u16> {
+        let found = self.streams.iter().position(|stream| stream.id == id)?;
+        u16::try_from(found).ok()
+    }
+
+    /// Takes in what happened; `None` when it is of no interest.
+    fn take_event(&mut self, event: Event) -> Result<Option<Output>, EngineError> {
+        match event {
+            Event::ChannelOpen(id, _) => {
+                let Some(stream) = self.stream_of(id) else {
+                    return Err(self.misused(id, "only streams 0, 1 and 2 are in use"));
+                };
+                self.streams[usize::from(stream)].open = true;
+                Ok(self.streams.iter().all(|stream| stream.open).then_some(Output::Open))
+            }
+            Event::ChannelData(data) => {
+                let peer = match self.role {
+                    Role::Initiator => Role::Acceptor,
+                    Role::Acceptor => Role::Initiator,
+                };
+                let came_on = self.stream_of(data.id);
+                let channel = [Channel::Command, Channel::Data]
+                    .into_iter()
+                    .find(|channel| came_on == Some(stream(peer, *channel)));
+                match channel {
+                    Some(channel) => Ok(Some(Output::Message(channel, data.data))),
+                    None => Err(self.misused(data.id, "it carries nothing this way")),
+                }
+            }
+            Event::ChannelClose(_) | Event::Closed => {
+                self.closed = true;
+                Ok(Some(Output::Closed))
+            }
+            Event::IceConnectionStateChange(state) => {
+                if state == IceConnectionState::Disconnected {
+                    tracing::debug!("ICE disconnected; the session's time-out decides");
+                }
+                Ok(None)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn misused(&mut self, id: ChannelId, reason: &'static str) -> EngineError {
+        let stream = self.rtc.direct_api().sctp_stream_id_by_channel_id(id).unwrap_or(u16::MAX);
+        self.close();
+        EngineError::Stream { stream, reason }
+    }
+}
+
+impl Engine for Str0m {
+    fn offer(
+        config: &EngineConfig,
+        local: &[SocketAddr],
+        now: Duration,
+    ) -> Result<(Self, String), EngineError> {
+        let start = start(now);
+        let mut rtc = Self::connection(config, Role::Initiator, local, start + now)?;
+        let mut changes = rtc.sdp_api();
+        let streams = channels(config).map(|config| changes.add_channel_with_config(config));
+        let Some((offer, pending)) = changes.apply() else {
+            return Err(EngineError::Stack("it made no offer".to_owned()));
+        };
+        let mut engine = Self::new(rtc, Role::Initiator, streams, start);
+        engine.pending = Some(pending);
+        Ok((engine, offer.to_sdp_string()))
+    }
+
+    fn accept_answer(&mut self, answer: &str, _now: Duration) -> Result<(), EngineError> {
+        let Some(pending) = self.pending.take() else {
+            return Err(EngineError::Unsupported("an answer that nobody asked for".to_owned()));
+        };
+        self.max_message_len = max_message_size(answer)?;
+        let answer = SdpAnswer::from_sdp_string(answer)
+            .map_err(|error| EngineError::Malformed(error.to_string()))?;
+        self.rtc.sdp_api().accept_answer(pending, answer).map_err(description_error)
+    }
+
+    fn answer(
+        config: &EngineConfig,
+        local: &[SocketAddr],
+        offer: &str,
+        now: Duration,
+    ) -> Result<(Self, String), EngineError> {
+        let max_message_len = max_message_size(offer)?;
+        let offer = SdpOffer::from_sdp_string(offer)
+            .map_err(|error| EngineError::Malformed(error.to_string()))?;
+        let start = start(now);
+        let mut rtc = Self::connection(config, Role::Acceptor, local, start + now)?;
+        let answer = rtc.sdp_api().accept_offer(offer).map_err(description_error)?;
+        let mut streams = rtc.direct_api();
+        let streams = channels(config).map(|config| streams.create_data_channel(config));
+        let mut engine = Self::new(rtc, Role::Acceptor, streams, start);
+        engine.max_message_len = max_message_len;
+        Ok((engine, answer.to_sdp_string()))
+    }
+
+    fn add_candidate(&mut self, candidate: &str) -> Result<(), EngineError> {
+        match Candidate::from_sdp_string(candidate) {
+            Ok(candidate) => {
+                self.rtc.add_remote_candidate(candidate);
+                Ok(())
+            }
+            Err(error) => Err(EngineError::Candidate {
+                candidate: candidate.to_owned(),
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    fn role(&self) -> Role {
+        self.role
+    }
+
+    fn user_fragment(&self) -> &str {
+        &self.user_fragment
+    }
+
+    fn max_message_len(&self) -> usize {
+        self.max_message_len
+    }
+
+    fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Duration) {
+        let Datagram { source, destination, bytes } = datagram;
+        let Ok(receive) = Receive::new(Protocol::Udp, source, destination, bytes) else {
+            return;
+        };
+        let input = Input::Receive(self.instant(now), receive);
+        if let Err(error) = self.rtc.handle_input(input) {
+            // Anybody can send garbage. What ends the link shows in the next output.
+            tracing::trace!(%error, "dropped a datagram");
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Duration) {
+        if let Err(error) = self.rtc.handle_input(Input::Timeout(self.instant(now))) {
+            tracing::debug!(%error, "a time-out failed");
+        }
+    }
+
+    fn poll_output(&mut self) -> Result<Output, EngineError> {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(str0m::Output::Transmit(transmit)) => {
+                    return Ok(Output::Transmit(Transmit {
+                        destination: transmit.destination,
+                        source: transmit.source,
+                        bytes: transmit.contents.into(),
+                    }));
+                }
+                Ok(str0m::Output::Event(event)) => {
+                    if let Some(output) = self.take_event(event)? {
+                        return Ok(output);
+                    }
+                }
+                Ok(str0m::Output::Timeout(at)) => {
+                    let at = at.saturating_duration_since(self.start);
+                    // str0m says "never" with a time that is years away.
+                    let soon = at < Duration::from_secs(365 * 24 * 3_600);
+                    return Ok(Output::Timeout((soon && self.rtc.is_alive()).then_some(at)));
+                }
+                Err(error) => {
+                    self.closed = true;
+                    self.rtc.disconnect();
+                    return Err(stack_error(error));
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, channel: Channel, message: &[u8]) -> Result<bool, EngineError> {
+        let number = stream(self.role, channel);
+        let id = self.streams[usize::from(number)].id;
+        match self.rtc.channel(id) {
+            Some(mut stream) => stream.write(true, message).map_err(stack_error),
+            None => Err(EngineError::Stream { stream: number, reason: "it is not open" }),
+        }
+    }
+
+    fn buffered_amount(&mut self) -> usize {
+        let Self { rtc, streams, .. } = self;
+        let buffered = |stream: &Stream| rtc.channel(stream.id).map(|mut it| it.buffered_amount());
+        streams.iter().filter_map(buffered).sum()
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        if let Err(error) = self.rtc.close() {
+            tracing::debug!(%error, "hanging up failed");
+            self.rtc.disconnect();
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed && !self.rtc.is_alive()
+    }
+}
+
+impl fmt::Debug for Str0m {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Str0m")
+            .field("role", &self.role)
+            .field("user_fragment", &self.user_fragment)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The instant at which `now` is 0.
+fn start(now: Duration) -> Instant {
+    let instant = Instant::now();
+    instant.checked_sub(now).unwrap_or(instant)
+}
+
+/// By stream.
+fn channels(config: &EngineConfig) -> [ChannelConfig; 3] {
+    [
+        channel_config(0, Delivery { order: config.command, ..Delivery::default() }),
+        channel_config(1, config.initiator),
+        channel_config(2, config.acceptor),
+    ]
+}
+
+/// A channel that both sides know without being told.
+fn channel_config(stream: u16, delivery: Delivery) -> ChannelConfig {
+    ChannelConfig {
+        ordered: delivery.order == Order::Ordered,
+        reliability: match delivery.reliability {
+            Reliability::Reliable => StreamReliability::Reliable,
+            Reliability::MaxRetransmits(retransmits) => {
+                StreamReliability::MaxRetransmits { retransmits }
+            }
+            Reliability::MaxLifetime(lifetime) => StreamReliability::MaxPacketLifetime {
+                lifetime: u16::try_from(lifetime.as_millis()).unwrap_or(u16::MAX),
+            },
+        },
+        negotiated: Some(stream),
+        ..ChannelConfig::default()
+    }
+}
+
+/// The `max-message-size` of a description's data channels (RFC 8841, section 6). 0 is no limit.
+fn max_message_size(description: &str) -> Result<usize, EngineError> {
+    let application = description
+        .lines()
+        .skip_while(|line| !(line.starts_with("m=application") && line.contains("SCTP")));
+    let mut lines = application.take_while({
+        let mut sections = 0;
+        move |line| {
+            sections += usize::from(line.starts_with("m="));
+            sections < 2
+        }
+    });
+    let Some(section) = lines.next() else { return Err(EngineError::NoChannels) };
+    // Port 0 is a section that was refused.
+    if section.split_whitespace().nth(1) == Some("0") {
+        return Err(EngineError::NoChannels);
+    }
+    let Some(value) = lines.find_map(|line| line.strip_prefix("a=max-message-size:")) else {
+        return Ok(UNSTATED_MAX_MESSAGE_SIZE);
+    };
+    match value.trim().parse() {
+        Ok(0) => Ok(usize::MAX),
+        Ok(size) => Ok(size),
+        Err(_) => Err(EngineError::Malformed(format!("max-message-size {:?}", value.trim()))),
+    }
+}
+
+fn description_error(error: RtcError) -> EngineError {
+    match error {
+        RtcError::RemoteSdp(reason) => EngineError::Unsupported(reason),
+        error => EngineError::Malformed(error.to_string()),
+    }
+}
+
+fn stack_error(error: RtcError) -> EngineError {
+    match error {
+        RtcError::RemoteSdp(reason) if reason.contains("fingerprint") => EngineError::Fingerprint,
+        error => EngineError::Stack(error.to_string()),
+    }
+}

@@ -1,0 +1,43 @@
+//! The WebRTC engine, on virtual time.
+
+#![cfg(not(target_arch = "wasm32"))]
+
+mod pair;
+
+use std::time::Duration;
+
+use deltawire_framing::Channel;
+use deltawire_transport::engine::Engine;
+use pair::Pair;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_link_opens_in_five_round_trips() {
+    let latency = Duration::from_millis(50);
+    let pair = Pair::open(latency);
+    let round_trips = pair.now.as_secs_f64() / (2.0 * latency.as_secs_f64());
+    println!("opened after {round_trips} round trips");
+    assert!(round_trips <= 5.0, "{round_trips}");
+}
+
+#[test]
+fn messages_of_both_channels_go_both_ways() {
+    let mut pair = Pair::open(Duration::from_millis(1));
+    let mut expected = Vec::new();
+    for (channel, len) in [(Channel::Command, 1), (Channel::Data, 16_384), (Channel::Data, 60_000)] {
+        let message = vec![7; len];
+        for end in &mut pair.ends {
+            assert!(end.engine.write(channel, &message).unwrap());
+        }
+        expected.push((channel, message));
+    }
+    let limit = pair.now + 10 * SECOND;
+    assert!(pair.run_until(limit, |pair| pair.ends.iter().all(|end| end.messages.len() == 3)));
+    let limit = pair.now + SECOND;
+    pair.run_until(limit, |_| false);
+    for end in &mut pair.ends {
+        assert_eq!(end.messages, expected);
+        assert_eq!(end.engine.buffered_amount(), 0);
+    }
+}
