@@ -27,6 +27,8 @@ pub struct Str0m {
     user_fragment: String,
     /// By SCTP stream.
     streams: [Stream; 3],
+    /// Whether ICE and DTLS are through. Streams may be open before (draft-hancke-tsvwg-snap).
+    connected: bool,
     /// The offer that waits for its answer.
     pending: Option<SdpPendingOffer>,
     max_message_len: usize,
@@ -75,6 +77,7 @@ impl Str0m {
             role,
             start,
             streams: streams.map(|id| Stream { id, open: false }),
+            connected: false,
             pending: None,
             max_message_len: UNSTATED_MAX_MESSAGE_SIZE,
             closed: false,
@@ -90,6 +93,10 @@ impl Str0m {
         u16::try_from(found).ok()
     }
 
+    fn is_open(&self) -> bool {
+        self.connected && self.streams.iter().all(|stream| stream.open)
+    }
+
     /// Takes in what happened; `None` when it is of no interest.
     fn take_event(&mut self, event: Event) -> Result<Option<Output>, EngineError> {
         match event {
@@ -98,7 +105,11 @@ impl Str0m {
                     return Err(self.misused(id, "only streams 0, 1 and 2 are in use"));
                 };
                 self.streams[usize::from(stream)].open = true;
-                Ok(self.streams.iter().all(|stream| stream.open).then_some(Output::Open))
+                Ok(self.is_open().then_some(Output::Open))
+            }
+            Event::Connected => {
+                self.connected = true;
+                Ok(self.is_open().then_some(Output::Open))
             }
             Event::ChannelData(data) => {
                 let peer = match self.role {

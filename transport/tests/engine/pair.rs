@@ -10,30 +10,31 @@ use deltawire_transport::engine::{
     Certificate, Datagram, Engine, EngineConfig, EngineError, Output, Str0m, Transmit,
 };
 
-pub struct End {
-    pub engine: Str0m,
-    pub open: bool,
-    pub closed: bool,
-    pub error: Option<EngineError>,
-    pub messages: Vec<(Channel, Vec<u8>)>,
+pub(crate) struct End {
+    pub(crate) engine: Str0m,
+    /// When it opened.
+    pub(crate) open: Option<Duration>,
+    pub(crate) closed: bool,
+    pub(crate) error: Option<EngineError>,
+    pub(crate) messages: Vec<(Channel, Vec<u8>)>,
     timeout: Option<Duration>,
     /// What is on its way to it.
     inbox: VecDeque<(Duration, Transmit)>,
 }
 
-pub struct Pair {
-    pub now: Duration,
-    pub latency: Duration,
-    pub ends: [End; 2],
+pub(crate) struct Pair {
+    pub(crate) now: Duration,
+    pub(crate) latency: Duration,
+    pub(crate) ends: [End; 2],
     /// Changes or drops datagrams on their way.
-    pub tamper: Box<dyn FnMut(&mut Transmit) -> bool>,
+    pub(crate) tamper: Box<dyn FnMut(&mut Transmit) -> bool>,
 }
 
-pub fn config() -> EngineConfig {
+pub(crate) fn config() -> EngineConfig {
     EngineConfig::new(Arc::new(Certificate::generate().unwrap()))
 }
 
-pub fn address(end: usize) -> SocketAddr {
+pub(crate) fn address(end: usize) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 1_000 + end as u16))
 }
 
@@ -41,7 +42,7 @@ impl End {
     fn new(engine: Str0m) -> Self {
         Self {
             engine,
-            open: false,
+            open: None,
             closed: false,
             error: None,
             messages: Vec::new(),
@@ -52,11 +53,11 @@ impl End {
 }
 
 impl Pair {
-    pub fn new(latency: Duration) -> Self {
+    pub(crate) fn new(latency: Duration) -> Self {
         Self::with(&config(), &config(), latency, |offer| offer, |answer| answer)
     }
 
-    pub fn with(
+    pub(crate) fn with(
         initiator: &EngineConfig,
         acceptor: &EngineConfig,
         latency: Duration,
@@ -72,7 +73,7 @@ impl Pair {
     }
 
     /// Runs everything that is due, then moves on to the next thing that is.
-    pub fn step(&mut self) -> bool {
+    pub(crate) fn step(&mut self) -> bool {
         let Self { ends, now, latency, tamper } = self;
         for index in 0..2 {
             let mut sent = Vec::new();
@@ -89,7 +90,7 @@ impl Pair {
             loop {
                 match end.engine.poll_output() {
                     Ok(Output::Transmit(transmit)) => sent.push(transmit),
-                    Ok(Output::Open) => end.open = true,
+                    Ok(Output::Open) => end.open = Some(*now),
                     Ok(Output::Message(channel, message)) => end.messages.push((channel, message)),
                     Ok(Output::Closed) => end.closed = true,
                     Ok(Output::Timeout(at)) => {
@@ -115,7 +116,11 @@ impl Pair {
         next.is_some()
     }
 
-    pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&Self) -> bool) -> bool {
+    pub(crate) fn run_until(
+        &mut self,
+        limit: Duration,
+        mut done: impl FnMut(&Self) -> bool,
+    ) -> bool {
         while self.now < limit {
             if done(self) {
                 return true;
@@ -127,9 +132,11 @@ impl Pair {
         done(self)
     }
 
-    pub fn open(latency: Duration) -> Self {
+    pub(crate) fn open(latency: Duration) -> Self {
         let mut pair = Self::new(latency);
-        assert!(pair.run_until(Duration::from_secs(30), |pair| pair.ends.iter().all(|e| e.open)));
+        assert!(pair.run_until(Duration::from_secs(30), |pair| {
+            pair.ends.iter().all(|end| end.open.is_some())
+        }));
         pair
     }
 }
