@@ -3,4 +3,5 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+mod flight;
 pub mod memory;

@@ -51,6 +51,14 @@ impl Pending {
         self.pong = None;
     }
 
+    /// There is nobody to say anything to.
+    pub(super) fn clear(&mut self) {
+        self.clear_but_goodbye();
+        self.hello = None;
+        self.positions = [None; 2];
+        self.close = None;
+    }
+
     /// Packs what waits into one transport message of at most `max_len` bytes, at least 80; what
     /// does not fit waits on. `None` when nothing waits.
     pub(super) fn next(&mut self, max_len: usize) -> Option<&[u8]> {

@@ -48,6 +48,8 @@ pub enum Closed {
     },
     /// The peer did what it must not.
     Error(ProtocolError),
+    /// The link ended before the session did.
+    LinkLost,
 }
 
 /// Events that were not asked for yet. Bounded: of messages that could not be delivered only the

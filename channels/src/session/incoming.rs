@@ -285,6 +285,11 @@ impl Incoming {
         self.window.is_complete() && self.reassembler.unfinished() == 0
     }
 
+    /// Whether the application dropped its receiver.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.arrivals.is_closed()
+    }
+
     /// Whether something came that found no place with the application yet.
     pub(super) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()

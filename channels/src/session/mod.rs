@@ -336,9 +336,27 @@ impl Session {
         self.events.push(Event::Closed(closed));
     }
 
+    /// Tells the session that its link is gone. What came before is still handed on.
+    pub fn lose_link(&mut self) {
+        if !matches!(self.state, State::Closed) {
+            self.end(Closed::LinkLost);
+        }
+        self.pending.clear();
+    }
+
+    /// Whether nobody is left to talk to the peer.
+    fn is_abandoned(&self) -> bool {
+        self.outgoing.iter().all(Outgoing::is_abandoned)
+            && self.incoming.iter().all(Incoming::is_abandoned)
+    }
+
     /// Moves on where something that was waited for has happened.
     fn settle(&mut self) {
         let now = self.now;
+        if matches!(self.state, State::Open) && self.is_abandoned() {
+            self.close(CloseCode::NORMAL, "the application dropped its peer", now);
+            return;
+        }
         match &self.state {
             State::Draining { code, reason, deadline, answered } => {
                 let (code, deadline, answered) = (*code, *deadline, *answered);

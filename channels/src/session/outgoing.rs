@@ -116,6 +116,11 @@ impl Outgoing {
     }
 
     /// Whether all that was committed has been handed out.
+    /// Whether the application dropped all its senders.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.ring.is_closed())
+    }
+
     pub(super) fn is_empty(&mut self) -> bool {
         self.lanes.iter_mut().all(|lane| lane.long.is_none() && lane.ring.is_empty())
     }

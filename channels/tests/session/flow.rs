@@ -365,7 +365,7 @@ fn a_dropped_receiver_gives_its_window_back() {
     }
     link.run_for(SECOND);
     assert!(link.peer(1).receive.try_next().is_ok());
-    link.ends[1].peer = None;
+    let kept = link.ends[1].peer.take().map(|peer| (peer.command, peer.send));
     for _ in 0..2_000 {
         send(&mut link, 0, &[1; 2_000]);
         link.run_for(SECOND / 100);
@@ -375,6 +375,32 @@ fn a_dropped_receiver_gives_its_window_back() {
     link.ends[0].session.close(CloseCode::NORMAL, "", now);
     link.run_for(SECOND);
     assert!(link.ends.iter().all(|end| end.session.is_finished()));
+    drop(kept);
+}
+
+#[test]
+fn a_dropped_peer_closes_the_session_once_its_deltas_are_sent() {
+    let mut link = open();
+    send(&mut link, 0, &[1; 40_000]);
+    link.ends[0].peer = None;
+    link.run_for(SECOND);
+    assert!(link.ends.iter().all(|end| end.session.is_finished()));
+    assert_eq!(link.peer(1).receive.try_next().unwrap().delta().unwrap().payload(), [1; 40_000]);
+}
+
+#[test]
+fn a_lost_link_ends_the_session_but_not_what_came() {
+    let mut link = open();
+    send(&mut link, 0, &[1; 40_000]);
+    link.run_for(SECOND);
+    for end in &mut link.ends {
+        end.session.lose_link();
+        assert_eq!(end.session.poll_transmit(16_384).map(|transmit| transmit.len()), None);
+        assert!(end.session.is_finished());
+    }
+    assert!(link.peer(0).send.try_reserve(1).is_err());
+    assert_eq!(link.peer(1).receive.try_next().unwrap().delta().unwrap().payload(), [1; 40_000]);
+    assert_eq!(link.peer(1).receive.try_next().unwrap_err(), TryNext::Closed);
 }
 
 #[test]
