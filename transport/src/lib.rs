@@ -3,5 +3,13 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+#[cfg(not(target_arch = "wasm32"))]
+mod connection;
+#[cfg(not(target_arch = "wasm32"))]
+mod driver;
 mod flight;
+mod link;
 pub mod memory;
+
+pub use flight::FlightLimits;
+pub use link::{Ended, Link, LinkStats, NoMoreSenders, PeerId, Undelivered};

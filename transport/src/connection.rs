@@ -1,0 +1,334 @@
+//! One session on one engine, without I/O: the same for every driver.
+
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Duration;
+
+use deltawire_channels::session::{Closed, Config, Event};
+use deltawire_channels::{Peer, Session};
+
+use crate::engine::{Datagram, Engine, EngineError, Output, Transmit};
+use crate::flight::{Flight, FlightLimits};
+use crate::link::{Ended, LinkStats, Shared, Undelivered};
+
+/// Datagrams that an engine takes in before it is asked what to send: its acknowledgements go
+/// together.
+const DATAGRAMS_BETWEEN_DRAINS: usize = 16;
+
+/// A session on an engine.
+pub(crate) struct Connection<E> {
+    engine: E,
+    session: Session,
+    /// Until the peer has said hello.
+    peer: Option<Peer>,
+    flight: Flight,
+    shared: Arc<Shared>,
+    stats: LinkStats,
+    engine_timeout: Option<Duration>,
+    stage: Stage,
+    /// Datagrams since the last drain.
+    fed: usize,
+    ended: Option<Ended>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Until the streams are open.
+    Connecting { since: Duration, deadline: Duration },
+    Open,
+    /// The session is over; what it said last is still on its way.
+    Flushing { deadline: Duration },
+    /// The engine is gone; what came is still handed on to the application.
+    Delivering,
+}
+
+/// What came of a round of work.
+pub(crate) enum Progress {
+    /// Nothing to tell.
+    Quiet,
+    /// The peer said hello: here it is.
+    Opened(Peer),
+    /// It is over, and can be dropped.
+    Over(Ended),
+}
+
+/// What a connection is made with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionConfig {
+    pub(crate) session: Config,
+    pub(crate) flight: FlightLimits,
+    /// How long it may take until the streams are open.
+    pub(crate) connect_timeout: Duration,
+}
+
+impl<E: Engine> Connection<E> {
+    pub(crate) fn new(
+        engine: E,
+        mut config: ConnectionConfig,
+        shared: Arc<Shared>,
+        now: Duration,
+    ) -> Self {
+        let limits = &mut config.session.limits;
+        limits.max_frame_len = limits.max_frame_len.min(engine.max_message_len());
+        // The peer's hello comes after the streams are open.
+        limits.hello_timeout += config.connect_timeout;
+        let (session, peer) = Session::new(config.session, now);
+        Self {
+            engine,
+            session,
+            peer: Some(peer),
+            flight: Flight::new(config.flight),
+            shared,
+            stats: LinkStats::default(),
+            engine_timeout: Some(now),
+            stage: Stage::Connecting { since: now, deadline: now + config.connect_timeout },
+            fed: 0,
+            ended: None,
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Whether the peer has still to be reached.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.peer.is_some()
+    }
+
+    pub(crate) fn add_candidate(&mut self, candidate: &str) -> Result<(), EngineError> {
+        self.engine.add_candidate(candidate)
+    }
+
+    /// Takes in a datagram. Says whether it is time to [`work`](Self::work).
+    pub(crate) fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Duration) -> bool {
+        self.stats.datagrams_received += 1;
+        self.stats.bytes_received += datagram.bytes.len() as u64;
+        self.engine.handle_datagram(datagram, now);
+        self.fed += 1;
+        self.fed >= DATAGRAMS_BETWEEN_DRAINS
+    }
+
+    /// When to [`work`](Self::work) next even if nothing happens.
+    pub(crate) fn poll_timeout(&self) -> Option<Duration> {
+        let stage = match self.stage {
+            Stage::Connecting { deadline, .. } | Stage::Flushing { deadline } => Some(deadline),
+            Stage::Open => self.flight.poll_timeout(),
+            Stage::Delivering => return None,
+        };
+        [self.engine_timeout, self.session.poll_timeout(), stage].into_iter().flatten().min()
+    }
+
+    /// The peer hung up where signalling said so.
+    pub(crate) fn hang_up(&mut self) {
+        self.lose(Ended::HungUp);
+    }
+
+    /// Does everything that can be done now.
+    pub(crate) fn work(
+        &mut self,
+        now: Duration,
+        context: &mut Context<'_>,
+        send: &mut impl FnMut(Transmit),
+    ) -> Progress {
+        self.fed = 0;
+        self.take_requests(now);
+        if self.session.poll_timeout().is_some_and(|at| at <= now) {
+            self.session.handle_timeout(now);
+        }
+        if self.engine_timeout.is_some_and(|at| at <= now) {
+            self.engine.handle_timeout(now);
+        }
+        let more = loop {
+            self.drain(now, send);
+            // Registers for what comes after; then looks what is there.
+            let ready = self.session.poll_ready(context);
+            if !(ready && self.fill(now)) {
+                break ready;
+            }
+        };
+        let opened = self.take_events(now);
+        self.move_on(more, now, send);
+        self.publish();
+        if let Some(peer) = opened {
+            return Progress::Opened(peer);
+        }
+        match (&self.stage, &self.ended) {
+            (Stage::Delivering, Some(ended)) if self.session.is_finished() => {
+                Progress::Over(ended.clone())
+            }
+            _ => Progress::Quiet,
+        }
+    }
+
+    /// Everything that the engine has to give.
+    fn drain(&mut self, now: Duration, send: &mut impl FnMut(Transmit)) {
+        loop {
+            match self.engine.poll_output() {
+                Ok(Output::Transmit(transmit)) => {
+                    self.stats.datagrams_sent += 1;
+                    self.stats.bytes_sent += transmit.bytes.len() as u64;
+                    send(transmit);
+                }
+                Ok(Output::Open) => {
+                    if matches!(self.stage, Stage::Connecting { .. }) {
+                        self.stage = Stage::Open;
+                    }
+                }
+                Ok(Output::Message(channel, message)) => {
+                    self.session.handle_message(channel, message, now);
+                }
+                Ok(Output::Closed) => self.lose(Ended::HungUp),
+                Ok(Output::Timeout(at)) => {
+                    self.engine_timeout = at;
+                    return;
+                }
+                Err(error) => {
+                    self.engine_timeout = None;
+                    self.lose(Ended::Engine(error));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Writes what there is room for. Says whether it wrote.
+    fn fill(&mut self, now: Duration) -> bool {
+        if !matches!(self.stage, Stage::Open | Stage::Flushing { .. }) {
+            return false;
+        }
+        let mut buffered = self.engine.buffered_amount();
+        let mut wrote = false;
+        loop {
+            let budget = self.flight.budget(buffered, now);
+            let Some(transmit) = self.session.poll_transmit(budget) else { break };
+            let len = transmit.len();
+            match self.engine.write(transmit.channel(), &transmit) {
+                Ok(true) => {}
+                // The flight is never larger than the engine's buffer, so this is a fault of its.
+                Ok(false) => {
+                    drop(transmit);
+                    let reason = format!("it refused {len} bytes beside {buffered}");
+                    self.lose(Ended::Engine(EngineError::Stack(reason)));
+                    return false;
+                }
+                Err(error) => {
+                    drop(transmit);
+                    self.lose(Ended::Engine(error));
+                    return false;
+                }
+            }
+            let idle = 2 * (buffered + len) < self.flight.cap();
+            self.flight.wrote(len, buffered, idle, now);
+            buffered += len;
+            wrote = true;
+        }
+        self.stats.buffered = buffered as u64;
+        wrote
+    }
+
+    fn take_requests(&mut self, now: Duration) {
+        if let Some((code, reason)) = self.shared.take_close() {
+            self.session.close(code, &reason, now);
+        }
+        while let Some((share, reply)) = self.shared.take_sender_request() {
+            if let Some(sender) = self.session.open_sender(share) {
+                // Who asked may have gone.
+                let _ = reply.send(sender);
+            }
+        }
+    }
+
+    fn take_events(&mut self, now: Duration) -> Option<Peer> {
+        let mut opened = None;
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Opened(hello) => {
+                    tracing::debug!(?hello, "session open");
+                    opened = self.peer.take();
+                }
+                Event::Undeliverable(message) => {
+                    tracing::warn!(
+                        len = message.len,
+                        allowed = message.allowed,
+                        "dropped a message that is longer than the peer takes"
+                    );
+                }
+                Event::Closed(closed) => {
+                    if self.ended.is_none() {
+                        self.ended = Some(Ended::Session(closed));
+                    }
+                    if matches!(self.stage, Stage::Connecting { .. } | Stage::Open) {
+                        let deadline = now + FLUSH_TIMEOUT;
+                        self.stage = Stage::Flushing { deadline };
+                    }
+                }
+                _ => {}
+            }
+        }
+        opened
+    }
+
+    /// Goes to the next stage when this one is through; `more` says that the session has more to
+    /// say.
+    fn move_on(&mut self, more: bool, now: Duration, send: &mut impl FnMut(Transmit)) {
+        match self.stage {
+            Stage::Connecting { since, deadline } if now >= deadline => {
+                self.lose(Ended::NotReached(deadline - since));
+                self.engine.close();
+                self.drain(now, send);
+            }
+            Stage::Flushing { deadline } => {
+                let flushed = !more && self.engine.buffered_amount() == 0;
+                if flushed || now >= deadline {
+                    self.finish();
+                    self.engine.close();
+                    self.drain(now, send);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The engine is of no more use: `ended` is why, unless the session has ended before.
+    fn lose(&mut self, ended: Ended) {
+        if self.stage == Stage::Delivering {
+            return;
+        }
+        if self.ended.is_none() {
+            self.ended = Some(ended);
+        }
+        self.finish();
+        self.session.lose_link();
+    }
+
+    fn finish(&mut self) {
+        self.stage = Stage::Delivering;
+        let Some(ended) = self.ended.clone() else { return };
+        let stats = self.session.stats();
+        let unsent = stats.commands_sent.queued_bytes + stats.data_sent.queued_bytes;
+        let unacknowledged = self.engine.buffered_amount() as u64;
+        tracing::debug!(%ended, unsent, unacknowledged, "link ended");
+        self.publish();
+        self.shared.end(ended, Undelivered { unsent, unacknowledged });
+    }
+
+    fn publish(&mut self) {
+        self.stats.session = self.session.stats();
+        self.stats.flight = self.flight.cap() as u64;
+        self.stats.delay = self.flight.delay();
+        self.stats.rate = self.flight.rate();
+        self.stats.stalls = self.flight.stalls();
+        self.shared.publish(self.stats);
+    }
+}
+
+/// How long the last words of a session may take to be acknowledged.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl<E> Drop for Connection<E> {
+    fn drop(&mut self) {
+        let ended = self.ended.take().unwrap_or(Ended::Session(Closed::LinkLost));
+        self.shared.end(ended, Undelivered::default());
+    }
+}

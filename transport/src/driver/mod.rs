@@ -1,0 +1,283 @@
+//! What moves a socket's connections: one task that owns the socket, and does for each of them
+//! what is due.
+//!
+//! A socket that accepts has any number of connections, told apart by the peer's address. A
+//! connection that this side starts has a socket of its own, because two connections between the
+//! same two sockets could not be told apart.
+
+mod doorbell;
+mod routes;
+mod socket;
+mod timers;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+
+use self::doorbell::{Bell, Doorbells};
+use self::routes::{Routes, Ways};
+use self::socket::Inbox;
+pub(crate) use self::socket::Socket;
+use self::timers::{Timer, Timers};
+use crate::connection::{Connection, Progress};
+use crate::engine::{Datagram, Engine};
+use crate::link::{Ended, PeerId};
+
+/// Receiving calls before others get their turn.
+const RECEIVES: usize = 4;
+
+/// What a driver is asked to do.
+pub(crate) enum Request<E> {
+    /// Drive this connection too.
+    Add(Box<Connection<E>>, String),
+    /// Its peer trickled candidates.
+    Candidates(PeerId, Vec<String>),
+    /// Its peer hung up where signalling said so.
+    HangUp(PeerId),
+}
+
+/// What a driver tells of its connections.
+pub(crate) trait Observer {
+    /// The peer said hello.
+    fn opened(&self, id: PeerId, peer: deltawire_channels::Peer);
+    /// It is over. Everything that it held is free.
+    fn ended(&self, id: PeerId, ended: Ended);
+}
+
+/// The future that moves one socket.
+pub(crate) struct Driver<E, O> {
+    inbox: Inbox,
+    crowd: Crowd<E, O>,
+    doorbells: Arc<Doorbells>,
+    requests: mpsc::Receiver<Request<E>>,
+    start: Instant,
+    sleep: Pin<Box<Sleep>>,
+    sleep_until: Option<Duration>,
+    closing: bool,
+}
+
+/// The connections of a socket.
+struct Crowd<E, O> {
+    socket: Socket,
+    entries: Slab<Entry<E>>,
+    routes: Routes,
+    timers: Timers,
+    observer: O,
+    /// Those that have something to do, by key.
+    due: Vec<usize>,
+}
+
+struct Entry<E> {
+    connection: Box<Connection<E>>,
+    ways: Ways,
+    timer: Timer,
+    bell: Bell,
+    /// Whether it is among those that have something to do.
+    due: bool,
+}
+
+impl<E: Engine, O: Observer> Driver<E, O> {
+    /// Moves `socket` for at most `capacity` connections. `start` is when `now` was 0.
+    pub(crate) fn new(
+        socket: Socket,
+        requests: mpsc::Receiver<Request<E>>,
+        observer: O,
+        start: Instant,
+        capacity: usize,
+    ) -> Self {
+        Self {
+            inbox: Inbox::new(socket.local_address()),
+            crowd: Crowd {
+                socket,
+                entries: Slab::new(),
+                routes: Routes::default(),
+                timers: Timers::default(),
+                observer,
+                due: Vec::new(),
+            },
+            doorbells: Doorbells::new(capacity),
+            requests,
+            start,
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            sleep_until: None,
+            closing: false,
+        }
+    }
+
+    /// Runs until nobody can ask for anything any more and no connection is left.
+    pub(crate) async fn run(mut self) {
+        std::future::poll_fn(|context| self.poll(context)).await;
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.doorbells.register(context.waker());
+        let now = self.start.elapsed();
+        self.take_requests(context);
+        self.crowd.mark_timers(now);
+        while let Some(key) = self.doorbells.pop() {
+            self.crowd.mark(key);
+        }
+        self.crowd.work_all(now);
+        let drained = self.receive(context);
+        self.crowd.socket.poll_waiting(context);
+        if self.closing && self.crowd.entries.is_empty() {
+            return Poll::Ready(());
+        }
+        self.sleep(context);
+        if !drained {
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn take_requests(&mut self, context: &mut Context<'_>) {
+        while !self.closing
+            && let Poll::Ready(request) = self.requests.poll_recv(context)
+        {
+            match request {
+                Some(Request::Add(connection, user_fragment)) => {
+                    let doorbells = &self.doorbells;
+                    self.crowd.add(connection, &user_fragment, |key| doorbells.bell(key));
+                }
+                Some(Request::Candidates(id, candidates)) => {
+                    self.crowd.change(id, |connection| {
+                        for candidate in candidates {
+                            if let Err(error) = connection.add_candidate(&candidate) {
+                                tracing::debug!(%id, %error, "a candidate was ignored");
+                            }
+                        }
+                    });
+                }
+                Some(Request::HangUp(id)) => self.crowd.change(id, Connection::hang_up),
+                None => self.closing = true,
+            }
+        }
+    }
+
+    /// Receives for a while. Says whether nothing is left.
+    fn receive(&mut self, context: &mut Context<'_>) -> bool {
+        for _ in 0..RECEIVES {
+            let places = match self.crowd.socket.poll_receive(&mut self.inbox, context) {
+                Poll::Pending => return true,
+                Poll::Ready(Ok(places)) => places,
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(%error, "receiving failed");
+                    return true;
+                }
+            };
+            let now = self.start.elapsed();
+            for datagram in self.inbox.datagrams(places) {
+                self.crowd.handle_datagram(datagram, now);
+            }
+            self.crowd.work_all(now);
+        }
+        false
+    }
+
+    /// Sleeps until the next timer. One that was put off since costs a wake-up for nothing, which
+    /// is less than to set the clock with every datagram.
+    fn sleep(&mut self, context: &mut Context<'_>) {
+        let Some(next) = self.crowd.timers.next() else { return };
+        if self.sleep_until.is_none_or(|until| next < until) {
+            self.sleep.as_mut().reset((self.start + next).into());
+            self.sleep_until = Some(next);
+        }
+        if self.sleep.as_mut().poll(context).is_ready() {
+            self.sleep_until = None;
+            context.waker().wake_by_ref();
+        }
+    }
+}
+
+impl<E: Engine, O: Observer> Crowd<E, O> {
+    fn add(
+        &mut self,
+        connection: Box<Connection<E>>,
+        user_fragment: &str,
+        bell: impl FnOnce(usize) -> Bell,
+    ) {
+        let vacant = self.entries.vacant_entry();
+        let key = vacant.key();
+        let bell = bell(key);
+        connection.shared().attach(bell.waker.clone());
+        let ways = self.routes.add(key, user_fragment);
+        vacant.insert(Entry { connection, ways, timer: Timer::default(), bell, due: false });
+        self.mark(key);
+    }
+
+    /// Signalling is rare: no table is worth it.
+    fn change(&mut self, id: PeerId, change: impl FnOnce(&mut Connection<E>)) {
+        let mut entries = self.entries.iter_mut();
+        let found = entries.find(|(_, entry)| entry.connection.shared().id() == id);
+        let Some((key, entry)) = found else { return };
+        change(&mut entry.connection);
+        self.mark(key);
+    }
+
+    #[inline]
+    fn mark(&mut self, key: usize) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if !entry.due {
+            entry.due = true;
+            self.due.push(key);
+        }
+    }
+
+    fn mark_timers(&mut self, now: Duration) {
+        while let Some((at, key)) = self.timers.pop(now) {
+            let Some(entry) = self.entries.get_mut(key) else { continue };
+            if entry.timer.fire(key, at, now, &mut self.timers) {
+                self.mark(key);
+            }
+        }
+    }
+
+    fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Duration) {
+        let Some(key) = self.routes.find(datagram.source, datagram.bytes) else { return };
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if entry.connection.handle_datagram(datagram, now) {
+            self.work(key, now);
+        } else {
+            self.mark(key);
+        }
+    }
+
+    fn work_all(&mut self, now: Duration) {
+        while let Some(key) = self.due.pop() {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.due = false;
+                self.work(key, now);
+            }
+        }
+    }
+
+    /// Does what one connection has to do.
+    fn work(&mut self, key: usize, now: Duration) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let Entry { connection, ways, timer, bell, .. } = entry;
+        bell.quiet();
+        let mut context = Context::from_waker(&bell.waker);
+        let progress = connection.work(now, &mut context, &mut |transmit| {
+            self.routes.learn(key, ways, transmit.destination);
+            self.socket.send(&transmit);
+        });
+        self.socket.flush();
+        self.timers.set(key, timer, connection.poll_timeout());
+        let id = connection.shared().id();
+        match progress {
+            Progress::Quiet => {}
+            Progress::Opened(peer) => self.observer.opened(id, peer),
+            Progress::Over(ended) => {
+                let entry = self.entries.remove(key);
+                self.routes.remove(key, &entry.ways);
+                drop(entry);
+                self.observer.ended(id, ended);
+            }
+        }
+    }
+}

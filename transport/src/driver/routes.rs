@@ -1,0 +1,153 @@
+//! Whose a datagram is, without asking every connection.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+/// Addresses from which a peer may send at a time. More, and the oldest is forgotten: its next
+/// connectivity check brings it back.
+const ADDRESSES_PER_PEER: usize = 8;
+
+/// Connections' keys by the peer's address, and for connectivity checks from new addresses by the
+/// ICE user fragment.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    by_address: HashMap<SocketAddr, usize>,
+    by_user_fragment: HashMap<String, usize>,
+}
+
+/// What a connection remembers of its ways.
+#[derive(Debug, Default)]
+pub(super) struct Ways {
+    addresses: Vec<SocketAddr>,
+    user_fragment: String,
+}
+
+impl Routes {
+    /// The ways to a new connection, so far by its user fragment.
+    pub(super) fn add(&mut self, key: usize, user_fragment: &str) -> Ways {
+        self.by_user_fragment.insert(user_fragment.to_owned(), key);
+        Ways { addresses: Vec::new(), user_fragment: user_fragment.to_owned() }
+    }
+
+    pub(super) fn remove(&mut self, key: usize, ways: &Ways) {
+        self.by_user_fragment.remove(&ways.user_fragment);
+        for address in &ways.addresses {
+            if self.by_address.get(address) == Some(&key) {
+                self.by_address.remove(address);
+            }
+        }
+    }
+
+    /// An engine answers only who has shown that it knows the connection's password, so where it
+    /// sends to is where its peer is.
+    #[inline]
+    pub(super) fn learn(&mut self, key: usize, ways: &mut Ways, address: SocketAddr) {
+        if ways.addresses.last() == Some(&address) {
+            return;
+        }
+        if let Some(known) = ways.addresses.iter().position(|known| *known == address) {
+            ways.addresses.remove(known);
+        } else if ways.addresses.len() == ADDRESSES_PER_PEER {
+            let oldest = ways.addresses.remove(0);
+            self.by_address.remove(&oldest);
+        }
+        ways.addresses.push(address);
+        self.by_address.insert(address, key);
+    }
+
+    /// Whose a datagram is; `None` when it is nobody's.
+    #[inline]
+    pub(super) fn find(&self, source: SocketAddr, datagram: &[u8]) -> Option<usize> {
+        // A new connection may come from an old one's address: checks name theirs.
+        if let Some(user_fragment) = local_user_fragment(datagram) {
+            return self.by_user_fragment.get(user_fragment).copied();
+        }
+        self.by_address.get(&source).copied()
+    }
+}
+
+const HEADER: usize = 20;
+const BINDING_REQUEST: [u8; 2] = [0, 1];
+const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+const USERNAME: u16 = 0x0006;
+
+/// The fragment that a connectivity check addresses: what stands before the colon in the USERNAME
+/// (RFC 8445, section 7.2.2) of a STUN binding request (RFC 8489, sections 5 and 14).
+fn local_user_fragment(datagram: &[u8]) -> Option<&str> {
+    let (header, mut attributes) = datagram.split_at_checked(HEADER)?;
+    if header[..2] != BINDING_REQUEST || header[4..8] != MAGIC_COOKIE {
+        return None;
+    }
+    loop {
+        let (start, rest) = attributes.split_at_checked(4)?;
+        let kind = u16::from_be_bytes([start[0], start[1]]);
+        let len = usize::from(u16::from_be_bytes([start[2], start[3]]));
+        if kind == USERNAME {
+            let name = std::str::from_utf8(rest.get(..len)?).ok()?;
+            return name.split(':').next();
+        }
+        attributes = rest.get(len.next_multiple_of(4)..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(username: &[u8]) -> Vec<u8> {
+        let mut datagram = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+        datagram.extend([9; 12]);
+        // An attribute before it whose length is no multiple of four.
+        datagram.extend([0x80, 0x22, 0, 5, 1, 2, 3, 4, 5, 0, 0, 0]);
+        datagram.extend([0, 6, 0, username.len() as u8]);
+        datagram.extend(username);
+        datagram.resize(datagram.len().next_multiple_of(4), 0);
+        datagram
+    }
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn checks_find_their_connection_and_addresses_are_learned() {
+        let mut routes = Routes::default();
+        let mut ways = routes.add(3, "abcd");
+        assert_eq!(routes.find(address(1), &check(b"abcd:efgh")), Some(3));
+        assert_eq!(routes.find(address(1), &check(b"efgh:abcd")), None);
+        assert_eq!(routes.find(address(1), &[22, 254, 253]), None);
+        for port in 1..20 {
+            routes.learn(3, &mut ways, address(port));
+            assert_eq!(routes.find(address(port), &[22, 254, 253]), Some(3));
+        }
+        assert_eq!(routes.by_address.len(), ADDRESSES_PER_PEER);
+        routes.remove(3, &ways);
+        assert!(routes.by_address.is_empty() && routes.by_user_fragment.is_empty());
+    }
+
+    #[test]
+    fn an_address_that_moved_to_another_connection_stays_with_it() {
+        let mut routes = Routes::default();
+        let (mut old, mut new) = (routes.add(1, "old"), routes.add(2, "new"));
+        routes.learn(1, &mut old, address(1));
+        routes.learn(2, &mut new, address(1));
+        routes.remove(1, &old);
+        assert_eq!(routes.find(address(1), &[22]), Some(2));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        let whole = check(b"abcd:efgh");
+        for end in 0..whole.len() {
+            local_user_fragment(&whole[..end]);
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut damaged = whole.clone();
+                damaged[end] = value;
+                local_user_fragment(&damaged);
+            }
+        }
+        assert_eq!(local_user_fragment(&whole), Some("abcd"));
+        assert_eq!(local_user_fragment(&check(b"abcd")), Some("abcd"));
+        assert_eq!(local_user_fragment(&check(&[0xff, b':'])), None);
+    }
+}

@@ -1,0 +1,233 @@
+//! A UDP socket that moves many datagrams with one system call.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::task::{Context, Poll, ready};
+
+use quinn_udp::{RecvMeta, UdpSocketState};
+use socket2::{Domain, Protocol, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+use crate::engine::{Datagram, Transmit};
+
+/// Places for what one call receives. With GRO, each takes up to 64 datagrams of one sender.
+const PLACES: usize = 16;
+/// Bytes of a place: the longest datagram that UDP can carry, or so many short ones.
+const PLACE: usize = 1 << 16;
+/// Most bytes that one call sends.
+const MAX_BATCH: usize = 60_000;
+/// Most bytes that wait for the system to take them; what comes beyond is dropped, as UDP may.
+const MAX_WAITING: usize = 4 << 20;
+
+/// The socket, and the datagrams that go in its next call.
+pub(crate) struct Socket {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
+    batch: Batch,
+    /// Batches that the system did not take yet.
+    waiting: VecDeque<Batch>,
+    waiting_bytes: usize,
+    dropped: u64,
+}
+
+/// What one call received.
+pub(crate) struct Inbox {
+    local: SocketAddr,
+    /// Places of equal length, touched only as far as something comes.
+    received: Vec<u8>,
+    meta: [RecvMeta; PLACES],
+}
+
+/// Datagrams of one length, but for the last, to one peer.
+#[derive(Debug, Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    segment: usize,
+    ends_short: bool,
+    to: Option<(SocketAddr, SocketAddr)>,
+}
+
+impl Socket {
+    /// Binds it; the system's buffers are asked to be `buffer` bytes long.
+    pub(crate) fn bind(address: SocketAddr, buffer: usize) -> io::Result<Self> {
+        let socket = socket2::Socket::new(
+            Domain::for_address(address),
+            Type::DGRAM,
+            Some(Protocol::UDP),
+        )?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        let state = UdpSocketState::new((&socket).into())?;
+        // The system may allow less; that costs speed, not correctness.
+        let _ = state.set_send_buffer_size((&socket).into(), buffer);
+        let _ = state.set_recv_buffer_size((&socket).into(), buffer);
+        let socket = UdpSocket::from_std(socket.into())?;
+        let local = socket.local_addr()?;
+        Ok(Self {
+            socket,
+            state,
+            local,
+            batch: Batch::default(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            dropped: 0,
+        })
+    }
+
+    /// Where it is bound.
+    pub(crate) fn local_address(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Receives what is there with one system call. Says how many of the inbox's places it took.
+    pub(crate) fn poll_receive(
+        &mut self,
+        inbox: &mut Inbox,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let Self { socket, state, .. } = self;
+        loop {
+            ready!(socket.poll_recv_ready(context))?;
+            let mut places = inbox.received.chunks_exact_mut(PLACE);
+            let mut places: [IoSliceMut<'_>; PLACES] =
+                std::array::from_fn(|_| IoSliceMut::new(places.next().unwrap_or_default()));
+            let result = socket.try_io(Interest::READABLE, || {
+                state.recv((&*socket).into(), &mut places, &mut inbox.meta)
+            });
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // What a peer's host answered to an earlier datagram.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+
+    /// Puts a datagram into the next call, and makes the call when it is full.
+    pub(crate) fn send(&mut self, transmit: &Transmit) {
+        let max_segments = self.state.max_gso_segments();
+        if !self.batch.takes(transmit, max_segments) {
+            self.flush();
+        }
+        self.batch.add(transmit);
+    }
+
+    /// Sends what was put aside.
+    pub(crate) fn flush(&mut self) {
+        if self.batch.to.is_none() {
+            return;
+        }
+        if self.waiting.is_empty() && self.send_batch(&self.batch) {
+            self.batch.clear();
+            return;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        if self.waiting_bytes + batch.bytes.len() > MAX_WAITING {
+            self.dropped += 1;
+            return;
+        }
+        self.waiting_bytes += batch.bytes.len();
+        self.waiting.push_back(batch);
+    }
+
+    /// Sends what the system had no room for, and registers to be woken when it has again.
+    pub(crate) fn poll_waiting(&mut self, context: &mut Context<'_>) {
+        while let Some(batch) = self.waiting.pop_front() {
+            if self.send_batch(&batch) {
+                self.waiting_bytes -= batch.bytes.len();
+                continue;
+            }
+            self.waiting.push_front(batch);
+            match self.socket.poll_send_ready(context) {
+                Poll::Ready(Ok(())) => {}
+                _ => return,
+            }
+        }
+    }
+
+    /// Whether the system took it. An error other than "no room" loses it, as UDP may.
+    fn send_batch(&self, batch: &Batch) -> bool {
+        let Some((source, destination)) = batch.to else { return true };
+        let whole = quinn_udp::Transmit {
+            destination,
+            ecn: None,
+            contents: &batch.bytes,
+            segment_size: (batch.bytes.len() > batch.segment).then_some(batch.segment),
+            src_ip: self.local.ip().is_unspecified().then(|| source.ip()),
+        };
+        match self.try_send(&whole) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            // Hardware that cannot segment after all: quinn-udp remembers it, so one by one.
+            Err(_) if whole.segment_size.is_some() => {
+                for contents in batch.bytes.chunks(batch.segment) {
+                    let one = quinn_udp::Transmit { contents, segment_size: None, ..whole.clone() };
+                    if let Err(error) = self.try_send(&one) {
+                        tracing::trace!(%error, %destination, "a datagram was not sent");
+                    }
+                }
+                true
+            }
+            Err(error) => {
+                tracing::trace!(%error, %destination, "a datagram was not sent");
+                true
+            }
+        }
+    }
+
+    fn try_send(&self, transmit: &quinn_udp::Transmit<'_>) -> io::Result<()> {
+        self.socket
+            .try_io(Interest::WRITABLE, || self.state.try_send((&self.socket).into(), transmit))
+    }
+}
+
+impl Inbox {
+    /// For a socket that is bound to this address.
+    pub(crate) fn new(local: SocketAddr) -> Self {
+        Self { local, received: vec![0; PLACES * PLACE], meta: [RecvMeta::default(); PLACES] }
+    }
+
+    /// The datagrams in the first `places` places.
+    pub(crate) fn datagrams(&self, places: usize) -> impl Iterator<Item = Datagram<'_>> {
+        let local = self.local;
+        let places = self.received.chunks_exact(PLACE).zip(&self.meta).take(places);
+        places.flat_map(move |(place, meta)| {
+            let address: IpAddr = meta.dst_ip.unwrap_or(local.ip());
+            let destination = SocketAddr::new(address, local.port());
+            let bytes = place.get(..meta.len).unwrap_or_default();
+            let source = meta.addr;
+            let datagrams = bytes.chunks(meta.stride.max(1));
+            datagrams.map(move |bytes| Datagram { source, destination, bytes })
+        })
+    }
+}
+
+impl Batch {
+    fn takes(&self, transmit: &Transmit, max_segments: usize) -> bool {
+        let len = transmit.bytes.len();
+        let Some(to) = self.to else { return true };
+        to == (transmit.source, transmit.destination)
+            && !self.ends_short
+            && len <= self.segment
+            && self.bytes.len() + len <= MAX_BATCH
+            && self.bytes.len() < max_segments * self.segment
+    }
+
+    fn add(&mut self, transmit: &Transmit) {
+        if self.to.is_none() {
+            self.to = Some((transmit.source, transmit.destination));
+            self.segment = transmit.bytes.len();
+        }
+        self.ends_short = transmit.bytes.len() < self.segment;
+        self.bytes.extend_from_slice(&transmit.bytes);
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.to = None;
+        self.ends_short = false;
+    }
+}

@@ -1,0 +1,280 @@
+//! The handle on one live connection to a peer.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use deltawire_channels::Sender;
+use deltawire_channels::session::{Closed, Share, Stats};
+use deltawire_framing::control::{CloseCode, Role};
+use futures_channel::oneshot;
+
+use crate::engine::EngineError;
+
+/// Names a peer within its node. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub u64);
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "peer {}", self.0)
+    }
+}
+
+/// Why a link ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ended {
+    /// The session was closed by one of its ends, or ended by an error.
+    Session(Closed),
+    /// The WebRTC connection failed.
+    Engine(EngineError),
+    /// The peer hung up without closing its session, as a process does that ends in the middle.
+    HungUp,
+    /// The peer was not reached within this time.
+    NotReached(Duration),
+    /// The node stopped before the link was open.
+    Stopped,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session(Closed::ByUs { code, complete }) => {
+                let how = if *complete { "" } else { ", not everything was delivered" };
+                write!(f, "closed by this side with code {}{how}", code.0)
+            }
+            Self::Session(Closed::ByPeer { code, reason, complete }) => {
+                let how = if *complete { "" } else { ", not everything arrived" };
+                write!(f, "closed by the peer with code {}: {reason:?}{how}", code.0)
+            }
+            Self::Session(Closed::Error(error)) => write!(f, "{error}"),
+            Self::Session(_) => write!(f, "the link was lost"),
+            Self::Engine(error) => write!(f, "{error}"),
+            Self::HungUp => write!(f, "the peer hung up without closing its session"),
+            Self::NotReached(after) => write!(
+                f,
+                "the peer was not reached within {after:?}: no datagram of its came; is UDP \
+                 between the two let through?"
+            ),
+            Self::Stopped => write!(f, "the node stopped"),
+        }
+    }
+}
+
+impl std::error::Error for Ended {}
+
+/// What a link that ended had taken from its application and not delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Undelivered {
+    /// Bytes that were committed and never sent.
+    pub unsent: u64,
+    /// Bytes that were sent and that the peer's transport did not acknowledge: they may have
+    /// arrived.
+    pub unacknowledged: u64,
+}
+
+/// What a link knows of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct LinkStats {
+    /// Of the session: by channel and direction, and the round-trip time.
+    pub session: Stats,
+    /// Datagrams that came.
+    pub datagrams_received: u64,
+    /// Datagrams that were sent.
+    pub datagrams_sent: u64,
+    /// Bytes of datagrams that came.
+    pub bytes_received: u64,
+    /// Bytes of datagrams that were sent.
+    pub bytes_sent: u64,
+    /// Bytes that may be on their way to the peer, as measured: see
+    /// [`FlightLimits`](crate::FlightLimits).
+    pub flight: u64,
+    /// Bytes that are on their way, or wait in the transport.
+    pub buffered: u64,
+    /// Shortest time from write to acknowledgement seen lately.
+    pub delay: Option<Duration>,
+    /// Bytes per second that the path takes, as far as it was tried.
+    pub rate: f64,
+    /// How often something was sent again after a time-out.
+    pub stalls: u64,
+}
+
+/// The handle on one live connection to a peer: what it is, how it does, and its end. Clones are
+/// handles on the same link; to drop them changes nothing.
+#[derive(Clone)]
+pub struct Link {
+    shared: Arc<Shared>,
+}
+
+/// What the handles and the driver of a link share. Nothing here is on the path of a message.
+pub(crate) struct Shared {
+    id: PeerId,
+    role: Role,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    stats: LinkStats,
+    close: Option<(CloseCode, String)>,
+    senders: VecDeque<(Share, oneshot::Sender<Sender>)>,
+    ended: Option<(Ended, Undelivered)>,
+    /// Who waits for the end.
+    waiting: Vec<Waker>,
+    /// Wakes the driver.
+    driver: Option<Waker>,
+}
+
+/// The link has ended, or has as many senders as [`Limits::max_senders`] allows.
+///
+/// [`Limits::max_senders`]: deltawire_channels::Limits::max_senders
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no more senders: the link has ended, or has as many as max_senders allows")]
+pub struct NoMoreSenders;
+
+impl Link {
+    pub(crate) fn new(id: PeerId, role: Role) -> (Self, Arc<Shared>) {
+        let shared = Arc::new(Shared { id, role, state: Mutex::default() });
+        (Self { shared: shared.clone() }, shared)
+    }
+
+    /// Which peer it leads to.
+    #[must_use]
+    pub fn id(&self) -> PeerId {
+        self.shared.id
+    }
+
+    /// Whether this side started it.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.shared.role
+    }
+
+    /// How it does. As of the last time that the driver had something to do for it.
+    #[must_use]
+    pub fn stats(&self) -> LinkStats {
+        self.shared.state().stats
+    }
+
+    /// Ends it in order: what was committed is still delivered, then the peer is told `code` and
+    /// `reason`, of which 256 bytes are kept. Returns at once; [`closed`](Self::closed) waits.
+    pub fn close(&self, code: CloseCode, reason: &str) {
+        self.shared.ask(|state| state.close = Some((code, reason.to_owned())));
+    }
+
+    /// One more sender for my deltas, with a ring of its own, so that its messages go between the
+    /// fragments of other senders' long ones.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMoreSenders`] when the link has ended or has as many as it may.
+    pub async fn open_sender(&self, share: Share) -> Result<Sender, NoMoreSenders> {
+        let (reply, opened) = oneshot::channel();
+        self.shared.ask(|state| {
+            if state.ended.is_none() {
+                state.senders.push_back((share, reply));
+            }
+        });
+        opened.await.map_err(|_| NoMoreSenders)
+    }
+
+    /// Waits for its end, and says why it ended.
+    pub async fn closed(&self) -> Ended {
+        poll_fn(|context| {
+            let mut state = self.shared.state();
+            if let Some((ended, _)) = &state.ended {
+                return Poll::Ready(ended.clone());
+            }
+            if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                state.waiting.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Why it ended; `None` while it lives.
+    #[must_use]
+    pub fn ended(&self) -> Option<Ended> {
+        self.shared.state().ended.as_ref().map(|(ended, _)| ended.clone())
+    }
+
+    /// What was not delivered when it ended; nothing while it lives.
+    #[must_use]
+    pub fn undelivered(&self) -> Undelivered {
+        self.shared.state().ended.as_ref().map_or_else(Undelivered::default, |(_, lost)| *lost)
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("id", &self.shared.id)
+            .field("role", &self.shared.role)
+            .field("ended", &self.ended())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves something for the driver to do.
+    fn ask(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        change(&mut state);
+        let driver = state.driver.clone();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    pub(crate) fn id(&self) -> PeerId {
+        self.id
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Says whom to wake when something is asked for.
+    pub(crate) fn attach(&self, driver: Waker) {
+        self.state().driver = Some(driver);
+    }
+
+    pub(crate) fn publish(&self, stats: LinkStats) {
+        // A reader that is just there gets the next ones.
+        if let Ok(mut state) = self.state.try_lock() {
+            state.stats = stats;
+        }
+    }
+
+    pub(crate) fn take_close(&self) -> Option<(CloseCode, String)> {
+        self.state().close.take()
+    }
+
+    pub(crate) fn take_sender_request(&self) -> Option<(Share, oneshot::Sender<Sender>)> {
+        self.state().senders.pop_front()
+    }
+
+    /// Tells everybody that it is over. Only the first reason counts.
+    pub(crate) fn end(&self, ended: Ended, undelivered: Undelivered) {
+        let mut state = self.state();
+        if state.ended.is_none() {
+            state.ended = Some((ended, undelivered));
+        }
+        state.driver = None;
+        state.senders.clear();
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
