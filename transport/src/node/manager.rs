@@ -1,0 +1,241 @@
+//! Which links a node has, and what became of them: the same on every platform, without I/O.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use deltawire_framing::control::Role;
+
+use crate::link::{Ended, Link, PeerId, Undelivered};
+
+/// What bounds a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeLimits {
+    /// Links that are open or being opened. Default: 1,024.
+    pub max_peers: usize,
+    /// Links that are being opened, of those that peers started: who only starts them takes no
+    /// more. Default: 64.
+    pub max_pending: usize,
+    /// Events that wait for [`Node::event`](crate::Node::event); beyond, the oldest are dropped and
+    /// counted. Default: 256.
+    pub max_events: usize,
+}
+
+impl Default for NodeLimits {
+    fn default() -> Self {
+        Self { max_peers: 1_024, max_pending: 64, max_events: 256 }
+    }
+}
+
+/// Why a node takes no more links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Full {
+    /// [`NodeLimits::max_peers`].
+    #[error("the node has {limit} peers, as many as max_peers allows")]
+    Peers {
+        /// The limit.
+        limit: usize,
+    },
+    /// [`NodeLimits::max_pending`].
+    #[error("{limit} links are being opened, as many as max_pending allows")]
+    Pending {
+        /// The limit.
+        limit: usize,
+    },
+    /// It shuts down.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+}
+
+/// What happened to a node's links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NodeEvent {
+    /// A link is open: the peer said hello.
+    Up {
+        /// Which.
+        id: PeerId,
+        /// Whether this side started it.
+        role: Role,
+    },
+    /// A link that was open has ended, or one that was being opened will not be.
+    Down {
+        /// Which.
+        id: PeerId,
+        /// Why.
+        ended: Ended,
+        /// What its application had committed and was not delivered.
+        undelivered: Undelivered,
+    },
+    /// So many events were dropped because nobody took them.
+    Missed(u64),
+}
+
+/// How far a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerState {
+    /// It is being opened.
+    Connecting,
+    /// The peer said hello.
+    Open,
+}
+
+/// A link as a node lists it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PeerInfo {
+    /// Its handle.
+    pub link: Link,
+    /// How far it is.
+    pub state: PeerState,
+}
+
+/// The links of a node.
+#[derive(Debug)]
+pub struct ConnectionManager {
+    limits: NodeLimits,
+    next_id: u64,
+    peers: BTreeMap<PeerId, PeerInfo>,
+    /// Of those that are being opened, the ones that peers started.
+    pending: usize,
+    events: VecDeque<NodeEvent>,
+    missed: u64,
+    shutting_down: bool,
+}
+
+impl ConnectionManager {
+    /// Without any links.
+    #[must_use]
+    pub fn new(limits: NodeLimits) -> Self {
+        Self {
+            limits,
+            next_id: 1,
+            peers: BTreeMap::new(),
+            pending: 0,
+            events: VecDeque::new(),
+            missed: 0,
+            shutting_down: false,
+        }
+    }
+
+    /// Makes a place for a link that is about to be opened.
+    pub(crate) fn begin(
+        &mut self,
+        role: Role,
+    ) -> Result<(Link, std::sync::Arc<crate::link::Shared>), Full> {
+        let NodeLimits { max_peers, max_pending, .. } = self.limits;
+        if self.shutting_down {
+            return Err(Full::ShuttingDown);
+        }
+        if self.peers.len() >= max_peers {
+            return Err(Full::Peers { limit: max_peers });
+        }
+        if role == Role::Acceptor && self.pending >= max_pending {
+            return Err(Full::Pending { limit: max_pending });
+        }
+        let id = PeerId(self.next_id);
+        self.next_id += 1;
+        let (link, shared) = Link::new(id, role);
+        self.pending += usize::from(role == Role::Acceptor);
+        self.peers.insert(id, PeerInfo { link: link.clone(), state: PeerState::Connecting });
+        Ok((link, shared))
+    }
+
+    /// The peer said hello.
+    pub(crate) fn opened(&mut self, id: PeerId) -> Option<Link> {
+        let info = self.peers.get_mut(&id)?;
+        let (link, role) = (info.link.clone(), info.link.role());
+        if info.state == PeerState::Connecting {
+            info.state = PeerState::Open;
+            self.pending -= usize::from(role == Role::Acceptor);
+            self.push(NodeEvent::Up { id, role });
+        }
+        Some(link)
+    }
+
+    /// It is over.
+    pub(crate) fn ended(&mut self, id: PeerId, ended: Ended) {
+        let Some(info) = self.peers.remove(&id) else { return };
+        let pending = info.state == PeerState::Connecting && info.link.role() == Role::Acceptor;
+        self.pending -= usize::from(pending);
+        let undelivered = info.link.undelivered();
+        self.push(NodeEvent::Down { id, ended, undelivered });
+    }
+
+    /// Takes no more links from here on. Gives those that there are.
+    pub(crate) fn shut_down(&mut self) -> Vec<Link> {
+        self.shutting_down = true;
+        self.peers.values().map(|info| info.link.clone()).collect()
+    }
+
+    /// Whether it takes no more links.
+    #[must_use]
+    pub fn is_shutting_down(&self) -> bool {
+        self.shutting_down
+    }
+
+    /// All links, in the order in which they were begun.
+    pub fn peers(&self) -> impl Iterator<Item = &PeerInfo> {
+        self.peers.values()
+    }
+
+    /// What happened next.
+    pub fn poll_event(&mut self) -> Option<NodeEvent> {
+        if self.missed > 0 {
+            return Some(NodeEvent::Missed(std::mem::take(&mut self.missed)));
+        }
+        self.events.pop_front()
+    }
+
+    fn push(&mut self, event: NodeEvent) {
+        if self.events.len() >= self.limits.max_events {
+            self.events.pop_front();
+            self.missed += 1;
+        }
+        self.events.push_back(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manager() -> ConnectionManager {
+        ConnectionManager::new(NodeLimits { max_peers: 3, max_pending: 2, max_events: 2 })
+    }
+
+    #[test]
+    fn limits_hold_and_are_named() {
+        let mut manager = manager();
+        let (first, _shared) = manager.begin(Role::Acceptor).unwrap();
+        manager.begin(Role::Acceptor).unwrap();
+        let full = manager.begin(Role::Acceptor).err();
+        assert_eq!(full, Some(Full::Pending { limit: 2 }));
+        manager.opened(first.id());
+        manager.begin(Role::Acceptor).unwrap();
+        assert_eq!(manager.begin(Role::Initiator).err(), Some(Full::Peers { limit: 3 }));
+        manager.ended(first.id(), Ended::HungUp);
+        manager.begin(Role::Initiator).unwrap();
+        manager.shut_down();
+        assert_eq!(manager.begin(Role::Initiator).err(), Some(Full::ShuttingDown));
+    }
+
+    #[test]
+    fn events_that_nobody_takes_are_counted() {
+        let mut manager = manager();
+        for _ in 0..3 {
+            let (link, _shared) = manager.begin(Role::Initiator).unwrap();
+            manager.opened(link.id());
+            manager.opened(link.id());
+            manager.ended(link.id(), Ended::HungUp);
+            manager.ended(link.id(), Ended::HungUp);
+        }
+        assert_eq!(manager.poll_event(), Some(NodeEvent::Missed(4)));
+        let (id, role) = (PeerId(3), Role::Initiator);
+        assert_eq!(manager.poll_event(), Some(NodeEvent::Up { id, role }));
+        let (ended, undelivered) = (Ended::HungUp, Undelivered::default());
+        assert_eq!(manager.poll_event(), Some(NodeEvent::Down { id, ended, undelivered }));
+        assert_eq!(manager.poll_event(), None);
+        assert_eq!(manager.peers().count(), 0);
+    }
+}

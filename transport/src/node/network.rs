@@ -1,0 +1,153 @@
+//! The links of a node as its parts share them: those that open them, those that move them, and
+//! the application that waits for them.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use deltawire_channels::Peer;
+use deltawire_framing::control::{CloseCode, Role};
+use futures_channel::oneshot;
+
+use super::manager::{ConnectionManager, Full, NodeEvent, NodeLimits, PeerInfo};
+use crate::link::{Ended, Link, PeerId, Shared};
+
+/// What became of a link that was being opened.
+pub(crate) type Outcome = Result<(Peer, Link), Ended>;
+
+/// A handle on a node's links. Clones are handles on the same ones.
+#[derive(Clone, Debug)]
+pub struct Network {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    manager: ConnectionManager,
+    /// Links that this side opens, and who waits for them.
+    connecting: HashMap<PeerId, oneshot::Sender<Outcome>>,
+    /// Links that peers opened, until the application takes them. At most
+    /// [`NodeLimits::max_peers`].
+    accepted: VecDeque<(Peer, Link)>,
+    /// Who waits for any of this to change.
+    waiting: Vec<Waker>,
+}
+
+impl Network {
+    pub(crate) fn new(limits: NodeLimits) -> Self {
+        let inner = Inner {
+            manager: ConnectionManager::new(limits),
+            connecting: HashMap::new(),
+            accepted: VecDeque::new(),
+            waiting: Vec::new(),
+        };
+        Self { inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes something, and wakes who waits for changes.
+    fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+        let mut inner = self.inner();
+        let result = change(&mut inner);
+        let waiting = std::mem::take(&mut inner.waiting);
+        drop(inner);
+        waiting.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// Waits until `look` finds something.
+    async fn wait<T>(&self, mut look: impl FnMut(&mut Inner) -> Option<T>) -> T {
+        poll_fn(|context: &mut Context<'_>| {
+            let mut inner = self.inner();
+            if let Some(found) = look(&mut inner) {
+                return Poll::Ready(found);
+            }
+            if !inner.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                inner.waiting.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// A place for a link that a peer opens.
+    pub(crate) fn begin_accept(&self) -> Result<Arc<Shared>, Full> {
+        self.change(|inner| inner.manager.begin(Role::Acceptor)).map(|(_, shared)| shared)
+    }
+
+    /// A place for a link that this side opens, and what will become of it.
+    pub(crate) fn begin_connect(
+        &self,
+    ) -> Result<(Arc<Shared>, oneshot::Receiver<Outcome>), Full> {
+        let (outcome, waits) = oneshot::channel();
+        let shared = self.change(|inner| {
+            let (link, shared) = inner.manager.begin(Role::Initiator)?;
+            inner.connecting.insert(link.id(), outcome);
+            Ok(shared)
+        })?;
+        Ok((shared, waits))
+    }
+
+    /// The peer said hello.
+    pub(crate) fn opened(&self, id: PeerId, peer: Peer) {
+        self.change(|inner| {
+            let Some(link) = inner.manager.opened(id) else { return };
+            match inner.connecting.remove(&id) {
+                // Who waited may have gone; then the peer is dropped, which closes it.
+                Some(outcome) => drop(outcome.send(Ok((peer, link)))),
+                None => inner.accepted.push_back((peer, link)),
+            }
+        });
+    }
+
+    /// It is over.
+    pub(crate) fn ended(&self, id: PeerId, ended: Ended) {
+        tracing::debug!(%id, %ended, "down");
+        self.change(|inner| {
+            inner.manager.ended(id, ended.clone());
+            if let Some(outcome) = inner.connecting.remove(&id) {
+                let _ = outcome.send(Err(ended));
+            }
+        });
+    }
+
+    /// The next link that a peer opened; `None` when the node is shutting down.
+    pub async fn accept(&self) -> Option<(Peer, Link)> {
+        self.wait(|inner| match inner.accepted.pop_front() {
+            Some(accepted) => Some(Some(accepted)),
+            None => inner.manager.is_shutting_down().then_some(None),
+        })
+        .await
+    }
+
+    /// What happened next.
+    pub async fn event(&self) -> NodeEvent {
+        self.wait(|inner| inner.manager.poll_event()).await
+    }
+
+    /// All links that are open or being opened, oldest first.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        self.inner().manager.peers().cloned().collect()
+    }
+
+    /// Takes no more links, and closes those that there are.
+    pub(crate) fn shut_down(&self) {
+        let (links, dropped) = self.change(|inner| {
+            (inner.manager.shut_down(), std::mem::take(&mut inner.accepted))
+        });
+        drop(dropped);
+        for link in links {
+            link.close(CloseCode::SHUTDOWN, "the node is shutting down");
+        }
+    }
+
+    /// Waits until no links are left.
+    pub(crate) async fn empty(&self) {
+        self.wait(|inner| (inner.manager.peers().next().is_none()).then_some(())).await;
+    }
+}
