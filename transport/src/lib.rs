@@ -1,5 +1,7 @@
-//! Links: how two peers reach each other. So far there is one, [`memory`], within a process.
+//! Links: how two peers reach each other. [`memory`] joins two within a process; for the others,
+//! [`signalling`] carries offers and answers over HTTP.
 
 #![forbid(unsafe_code)]
 
 pub mod memory;
+pub mod signalling;
