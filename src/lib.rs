@@ -3,7 +3,14 @@
 
 pub use deltawire_channels as channels;
 pub use deltawire_framing as framing;
-pub use deltawire_transport::memory;
+#[cfg(not(target_arch = "wasm32"))]
+pub use deltawire_transport::{
+    AnswerError, BuildError, Change, ConnectError, Node, NodeBuilder, Offer, Reconnecting,
+};
+pub use deltawire_transport::{
+    Backoff, ConnectionManager, Ended, FlightLimits, Full, Link, LinkStats, Network, NoMoreSenders,
+    NodeEvent, NodeLimits, PeerId, PeerInfo, PeerState, Undelivered, engine, memory, signalling,
+};
 
 /// What most programs use.
 pub mod prelude {
@@ -12,4 +19,7 @@ pub mod prelude {
         Channel, Checksum, Delta, DeltaFields, DeltaType, DeltaWriter, DocId, Fragmenter, Frame,
         FrameHeader, Frames, Kind, Reassembled, Reassembler, ReassemblerLimits, Record, RecordBuf,
     };
+    pub use deltawire_transport::Link;
+    #[cfg(not(target_arch = "wasm32"))]
+    pub use deltawire_transport::Node;
 }

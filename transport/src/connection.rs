@@ -34,10 +34,15 @@ pub(crate) struct Connection<E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Until the streams are open.
-    Connecting { since: Duration, deadline: Duration },
+    Connecting {
+        since: Duration,
+        deadline: Duration,
+    },
     Open,
     /// The session is over; what it said last is still on its way.
-    Flushing { deadline: Duration },
+    Flushing {
+        deadline: Duration,
+    },
     /// The engine is gone; what came is still handed on to the application.
     Delivering,
 }

@@ -130,8 +130,8 @@ impl Flight {
     /// When [`budget`](Self::budget) is larger without an acknowledgement.
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
         let paced = self.cap() > self.limits.min && self.allowance < self.limits.min as f64 / 2.0;
-        let refill = (paced && self.marks.len() > 1)
-            .then(|| self.allowance_at + Duration::from_millis(1));
+        let refill =
+            (paced && self.marks.len() > 1).then(|| self.allowance_at + Duration::from_millis(1));
         let probe = self.probe_until.filter(|_| self.acknowledged < self.written);
         [refill, probe].into_iter().flatten().min()
     }

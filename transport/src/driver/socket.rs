@@ -53,11 +53,8 @@ struct Batch {
 impl Socket {
     /// Binds it; the system's buffers are asked to be `buffer` bytes long.
     pub(crate) fn bind(address: SocketAddr, buffer: usize) -> io::Result<Self> {
-        let socket = socket2::Socket::new(
-            Domain::for_address(address),
-            Type::DGRAM,
-            Some(Protocol::UDP),
-        )?;
+        let socket =
+            socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         let state = UdpSocketState::new((&socket).into())?;

@@ -80,9 +80,7 @@ impl Network {
     }
 
     /// A place for a link that this side opens, and what will become of it.
-    pub(crate) fn begin_connect(
-        &self,
-    ) -> Result<(Arc<Shared>, oneshot::Receiver<Outcome>), Full> {
+    pub(crate) fn begin_connect(&self) -> Result<(Arc<Shared>, oneshot::Receiver<Outcome>), Full> {
         let (outcome, waits) = oneshot::channel();
         let shared = self.change(|inner| {
             let (link, shared) = inner.manager.begin(Role::Initiator)?;
@@ -137,9 +135,8 @@ impl Network {
 
     /// Takes no more links, and closes those that there are.
     pub(crate) fn shut_down(&self) {
-        let (links, dropped) = self.change(|inner| {
-            (inner.manager.shut_down(), std::mem::take(&mut inner.accepted))
-        });
+        let (links, dropped) =
+            self.change(|inner| (inner.manager.shut_down(), std::mem::take(&mut inner.accepted)));
         drop(dropped);
         for link in links {
             link.close(CloseCode::SHUTDOWN, "the node is shutting down");

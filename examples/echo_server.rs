@@ -1,0 +1,51 @@
+//! Sends back whatever peers send: `cargo run --release --example echo_server`.
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+use deltawire::prelude::*;
+use deltawire::signalling::{SignallingOptions, SignallingServer};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Accepts peers and sends back their deltas and commands.
+#[derive(Parser)]
+struct Arguments {
+    /// Where signalling listens (HTTP).
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    signalling: SocketAddr,
+    /// Where peers' datagrams come (UDP).
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+}
+
+/// Sends every delta back. Stops when the peer closes.
+async fn echo(mut receive: Receiver, mut send: Sender) -> Result<()> {
+    while let Ok(frame) = receive.next().await {
+        let delta = frame.delta()?;
+        let mut grant = send.reserve(delta.payload().len()).await?;
+        grant.payload_mut().copy_from_slice(delta.payload());
+        grant.commit(DeltaFields::new(delta.doc_id()), delta.payload().len())?;
+    }
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let node = Node::builder().listen(arguments.listen).build()?;
+    let router = node.router(SignallingOptions::default());
+    let server = SignallingServer::bind(arguments.signalling, router).await?;
+    println!("connect to http://{}/webrtc; Ctrl+C ends", server.local_addr());
+    tokio::spawn(server.serve(std::future::pending()));
+
+    while let Some((Peer { command, send, receive }, link)) = node.accept().await {
+        println!("{}: connected", link.id());
+        tokio::spawn(echo(command.receive, command.send));
+        tokio::spawn(async move {
+            let _ = echo(receive, send).await;
+            println!("{}: {}", link.id(), link.closed().await);
+        });
+    }
+    Ok(())
+}

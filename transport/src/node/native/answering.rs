@@ -1,0 +1,160 @@
+//! Answers offers, for signalling and for who brings them by other means.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::*;
+use crate::connection::Connection;
+use crate::engine::{Engine, EngineError};
+use crate::node::Full;
+use crate::signalling::{Answer, Answerer, Refusal, ResourceId};
+
+/// Candidates that a peer may trickle for one offer.
+const MAX_CANDIDATES: usize = 64;
+
+/// An offer was not answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// The node takes no more links.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// The offer is malformed, has no data channels, or asks for what this node cannot do.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The node listens nowhere.
+    #[error("this node accepts nobody: give it an address with NodeBuilder::listen")]
+    NotListening,
+    /// The node's socket is gone.
+    #[error("the task that moves the node's socket has ended")]
+    Stopped,
+    /// The system gave no randomness.
+    #[error("the system gave no random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+/// What offers made, by the id that signalling gave them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Resources {
+    table: Arc<Mutex<Table>>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    by_id: HashMap<ResourceId, Resource>,
+    by_peer: HashMap<PeerId, ResourceId>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Resource {
+    peer: PeerId,
+    listener: usize,
+    candidates: usize,
+}
+
+impl Resources {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, id: ResourceId, peer: PeerId, listener: usize) {
+        let mut table = self.table();
+        table.by_id.insert(id, Resource { peer, listener, candidates: 0 });
+        table.by_peer.insert(peer, id);
+    }
+
+    pub(super) fn remove(&self, peer: PeerId) {
+        let mut table = self.table();
+        if let Some(id) = table.by_peer.remove(&peer) {
+            table.by_id.remove(&id);
+        }
+    }
+}
+
+/// Answers, and has the link driven.
+pub(super) async fn answer(inner: &Inner, offer: &str) -> Result<Answer, AnswerError> {
+    let (index, listener) = inner.listener().ok_or(AnswerError::NotListening)?;
+    let shared = inner.network.begin_accept()?;
+    let peer = shared.id();
+    let place = Place::new(&inner.network, peer);
+    let Some(local) = listener.addresses.first() else { return Err(AnswerError::NotListening) };
+    let config = inner.settings.engine(local.ip());
+    let now = inner.now();
+    let (engine, sdp) = NativeEngine::answer(&config, &listener.addresses, offer, now)?;
+    let user_fragment = engine.user_fragment().to_owned();
+    let config = inner.settings.connection(Role::Acceptor).map_err(AnswerError::Random)?;
+    let connection = Box::new(Connection::new(engine, config, shared, now));
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(AnswerError::Random)?;
+    let id = ResourceId::new(id);
+    let Ok(request) = listener.requests.reserve().await else {
+        return Err(AnswerError::Stopped);
+    };
+    inner.resources.add(id, peer, index);
+    request.send(Request::Add(connection, user_fragment));
+    place.take();
+    tracing::debug!(%peer, "answered an offer");
+    Ok(Answer { id, sdp })
+}
+
+impl Answerer for Node {
+    async fn answer(&self, offer: String, _from: SocketAddr) -> Result<Answer, Refusal> {
+        answer(&self.inner, &offer).await.map_err(Refusal::from)
+    }
+
+    fn add_candidates(&self, id: &ResourceId, candidates: Vec<String>) -> Result<(), Refusal> {
+        let mut table = self.inner.resources.table();
+        let resource = table.by_id.get_mut(id).ok_or(Refusal::Unknown)?;
+        resource.candidates += candidates.len();
+        if resource.candidates > MAX_CANDIDATES {
+            return Err(Refusal::TooManyCandidates { limit: MAX_CANDIDATES });
+        }
+        let Resource { peer, listener, .. } = *resource;
+        drop(table);
+        self.request(listener, Request::Candidates(peer, candidates))
+    }
+
+    fn hang_up(&self, id: &ResourceId) -> Result<(), Refusal> {
+        let table = self.inner.resources.table();
+        let Resource { peer, listener, .. } = *table.by_id.get(id).ok_or(Refusal::Unknown)?;
+        drop(table);
+        self.request(listener, Request::HangUp(peer))?;
+        self.inner.resources.remove(peer);
+        Ok(())
+    }
+}
+
+impl Node {
+    fn request(&self, listener: usize, request: Request<NativeEngine>) -> Result<(), Refusal> {
+        let listener = self.inner.listeners.get(listener).ok_or(Refusal::Unknown)?;
+        listener
+            .requests
+            .try_send(request)
+            .map_err(|_| Refusal::Internal { reason: "the driver does not keep up".to_owned() })
+    }
+}
+
+impl From<AnswerError> for Refusal {
+    fn from(error: AnswerError) -> Self {
+        match error {
+            AnswerError::Full(Full::Peers { limit }) => Self::TooManyPeers { limit },
+            AnswerError::Full(Full::Pending { limit }) => Self::TooManyPending { limit },
+            AnswerError::Full(_) => Self::ShuttingDown,
+            AnswerError::Engine(EngineError::NoChannels) => Self::NoChannels,
+            AnswerError::Engine(EngineError::Unsupported(value)) => Self::Unsupported {
+                field: "the session description",
+                value,
+                expected: "must be one for data channels over ICE, DTLS and SCTP",
+            },
+            AnswerError::Engine(error @ EngineError::Stack(_)) => {
+                Self::Internal { reason: error.to_string() }
+            }
+            AnswerError::Engine(error) => Self::Malformed {
+                field: "the session description",
+                value: error.to_string(),
+                expected: "must follow RFC 8866 and RFC 8839",
+            },
+            error => Self::Internal { reason: error.to_string() },
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The node of a native process: UDP sockets moved by tasks of the tokio runtime that builds it.
+
+mod answering;
+mod builder;
+mod connecting;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use deltawire_channels::{Delivery, Limits, Order, Peer};
+use deltawire_framing::control::Role;
+use tokio::sync::mpsc;
+
+pub use self::answering::AnswerError;
+use self::answering::Resources;
+pub use self::builder::{BuildError, NodeBuilder};
+pub use self::connecting::{ConnectError, Offer};
+use super::{Backoff, Network, NodeEvent, PeerInfo, Reconnecting};
+use crate::connection::ConnectionConfig;
+use crate::driver::{Observer, Request};
+use crate::engine::{DEFAULT_MTU, EngineConfig, MAX_MTU, Str0m};
+use crate::flight::FlightLimits;
+use crate::link::{Ended, Link, PeerId};
+use crate::signalling::{self, SignallingClient, SignallingOptions};
+
+/// The WebRTC stack under all links.
+type NativeEngine = Str0m;
+
+/// One end of many links: connects to other nodes, and accepts their connections. Clones are
+/// handles on the same node.
+///
+/// Links live on when all handles are dropped; [`shut_down`](Self::shut_down) ends them.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    network: Network,
+    client: SignallingClient,
+    listeners: Vec<Listener>,
+    next_listener: AtomicUsize,
+    resources: Resources,
+    start: Instant,
+}
+
+/// A socket that accepts.
+struct Listener {
+    /// Where peers find it.
+    addresses: Vec<SocketAddr>,
+    requests: mpsc::Sender<Request<NativeEngine>>,
+}
+
+/// What all links of a node are made with.
+#[derive(Clone, Debug)]
+struct Settings {
+    engine: EngineConfig,
+    mtu: Option<usize>,
+    limits: Limits,
+    flight: FlightLimits,
+    connect_timeout: Duration,
+    socket_buffer: usize,
+    bind: Option<IpAddr>,
+    backoff: Backoff,
+}
+
+impl Node {
+    /// A node to be set up.
+    #[must_use]
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::default()
+    }
+
+    /// Connects to the node whose signalling is at `url`, such as `http://127.0.0.1:8080/webrtc`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] says which step failed: the signalling, WebRTC, or the session.
+    pub async fn connect(&self, url: &str) -> Result<(Peer, Link), ConnectError> {
+        connecting::connect(&self.inner, url).await
+    }
+
+    /// Connects, and connects anew whenever the link ends, after the waits that the builder's
+    /// [`Backoff`] says.
+    #[must_use]
+    pub fn keep_connected(&self, url: &str) -> Reconnecting {
+        Reconnecting::new(self.clone(), url.to_owned(), self.inner.settings.backoff)
+    }
+
+    /// The next peer that connected; `None` when the node is shutting down. A node that listens
+    /// nowhere waits until then.
+    pub async fn accept(&self) -> Option<(Peer, Link)> {
+        self.inner.network.accept().await
+    }
+
+    /// What happened next to the node's links. Each event is told once.
+    pub async fn event(&self) -> NodeEvent {
+        self.inner.network.event().await
+    }
+
+    /// All links that are open or being opened, oldest first.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        self.inner.network.peers()
+    }
+
+    /// Where peers reach this node by UDP: empty if it listens nowhere.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.inner.listeners.iter().flat_map(|listener| listener.addresses.iter().copied())
+    }
+
+    /// Signalling for this node, to be mounted in an application of your own: see
+    /// [`signalling::router`].
+    pub fn router(&self, options: SignallingOptions) -> axum::Router {
+        signalling::router(Arc::new(self.clone()), options)
+    }
+
+    /// Starts a link whose offer travels by other means than HTTP: see [`Offer`]. `local` is the
+    /// address to be reached at.
+    ///
+    /// # Errors
+    ///
+    /// When the node is full, or cannot bind a socket at this address.
+    pub fn offer(&self, local: IpAddr) -> Result<Offer, ConnectError> {
+        Offer::new(&self.inner, local)
+    }
+
+    /// Answers an offer that came by other means than HTTP. The peer then shows in
+    /// [`accept`](Self::accept).
+    ///
+    /// # Errors
+    ///
+    /// When the offer cannot be read or has no data channels, the node is full, or it listens
+    /// nowhere.
+    pub async fn answer(&self, offer: &str) -> Result<String, AnswerError> {
+        answering::answer(&self.inner, offer).await.map(|answered| answered.sdp)
+    }
+
+    /// Takes no more links, delivers what was committed on those that there are, and ends them.
+    /// Says whether all had ended within this time; those that had not go on ending.
+    pub async fn shut_down(&self, within: Duration) -> bool {
+        self.inner.network.shut_down();
+        tokio::time::timeout(within, self.inner.network.empty()).await.is_ok()
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node")
+            .field("addresses", &self.addresses().collect::<Vec<_>>())
+            .field("peers", &self.peers().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    /// For links over a socket at this address.
+    fn engine(&self, local: IpAddr) -> EngineConfig {
+        let default = if local.is_loopback() { MAX_MTU } else { DEFAULT_MTU };
+        EngineConfig { mtu: self.mtu.unwrap_or(default), ..self.engine.clone() }
+    }
+
+    fn connection(&self, role: Role) -> Result<ConnectionConfig, getrandom::Error> {
+        let mut session_id = [0; 16];
+        getrandom::fill(&mut session_id)?;
+        let mut session =
+            deltawire_channels::session::Config::new(role, session_id, getrandom::u64()?);
+        session.limits = self.limits;
+        session.command = self.engine.command;
+        (session.send, session.receive) = match role {
+            Role::Initiator => (self.engine.initiator, self.engine.acceptor),
+            Role::Acceptor => (self.engine.acceptor, self.engine.initiator),
+        };
+        let Self { flight, connect_timeout, .. } = *self;
+        Ok(ConnectionConfig { session, flight, connect_timeout })
+    }
+}
+
+/// Releases a link's place if it is dropped before the link has a driver.
+#[derive(Debug)]
+struct Place {
+    network: Network,
+    id: PeerId,
+    taken: bool,
+}
+
+impl Place {
+    fn new(network: &Network, id: PeerId) -> Self {
+        Self { network: network.clone(), id, taken: false }
+    }
+
+    /// The driver tells the network of the link's end from here on.
+    fn take(mut self) {
+        self.taken = true;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.taken {
+            self.network.ended(self.id, Ended::Stopped);
+        }
+    }
+}
+
+/// Tells the network what drivers tell.
+struct ForNetwork {
+    network: Network,
+    resources: Option<Resources>,
+}
+
+impl Observer for ForNetwork {
+    fn opened(&self, id: PeerId, peer: Peer) {
+        self.network.opened(id, peer);
+    }
+
+    fn ended(&self, id: PeerId, ended: Ended) {
+        if let Some(resources) = &self.resources {
+            resources.remove(id);
+        }
+        self.network.ended(id, ended);
+    }
+}
+
+impl Inner {
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The sockets that accept take turns.
+    fn listener(&self) -> Option<(usize, &Listener)> {
+        let turn = self.next_listener.fetch_add(1, Ordering::Relaxed);
+        let index = turn.checked_rem(self.listeners.len())?;
+        Some((index, &self.listeners[index]))
+    }
+}

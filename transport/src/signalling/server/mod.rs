@@ -1,0 +1,18 @@
+//! The answering side: a router for any application, and a server for who has none.
+
+mod body;
+mod cors;
+mod gate;
+mod listen;
+mod options;
+mod path;
+mod rate;
+mod refuse;
+mod routes;
+
+pub use cors::{Cors, OriginError};
+pub use listen::{BindError, ServerLimits, SignallingServer};
+pub use options::SignallingOptions;
+pub use path::{PathPrefix, PathPrefixError};
+pub use rate::Rate;
+pub use routes::router;

@@ -1,0 +1,47 @@
+use core::time::Duration;
+
+use super::{Cors, PathPrefix, Rate};
+use crate::signalling::{DEFAULT_MAX_BODY, Token};
+
+/// What a [`router`](super::router) is made with.
+#[derive(Clone, Debug)]
+pub struct SignallingOptions {
+    /// Who has it may signal. Default: none, so everybody may.
+    pub token: Option<Token>,
+    /// Which pages of other origins may signal. Default: none.
+    pub cors: Cors,
+    /// The longest body, bytes. Default: 64 KiB.
+    pub max_body: usize,
+    /// How long a body may take to come. Default: 10 s.
+    pub body_timeout: Duration,
+    /// How often one address may ask. Default: 20 requests at once, and 5 a second.
+    ///
+    /// An IPv4 address is one, and so is a /64 network of IPv6. The address is that of the
+    /// connection: `axum::extract::ConnectInfo<SocketAddr>`, as [`SignallingServer`] and
+    /// `Router::into_make_service_with_connect_info` give it. Without it all clients count as one;
+    /// behind a proxy they do too, unless a layer of the application puts another `ConnectInfo`
+    /// in its place: `X-Forwarded-For` is not trusted.
+    ///
+    /// [`SignallingServer`]: super::SignallingServer
+    pub rate: Rate,
+    /// How many addresses are remembered for that, about 150 bytes each. When there are more,
+    /// those that asked longest ago are forgotten, and may ask as if for the first time. Default:
+    /// 16 384; fewer than 2 count as 2.
+    pub max_rate_keys: usize,
+    /// Where offers go. Default: `/webrtc`.
+    pub path: PathPrefix,
+}
+
+impl Default for SignallingOptions {
+    fn default() -> Self {
+        Self {
+            token: None,
+            cors: Cors::none(),
+            max_body: DEFAULT_MAX_BODY,
+            body_timeout: Duration::from_secs(10),
+            rate: Rate::default(),
+            max_rate_keys: 16_384,
+            path: PathPrefix::default(),
+        }
+    }
+}

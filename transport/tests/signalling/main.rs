@@ -1,0 +1,10 @@
+//! Signalling over loopback sockets: the router, its server and the client, and what strangers
+//! send to either.
+
+#![cfg(not(target_arch = "wasm32"))]
+
+mod client;
+mod node;
+mod raw;
+mod router;
+mod server;
