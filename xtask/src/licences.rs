@@ -10,23 +10,26 @@ use serde_json::Value;
 use crate::steps::cargo;
 
 /// Licences that anybody who may use this project may use too.
-const ACCEPTED: [&str; 10] = [
+const ACCEPTED: [&str; 11] = [
     "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
     "BSD-2-Clause",
     "BSD-3-Clause",
     "BSL-1.0",
+    // Of lists of certificates, which the feature https takes along on Android.
+    "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
     "Unicode-3.0",
     "Zlib",
 ];
 
-/// Looks at every package that `Cargo.lock` names, dependencies of tests and benches included.
+/// Looks at every package that `Cargo.lock` names, dependencies of tests, benches and optional
+/// features included.
 pub(crate) fn check() -> anyhow::Result<()> {
     println!("\n== licences");
-    let output = cargo("metadata --format-version 1 --locked").output()?;
+    let output = cargo("metadata --format-version 1 --locked --all-features").output()?;
     if !output.status.success() {
         bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
     }

@@ -180,3 +180,13 @@ async fn what_cannot_be_sent_is_not() {
     let error = client.add_candidates(&resource, &fragment).await.unwrap_err();
     assert!(matches!(error, SignallingError::Fragment(_)), "{error}");
 }
+
+#[cfg(feature = "https")]
+#[tokio::test]
+async fn a_server_that_does_not_speak_tls_cannot_be_reached_by_https() {
+    let (node, address) = start(SignallingOptions::default()).await;
+    let url = format!("https://{address}/webrtc");
+    let error = client(Some("token")).offer(&url, OFFER).await.unwrap_err();
+    assert!(matches!(error, SignallingError::Unreachable { .. }), "{error:?}");
+    assert!(node.offers.lock().unwrap().is_empty());
+}

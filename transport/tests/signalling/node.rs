@@ -9,6 +9,7 @@ use deltawire_transport::signalling::{
     Answer, Answerer, ClientOptions, Fragment, Rate, Refusal, ResourceId, SignallingClient,
     SignallingError, SignallingOptions, SignallingServer, Token, router,
 };
+use tokio::sync::Notify;
 
 pub(crate) const OFFER: &str = "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n";
 pub(crate) const ID: &str = "07070707070707070707070707070707";
@@ -18,6 +19,19 @@ pub(crate) const ID: &str = "07070707070707070707070707070707";
 pub(crate) struct Node {
     pub(crate) offers: Mutex<Vec<(String, SocketAddr)>>,
     pub(crate) candidates: Mutex<HashMap<ResourceId, Vec<String>>>,
+    /// The offer "never" is being answered.
+    pub(crate) started: Notify,
+    /// It is not any more.
+    pub(crate) given_up: Notify,
+}
+
+/// Tells when it is dropped.
+struct Dropped<'a>(&'a Notify);
+
+impl Drop for Dropped<'_> {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 impl Answerer for Node {
@@ -31,6 +45,11 @@ impl Answerer for Node {
             "peers" => Err(Refusal::TooManyPeers { limit: 4 }),
             "shutdown" => Err(Refusal::ShuttingDown),
             "unsupported" => Err(Refusal::Unsupported { field, value, expected }),
+            "never" => {
+                let _dropped = Dropped(&self.given_up);
+                self.started.notify_one();
+                std::future::pending().await
+            }
             "internal" => Err(Refusal::Internal { reason: "the secret reason".to_owned() }),
             _ => {
                 let id = ResourceId::new([7; 16]);

@@ -158,6 +158,15 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn an_offer_is_given_up_when_its_client_goes_away() {
+    let (node, address) = start(SignallingOptions::default()).await;
+    let offering = tokio::spawn(async move { client(None).offer(&url(address), "never").await });
+    node.started.notified().await;
+    offering.abort();
+    node.given_up.notified().await;
+}
+
+#[tokio::test]
 async fn only_the_token_passes() {
     let token = Some(Token::new("the-right-token").unwrap());
     let (node, address) = start(SignallingOptions { token, ..SignallingOptions::default() }).await;

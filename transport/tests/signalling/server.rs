@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
-use crate::node::{Node, OFFER, client, url};
+use crate::node::{Node, OFFER, client, unlimited, url};
 
 #[tokio::test]
 async fn a_port_in_use_is_named() {
@@ -35,7 +35,7 @@ async fn a_server_that_ends_answers_what_it_took() {
         goes_on.notified().await;
         "done"
     });
-    let options = SignallingOptions::default();
+    let options = SignallingOptions { rate: unlimited(), ..SignallingOptions::default() };
     let router = router(Arc::new(Node::default()), options).route("/slow", slow);
     let server = SignallingServer::bind(([127, 0, 0, 1], 0).into(), router).await.unwrap();
     let address = server.local_addr();

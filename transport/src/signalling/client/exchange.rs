@@ -3,12 +3,12 @@
 use core::time::Duration;
 
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
 };
 use reqwest::{Client, Method, Response};
 use url::Url;
 
-use super::{ACCEPT, ClientOptions, SignallingError};
+use super::{ClientOptions, SignallingError};
 use crate::signalling::{
     DEFAULT_MAX_BODY, MEDIA_TYPE_PROBLEM, MEDIA_TYPE_SDP, Problem, is_media_type,
 };

@@ -7,7 +7,7 @@ use core::fmt;
 use core::time::Duration;
 
 use reqwest::Method;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
+use reqwest::header::{CONTENT_TYPE, LOCATION};
 use url::Url;
 
 use self::exchange::Exchange;
