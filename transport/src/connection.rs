@@ -52,7 +52,7 @@ pub(crate) enum Progress {
     /// Nothing to tell.
     Quiet,
     /// The peer said hello: here it is.
-    Opened(Peer),
+    Opened(Box<Peer>),
     /// It is over, and can be dropped.
     Over(Ended),
 }
@@ -94,11 +94,6 @@ impl<E: Engine> Connection<E> {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
-    }
-
-    /// Whether the peer has still to be reached.
-    pub(crate) fn is_pending(&self) -> bool {
-        self.peer.is_some()
     }
 
     pub(crate) fn add_candidate(&mut self, candidate: &str) -> Result<(), EngineError> {
@@ -156,7 +151,7 @@ impl<E: Engine> Connection<E> {
         self.move_on(more, now, send);
         self.publish();
         if let Some(peer) = opened {
-            return Progress::Opened(peer);
+            return Progress::Opened(Box::new(peer));
         }
         match (&self.stage, &self.ended) {
             (Stage::Delivering, Some(ended)) if self.session.is_finished() => {

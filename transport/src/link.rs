@@ -241,10 +241,6 @@ impl Shared {
         self.id
     }
 
-    pub(crate) fn role(&self) -> Role {
-        self.role
-    }
-
     /// Says whom to wake when something is asked for.
     pub(crate) fn attach(&self, driver: Waker) {
         self.state().driver = Some(driver);

@@ -271,7 +271,7 @@ impl<E: Engine, O: Observer> Crowd<E, O> {
         let id = connection.shared().id();
         match progress {
             Progress::Quiet => {}
-            Progress::Opened(peer) => self.observer.opened(id, peer),
+            Progress::Opened(peer) => self.observer.opened(id, *peer),
             Progress::Over(ended) => {
                 let entry = self.entries.remove(key);
                 self.routes.remove(key, &entry.ways);

@@ -40,7 +40,7 @@ enum State {
 #[non_exhaustive]
 pub enum Change {
     /// A link is open.
-    Up(Peer, Link),
+    Up(Box<Peer>, Link),
     /// The link has ended.
     Down {
         /// Why.
@@ -79,7 +79,7 @@ impl Reconnecting {
                 match self.node.connect(&self.url).await {
                     Ok((peer, link)) => {
                         self.state = State::Up(link.clone());
-                        Some(Change::Up(peer, link))
+                        Some(Change::Up(Box::new(peer), link))
                     }
                     Err(error) => {
                         let retry_after = self.wait(failed, self.backoff);

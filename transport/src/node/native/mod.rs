@@ -69,7 +69,6 @@ struct Settings {
 
 impl Node {
     /// A node to be set up.
-    #[must_use]
     pub fn builder() -> NodeBuilder {
         NodeBuilder::default()
     }
