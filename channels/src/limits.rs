@@ -34,7 +34,8 @@ pub struct Limits {
     pub max_idle: Duration,
     /// How long the peer may take to say hello. Default: 5 s.
     pub hello_timeout: Duration,
-    /// After how much silence the peer is taken for dead; it is pinged five times in that time.
+    /// After how much silence the peer is taken for dead; it is pinged at least three times in that
+    /// time, from one side only if both are quiet.
     /// Default: 5 s.
     pub idle_timeout: Duration,
     /// How long a close waits for what is still on its way. Default: 5 s.

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use deltawire_framing::control::{Ping, Pong};
+use deltawire_framing::control::{Ping, Pong, Role};
 
 #[derive(Debug)]
 pub(super) struct Liveness {
@@ -13,10 +13,20 @@ pub(super) struct Liveness {
     pub(super) round_trip: Option<Duration>,
     pub(super) variation: Duration,
     idle_timeout: Duration,
+    /// How long a quiet peer is waited for before it is pinged.
+    patience: Duration,
+    /// Whether there was anything but control messages since the last ping.
+    busy: bool,
 }
 
 impl Liveness {
-    pub(super) fn new(now: Duration, idle_timeout: Duration) -> Self {
+    pub(super) fn new(now: Duration, idle_timeout: Duration, role: Role) -> Self {
+        let interval = interval(idle_timeout);
+        // A ping shows its receiver that the pinger is there, so one side is enough.
+        let patience = match role {
+            Role::Initiator => interval,
+            Role::Acceptor => interval * 3 / 2,
+        };
         Self {
             start: now,
             last_heard: now,
@@ -24,7 +34,15 @@ impl Liveness {
             round_trip: None,
             variation: Duration::ZERO,
             idle_timeout,
+            patience,
+            busy: true,
         }
+    }
+
+    /// The round trip is worth knowing anew.
+    #[inline]
+    pub(super) fn mark_busy(&mut self) {
+        self.busy = true;
     }
 
     #[inline]
@@ -44,15 +62,12 @@ impl Liveness {
         self.last_heard.saturating_add(self.idle_timeout)
     }
 
-    /// When the next ping is due. A busy link is pinged too: the round trip changes.
+    /// When the next ping is due. A busy link is pinged regularly, as the round trip changes; a
+    /// quiet one when nothing was heard for a while.
     fn ping_at(&self) -> Duration {
         let last = self.ping.map_or(self.start, |(_, sent_at, _)| sent_at);
-        last.saturating_add(self.interval())
-    }
-
-    /// Four pings in a time-out: three of them may get lost.
-    fn interval(&self) -> Duration {
-        if self.idle_timeout.is_zero() { Duration::from_secs(1) } else { self.idle_timeout / 5 }
+        let regular = last.saturating_add(interval(self.idle_timeout));
+        if self.busy { regular } else { regular.max(self.last_heard.saturating_add(self.patience)) }
     }
 
     pub(super) fn poll_timeout(&self) -> Duration {
@@ -68,6 +83,7 @@ impl Liveness {
     pub(super) fn ping(&mut self, now: Duration) -> Ping {
         let id = self.ping.map_or(0, |(id, _, _)| id.wrapping_add(1));
         self.ping = Some((id, now, false));
+        self.busy = false;
         Ping::new(id, u64::try_from(now.as_micros()).unwrap_or(u64::MAX))
     }
 
@@ -91,4 +107,9 @@ impl Liveness {
             }
         }
     }
+}
+
+/// At least three pings in a time-out: two of them may get lost.
+fn interval(idle_timeout: Duration) -> Duration {
+    if idle_timeout.is_zero() { Duration::from_secs(1) } else { idle_timeout / 5 }
 }

@@ -130,7 +130,7 @@ impl Session {
             peer: None,
             pending: Pending::new(hello),
             events: Events::default(),
-            liveness: Liveness::new(now, config.limits.idle_timeout),
+            liveness: Liveness::new(now, config.limits.idle_timeout, config.role),
             outgoing: [Outgoing::new(), Outgoing::new()],
             incoming: [commands, data],
             sent: [Sent::default(); 2],
@@ -200,6 +200,7 @@ impl Session {
                 return Err(ProtocolError::OutOfPlace("a frame of the other channel"));
             }
             if frame.is_fragment() {
+                self.liveness.mark_busy();
                 return self.incoming[channel as usize].take_fragment(frame, now);
             }
             if frame.kind() == Kind::Control {
@@ -214,6 +215,7 @@ impl Session {
         if messages == 0 {
             return Ok(());
         }
+        self.liveness.mark_busy();
         self.incoming[channel as usize].take_whole(message, messages, cost)
     }
 
@@ -417,6 +419,10 @@ impl Session {
         {
             self.pending.ping = Some(ping);
             self.repeat();
+            // Who waits goes on asking.
+            if self.outgoing.iter().any(|outgoing| outgoing.window.blocked) {
+                self.liveness.mark_busy();
+            }
         }
         self.settle();
     }
@@ -482,6 +488,7 @@ impl Session {
             });
             if blocked {
                 self.tell_position(channel);
+                self.liveness.mark_busy();
             }
             let incoming = &mut self.incoming[channel as usize];
             incoming.take_returns(None);
@@ -510,7 +517,8 @@ impl Session {
         let max_frame_len = (peer.max_frame_len as usize).min(self.config.limits.max_frame_len);
         // Deltas that need less room must not overtake a command that waits for more.
         let channels = if self.outgoing[0].waits_for_room(budget) { 1 } else { 2 };
-        let Self { outgoing: [commands, data], sent: [commands_sent, data_sent], .. } = self;
+        let Self { outgoing: [commands, data], sent: [commands_sent, data_sent], liveness, .. } =
+            self;
         let by_urgency = [
             (Channel::Command, commands, commands_sent, peer.command_window),
             (Channel::Data, data, data_sent, peer.data_window),
@@ -527,6 +535,7 @@ impl Session {
             }
             if let Some(bytes) = outgoing.next(budget, limits) {
                 sent.add(bytes.len());
+                liveness.mark_busy();
                 return Some(Transmit { channel, bytes: Bytes::Outbound(bytes) });
             }
         }

@@ -379,6 +379,20 @@ fn a_dropped_receiver_gives_its_window_back() {
 }
 
 #[test]
+fn two_quiet_peers_ping_from_one_side_only() {
+    let mut link = open();
+    link.run_for(2 * SECOND);
+    let before = link.ends.each_ref().map(|end| end.session.stats().control_sent);
+    link.run_for(100 * SECOND);
+    for (end, before) in link.ends.iter().zip(before) {
+        // A ping or a pong a second.
+        let sent = end.session.stats().control_sent - before;
+        assert!((95..=102).contains(&sent), "{sent}");
+        assert!(end.session.stats().round_trip.is_some());
+    }
+}
+
+#[test]
 fn a_dropped_peer_closes_the_session_once_its_deltas_are_sent() {
     let mut link = open();
     send(&mut link, 0, &[1; 40_000]);

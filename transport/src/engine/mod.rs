@@ -33,7 +33,7 @@ pub const DEFAULT_MTU: usize = 1_200;
 
 /// Largest datagram that can be asked for, bytes: an Ethernet frame's payload less the headers of
 /// IPv6 and UDP.
-pub const MAX_MTU: usize = 1_452;
+pub const MAX_MTU: usize = 1_472;
 
 /// What an engine is made with.
 #[derive(Clone, Debug)]
