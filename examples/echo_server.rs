@@ -36,7 +36,7 @@ async fn main() -> Result<()> {
     let node = Node::builder().listen(arguments.listen).build()?;
     let router = node.router(SignallingOptions::default());
     let server = SignallingServer::bind(arguments.signalling, router).await?;
-    println!("connect to http://{}/webrtc; Ctrl+C ends", server.local_addr());
+    println!("connect to http://{}/webrtc ; Ctrl+C ends", server.local_addr());
     tokio::spawn(server.serve(std::future::pending()));
 
     while let Some((Peer { command, send, receive }, link)) = node.accept().await {

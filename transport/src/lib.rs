@@ -10,9 +10,12 @@ mod connection;
 #[cfg(not(target_arch = "wasm32"))]
 mod driver;
 pub mod engine;
+#[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there is no browser link yet"))]
 mod flight;
+#[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there is no browser link yet"))]
 mod link;
 pub mod memory;
+#[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there is no browser link yet"))]
 mod node;
 pub mod signalling;
 

@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything that is done to the project beside building it.
 
+mod demo;
 mod licences;
 mod steps;
 
@@ -16,6 +17,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Starts an echo server and measures it over WebRTC, each in a process of its own.
+    Demo {
+        /// Round trips.
+        #[arg(long, default_value_t = 1_000)]
+        rounds: u32,
+        /// How much goes there and back.
+        #[arg(long, default_value = "256MiB")]
+        throughput: String,
+    },
     /// Runs all that CI runs: format, lints, docs, tests, licences; benches and fuzz targets
     /// compile.
     Test,
@@ -43,6 +53,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Demo { rounds, throughput } => demo::demo(rounds, &throughput),
         Command::Test => steps::test(),
         Command::Loom { preemptions } => steps::loom(preemptions),
         Command::Bench { names } => steps::bench(&names),

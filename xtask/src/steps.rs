@@ -87,7 +87,7 @@ pub(crate) fn cargo(arguments: &str) -> Command {
 }
 
 /// Runs a step with its output on the screen.
-fn run(name: &str, command: &mut Command) -> anyhow::Result<()> {
+pub(crate) fn run(name: &str, command: &mut Command) -> anyhow::Result<()> {
     println!("\n== {name}");
     let started = Instant::now();
     let status = command.status().with_context(|| format!("{name}: cannot start {command:?}"))?;

@@ -77,6 +77,8 @@ struct Entry<E> {
     ways: Ways,
     timer: Timer,
     bell: Bell,
+    /// What its log lines belong to.
+    span: tracing::Span,
     /// Whether it is among those that have something to do.
     due: bool,
 }
@@ -206,7 +208,10 @@ impl<E: Engine, O: Observer> Crowd<E, O> {
         let bell = bell(key);
         connection.shared().attach(bell.waker.clone());
         let ways = self.routes.add(key, user_fragment);
-        vacant.insert(Entry { connection, ways, timer: Timer::default(), bell, due: false });
+        let id = connection.shared().id();
+        let span = tracing::debug_span!("link", %id);
+        let timer = Timer::default();
+        vacant.insert(Entry { connection, ways, timer, bell, span, due: false });
         self.mark(key);
     }
 
@@ -259,7 +264,8 @@ impl<E: Engine, O: Observer> Crowd<E, O> {
     /// Does what one connection has to do.
     fn work(&mut self, key: usize, now: Duration) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let Entry { connection, ways, timer, bell, .. } = entry;
+        let Entry { connection, ways, timer, bell, span, .. } = entry;
+        let _entered = span.enter();
         bell.quiet();
         let mut context = Context::from_waker(&bell.waker);
         let progress = connection.work(now, &mut context, &mut |transmit| {
@@ -273,6 +279,7 @@ impl<E: Engine, O: Observer> Crowd<E, O> {
             Progress::Quiet => {}
             Progress::Opened(peer) => self.observer.opened(id, *peer),
             Progress::Over(ended) => {
+                drop(_entered);
                 let entry = self.entries.remove(key);
                 self.routes.remove(key, &entry.ways);
                 drop(entry);

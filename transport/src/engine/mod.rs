@@ -32,7 +32,7 @@ pub use self::str0m::Str0m;
 pub const DEFAULT_MTU: usize = 1_200;
 
 /// Largest datagram that can be asked for, bytes: an Ethernet frame's payload less the headers of
-/// IPv6 and UDP.
+/// IPv4 and UDP.
 pub const MAX_MTU: usize = 1_472;
 
 /// What an engine is made with.

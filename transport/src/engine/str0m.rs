@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use deltawire_channels::{Delivery, Order, Reliability};
 use deltawire_framing::Channel;
-use deltawire_framing::control::Role;
+use deltawire_framing::control::{Hello, Role};
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelId, Reliability as StreamReliability};
 use str0m::net::{Protocol, Receive};
@@ -17,6 +17,9 @@ use super::{Datagram, Engine, EngineConfig, EngineError, Output, Transmit, strea
 
 /// What str0m itself takes for the peer's limit when its description names none.
 const UNSTATED_MAX_MESSAGE_SIZE: usize = 65_536;
+
+/// What every message of a session's fits in.
+const MIN_MAX_MESSAGE_SIZE: usize = Hello::MIN_FRAME_LEN as usize;
 
 /// One connection of str0m's, with data channels only.
 pub struct Str0m {
@@ -359,7 +362,10 @@ fn max_message_size(description: &str) -> Result<usize, EngineError> {
     };
     match value.trim().parse() {
         Ok(0) => Ok(usize::MAX),
-        Ok(size) => Ok(size),
+        Ok(size) if size >= MIN_MAX_MESSAGE_SIZE => Ok(size),
+        Ok(size) => Err(EngineError::Unsupported(format!(
+            "max-message-size {size}, must be 0 or at least {MIN_MAX_MESSAGE_SIZE}"
+        ))),
         Err(_) => Err(EngineError::Malformed(format!("max-message-size {:?}", value.trim()))),
     }
 }
@@ -375,5 +381,31 @@ fn stack_error(error: RtcError) -> EngineError {
     match error {
         RtcError::RemoteSdp(reason) if reason.contains("fingerprint") => EngineError::Fingerprint,
         error => EngineError::Stack(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn description(attributes: &str) -> String {
+        format!(
+            "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=max-message-size:5\r\n\
+             m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n{attributes}\
+             m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=max-message-size:7\r\n"
+        )
+    }
+
+    #[test]
+    fn the_size_of_the_data_channels_section_counts() {
+        let size = |attributes| max_message_size(&description(attributes));
+        assert_eq!(size("a=mid:0\r\na=max-message-size:262144\r\n"), Ok(262_144));
+        assert_eq!(size("a=max-message-size:0\r\n"), Ok(usize::MAX));
+        assert_eq!(size(""), Ok(65_536));
+        assert!(matches!(size("a=max-message-size:1x\r\n"), Err(EngineError::Malformed(_))));
+        assert!(matches!(size("a=max-message-size:79\r\n"), Err(EngineError::Unsupported(_))));
+        for none in ["", "v=0\r\n", "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n"] {
+            assert_eq!(max_message_size(none), Err(EngineError::NoChannels));
+        }
     }
 }

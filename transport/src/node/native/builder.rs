@@ -254,7 +254,7 @@ impl NodeBuilder {
         let mtu = self.mtu.unwrap_or(DEFAULT_MTU);
         let FlightLimits { min, max } = self.flight;
         for (option, value, valid, expected) in [
-            ("mtu", mtu, (576..=MAX_MTU).contains(&mtu), "576 to 1452"),
+            ("mtu", mtu, (576..=MAX_MTU).contains(&mtu), "576 to 1472"),
             ("limits.max_frame_len", frame_len, (80..=65_535).contains(&frame_len), "80 to 65535"),
             ("flight.min", min, min >= frame_len, "at least limits.max_frame_len"),
             ("flight.max", max, max >= min, "at least flight.min"),
