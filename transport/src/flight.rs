@@ -24,8 +24,14 @@ impl Default for FlightLimits {
     }
 }
 
-/// As many times bandwidth × delay are on their way: half of it may wait to be acknowledged.
-const GAIN: f64 = 2.0;
+/// As many times bandwidth × delay are on their way: what is more waits in queues.
+const GAIN: f64 = 1.25;
+/// The same while the rate still grows by a quarter in [`STARTUP_ROUNDS`].
+const STARTUP_GAIN: f64 = 2.0;
+/// So many round trips without growth end the search for the path's rate.
+const STARTUP_ROUNDS: u64 = 3;
+/// Writes are spread over a round trip, but for this much more.
+const PACE: f64 = 2.0;
 /// The highest rate of so many round trips counts.
 const RATE_ROUNDS: u64 = 8;
 /// The shortest delay of so long counts; then it is measured anew, with little on its way.
@@ -53,6 +59,9 @@ pub(crate) struct Flight {
     round_end: u64,
     /// The highest rate by round, bytes per second.
     rates: [f64; RATE_ROUNDS as usize],
+    /// The rate that a path without limit would still exceed, and since which round it has not;
+    /// `None` when the path's rate was found.
+    startup: Option<(f64, u64)>,
     delay: Option<Duration>,
     delay_at: Duration,
     probe_until: Option<Duration>,
@@ -87,6 +96,7 @@ impl Flight {
             rounds: 0,
             round_end: 0,
             rates: [0.0; RATE_ROUNDS as usize],
+            startup: Some((0.0, 0)),
             delay: None,
             delay_at: Duration::ZERO,
             probe_until: None,
@@ -210,7 +220,7 @@ impl Flight {
             self.cap = (self.cap / 2).max(min);
             return;
         }
-        let target = GAIN * self.rate() * least.as_secs_f64();
+        let target = self.gain() * self.rate() * least.as_secs_f64();
         self.cap = (target as usize).clamp(min, max.max(min)).min(2 * self.cap);
         match self.probe_until {
             Some(until) if now >= until => {
@@ -225,11 +235,23 @@ impl Flight {
         }
     }
 
+    fn gain(&mut self) -> f64 {
+        let (rate, rounds) = (self.rate(), self.rounds);
+        let Some((found, since)) = &mut self.startup else { return GAIN };
+        if rate >= 1.25 * *found {
+            (*found, *since) = (rate, rounds);
+        } else if rounds >= *since + STARTUP_ROUNDS {
+            self.startup = None;
+            return GAIN;
+        }
+        STARTUP_GAIN
+    }
+
     fn fill_allowance(&mut self, now: Duration) {
         let elapsed = now.saturating_sub(self.allowance_at).as_secs_f64();
         let rate = self.rate();
-        let most = self.limits.min as f64 + GAIN * rate * BURST.as_secs_f64();
-        self.allowance = (self.allowance + GAIN * rate * elapsed).min(most);
+        let most = self.limits.min as f64 + PACE * rate * BURST.as_secs_f64();
+        self.allowance = (self.allowance + PACE * rate * elapsed).min(most);
         self.allowance_at = now;
     }
 }
