@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use deltawire_channels::session::{Closed, Config, Event};
+use deltawire_channels::session::{Closed, Config, Event, ProtocolError};
 use deltawire_channels::{Peer, Session};
 
 use crate::engine::{Datagram, Engine, EngineError, Output, Transmit};
@@ -132,7 +132,9 @@ impl<E: Engine> Connection<E> {
         send: &mut impl FnMut(Transmit),
     ) -> Progress {
         self.fed = 0;
-        self.take_requests(now);
+        if self.shared.take_asked() {
+            self.take_requests(now);
+        }
         if self.session.poll_timeout().is_some_and(|at| at <= now) {
             self.session.handle_timeout(now);
         }
@@ -255,13 +257,14 @@ impl<E: Engine> Connection<E> {
                     );
                 }
                 Event::Closed(closed) => {
-                    if self.ended.is_none() {
-                        self.ended = Some(Ended::Session(closed));
-                    }
+                    // Who is silent hears nothing either.
+                    let silent = ProtocolError::is_silence;
+                    let silent = matches!(&closed, Closed::Error(error) if silent(error));
                     if matches!(self.stage, Stage::Connecting { .. } | Stage::Open) {
-                        let deadline = now + FLUSH_TIMEOUT;
+                        let deadline = if silent { now } else { now + FLUSH_TIMEOUT };
                         self.stage = Stage::Flushing { deadline };
                     }
+                    self.ended.get_or_insert(Ended::Session(closed));
                 }
                 _ => {}
             }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -115,6 +116,8 @@ pub struct Link {
 pub(crate) struct Shared {
     id: PeerId,
     role: Role,
+    /// Whether something waits for the driver in the state.
+    asked: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -139,7 +142,8 @@ pub struct NoMoreSenders;
 
 impl Link {
     pub(crate) fn new(id: PeerId, role: Role) -> (Self, Arc<Shared>) {
-        let shared = Arc::new(Shared { id, role, state: Mutex::default() });
+        let shared =
+            Arc::new(Shared { id, role, asked: AtomicBool::new(false), state: Mutex::default() });
         (Self { shared: shared.clone() }, shared)
     }
 
@@ -230,6 +234,7 @@ impl Shared {
     fn ask(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state();
         change(&mut state);
+        self.asked.store(true, Ordering::Release);
         let driver = state.driver.clone();
         drop(state);
         if let Some(driver) = driver {
@@ -251,6 +256,12 @@ impl Shared {
         if let Ok(mut state) = self.state.try_lock() {
             state.stats = stats;
         }
+    }
+
+    /// Whether something was asked for since the last time.
+    #[inline]
+    pub(crate) fn take_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) && self.asked.swap(false, Ordering::Acquire)
     }
 
     pub(crate) fn take_close(&self) -> Option<(CloseCode, String)> {

@@ -80,6 +80,12 @@ impl ProtocolError {
         }
     }
 
+    /// Whether it is that nothing was heard of the peer.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::NoHello(_) | Self::TimedOut(_))
+    }
+
     /// The code that the peer is told.
     #[must_use]
     pub fn close_code(&self) -> CloseCode {

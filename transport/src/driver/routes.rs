@@ -30,7 +30,9 @@ impl Routes {
     }
 
     pub(super) fn remove(&mut self, key: usize, ways: &Ways) {
-        self.by_user_fragment.remove(&ways.user_fragment);
+        if self.by_user_fragment.get(&ways.user_fragment) == Some(&key) {
+            self.by_user_fragment.remove(&ways.user_fragment);
+        }
         for address in &ways.addresses {
             if self.by_address.get(address) == Some(&key) {
                 self.by_address.remove(address);
