@@ -164,7 +164,9 @@ impl<E: Engine, O: Observer> Driver<E, O> {
     /// Receives for a while. Says whether nothing is left.
     fn receive(&mut self, context: &mut Context<'_>) -> bool {
         for _ in 0..RECEIVES {
-            let places = match self.crowd.socket.poll_receive(&mut self.inbox, context) {
+            // One call takes many datagrams of one peer in one place, and one place is left free.
+            let most = self.crowd.entries.len() + 1;
+            let places = match self.crowd.socket.poll_receive(&mut self.inbox, most, context) {
                 Poll::Pending => return true,
                 Poll::Ready(Ok(places)) => places,
                 Poll::Ready(Err(error)) => {

@@ -77,26 +77,36 @@ impl Socket {
         self.local
     }
 
-    /// Receives what is there with one system call. Says how many of the inbox's places it took.
+    /// Receives with one system call into at most so many of the inbox's places, and says how many
+    /// it took.
     pub(crate) fn poll_receive(
         &mut self,
         inbox: &mut Inbox,
+        most: usize,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let Self { socket, state, .. } = self;
+        let most = most.clamp(1, PLACES);
         loop {
             ready!(socket.poll_recv_ready(context))?;
             let mut places = inbox.received.chunks_exact_mut(PLACE);
             let mut places: [IoSliceMut<'_>; PLACES] =
                 std::array::from_fn(|_| IoSliceMut::new(places.next().unwrap_or_default()));
+            let mut taken = 0;
             let result = socket.try_io(Interest::READABLE, || {
-                state.recv((&*socket).into(), &mut places, &mut inbox.meta)
+                let (places, meta) = (&mut places[..most], &mut inbox.meta[..most]);
+                taken = state.recv((&*socket).into(), places, meta)?;
+                // Fewer than there is room for are all that there were. To say so here spares the
+                // call that would find nothing.
+                if taken < most { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             });
             match result {
+                _ if taken > 0 => return Poll::Ready(Ok(taken)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // What a peer's host answered to an earlier datagram.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
-                other => return Poll::Ready(other),
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(()) => return Poll::Ready(Ok(0)),
             }
         }
     }
