@@ -7,7 +7,6 @@ use super::*;
 use crate::connection::Connection;
 use crate::driver::{Driver, Socket};
 use crate::engine::{Engine, EngineError};
-use crate::link::Shared;
 use crate::node::Full;
 use crate::node::network::Outcome;
 use crate::signalling::SignallingError;
@@ -64,7 +63,7 @@ pub struct Offer {
 impl Offer {
     pub(super) fn new(inner: &Arc<Inner>, local: IpAddr) -> Result<Self, ConnectError> {
         let (shared, outcome) = inner.network.begin_connect()?;
-        let place = Place::new(&inner.network, shared.id());
+        let place = Place::new(&inner.network, &shared);
         let address = SocketAddr::new(local, 0);
         let socket = Socket::bind(address, inner.settings.socket_buffer)
             .map_err(|source| ConnectError::Socket { address, source })?;
