@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::deltas::{self, receive, receive_all, transfer};
 use crate::nodes::{
-    ANY_PORT, End, LOOPBACK, client, down, join, join_with, listening, pair, serve, server, soon,
+    ANY_PORT, End, LOOPBACK, client, deserted, down, join, join_with, listening, pair, serve, server, soon,
     until,
 };
 use crate::proxy::Proxy;
@@ -185,8 +185,9 @@ async fn what_a_lost_link_did_not_deliver_is_told() {
     let (proxy, [client, server], ((mut near, near_link), (mut far, _))) = impatient().await;
     transfer(&mut near.send, &mut far.receive, &[1_000; 10]).await;
     proxy.set(|_, _| Vec::new());
-    // More than the flight, so that some of it was never sent.
-    let (count, len) = (20, 20_000);
+    // More than the flight, so that some of it was never sent; as long as a frame, so that the
+    // flight is full to the last byte.
+    let (count, len) = (20, (16 << 10) - 64);
     for number in 0..count {
         deltas::send(&mut near.send, number, len).await;
     }
@@ -292,17 +293,13 @@ async fn a_connection_is_up_again_after_its_server_restarts_at_the_same_ports() 
     assert!(soon("the end", connection.next()).await.is_none());
 }
 
-/// Where nobody listens.
-async fn deserted() -> String {
-    let listener = TcpListener::bind(ANY_PORT).await.unwrap();
-    format!("http://{}/webrtc", listener.local_addr().unwrap())
-}
 
 #[tokio::test]
 async fn a_connection_is_given_up_after_as_many_attempts_as_allowed() {
     let backoff = Backoff { first: Duration::from_millis(1), max_attempts: Some(3), ..Backoff::default() };
     let client = Node::builder().backoff(backoff).build().unwrap();
-    let mut connection = client.keep_connected(&deserted().await);
+    let (_socket, url) = deserted();
+    let mut connection = client.keep_connected(&url);
     for attempt in 1..=3 {
         match soon("a failure", connection.next()).await {
             Some(Change::Failed { error: ConnectError::Signalling(_), retry_after }) => {
@@ -320,7 +317,8 @@ async fn a_connection_is_given_up_after_as_many_attempts_as_allowed() {
 async fn a_wait_between_attempts_ends_though_nobody_stays_for_it() {
     let first = Duration::from_millis(200);
     let client = Node::builder().backoff(Backoff { first, ..Backoff::default() }).build().unwrap();
-    let mut connection = client.keep_connected(&deserted().await);
+    let (_socket, url) = deserted();
+    let mut connection = client.keep_connected(&url);
     for _ in 0..2 {
         soon("a failure", async {
             while timeout(Duration::from_millis(20), connection.next()).await.is_err() {}
@@ -332,7 +330,8 @@ async fn a_wait_between_attempts_ends_though_nobody_stays_for_it() {
 #[tokio::test]
 async fn a_connection_of_a_node_that_shuts_down_is_over() {
     let client = eager().build().unwrap();
-    let mut connection = client.keep_connected(&deserted().await);
+    let (_socket, url) = deserted();
+    let mut connection = client.keep_connected(&url);
     assert!(matches!(soon("a failure", connection.next()).await, Some(Change::Failed { .. })));
     assert!(client.shut_down(LIMIT).await);
     soon("the end", async { while connection.next().await.is_some() {} }).await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use deltawire_channels::Peer;
 use deltawire_transport::signalling::{Rate, SignallingOptions, SignallingServer};
 use deltawire_transport::{Ended, Link, Node, NodeBuilder, NodeEvent, PeerId, Undelivered};
+use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -71,6 +72,14 @@ pub(crate) async fn pair(builder: NodeBuilder) -> ([Node; 2], (End, End)) {
     let (client, server) = (builder.clone().build().unwrap(), listening(builder));
     let ends = join(&client, &server).await;
     ([client, server], ends)
+}
+
+/// The URL of a port where nobody listens, and what keeps others from it.
+pub(crate) fn deserted() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(ANY_PORT).unwrap();
+    let url = format!("http://{}/webrtc", socket.local_addr().unwrap());
+    (socket, url)
 }
 
 /// Signalling for a node: its URL, and the task that serves it until it is aborted.
