@@ -267,7 +267,7 @@ impl<E: Engine, O: Observer> Crowd<E, O> {
         bell.quiet();
         let mut context = Context::from_waker(&bell.waker);
         let progress = connection.work(now, &mut context, &mut |transmit| {
-            self.routes.learn(key, ways, transmit.destination);
+            self.routes.learn(key, ways, transmit.destination, &transmit.bytes);
             self.socket.send(&transmit);
         });
         self.socket.flush();

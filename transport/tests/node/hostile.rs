@@ -41,7 +41,11 @@ async fn exchange(near: &mut Peer, far: &mut Peer, lengths: &[usize]) {
 /// About 2.5 MB in deltas of all lengths.
 fn mixed() -> Vec<usize> {
     let mut random = Random(3);
-    (0..300).map(|_| random.below(1 << random.below(18)) as usize).collect()
+    let mut len = || {
+        let bits = random.below(18);
+        random.below(1 << bits) as usize
+    };
+    (0..300).map(|_| len()).collect()
 }
 
 /// Random bytes that begin as datagrams of STUN, DTLS or anything else do.
