@@ -76,7 +76,7 @@ impl<E: Engine> Connection<E> {
         let limits = &mut config.session.limits;
         limits.max_frame_len = limits.max_frame_len.min(engine.max_message_len());
         // The peer's hello comes after the streams are open.
-        limits.hello_timeout += config.connect_timeout;
+        limits.hello_timeout = limits.hello_timeout.saturating_add(config.connect_timeout);
         let (session, peer) = Session::new(config.session, now);
         Self {
             engine,
@@ -86,7 +86,10 @@ impl<E: Engine> Connection<E> {
             shared,
             stats: LinkStats::default(),
             engine_timeout: Some(now),
-            stage: Stage::Connecting { since: now, deadline: now + config.connect_timeout },
+            stage: Stage::Connecting {
+                since: now,
+                deadline: now.saturating_add(config.connect_timeout),
+            },
             fed: 0,
             ended: None,
         }
@@ -302,11 +305,12 @@ impl<E: Engine> Connection<E> {
             self.ended = Some(ended);
         }
         self.finish();
-        self.session.lose_link();
     }
 
     fn finish(&mut self) {
         self.stage = Stage::Delivering;
+        // What it did not get to say, such as a close that found no room, nobody will hear.
+        self.session.lose_link();
         let Some(ended) = self.ended.clone() else { return };
         let stats = self.session.stats();
         let unsent = stats.commands_sent.queued_bytes + stats.data_sent.queued_bytes;

@@ -28,6 +28,8 @@ use crate::connection::{Connection, Progress};
 use crate::engine::{Datagram, Engine};
 use crate::link::{Ended, PeerId};
 
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
+
 /// Receiving calls before others get their turn.
 const RECEIVES: usize = 4;
 
@@ -188,7 +190,9 @@ impl<E: Engine, O: Observer> Driver<E, O> {
     fn sleep(&mut self, context: &mut Context<'_>) {
         let Some(next) = self.crowd.timers.next() else { return };
         if self.sleep_until.is_none_or(|until| next < until) {
-            self.sleep.as_mut().reset((self.start + next).into());
+            // Who waits for ever is woken once a year.
+            let at = self.start.checked_add(next).unwrap_or_else(|| Instant::now() + YEAR);
+            self.sleep.as_mut().reset(at.into());
             self.sleep_until = Some(next);
         }
         if self.sleep.as_mut().poll(context).is_ready() {
@@ -271,7 +275,7 @@ impl<E: Engine, O: Observer> Crowd<E, O> {
         bell.quiet();
         let mut context = Context::from_waker(&bell.waker);
         let progress = connection.work(now, &mut context, &mut |transmit| {
-            self.routes.learn(key, ways, transmit.destination);
+            self.routes.learn(key, ways, transmit.destination, &transmit.bytes);
             self.socket.send(&transmit);
         });
         self.socket.flush();

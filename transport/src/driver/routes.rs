@@ -40,18 +40,30 @@ impl Routes {
         }
     }
 
-    /// An engine answers only who has shown that it knows the connection's password, so where it
-    /// sends to is where its peer is.
+    /// Notes where an engine sends this datagram. It answers only who has shown that it knows the
+    /// connection's password, so that is where its peer is; but its own checks go to whatever
+    /// addresses an offer names, and must not take them from the connection that has them.
     #[inline]
-    pub(super) fn learn(&mut self, key: usize, ways: &mut Ways, address: SocketAddr) {
+    pub(super) fn learn(
+        &mut self,
+        key: usize,
+        ways: &mut Ways,
+        address: SocketAddr,
+        datagram: &[u8],
+    ) {
         if ways.addresses.last() == Some(&address) {
+            return;
+        }
+        if is_check(datagram) && self.by_address.get(&address).is_some_and(|other| *other != key) {
             return;
         }
         if let Some(known) = ways.addresses.iter().position(|known| *known == address) {
             ways.addresses.remove(known);
         } else if ways.addresses.len() == ADDRESSES_PER_PEER {
             let oldest = ways.addresses.remove(0);
-            self.by_address.remove(&oldest);
+            if self.by_address.get(&oldest) == Some(&key) {
+                self.by_address.remove(&oldest);
+            }
         }
         ways.addresses.push(address);
         self.by_address.insert(address, key);
@@ -73,11 +85,16 @@ const BINDING_REQUEST: [u8; 2] = [0, 1];
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const USERNAME: u16 = 0x0006;
 
+/// Whether it is a STUN binding request (RFC 8489, section 5).
+fn is_check(datagram: &[u8]) -> bool {
+    datagram.starts_with(&BINDING_REQUEST) && datagram.get(4..8) == Some(&MAGIC_COOKIE)
+}
+
 /// The fragment that a connectivity check addresses: what stands before the colon in the USERNAME
 /// (RFC 8445, section 7.2.2) of a STUN binding request (RFC 8489, sections 5 and 14).
 fn local_user_fragment(datagram: &[u8]) -> Option<&str> {
     let (header, mut attributes) = datagram.split_at_checked(HEADER)?;
-    if header[..2] != BINDING_REQUEST || header[4..8] != MAGIC_COOKIE {
+    if !is_check(header) {
         return None;
     }
     loop {
@@ -119,7 +136,7 @@ mod tests {
         assert_eq!(routes.find(address(1), &check(b"efgh:abcd")), None);
         assert_eq!(routes.find(address(1), &[22, 254, 253]), None);
         for port in 1..20 {
-            routes.learn(3, &mut ways, address(port));
+            routes.learn(3, &mut ways, address(port), &[22]);
             assert_eq!(routes.find(address(port), &[22, 254, 253]), Some(3));
         }
         assert_eq!(routes.by_address.len(), ADDRESSES_PER_PEER);
@@ -131,8 +148,11 @@ mod tests {
     fn an_address_that_moved_to_another_connection_stays_with_it() {
         let mut routes = Routes::default();
         let (mut old, mut new) = (routes.add(1, "old"), routes.add(2, "new"));
-        routes.learn(1, &mut old, address(1));
-        routes.learn(2, &mut new, address(1));
+        routes.learn(1, &mut old, address(1), &[22]);
+        // Not by a check of ours: an offer may name any address.
+        routes.learn(2, &mut new, address(1), &check(b"new:old"));
+        assert_eq!(routes.find(address(1), &[22]), Some(1));
+        routes.learn(2, &mut new, address(1), &[1, 1]);
         routes.remove(1, &old);
         assert_eq!(routes.find(address(1), &[22]), Some(2));
     }

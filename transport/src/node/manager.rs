@@ -118,6 +118,10 @@ impl ConnectionManager {
         }
     }
 
+    pub(crate) fn limits(&self) -> NodeLimits {
+        self.limits
+    }
+
     /// Makes a place for a link that is about to be opened.
     pub(crate) fn begin(
         &mut self,

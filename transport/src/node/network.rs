@@ -28,10 +28,22 @@ struct Inner {
     /// Links that this side opens, and who waits for them.
     connecting: HashMap<PeerId, oneshot::Sender<Outcome>>,
     /// Links that peers opened, until the application takes them. At most
-    /// [`NodeLimits::max_peers`].
+    /// [`NodeLimits::max_peers`]: beyond, the oldest that has ended gives way.
     accepted: VecDeque<(Peer, Link)>,
     /// Who waits for any of this to change.
     waiting: Vec<Waker>,
+}
+
+impl Inner {
+    /// Keeps a link until the application takes it. Gives back one that has ended if there are too
+    /// many.
+    fn accept_later(&mut self, peer: Peer, link: Link) -> Option<(Peer, Link)> {
+        let full = self.accepted.len() >= self.manager.limits().max_peers;
+        let ended = self.accepted.iter().position(|(_, link)| link.ended().is_some());
+        let gone = ended.filter(|_| full).and_then(|index| self.accepted.remove(index));
+        self.accepted.push_back((peer, link));
+        gone
+    }
 }
 
 impl Network {
@@ -92,14 +104,15 @@ impl Network {
 
     /// The peer said hello.
     pub(crate) fn opened(&self, id: PeerId, peer: Peer) {
-        self.change(|inner| {
-            let Some(link) = inner.manager.opened(id) else { return };
+        let gone = self.change(|inner| {
+            let link = inner.manager.opened(id)?;
             match inner.connecting.remove(&id) {
                 // Who waited may have gone; then the peer is dropped, which closes it.
-                Some(outcome) => drop(outcome.send(Ok((peer, link)))),
-                None => inner.accepted.push_back((peer, link)),
+                Some(outcome) => outcome.send(Ok((peer, link))).err()?.ok(),
+                None => inner.accept_later(peer, link),
             }
         });
+        drop(gone);
     }
 
     /// It is over.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use deltawire_channels::Peer;
 use deltawire_channels::session::Closed;
+use tokio::time::Instant;
 
-use super::{Backoff, ConnectError, Node};
+use super::{Backoff, ConnectError, Full, Node};
 use crate::link::{Ended, Link, Undelivered};
 
 /// A connection that is opened anew whenever its link ends: see
@@ -26,10 +27,10 @@ enum State {
     Connecting {
         failed: u32,
     },
-    /// The next attempt is due after a wait.
+    /// The next attempt is due at this time.
     Waiting {
         failed: u32,
-        wait: Duration,
+        until: Instant,
     },
     Up(Link),
     Over,
@@ -54,8 +55,8 @@ pub enum Change {
     Failed {
         /// Why.
         error: ConnectError,
-        /// When the next one follows; `None` when [`Backoff::max_attempts`] failed in a row, and
-        /// it is over.
+        /// When the next one follows; `None` when [`Backoff::max_attempts`] failed in a row or the
+        /// node shuts down, and it is over.
         retry_after: Option<Duration>,
     },
 }
@@ -69,8 +70,8 @@ impl Reconnecting {
     ///
     /// A future that is dropped before it is ready loses no more than an attempt.
     pub async fn next(&mut self) -> Option<Change> {
-        if let State::Waiting { failed, wait } = self.state {
-            tokio::time::sleep(wait).await;
+        if let State::Waiting { failed, until } = self.state {
+            tokio::time::sleep_until(until).await;
             self.state = State::Connecting { failed };
         }
         match &self.state {
@@ -82,7 +83,10 @@ impl Reconnecting {
                         Some(Change::Up(Box::new(peer), link))
                     }
                     Err(error) => {
-                        let retry_after = self.wait(failed, self.backoff);
+                        let retry_after = match error {
+                            ConnectError::Full(Full::ShuttingDown) => self.over(),
+                            _ => self.wait(failed, self.backoff),
+                        };
                         tracing::info!(url = self.url, %error, ?retry_after, "not connected");
                         Some(Change::Failed { error, retry_after })
                     }
@@ -104,7 +108,7 @@ impl Reconnecting {
     fn wait(&mut self, failed: u32, backoff: Backoff) -> Option<Duration> {
         let random = getrandom::u64().unwrap_or_default();
         let Some(wait) = backoff.wait(failed, random) else { return self.over() };
-        self.state = State::Waiting { failed, wait };
+        self.state = State::Waiting { failed, until: Instant::now() + wait };
         Some(wait)
     }
 

@@ -46,6 +46,8 @@ mod token;
 
 pub use answerer::{Answer, Answerer, Refusal};
 #[cfg(not(target_arch = "wasm32"))]
+pub(crate) use client::parse;
+#[cfg(not(target_arch = "wasm32"))]
 pub use client::{Answered, ClientOptions, SignallingClient, SignallingError};
 pub use problem::Problem;
 pub use resource::{ResourceId, ResourceIdError};

@@ -76,7 +76,7 @@ pub(super) async fn answer(inner: &Inner, offer: &str) -> Result<Answer, AnswerE
     let (index, listener) = inner.listener().ok_or(AnswerError::NotListening)?;
     let shared = inner.network.begin_accept()?;
     let peer = shared.id();
-    let place = Place::new(&inner.network, peer);
+    let place = Place::new(&inner.network, &shared);
     let Some(local) = listener.addresses.first() else { return Err(AnswerError::NotListening) };
     let config = inner.settings.engine(local.ip());
     let now = inner.now();

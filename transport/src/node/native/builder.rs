@@ -250,14 +250,28 @@ impl NodeBuilder {
         {
             return Err(BuildError::Advertise { address });
         }
-        let frame_len = self.limits.max_frame_len;
+        let Limits { send_ring, command_ring, max_arrivals, .. } = self.limits;
+        let Limits { max_frame_len: frame_len, data_window, command_window, .. } = self.limits;
+        let window = |window| usize::try_from(window).unwrap_or(usize::MAX);
+        let (data_window, command_window) = (window(data_window), window(command_window));
+        let size = 1..=1 << 30;
         let mtu = self.mtu.unwrap_or(DEFAULT_MTU);
         let FlightLimits { min, max } = self.flight;
         for (option, value, valid, expected) in [
             ("mtu", mtu, (576..=MAX_MTU).contains(&mtu), "576 to 1472"),
             ("limits.max_frame_len", frame_len, (80..=65_535).contains(&frame_len), "80 to 65535"),
             ("flight.min", min, min >= frame_len, "at least limits.max_frame_len"),
-            ("flight.max", max, max >= min, "at least flight.min"),
+            ("flight.max", max, (min..=1 << 30).contains(&max), "flight.min to 1 GiB"),
+            ("limits.send_ring", send_ring, size.contains(&send_ring), "1 B to 1 GiB"),
+            ("limits.command_ring", command_ring, size.contains(&command_ring), "1 B to 1 GiB"),
+            ("limits.data_window", data_window, size.contains(&data_window), "1 B to 1 GiB"),
+            (
+                "limits.command_window",
+                command_window,
+                size.contains(&command_window),
+                "1 B to 1 GiB",
+            ),
+            ("limits.max_arrivals", max_arrivals, max_arrivals > 0, "at least 1"),
         ] {
             if !valid {
                 return Err(BuildError::Option { option, value, expected });

@@ -7,7 +7,6 @@ use super::*;
 use crate::connection::Connection;
 use crate::driver::{Driver, Socket};
 use crate::engine::{Engine, EngineError};
-use crate::link::Shared;
 use crate::node::Full;
 use crate::node::network::Outcome;
 use crate::signalling::SignallingError;
@@ -64,7 +63,7 @@ pub struct Offer {
 impl Offer {
     pub(super) fn new(inner: &Arc<Inner>, local: IpAddr) -> Result<Self, ConnectError> {
         let (shared, outcome) = inner.network.begin_connect()?;
-        let place = Place::new(&inner.network, shared.id());
+        let place = Place::new(&inner.network, &shared);
         let address = SocketAddr::new(local, 0);
         let socket = Socket::bind(address, inner.settings.socket_buffer)
             .map_err(|source| ConnectError::Socket { address, source })?;
@@ -114,7 +113,7 @@ impl std::fmt::Debug for Offer {
 pub(super) async fn connect(inner: &Arc<Inner>, url: &str) -> Result<(Peer, Link), ConnectError> {
     let local = match inner.settings.bind {
         Some(local) => local,
-        None => local_address(url).await?,
+        None => local_address(&signalling::parse(url)?).await?,
     };
     let offer = Offer::new(inner, local)?;
     let answered = inner.client.offer(url, offer.sdp()).await?;
@@ -129,10 +128,9 @@ pub(super) async fn connect(inner: &Arc<Inner>, url: &str) -> Result<(Peer, Link
 }
 
 /// The address from which the system reaches a URL's host. Nothing is sent.
-async fn local_address(url: &str) -> Result<IpAddr, ConnectError> {
-    let parsed = url::Url::parse(url).ok();
-    let host = parsed.as_ref().and_then(url::Url::host_str).unwrap_or_default();
-    let port = parsed.as_ref().and_then(url::Url::port_or_known_default).unwrap_or(80);
+async fn local_address(url: &url::Url) -> Result<IpAddr, ConnectError> {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().unwrap_or(80);
     let unreachable = |source| ConnectError::Host { host: host.to_owned(), source };
     let named = host.trim_start_matches('[').trim_end_matches(']');
     let mut addresses = tokio::net::lookup_host((named, port)).await.map_err(unreachable)?;

@@ -22,7 +22,7 @@ use crate::connection::ConnectionConfig;
 use crate::driver::{Observer, Request};
 use crate::engine::{DEFAULT_MTU, EngineConfig, MAX_MTU, Str0m};
 use crate::flight::FlightLimits;
-use crate::link::{Ended, Link, PeerId};
+use crate::link::{Ended, Link, PeerId, Shared, Undelivered};
 use crate::signalling::{self, SignallingClient, SignallingOptions};
 
 /// The WebRTC stack under all links.
@@ -179,16 +179,15 @@ impl Settings {
 }
 
 /// Releases a link's place if it is dropped before the link has a driver.
-#[derive(Debug)]
 struct Place {
     network: Network,
-    id: PeerId,
+    shared: Arc<Shared>,
     taken: bool,
 }
 
 impl Place {
-    fn new(network: &Network, id: PeerId) -> Self {
-        Self { network: network.clone(), id, taken: false }
+    fn new(network: &Network, shared: &Arc<Shared>) -> Self {
+        Self { network: network.clone(), shared: shared.clone(), taken: false }
     }
 
     /// The driver tells the network of the link's end from here on.
@@ -200,7 +199,8 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if !self.taken {
-            self.network.ended(self.id, Ended::Stopped);
+            self.shared.end(Ended::Stopped, Undelivered::default());
+            self.network.ended(self.shared.id(), Ended::Stopped);
         }
     }
 }

@@ -143,7 +143,7 @@ pub(super) fn not_an_answer(
 }
 
 /// An address that can be asked.
-pub(super) fn parse(url: &str) -> Result<Url, SignallingError> {
+pub(crate) fn parse(url: &str) -> Result<Url, SignallingError> {
     let parsed = Url::parse(url).map_err(|error| SignallingError::Url {
         url: without_user(url),
         reason: format!("{error}; it must be like http://example.org/webrtc"),

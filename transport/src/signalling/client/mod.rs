@@ -14,6 +14,7 @@ use self::exchange::Exchange;
 use super::{Fragment, MEDIA_TYPE_FRAGMENT, MEDIA_TYPE_SDP, Token, is_media_type};
 
 pub use error::SignallingError;
+pub(crate) use exchange::parse;
 
 /// What a [`SignallingClient`] is made with.
 #[derive(Clone, Debug)]

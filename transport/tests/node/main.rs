@@ -1,0 +1,13 @@
+//! Nodes over real loopback sockets: what they carry, how they end, what they refuse, and what
+//! they survive.
+
+#![cfg(not(target_arch = "wasm32"))]
+
+mod deltas;
+mod hostile;
+mod life;
+mod nodes;
+mod proxy;
+mod random;
+mod refusals;
+mod transfer;
