@@ -141,7 +141,11 @@ impl DtlsInstance for Instance {
     }
 
     fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
-        self.0.send_application_data(data)
+        match self.0.send_application_data(data) {
+            // The peer hung up, which shows in the next output; nobody hears what is still said.
+            Err(DtlsImplError::ConnectionClosed) => Ok(data.len()),
+            result => result,
+        }
     }
 
     fn is_active(&self) -> bool {
