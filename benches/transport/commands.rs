@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::deltawire_pair::{self, connect, next, send, send_until_closed};
 use crate::harness::{Job, Links};
-use crate::measure::{PING, microseconds, nanoseconds};
+use crate::measure::{PING, histogram, microseconds, nanoseconds};
 use crate::plan;
 use crate::report::{Place, Table, metric};
 
@@ -50,7 +50,7 @@ async fn run(idle: usize, total: u64, links: &Links) -> anyhow::Result<Vec<f64>>
     let Peer { command: taken, send: unused, receive: mut arriving } = bob.peer;
     let delays = tokio::spawn(take_commands(taken, start));
 
-    let mut round_trips = Histogram::<u64>::new(3)?;
+    let mut round_trips = histogram()?;
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for _ in 0..idle {
@@ -103,7 +103,7 @@ async fn take_commands(
     mut commands: Command,
     start: Instant,
 ) -> anyhow::Result<(Histogram<u64>, Histogram<u64>)> {
-    let mut delays = (Histogram::new(3)?, Histogram::new(3)?);
+    let mut delays = (histogram()?, histogram()?);
     while let Some(payload) = next(&mut commands.receive).await? {
         let now = nanoseconds(start.elapsed());
         let sent = payload.first_chunk().context("a short command")?;

@@ -158,7 +158,7 @@ impl RoundTrips {
     /// The first one starts now.
     pub(crate) fn start(plan: PingPong) -> anyhow::Result<Self> {
         let now = Instant::now();
-        Ok(Self { plan, done: 0, since: now, sent: now, histogram: Histogram::new(3)? })
+        Ok(Self { plan, done: 0, since: now, sent: now, histogram: histogram()? })
     }
 
     /// One came back, and the next starts now; gives the result when it was enough.
@@ -173,6 +173,11 @@ impl RoundTrips {
         self.sent = now;
         enough.then(|| self.histogram.clone())
     }
+}
+
+/// For nanoseconds of up to a minute.
+pub(crate) fn histogram() -> anyhow::Result<Histogram<u64>> {
+    Ok(Histogram::new_with_bounds(1, 60_000_000_000, 3)?)
 }
 
 pub(crate) fn nanoseconds(time: Duration) -> u64 {
