@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
     /// One short round, to see that everything works.
     #[arg(long)]
     quick: bool,
+    /// Prints the figures of each round to stderr.
+    #[arg(long)]
+    verbose: bool,
     /// Cargo says so.
     #[arg(long, hide = true)]
     bench: bool,
@@ -117,7 +120,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         for (job, outcome) in jobs.iter().zip(&mut outcomes) {
             progress.set_message(job.name());
             match job.guarded() {
-                Ok(figures) => outcome.figures.push(figures),
+                Ok(figures) => {
+                    if arguments.verbose {
+                        progress.suspend(|| eprintln!("{}: {figures:.4?}", job.name()));
+                    }
+                    outcome.figures.push(figures);
+                }
                 Err(error) => {
                     progress.suspend(|| eprintln!("{error:#}"));
                     outcome.failures.push(format!("{error:#}"));

@@ -1,5 +1,5 @@
 //! Links beside the stack that they are made of, and beside what lies under and above it:
-//! `cargo bench -p deltawire --bench transport`, about 10 minutes; `-- --quick` shows within one
+//! `cargo bench -p deltawire --bench transport`, about 7 minutes; `-- --quick` shows within one
 //! that everything works.
 //!
 //! - `deltawire`: two nodes, WebRTC over loopback UDP, defaults.
@@ -44,7 +44,11 @@ mod str0m_plain;
 #[cfg(target_os = "linux")]
 fn main() -> anyhow::Result<()> {
     match idle_peers::role() {
-        Some(role) => role.play(),
+        Some(role) => role.play().map_err(|error| {
+            // Without a backtrace: this goes into the report of the bench that started it.
+            eprintln!("{error:#}");
+            std::process::exit(1)
+        }),
         None => harness::run(&<harness::Arguments as clap::Parser>::parse()),
     }
 }

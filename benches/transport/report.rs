@@ -154,7 +154,8 @@ fn print_failures(jobs: &[&(Place, Outcome)]) {
         let Some(failure) = outcome.failures.first() else { continue };
         let (row, column) = (place.row, place.column.unwrap_or_default());
         let failed = outcome.failures.len();
-        println!("\n{row} {column}: {failed} of {rounds} rounds failed: {failure}");
+        let name = format!("{row} {column}");
+        println!("\n{}: {failed} of {rounds} rounds failed: {failure}", name.trim_end());
     }
 }
 
