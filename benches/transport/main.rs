@@ -1,0 +1,59 @@
+//! Links beside the stack that they are made of, and beside what lies under and above it:
+//! `cargo bench -p deltawire --bench transport`, about 7 minutes; `-- --quick` shows within one
+//! that everything works.
+//!
+//! - `deltawire`: two nodes, WebRTC over loopback UDP, defaults.
+//! - `str0m plain`: the stack as its documentation shows it.
+//! - `raw UDP, GSO`: datagrams without any promise, many a system call: the ceiling.
+//! - `in process`: peers of `memory::pair`, without any network.
+//!
+//! The harness is one of its own, because Criterion measures neither the CPU time of a gigabyte
+//! nor lets contenders take turns. Here every job runs once a round, so that a machine that is slow
+//! for a while is slow for all, and the median of the rounds counts. The tables go to stdout as
+//! Markdown, progress to stderr. No job can hang: what does not end in time is given up, and the
+//! table says so.
+//!
+//! In throughput and round trips, each message begins as a slice of the application's and ends as
+//! a slice that the receiver counts; nobody reads it.
+
+#[cfg(target_os = "linux")]
+mod commands;
+#[cfg(target_os = "linux")]
+mod deltawire_pair;
+#[cfg(target_os = "linux")]
+mod harness;
+#[cfg(target_os = "linux")]
+mod idle_peers;
+#[cfg(target_os = "linux")]
+mod in_process;
+#[cfg(target_os = "linux")]
+mod measure;
+#[cfg(target_os = "linux")]
+mod plan;
+#[cfg(target_os = "linux")]
+mod raw_udp;
+#[cfg(target_os = "linux")]
+mod report;
+#[cfg(target_os = "linux")]
+mod set_up;
+#[cfg(target_os = "linux")]
+mod small_buffers;
+#[cfg(target_os = "linux")]
+mod str0m_plain;
+
+#[cfg(target_os = "linux")]
+fn main() -> anyhow::Result<()> {
+    match idle_peers::role() {
+        Some(role) => role.play().map_err(|error| {
+            // Without a backtrace: this goes into the report of the bench that started it.
+            eprintln!("{error:#}");
+            std::process::exit(1)
+        }),
+        None => harness::run(&<harness::Arguments as clap::Parser>::parse()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    eprintln!("This bench reads the processes' figures as Linux gives them: it runs only there.");
+}

@@ -1,0 +1,130 @@
+//! Which jobs there are, in the order of a round.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use crate::harness::{Job, Links};
+use crate::measure::{Flow, OneWay, PingPong, microseconds};
+use crate::report::{Place, Table, metric};
+use crate::{
+    commands, deltawire_pair, idle_peers, in_process, raw_udp, set_up, small_buffers, str0m_plain,
+};
+
+/// Payloads that go one way.
+const SIZES: [(&str, usize); 5] = [
+    ("64 B", 64),
+    ("1 KiB", 1 << 10),
+    ("16 KiB", 16 << 10),
+    ("64 KiB", 64 << 10),
+    ("1 MiB", 1 << 20),
+];
+
+static ONE_WAY: Table = Table {
+    title: "One way",
+    notes: "Over loopback, the receiver counts. CPU of the whole process: both ends and the \
+            system. Datagrams of deltawire have up to 1,452 bytes over loopback, those of str0m \
+            plain 1,150, those of raw UDP 1,200, each by default. 1 MiB: deltawire and in process \
+            with rings and windows of 4 MiB, because the default of 1 MiB just does not hold it; \
+            str0m plain in messages of 64 KiB, because it holds 128 KiB. deltawire and in process \
+            write a CRC-32C with each delta, as is the default.",
+    metrics: &[
+        metric("messages/s"),
+        metric("MB/s"),
+        metric("CPU s/GB"),
+        metric("dropped, % of what was sent"),
+    ],
+};
+
+static PING_PONG: Table = Table {
+    title: "Round trips of 64 B",
+    notes: "One after the other. On one core all threads share it; deltawire then has both nodes \
+            in one thread.",
+    metrics: &[metric("p50, µs"), metric("p99, µs")],
+};
+
+/// A contender in throughput and round trips.
+struct Rival {
+    name: &'static str,
+    one_way: fn(OneWay, &Links) -> anyhow::Result<Measured>,
+    ping_pong: fn(PingPong, &Links) -> anyhow::Result<Histogram<u64>>,
+}
+
+/// What was measured of a flow, and how much of what was sent did not come.
+pub(crate) struct Measured {
+    pub(crate) flow: Flow,
+    pub(crate) dropped: Option<f64>,
+}
+
+impl From<Flow> for Measured {
+    fn from(flow: Flow) -> Self {
+        Self { flow, dropped: None }
+    }
+}
+
+const RIVALS: [Rival; 4] = [
+    Rival {
+        name: "deltawire",
+        one_way: deltawire_pair::one_way,
+        ping_pong: deltawire_pair::ping_pong,
+    },
+    Rival { name: "str0m plain", one_way: str0m_plain::one_way, ping_pong: str0m_plain::ping_pong },
+    Rival { name: "raw UDP, GSO", one_way: raw_udp::one_way, ping_pong: raw_udp::ping_pong },
+    Rival { name: "in process", one_way: in_process::one_way, ping_pong: in_process::ping_pong },
+];
+
+/// How long a job may take, unless it says otherwise.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+/// How a flow of messages is measured.
+pub(crate) fn flow(size: usize, quick: bool) -> OneWay {
+    let (warm_up, time) = if quick { (20, 100) } else { (200, 1_500) };
+    let max_bytes = 4_000_000_000;
+    let (warm_up, time) = (Duration::from_millis(warm_up), Duration::from_millis(time));
+    OneWay { size, warm_up, time, max_bytes }
+}
+
+/// All jobs.
+pub(crate) fn jobs(quick: bool) -> anyhow::Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    for (column, size) in SIZES {
+        for rival in RIVALS {
+            let place = Place { table: &ONE_WAY, row: rival.name, column: Some(column) };
+            jobs.push(job(place, move |links| {
+                let Measured { flow, dropped } = (rival.one_way)(flow(size, quick), links)?;
+                let dropped = dropped.map_or(f64::NAN, |part| 100.0 * part);
+                let (messages, megabytes) =
+                    (flow.messages_per_second(), flow.megabytes_per_second());
+                Ok(vec![messages, megabytes, flow.cpu_seconds_per_gigabyte(), dropped])
+            }));
+        }
+    }
+    for (column, one_core) in [("two cores", false), ("one core", true)] {
+        for rival in RIVALS {
+            let place = Place { table: &PING_PONG, row: rival.name, column: Some(column) };
+            let (warm_up, count, time) =
+                if quick { (100, 500, 200) } else { (1_000, 20_000, 1_500) };
+            let time = Duration::from_millis(time);
+            let plan = PingPong { warm_up, count, time, one_core };
+            let run = move |links: &Links| {
+                let histogram = (rival.ping_pong)(plan, links)?;
+                Ok(vec![microseconds(&histogram, 0.5), microseconds(&histogram, 0.99)])
+            };
+            jobs.push(Job { one_core, ..job(place, run) });
+        }
+    }
+    jobs.extend(small_buffers::jobs(quick));
+    jobs.push(commands::job(quick));
+    jobs.extend(set_up::jobs(quick));
+    jobs.push(idle_peers::job(quick));
+    Ok(jobs)
+}
+
+/// A job with the usual limit.
+pub(crate) fn job(
+    place: Place,
+    run: impl Fn(&Links) -> anyhow::Result<Vec<f64>> + Send + Sync + 'static,
+) -> Job {
+    Job { place, one_core: false, limit: LIMIT, run: Arc::new(run) }
+}
