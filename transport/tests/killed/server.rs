@@ -21,8 +21,9 @@ const CROWD: usize = 5;
 /// What is allocated once is there after so many.
 const WARM_UP: usize = 10;
 const KILLED: usize = 50;
-/// What the allocator may keep for itself, KiB.
-const TOLERANCE: u64 = 4 << 10;
+/// What the allocator may keep for itself, KiB: it varies by 4 MiB from one crowd to the next. A
+/// peer takes 1.1 MiB at least.
+const TOLERANCE: u64 = 8 << 10;
 
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match timeout(Duration::from_secs(30), future).await {
@@ -48,11 +49,8 @@ fn start(url: &str) -> Process {
 }
 
 pub(crate) fn killed_peers_leave_nothing_behind() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let limits = Limits { idle_timeout: IDLE, ..Limits::default() };
         let listen = ([127, 0, 0, 1], 0).into();

@@ -103,7 +103,9 @@ async fn damaged_copies_of_real_datagrams_change_nothing() {
             2 => damaged = noise(&mut random),
             3 => random.fill(&mut damaged[13..]),
             // One that came before, perhaps the other way.
-            4 if !seen.is_empty() => damaged = seen[random.below(seen.len() as u64) as usize].clone(),
+            4 if !seen.is_empty() => {
+                damaged = seen[random.below(seen.len() as u64) as usize].clone()
+            }
             _ => return all,
         }
         if seen.len() < 1_000 {
@@ -236,7 +238,8 @@ async fn both_sides_notice_silence_in_the_middle_of_a_transfer_and_free_the_peer
             tokio::spawn(async move {
                 let mut sender = sender;
                 while let Ok(grant) = sender.reserve(len).await {
-                    let fields = deltawire_framing::DeltaFields::new(deltawire_framing::DocId([1; 16]));
+                    let fields =
+                        deltawire_framing::DeltaFields::new(deltawire_framing::DocId([1; 16]));
                     grant.commit(fields, len).unwrap();
                 }
             })

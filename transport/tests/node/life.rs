@@ -14,8 +14,8 @@ use tokio::time::timeout;
 
 use crate::deltas::{self, receive, receive_all, transfer};
 use crate::nodes::{
-    ANY_PORT, End, LOOPBACK, client, deserted, down, join, join_with, listening, pair, serve, server, soon,
-    until,
+    ANY_PORT, End, LOOPBACK, client, deserted, down, join, join_with, listening, pair, serve,
+    server, soon, until,
 };
 use crate::proxy::Proxy;
 
@@ -284,8 +284,7 @@ async fn a_connection_is_up_again_after_its_server_restarts_at_the_same_ports() 
     let _far = works(&mut near, &second).await;
 
     link.close(CloseCode::NORMAL, "");
-    let Some(Change::Down { ended, retry_after: None, .. }) =
-        soon("Down", connection.next()).await
+    let Some(Change::Down { ended, retry_after: None, .. }) = soon("Down", connection.next()).await
     else {
         panic!()
     };
@@ -293,10 +292,10 @@ async fn a_connection_is_up_again_after_its_server_restarts_at_the_same_ports() 
     assert!(soon("the end", connection.next()).await.is_none());
 }
 
-
 #[tokio::test]
 async fn a_connection_is_given_up_after_as_many_attempts_as_allowed() {
-    let backoff = Backoff { first: Duration::from_millis(1), max_attempts: Some(3), ..Backoff::default() };
+    let backoff =
+        Backoff { first: Duration::from_millis(1), max_attempts: Some(3), ..Backoff::default() };
     let client = Node::builder().backoff(backoff).build().unwrap();
     let (_socket, url) = deserted();
     let mut connection = client.keep_connected(&url);

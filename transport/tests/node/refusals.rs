@@ -162,7 +162,8 @@ async fn offers_that_cannot_be_used_are_refused_by_what_is_wrong_with_them() {
     let good = offer.sdp();
     let posts = SignallingClient::new(ClientOptions::default()).unwrap();
     let without = |start: &str| {
-        good.lines().filter(|line| !line.starts_with(start)).collect::<Vec<_>>().join("\r\n") + "\r\n"
+        good.lines().filter(|line| !line.starts_with(start)).collect::<Vec<_>>().join("\r\n")
+            + "\r\n"
     };
     let cases = [
         ("nothing", String::new(), 422),
@@ -248,7 +249,8 @@ async fn a_peer_that_takes_next_to_nothing_does_no_harm() {
     for size in ["1", "79", "80", "4294967295", "99999999999999999999"] {
         let client = Node::builder().connect_timeout(Duration::from_secs(1)).build().unwrap();
         let offer = client.offer(LOOPBACK).unwrap();
-        let sdp = offer.sdp().replace("max-message-size:16384", &format!("max-message-size:{size}"));
+        let sdp =
+            offer.sdp().replace("max-message-size:16384", &format!("max-message-size:{size}"));
         assert_ne!(sdp, offer.sdp());
         if let Ok(answer) = server.answer(&sdp).await {
             // The session refuses frames without room for a hello, by its own rules.
@@ -350,11 +352,26 @@ async fn options_out_of_bounds_are_refused_by_name() {
         ("flight.min", Node::builder().flight(flight(16_383, 1 << 20))),
         ("flight.max", Node::builder().flight(flight(50_000, 49_999))),
         ("flight.max", Node::builder().flight(flight(50_000, usize::MAX))),
-        ("limits.max_arrivals", Node::builder().limits(Limits { max_arrivals: 0, ..Limits::default() })),
-        ("limits.send_ring", Node::builder().limits(Limits { send_ring: usize::MAX, ..Limits::default() })),
-        ("limits.command_ring", Node::builder().limits(Limits { command_ring: usize::MAX, ..Limits::default() })),
-        ("limits.data_window", Node::builder().limits(Limits { data_window: u64::MAX, ..Limits::default() })),
-        ("limits.command_window", Node::builder().limits(Limits { command_window: u64::MAX, ..Limits::default() })),
+        (
+            "limits.max_arrivals",
+            Node::builder().limits(Limits { max_arrivals: 0, ..Limits::default() }),
+        ),
+        (
+            "limits.send_ring",
+            Node::builder().limits(Limits { send_ring: usize::MAX, ..Limits::default() }),
+        ),
+        (
+            "limits.command_ring",
+            Node::builder().limits(Limits { command_ring: usize::MAX, ..Limits::default() }),
+        ),
+        (
+            "limits.data_window",
+            Node::builder().limits(Limits { data_window: u64::MAX, ..Limits::default() }),
+        ),
+        (
+            "limits.command_window",
+            Node::builder().limits(Limits { command_window: u64::MAX, ..Limits::default() }),
+        ),
     ];
     for (name, builder) in cases {
         match builder.build() {
@@ -388,9 +405,17 @@ async fn options_at_their_bounds_work() {
     let cases = [
         ("the least mtu", Node::builder().mtu(576)),
         ("endless patience", Node::builder().limits(patient).connect_timeout(max)),
-        ("the longest frames", Node::builder().limits(Limits { max_frame_len: 65_535, ..Limits::default() }).flight(FlightLimits { min: 65_535, max: 65_535 })),
+        (
+            "the longest frames",
+            Node::builder()
+                .limits(Limits { max_frame_len: 65_535, ..Limits::default() })
+                .flight(FlightLimits { min: 65_535, max: 65_535 }),
+        ),
         ("the least", Node::builder().limits(Limits { send_ring: 1 << 10, ..least })),
-        ("no time-out", Node::builder().limits(Limits { idle_timeout: Duration::ZERO, ..Limits::default() })),
+        (
+            "no time-out",
+            Node::builder().limits(Limits { idle_timeout: Duration::ZERO, ..Limits::default() }),
+        ),
         ("no socket buffer", Node::builder().socket_buffer(0)),
         ("the largest socket buffer", Node::builder().socket_buffer(usize::MAX)),
         ("no drivers", Node::builder().drivers(0)),

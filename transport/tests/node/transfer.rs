@@ -39,7 +39,8 @@ async fn deltas_of_every_length_arrive_whole_both_ways() {
     exchange(&mut near, &mut far, lengths.as_flattened()).await;
     for link in [near_link, far_link] {
         let counted = || (link.stats().session.data_sent, link.stats().session.data_received);
-        until("all to be counted", || counted().0.messages == 20 && counted().1.messages == 20).await;
+        until("all to be counted", || counted().0.messages == 20 && counted().1.messages == 20)
+            .await;
         assert_eq!(counted().0.refused + counted().1.refused, 0);
     }
 }
@@ -266,7 +267,8 @@ async fn many_peers_of_one_node_do_not_mix() {
         assert_eq!(server.peers().len(), peer + 1);
     }
     for (peer, ((mut near, near_link), (mut far, _)), client) in links {
-        let lengths: Vec<usize> = (0..150).map(|number| (number * (peer + 1) * 61) % 20_000).collect();
+        let lengths: Vec<usize> =
+            (0..150).map(|number| (number * (peer + 1) * 61) % 20_000).collect();
         running.spawn(async move {
             exchange(&mut near, &mut far, &lengths).await;
             near_link.close(CloseCode(300 + peer as u32), "done");
@@ -283,7 +285,8 @@ async fn two_links_between_the_same_nodes_do_not_mix() {
     let (client, server) = (client(), server());
     let ((mut near, near_link), (mut far, _)) = join(&client, &server).await;
     let ((mut near_two, _), (mut far_two, _)) = join(&client, &server).await;
-    let (one, two): (Vec<_>, Vec<_>) = ((0..200).collect(), (0..200).map(|len| 5_000 - len).collect());
+    let (one, two): (Vec<_>, Vec<_>) =
+        ((0..200).collect(), (0..200).map(|len| 5_000 - len).collect());
     tokio::join!(exchange(&mut near, &mut far, &one), exchange(&mut near_two, &mut far_two, &two));
     near_link.close(CloseCode::NORMAL, "");
     soon("its end", near_link.closed()).await;
