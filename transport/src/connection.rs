@@ -1,5 +1,8 @@
 //! One session on one engine, without I/O: the same for every driver.
 
+#[cfg(test)]
+mod cost;
+
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;

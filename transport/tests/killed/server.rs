@@ -1,0 +1,127 @@
+//! The node whose peers are killed.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use deltawire_channels::session::{Closed, ProtocolError};
+use deltawire_channels::{Limits, Peer};
+use deltawire_transport::signalling::{Rate, SignallingOptions, SignallingServer};
+use deltawire_transport::{Ended, Node, NodeEvent};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::held::Held;
+use crate::peer::{drain, flood};
+
+const IDLE: Duration = Duration::from_millis(500);
+/// Killed at once.
+const CROWD: usize = 5;
+/// What is allocated once is there after so many.
+const WARM_UP: usize = 10;
+const KILLED: usize = 50;
+/// What the allocator may keep for itself, KiB: it varies by 4 MiB from one crowd to the next. A
+/// peer takes 1.1 MiB at least.
+const TOLERANCE: u64 = 8 << 10;
+
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match timeout(Duration::from_secs(30), future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited 30 s for {what}"),
+    }
+}
+
+/// A process that is killed at the latest when this is dropped.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // SIGKILL. It may have ended by itself, when the test failed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(url: &str) -> Process {
+    let program = std::env::current_exe().unwrap();
+    Process(Command::new(program).env(crate::URL, url).spawn().unwrap())
+}
+
+pub(crate) fn killed_peers_leave_nothing_behind() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let limits = Limits { idle_timeout: IDLE, ..Limits::default() };
+        let listen = ([127, 0, 0, 1], 0).into();
+        let node = Node::builder().listen(listen).limits(limits).build().unwrap();
+        let rate = Rate { refill: Duration::ZERO, ..Rate::default() };
+        let router = node.router(SignallingOptions { rate, ..SignallingOptions::default() });
+        let server = SignallingServer::bind(listen, router).await.unwrap();
+        let url = format!("http://{}/webrtc", server.local_addr());
+        tokio::spawn(server.serve(std::future::pending()));
+        let base = Held::now();
+        for _ in 0..WARM_UP / CROWD {
+            kill_a_crowd(&node, &url, base).await;
+        }
+        let before = Held::now();
+        for _ in 0..KILLED / CROWD {
+            kill_a_crowd(&node, &url, base).await;
+        }
+        let after = Held::now();
+        println!("{before:?} before {KILLED} were killed, {after:?} after");
+        assert_eq!((after.files, after.tasks), (before.files, before.tasks));
+        assert!(after.resident <= before.resident + TOLERANCE, "{before:?}, then {after:?}");
+    });
+}
+
+/// Several peers at once: each is in the middle of a transfer when it is killed.
+async fn kill_a_crowd(node: &Node, url: &str, base: Held) {
+    let processes: Vec<_> = (0..CROWD).map(|_| start(url)).collect();
+    let (busy, mut are_busy) = tokio::sync::mpsc::channel(CROWD);
+    let mut transfers = JoinSet::new();
+    let mut expected = BTreeSet::new();
+    for _ in 0..CROWD {
+        let (peer, link) = soon("a peer", node.accept()).await.unwrap();
+        expected.insert(link.id());
+        let Peer { mut send, mut receive, command } = peer;
+        let busy = busy.clone();
+        transfers.spawn(async move {
+            let _command = command;
+            let told = |count| {
+                if count == 50 {
+                    busy.try_send(()).unwrap();
+                }
+            };
+            tokio::join!(flood(&mut send), drain(&mut receive, told));
+            link.closed().await
+        });
+    }
+    for _ in 0..CROWD {
+        soon("a transfer to be under way", are_busy.recv()).await.unwrap();
+    }
+    drop(processes);
+
+    let timed_out = Ended::Session(Closed::Error(ProtocolError::TimedOut(IDLE)));
+    while !expected.is_empty() {
+        match soon("the end of a link", node.event()).await {
+            NodeEvent::Up { id, .. } => assert!(expected.contains(&id)),
+            NodeEvent::Down { id, ended, .. } => {
+                assert!(expected.remove(&id), "{id} ended twice, or is nobody's");
+                assert_eq!(ended, timed_out);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(node.peers().is_empty());
+    for ended in soon("the transfers' ends", transfers.join_all()).await {
+        assert_eq!(ended, timed_out);
+    }
+    // The tasks of signalling see their connections end a moment later.
+    soon("everything to be free", async {
+        while (Held::now().tasks, Held::now().files) != (base.tasks, base.files) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
