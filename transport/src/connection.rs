@@ -31,6 +31,10 @@ pub(crate) struct Connection<E> {
     stage: Stage,
     /// Datagrams since the last drain.
     fed: usize,
+    /// Whether the engine may have something to give.
+    dirty: bool,
+    /// Bytes that the engine holds until the peer has acknowledged them.
+    buffered: usize,
     ended: Option<Ended>,
 }
 
@@ -94,6 +98,8 @@ impl<E: Engine> Connection<E> {
                 deadline: now.saturating_add(config.connect_timeout),
             },
             fed: 0,
+            dirty: true,
+            buffered: 0,
             ended: None,
         }
     }
@@ -103,6 +109,7 @@ impl<E: Engine> Connection<E> {
     }
 
     pub(crate) fn add_candidate(&mut self, candidate: &str) -> Result<(), EngineError> {
+        self.dirty = true;
         self.engine.add_candidate(candidate)
     }
 
@@ -111,6 +118,7 @@ impl<E: Engine> Connection<E> {
         self.stats.datagrams_received += 1;
         self.stats.bytes_received += datagram.bytes.len() as u64;
         self.engine.handle_datagram(datagram, now);
+        self.dirty = true;
         self.fed += 1;
         self.fed >= DATAGRAMS_BETWEEN_DRAINS
     }
@@ -146,14 +154,20 @@ impl<E: Engine> Connection<E> {
         }
         if self.engine_timeout.is_some_and(|at| at <= now) {
             self.engine.handle_timeout(now);
+            self.dirty = true;
+        }
+        if self.dirty {
+            self.drain(now, send);
+            self.buffered = self.engine.buffered_amount();
+            self.flight.acknowledge(self.buffered, now);
         }
         let more = loop {
-            self.drain(now, send);
             // Registers for what comes after; then looks what is there.
             let ready = self.session.poll_ready(context);
             if !(ready && self.fill(now)) {
                 break ready;
             }
+            self.drain(now, send);
         };
         let opened = self.take_events(now);
         self.move_on(more, now, send);
@@ -171,6 +185,7 @@ impl<E: Engine> Connection<E> {
 
     /// Everything that the engine has to give.
     fn drain(&mut self, now: Duration, send: &mut impl FnMut(Transmit)) {
+        self.dirty = false;
         loop {
             match self.engine.poll_output() {
                 Ok(Output::Transmit(transmit)) => {
@@ -205,9 +220,9 @@ impl<E: Engine> Connection<E> {
         if !matches!(self.stage, Stage::Open | Stage::Flushing { .. }) {
             return false;
         }
-        let mut buffered = self.engine.buffered_amount();
         let mut wrote = false;
         loop {
+            let buffered = self.buffered;
             let budget = self.flight.budget(buffered, now);
             let Some(transmit) = self.session.poll_transmit(budget) else { break };
             let len = transmit.len();
@@ -228,10 +243,9 @@ impl<E: Engine> Connection<E> {
             }
             let idle = 2 * (buffered + len) < self.flight.cap();
             self.flight.wrote(len, buffered, idle, now);
-            buffered += len;
+            self.buffered += len;
             wrote = true;
         }
-        self.stats.buffered = buffered as u64;
         wrote
     }
 
@@ -288,7 +302,7 @@ impl<E: Engine> Connection<E> {
                 self.drain(now, send);
             }
             Stage::Flushing { deadline } => {
-                let flushed = !more && self.engine.buffered_amount() == 0;
+                let flushed = !more && self.buffered == 0;
                 if flushed || now >= deadline {
                     self.finish();
                     self.engine.close();
@@ -325,6 +339,7 @@ impl<E: Engine> Connection<E> {
 
     fn publish(&mut self) {
         self.stats.session = self.session.stats();
+        self.stats.buffered = self.buffered as u64;
         self.stats.flight = self.flight.cap() as u64;
         self.stats.delay = self.flight.delay();
         self.stats.rate = self.flight.rate();

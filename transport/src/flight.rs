@@ -128,7 +128,6 @@ impl Flight {
 
     /// How much may be written while `buffered` are not acknowledged.
     pub(crate) fn budget(&mut self, buffered: usize, now: Duration) -> usize {
-        self.acknowledge(buffered, now);
         let room = self.cap().saturating_sub(buffered);
         if self.cap() <= self.limits.min {
             return room;
@@ -165,7 +164,8 @@ impl Flight {
         }
     }
 
-    fn acknowledge(&mut self, buffered: usize, now: Duration) {
+    /// Measures what was acknowledged, when `buffered` bytes are left that were not.
+    pub(crate) fn acknowledge(&mut self, buffered: usize, now: Duration) {
         let acknowledged = self.written.saturating_sub(buffered as u64);
         if acknowledged <= self.acknowledged {
             return;
@@ -294,6 +294,7 @@ mod tests {
         while now < until {
             now += Duration::from_micros(50);
             let mut buffered = path.buffered(now);
+            flight.acknowledge(buffered, now);
             loop {
                 let len = flight.budget(buffered, now).min(16_384);
                 if len < 1_000 {
@@ -344,6 +345,7 @@ mod tests {
         for millisecond in 0..20_000 {
             let now = Duration::from_millis(millisecond);
             let buffered = path.buffered(now);
+            flight.acknowledge(buffered, now);
             assert!(flight.budget(buffered, now) >= 1_000);
             if millisecond % 30 == 0 {
                 flight.wrote(1_000, buffered, true, now);

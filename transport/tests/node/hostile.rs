@@ -104,7 +104,7 @@ async fn damaged_copies_of_real_datagrams_change_nothing() {
             3 => random.fill(&mut damaged[13..]),
             // One that came before, perhaps the other way.
             4 if !seen.is_empty() => {
-                damaged = seen[random.below(seen.len() as u64) as usize].clone()
+                damaged = seen[random.below(seen.len() as u64) as usize].clone();
             }
             _ => return all,
         }

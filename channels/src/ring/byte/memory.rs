@@ -44,17 +44,25 @@ struct Shared {
     ///    while it is itself borrowed, and does not move the tail meanwhile.
     /// 3. Bytes from head up to tail are the reader's. The reader lends them out only while it is
     ///    itself borrowed, and does not move the head meanwhile.
-    lines: Box<[UnsafeCell<Line>]>,
+    steps: Box<[UnsafeCell<Step>]>,
+    /// Bytes of the steps before the first cache line: the ring starts there.
+    skip: usize,
+    capacity: usize,
     watch: Watch,
 }
 
-/// One cache line of bytes.
-#[repr(C, align(64))]
-struct Line([u8; Line::LEN]);
+/// As many bytes as every allocation is aligned to. More would make the allocator write the zeros
+/// itself, where it can have them from the system for nothing until they are touched: a ring that
+/// nobody uses takes no memory.
+#[repr(C, align(16))]
+struct Step([u8; Step::LEN]);
 
-impl Line {
-    const LEN: usize = 64;
+impl Step {
+    const LEN: usize = 16;
 }
+
+/// Bytes of a cache line, to which the ring is aligned.
+const LINE: usize = 64;
 
 // SAFETY: by invariants 2 and 3 a byte has one owner at a time, and storing a position with release
 // and loading it with acquire hands it over.
@@ -63,11 +71,18 @@ unsafe impl Sync for Shared {}
 /// Zeroed memory of `capacity` bytes, a power of two of at least 64, at positions from `position`
 /// on.
 pub(super) fn memory(capacity: usize, position: usize) -> (Writer, Reader) {
-    debug_assert!(capacity.is_power_of_two() && capacity >= Line::LEN);
+    debug_assert!(capacity.is_power_of_two() && capacity >= LINE);
+    let steps = Box::<[UnsafeCell<Step>]>::new_zeroed_slice((capacity + LINE) / Step::LEN);
+    // SAFETY: zeros are a value of an array of bytes, and an `UnsafeCell` is laid out as what it
+    // holds.
+    let steps = unsafe { steps.assume_init() };
+    let skip = steps.as_ptr().addr().wrapping_neg() % LINE;
     let shared = Arc::new(Shared {
         tail: CachePadded::new(AtomicUsize::new(position)),
         head: CachePadded::new(AtomicUsize::new(position)),
-        lines: (0..capacity / Line::LEN).map(|_| UnsafeCell::new(Line([0; Line::LEN]))).collect(),
+        steps,
+        skip,
+        capacity,
         watch: Watch::new(capacity),
     });
     let writer = Writer {
@@ -251,7 +266,7 @@ impl Reader {
 impl Shared {
     #[inline]
     fn capacity(&self) -> usize {
-        self.lines.len() * Line::LEN
+        self.capacity
     }
 
     /// The index of `position`, in `0..capacity`.
@@ -291,8 +306,9 @@ impl Shared {
     /// Points to the byte at `position`, with leave to go on to the memory's end.
     #[inline]
     fn pointer(&self, position: usize) -> *mut u8 {
-        let first: *mut Line = UnsafeCell::raw_get(self.lines.as_ptr());
-        // SAFETY: the index is below the capacity, so this stays within the lines.
-        unsafe { first.cast::<u8>().add(self.index(position)) }
+        let first: *mut Step = UnsafeCell::raw_get(self.steps.as_ptr());
+        // SAFETY: less than a line is skipped and the index is below the capacity, so this stays
+        // within the steps, which have room for both.
+        unsafe { first.cast::<u8>().add(self.skip + self.index(position)) }
     }
 }
