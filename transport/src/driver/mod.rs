@@ -126,6 +126,9 @@ impl<E: Engine, O: Observer> Driver<E, O> {
         while let Some(key) = self.doorbells.pop() {
             self.crowd.mark(key);
         }
+        if self.doorbells.take_overflow() {
+            self.crowd.mark_all();
+        }
         self.crowd.work_all(now);
         let drained = self.receive(context);
         self.crowd.socket.poll_waiting(context);
@@ -236,6 +239,15 @@ impl<E: Engine, O: Observer> Crowd<E, O> {
         if !entry.due {
             entry.due = true;
             self.due.push(key);
+        }
+    }
+
+    fn mark_all(&mut self) {
+        for (key, entry) in &mut self.entries {
+            if !entry.due {
+                entry.due = true;
+                self.due.push(key);
+            }
         }
     }
 

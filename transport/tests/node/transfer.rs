@@ -164,7 +164,9 @@ async fn commands_come_through_while_bulk_is_read() {
 /// A link whose deltas are delivered like this, through a proxy that loses some datagrams.
 async fn lossy(delivery: Delivery, percent: u64) -> (Proxy, [Node; 2], End, End) {
     let loss_timeout = Duration::from_millis(50);
-    let limits = Limits { data_window: 64 << 10, loss_timeout, ..Limits::default() };
+    // SCTP waits a second and more before it sends again what no later message tells of.
+    let idle_timeout = Duration::from_secs(60);
+    let limits = Limits { data_window: 64 << 10, loss_timeout, idle_timeout, ..Limits::default() };
     let builder = Node::builder().delivery(delivery, delivery).limits(limits);
     let (client, server) = (builder.clone().build().unwrap(), listening(builder));
     let address = server.addresses().next().unwrap();
