@@ -6,7 +6,7 @@
 //! park instead of spinning, and neither allocates once it is made.
 //!
 //! Nothing here knows a socket, a runtime, a clock or a random source. The crate's only unsafe
-//! code is in three files of [`ring`]: the two memories and the parking of tasks.
+//! code is in four files of [`ring`]: the two memories, their pages, and the parking of tasks.
 
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]

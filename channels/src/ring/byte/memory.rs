@@ -5,11 +5,11 @@
 
 #![allow(unsafe_code)]
 
-use core::cell::UnsafeCell;
 use core::slice;
 
 use crossbeam_utils::CachePadded;
 
+use super::pages::Pages;
 use crate::sync::{Arc, AtomicUsize, Ordering, Watch};
 
 /// Writes bytes and publishes them. There is one for every memory.
@@ -44,21 +44,9 @@ struct Shared {
     ///    while it is itself borrowed, and does not move the tail meanwhile.
     /// 3. Bytes from head up to tail are the reader's. The reader lends them out only while it is
     ///    itself borrowed, and does not move the head meanwhile.
-    steps: Box<[UnsafeCell<Step>]>,
-    /// Bytes of the steps before the first cache line: the ring starts there.
-    skip: usize,
+    pages: Pages,
     capacity: usize,
     watch: Watch,
-}
-
-/// As many bytes as every allocation is aligned to. More would make the allocator write the zeros
-/// itself, where it can have them from the system for nothing until they are touched: a ring that
-/// nobody uses takes no memory.
-#[repr(C, align(16))]
-struct Step([u8; Step::LEN]);
-
-impl Step {
-    const LEN: usize = 16;
 }
 
 /// Bytes of a cache line, to which the ring is aligned.
@@ -72,16 +60,10 @@ unsafe impl Sync for Shared {}
 /// on.
 pub(super) fn memory(capacity: usize, position: usize) -> (Writer, Reader) {
     debug_assert!(capacity.is_power_of_two() && capacity >= LINE);
-    let steps = Box::<[UnsafeCell<Step>]>::new_zeroed_slice((capacity + LINE) / Step::LEN);
-    // SAFETY: zeros are a value of an array of bytes, and an `UnsafeCell` is laid out as what it
-    // holds.
-    let steps = unsafe { steps.assume_init() };
-    let skip = steps.as_ptr().addr().wrapping_neg() % LINE;
     let shared = Arc::new(Shared {
         tail: CachePadded::new(AtomicUsize::new(position)),
         head: CachePadded::new(AtomicUsize::new(position)),
-        steps,
-        skip,
+        pages: Pages::new(capacity),
         capacity,
         watch: Watch::new(capacity),
     });
@@ -306,9 +288,7 @@ impl Shared {
     /// Points to the byte at `position`, with leave to go on to the memory's end.
     #[inline]
     fn pointer(&self, position: usize) -> *mut u8 {
-        let first: *mut Step = UnsafeCell::raw_get(self.steps.as_ptr());
-        // SAFETY: less than a line is skipped and the index is below the capacity, so this stays
-        // within the steps, which have room for both.
-        unsafe { first.cast::<u8>().add(self.skip + self.index(position)) }
+        // SAFETY: the index is below the capacity, so this stays within the pages.
+        unsafe { self.pages.first().add(self.index(position)) }
     }
 }

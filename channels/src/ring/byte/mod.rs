@@ -55,6 +55,7 @@
 mod ahead;
 mod consumer;
 mod memory;
+mod pages;
 mod producer;
 #[cfg(all(test, not(loom)))]
 #[allow(clippy::unwrap_used)]
