@@ -7,6 +7,7 @@ use deltawire_channels::session::Closed;
 
 use super::{Backoff, ConnectError, Node};
 use crate::link::{Ended, Link, Undelivered};
+use crate::platform;
 
 /// A connection that is opened anew whenever its link ends: see
 /// [`Node::keep_connected`]. Nothing happens but in [`next`](Self::next).
@@ -61,7 +62,7 @@ pub enum Change {
 }
 
 impl Reconnecting {
-    pub(super) fn new(node: Node, url: String, backoff: Backoff) -> Self {
+    pub(crate) fn new(node: Node, url: String, backoff: Backoff) -> Self {
         Self { node, url, backoff, state: State::Connecting { failed: 0 } }
     }
 
@@ -70,7 +71,7 @@ impl Reconnecting {
     /// A future that is dropped before it is ready loses no more than an attempt.
     pub async fn next(&mut self) -> Option<Change> {
         if let State::Waiting { failed, wait } = self.state {
-            tokio::time::sleep(wait).await;
+            platform::sleep(wait).await;
             self.state = State::Connecting { failed };
         }
         match &self.state {

@@ -17,6 +17,7 @@ pub use self::answering::AnswerError;
 use self::answering::Resources;
 pub use self::builder::{BuildError, NodeBuilder};
 pub use self::connecting::{ConnectError, Offer};
+use super::place::Place;
 use super::{Backoff, Network, NodeEvent, PeerInfo, Reconnecting};
 use crate::connection::ConnectionConfig;
 use crate::driver::{Observer, Request};
@@ -175,33 +176,6 @@ impl Settings {
         };
         let Self { flight, connect_timeout, .. } = *self;
         Ok(ConnectionConfig { session, flight, connect_timeout })
-    }
-}
-
-/// Releases a link's place if it is dropped before the link has a driver.
-#[derive(Debug)]
-struct Place {
-    network: Network,
-    id: PeerId,
-    taken: bool,
-}
-
-impl Place {
-    fn new(network: &Network, id: PeerId) -> Self {
-        Self { network: network.clone(), id, taken: false }
-    }
-
-    /// The driver tells the network of the link's end from here on.
-    fn take(mut self) {
-        self.taken = true;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if !self.taken {
-            self.network.ended(self.id, Ended::Stopped);
-        }
     }
 }
 

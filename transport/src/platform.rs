@@ -1,0 +1,11 @@
+//! What natives and browsers do each in their way.
+
+use std::time::Duration;
+
+/// Waits so long.
+pub(crate) async fn sleep(duration: Duration) {
+    #[cfg(not(target_arch = "wasm32"))]
+    tokio::time::sleep(duration).await;
+    #[cfg(target_arch = "wasm32")]
+    crate::browser::sleep(duration).await;
+}
