@@ -95,14 +95,18 @@ fn request(port: u16, method: &str, path: &str, body: Option<&Value>) -> anyhow:
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).with_context(|| format!("{method} {path}"))?;
-    let answer = String::from_utf8_lossy(&answer);
-    let (_, body) = answer.split_once("\r\n\r\n").context("the driver's answer is no HTTP")?;
-    // An answer in chunks has their lengths around it.
-    let (start, end) = (body.find('{'), body.rfind('}'));
-    let json = start.zip(end).and_then(|(start, end)| body.get(start..=end));
-    let mut json: Value = serde_json::from_str(json.context("the driver's answer is empty")?)?;
+    let (mut answer, mut chunk) = (Vec::new(), [0; 16_384]);
+    let mut json = loop {
+        // Drivers keep the connection open, whatever they are told.
+        let len = stream.read(&mut chunk).with_context(|| format!("{method} {path}"))?;
+        if len == 0 {
+            bail!("{method} {path}: the driver hung up");
+        }
+        answer.extend_from_slice(&chunk[..len]);
+        if let Some(json) = body_of(&answer) {
+            break json;
+        }
+    };
     if let Some(error) = json["value"]["error"].as_str() {
         bail!(
             "{method} {path}: {error}: {}",
@@ -110,4 +114,13 @@ fn request(port: u16, method: &str, path: &str, body: Option<&Value>) -> anyhow:
         );
     }
     Ok(json["value"].take())
+}
+
+/// The document that an answer carries, when all of it is there. One in chunks has their lengths
+/// around it.
+fn body_of(answer: &[u8]) -> Option<Value> {
+    let answer = String::from_utf8_lossy(answer);
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    let json = body.get(body.find('{')?..=body.rfind('}')?)?;
+    serde_json::from_str(json).ok()
 }
