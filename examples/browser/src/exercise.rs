@@ -1,13 +1,14 @@
 //! What a client does with the [service](crate::service): the same code in a browser's worker and
 //! in a native process.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use deltawire::prelude::*;
 use futures_util::try_join;
 use serde::{Deserialize, Serialize};
 
-use crate::service::{Error, Request};
+use crate::service::{Error, Request, limits};
 
 /// The document that all of this is about.
 const DOCUMENT: DocId = DocId([7; 16]);
@@ -42,8 +43,23 @@ pub struct RoundTrips {
     pub rounds: u32,
     /// Half were no longer.
     pub p50: f64,
+    /// One in twenty was longer.
+    pub p95: f64,
     /// One in a hundred was longer.
     pub p99: f64,
+}
+
+impl RoundTrips {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort();
+        let quantile = |share: f64| {
+            let index = (times.len() as f64 * share) as usize;
+            let time = times.get(index.min(times.len().saturating_sub(1)));
+            time.map_or(0.0, |time| time.as_secs_f64() * 1e6)
+        };
+        let rounds = u32::try_from(times.len()).unwrap_or(u32::MAX);
+        Self { rounds, p50: quantile(0.5), p95: quantile(0.95), p99: quantile(0.99) }
+    }
 }
 
 /// How fast messages of one size go, in 10⁶ bytes of payload a second.
@@ -164,15 +180,81 @@ pub async fn round_trips(
         peer.send.reserve(size).await?.commit(DeltaFields::new(DOCUMENT), size)?;
         peer.receive.next().await?;
         if round >= warm_up {
-            times.push(clock().saturating_sub(start).as_secs_f64() * 1e6);
+            times.push(clock().saturating_sub(start));
         }
     }
-    times.sort_by(f64::total_cmp);
-    let quantile = |share: f64| {
-        let index = (times.len() as f64 * share) as usize;
-        times.get(index.min(times.len().saturating_sub(1))).copied().unwrap_or_default()
+    Ok(RoundTrips::of(times))
+}
+
+/// Round trips of commands while deltas are sent as fast as they go.
+///
+/// # Errors
+///
+/// When the link is gone.
+pub async fn commands_beside_bulk(
+    peer: &mut Peer,
+    rounds: u32,
+    clock: Clock,
+) -> Result<RoundTrips, Error> {
+    let Peer { command, send, receive } = peer;
+    let done = Cell::new(false);
+    let size = 64 << 10;
+    let bulk = async {
+        let fields = DeltaFields { checksum: Checksum::Absent, ..DeltaFields::new(DOCUMENT) };
+        let delta_type = Request::Count.delta_type();
+        while !done.get() {
+            let fields = DeltaFields { delta_type, sequence: 1, ..fields };
+            send.reserve(size).await?.commit(fields, size)?;
+        }
+        send.reserve(1).await?.commit(DeltaFields { delta_type, ..fields }, 1)?;
+        receive.next().await?;
+        Ok::<_, Error>(())
     };
-    Ok(RoundTrips { rounds, p50: quantile(0.5), p99: quantile(0.99) })
+    let commands = async {
+        let mut times = Vec::new();
+        for _ in 0..rounds {
+            let start = clock();
+            command.send.reserve(64).await?.commit(DeltaFields::new(DOCUMENT), 64)?;
+            command.receive.next().await?;
+            times.push(clock().saturating_sub(start));
+        }
+        done.set(true);
+        Ok(times)
+    };
+    let ((), times) = try_join!(bulk, commands)?;
+    Ok(RoundTrips::of(times))
+}
+
+/// Asks for many deltas and reads none of them until `stall` is over: what is `held` then must be
+/// within the window. Then reads them all.
+///
+/// # Errors
+///
+/// When the link is gone, more is held, or something is missing.
+pub async fn stalled_reader(
+    peer: &mut Peer,
+    stall: impl Future<Output = ()>,
+    held: impl Fn() -> u64,
+) -> Result<String, Error> {
+    let (size, count) = (256_u32 << 10, 256_u32);
+    let mut grant = peer.send.reserve(8).await?;
+    grant.payload_as_mut::<u32>()?.copy_from_slice(&[size, count]);
+    let delta_type = Request::Generate.delta_type();
+    grant.commit(DeltaFields { delta_type, ..DeltaFields::new(DOCUMENT) }, 8)?;
+    stall.await;
+    let (held, window) = (held(), limits().data_window);
+    if held > window || held < window / 2 {
+        return Err(format!("{held} bytes wait, the window is {window}").into());
+    }
+    for left in (0..count).rev() {
+        let frame = peer.receive.next().await?;
+        let delta = frame.delta()?;
+        if delta.sequence() != left || delta.payload().len() != size as usize {
+            return Err(format!("{left} more should follow, not {}", delta.sequence()).into());
+        }
+    }
+    let asked = u64::from(size) * u64::from(count);
+    Ok(format!("{held} of {asked} bytes waited, within the window of {window}; then all came"))
 }
 
 /// Sends about so many bytes, as messages of this size, then has as many sent. `progress` is told

@@ -34,11 +34,14 @@ pub(super) struct Offered {
     pub(super) sdp: String,
 }
 
+/// Channels, their route, and the offer; or why there are none.
+type Made = Result<(Channels, Route, String), String>;
+
 /// What is waited for from the window.
 #[derive(Default)]
 struct Waiting {
     channels: Option<(Channels, Route)>,
-    offered: Option<oneshot::Sender<Result<(Channels, Route, String), String>>>,
+    offered: Option<oneshot::Sender<Made>>,
     inbox: Weak<Inbox>,
 }
 

@@ -1,11 +1,13 @@
 //! The page in a browser: built, served, and tried.
 
 mod build;
+mod faults;
 mod install;
 mod report;
 mod webdriver;
 
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -13,8 +15,8 @@ use anyhow::{Context, bail};
 pub(crate) use self::install::Browser;
 use self::report::Report;
 use self::webdriver::Session;
-use crate::processes::{Stopped, address};
-use crate::steps::{release, run};
+use crate::processes::Server;
+use crate::steps::{release, run, target};
 
 /// How long a run of the page may take.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -35,10 +37,8 @@ pub(crate) fn serve(lan: bool) -> anyhow::Result<()> {
 pub(crate) fn headless(browser: Browser) -> anyhow::Result<()> {
     browser.install()?;
     let site = build::build()?;
-    let mut server = Command::new(release("browser_demo_server"));
-    server.arg("--site").arg(site).args(["--port", "0"]).stdout(Stdio::piped());
-    let mut server = Stopped(server.spawn().context("the demo's server does not start")?);
-    let url = address(&mut server.0)?;
+    let server = start_server(&site, 0)?;
+    let url = server.address()?;
     let session = Session::start(browser)?;
     let mut passed = true;
     for (name, query, touched) in [
@@ -48,17 +48,29 @@ pub(crate) fn headless(browser: Browser) -> anyhow::Result<()> {
         println!("\n== {browser}, {name}");
         let report = wait(&session, &format!("{url}{query}"))?;
         report.print();
+        if !touched {
+            let picture = target().join("page.png");
+            std::fs::write(&picture, base64(&session.screenshot()?))?;
+            println!("a picture of the page: {}", picture.display());
+        }
         passed &= report.passed();
         if (report.main_thread_bytes > 0) != touched {
             println!("FAIL the window touched {} bytes", report.main_thread_bytes);
             passed = false;
         }
     }
+    passed &= faults::run(&session, server, &url, &site);
     if !passed {
         bail!("the page's checks failed in {browser}");
     }
     println!("\nAll of the page's checks passed in {browser}.");
     Ok(())
+}
+
+/// At this port, or at any that is free if it is 0.
+fn start_server(site: &Path, port: u16) -> anyhow::Result<Server> {
+    let mut command = Command::new(release("browser_demo_server"));
+    Server::start(command.arg("--site").arg(site).args(["--port", &port.to_string()]))
 }
 
 /// What runs in CI.
@@ -81,4 +93,20 @@ fn wait(session: &Session, url: &str) -> anyhow::Result<Report> {
         }
         std::thread::sleep(Duration::from_millis(200));
     }
+}
+
+/// Decodes Base64 (RFC 4648, section 4).
+fn base64(text: &str) -> Vec<u8> {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bytes, mut bits, mut waiting) = (Vec::new(), 0_u32, 0);
+    for character in text.bytes() {
+        let Some(value) = ALPHABET.iter().position(|known| *known == character) else { continue };
+        bits = bits << 6 | value as u32;
+        waiting += 6;
+        if waiting >= 8 {
+            waiting -= 8;
+            bytes.push((bits >> waiting) as u8);
+        }
+    }
+    bytes
 }

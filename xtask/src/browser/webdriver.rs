@@ -71,6 +71,19 @@ impl Session {
         Ok(answer.as_str().unwrap_or_default().to_owned())
     }
 
+    /// Clicks the element with this id.
+    pub(super) fn click(&self, id: &str) -> anyhow::Result<()> {
+        let script = "document.getElementById(arguments[0]).click()";
+        self.ask("execute/sync", &json!({ "script": script, "args": [id] })).map(drop)
+    }
+
+    /// A picture of the page: PNG, in Base64.
+    pub(super) fn screenshot(&self) -> anyhow::Result<String> {
+        let path = format!("/session/{}/screenshot", self.id);
+        let answer = request(self.port, "GET", &path, None)?;
+        Ok(answer.as_str().unwrap_or_default().to_owned())
+    }
+
     fn ask(&self, what: &str, body: &Value) -> anyhow::Result<Value> {
         request(self.port, "POST", &format!("/session/{}/{what}", self.id), Some(body))
     }

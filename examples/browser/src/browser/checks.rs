@@ -11,7 +11,7 @@ use futures_util::future::{Either, select};
 use super::explain;
 use super::message::{Report, ToPage};
 use super::worker::{counters, measure, node, now, show, sleep};
-use crate::exercise::{self, Check};
+use crate::exercise::{self, Check, RoundTrips};
 use crate::service::{self, Error};
 
 const SIZES: [usize; 22] = [
@@ -55,6 +55,16 @@ async fn over_a_link(origin: &str, quick: bool, report: &mut Report) -> Result<(
     add(report, Check::new("10,000 messages on all channels", result));
     let (rounds, total) = if quick { (500, 16 << 20) } else { (5_000, 64 << 20) };
     report.round_trips = exercise::round_trips(peer, 1 << 10, rounds, now).await?;
+    for _ in 0..150 {
+        let times = exercise::round_trips(peer, 1 << 10, 5, now).await?;
+        show(&ToPage::RoundTrip(times.p50));
+    }
+    let commands = patient(exercise::commands_beside_bulk(peer, 300, now)).await?;
+    add(report, commands_check(commands));
+    let held = || link.stats().session.data_received.queued_bytes;
+    let stall = sleep(Duration::from_secs(2));
+    let result = patient(exercise::stalled_reader(peer, stall, held)).await;
+    add(report, Check::new("who does not read holds the server back", result));
     report.rates = measure(peer, total).await?;
     report.counters = counters(&link);
     let sizes = report.rates.len();
@@ -83,6 +93,15 @@ async fn over_a_link(origin: &str, quick: bool, report: &mut Report) -> Result<(
     let shut = if shut { Ok(String::new()) } else { Err("links were left".into()) };
     add(report, Check::new("the node shuts down", shut));
     Ok(())
+}
+
+/// Generous, as machines that test are busy: without priority it would take the time of a ring.
+fn commands_check(times: RoundTrips) -> Check {
+    const MOST: f64 = 100.0;
+    let RoundTrips { p50, p95, .. } = times;
+    let detail = format!("round trip p50 {:.1} ms, p95 {:.1} ms", p50 / 1e3, p95 / 1e3);
+    let result = if p95 / 1e3 <= MOST { Ok(detail) } else { Err(detail.into()) };
+    Check::new("commands overtake bulk", result)
 }
 
 fn options(token: Option<&str>) -> Result<ClientOptions, Error> {
