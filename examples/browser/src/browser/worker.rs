@@ -86,14 +86,18 @@ async fn stay_connected(origin: &str, wanted: &mut mpsc::UnboundedReceiver<ToWor
                 }
             }
             Change::Down { ended, retry_after, .. } => {
-                state(&format!("{ended}; next try in {retry_after:.1?}"), false);
+                state(&format!("{ended}; {}", next_try(retry_after)), false);
             }
             Change::Failed { error, retry_after } => {
-                state(&format!("{}; next try in {retry_after:.1?}", explain(error)), false);
+                state(&format!("{}; {}", explain(error), next_try(retry_after)), false);
             }
             _ => {}
         }
     }
+}
+
+fn next_try(after: Option<Duration>) -> String {
+    after.map_or_else(|| "given up".to_owned(), |after| format!("next try in {after:.1?}"))
 }
 
 /// Does what the page wants, and measures the round trip in between.
