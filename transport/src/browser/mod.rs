@@ -3,7 +3,7 @@
 //! `RTCPeerConnection` exists in windows only; data channels can be given to a worker, in the task
 //! that makes them. So the window has a [`Port`], which makes connections when the worker asks,
 //! gives their channels away and applies session descriptions, and the worker has everything else:
-//! the [`Node`](crate::Node), sessions, rings and signalling. No message goes through the window,
+//! the [`Node`], sessions, rings and signalling. No message goes through the window,
 //! so whatever a page does holds none up. In a browser that cannot transfer channels the window
 //! relays: it hands each buffer on without copying it, and
 //! [`LinkStats::route`](crate::LinkStats::route) says so.
