@@ -1,4 +1,4 @@
-//! What happens to a page, and how both ends take it.
+//! What people do with a page, and what happens to it: how both ends take it.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,8 +17,9 @@ const AFTER_SILENCE: Duration = Duration::from_secs(30);
 
 /// Tries all of them, and prints how it went.
 pub(super) fn run(session: &Session, server: Server, url: &str, site: &Path) -> bool {
-    println!("\n== faults");
+    println!("\n== people and faults");
     let results = [
+        ("a text that is typed", say(session, url)),
         ("a page reloaded in mid-transfer", reload(session, &server, url)),
         ("a page left in mid-transfer", leave(session, &server, url)),
         ("a server that restarts", restart(session, server, url, site)),
@@ -40,6 +41,20 @@ fn transfer(session: &Session, url: &str) -> anyhow::Result<()> {
     // Into the middle of it.
     std::thread::sleep(Duration::from_millis(500));
     Ok(())
+}
+
+fn say(session: &Session, url: &str) -> anyhow::Result<String> {
+    session.open(url)?;
+    wait_for_state(session, "connected", AFTER_SILENCE)?;
+    session.write("text", "is anybody there?")?;
+    let started = Instant::now();
+    while session.text("answer")? != "IS ANYBODY THERE?" {
+        if started.elapsed() > AT_ONCE {
+            bail!("the page shows {:?}", session.text("answer")?);
+        }
+    }
+    let (time, route) = (session.text("round-trip")?, session.text("route")?);
+    Ok(format!("it came back louder; the page shows {time} and {route} channels"))
 }
 
 fn reload(session: &Session, server: &Server, url: &str) -> anyhow::Result<String> {

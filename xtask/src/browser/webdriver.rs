@@ -77,6 +77,13 @@ impl Session {
         self.ask("execute/sync", &json!({ "script": script, "args": [id] })).map(drop)
     }
 
+    /// Writes into the element with this id, as a person does.
+    pub(super) fn write(&self, id: &str, text: &str) -> anyhow::Result<()> {
+        let script = "const it = document.getElementById(arguments[0]); it.value = arguments[1]; \
+                      it.dispatchEvent(new InputEvent('input'))";
+        self.ask("execute/sync", &json!({ "script": script, "args": [id, text] })).map(drop)
+    }
+
     /// A picture of the page: PNG, in Base64.
     pub(super) fn screenshot(&self) -> anyhow::Result<String> {
         let path = format!("/session/{}/screenshot", self.id);
