@@ -3,13 +3,14 @@
 
 pub use deltawire_channels as channels;
 pub use deltawire_framing as framing;
+#[cfg(target_arch = "wasm32")]
+pub use deltawire_transport::browser;
 #[cfg(not(target_arch = "wasm32"))]
+pub use deltawire_transport::{AnswerError, Offer};
 pub use deltawire_transport::{
-    AnswerError, BuildError, Change, ConnectError, Node, NodeBuilder, Offer, Reconnecting,
-};
-pub use deltawire_transport::{
-    Backoff, ConnectionManager, Ended, FlightLimits, Full, Link, LinkStats, Network, NoMoreSenders,
-    NodeEvent, NodeLimits, PeerId, PeerInfo, PeerState, Undelivered, engine, memory, signalling,
+    Backoff, BuildError, Change, ConnectError, ConnectionManager, Ended, FlightLimits, Full, Link,
+    LinkStats, Network, NoMoreSenders, Node, NodeBuilder, NodeEvent, NodeLimits, PeerId, PeerInfo,
+    PeerState, Reconnecting, Route, Undelivered, engine, memory, signalling,
 };
 
 /// What most programs use.
@@ -19,7 +20,5 @@ pub mod prelude {
         Channel, Checksum, Delta, DeltaFields, DeltaType, DeltaWriter, DocId, Fragmenter, Frame,
         FrameHeader, Frames, Kind, Reassembled, Reassembler, ReassemblerLimits, Record, RecordBuf,
     };
-    pub use deltawire_transport::Link;
-    #[cfg(not(target_arch = "wasm32"))]
-    pub use deltawire_transport::Node;
+    pub use deltawire_transport::{Link, Node};
 }

@@ -10,12 +10,15 @@ use std::time::Duration;
 use deltawire_channels::session::{Closed, Config, Event, ProtocolError};
 use deltawire_channels::{Peer, Session};
 
-use crate::engine::{Datagram, Engine, EngineError, Output, Transmit};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::engine::{Datagram, Engine};
+use crate::engine::{EngineError, Output, Streams, Transmit};
 use crate::flight::{Flight, FlightLimits};
 use crate::link::{Ended, LinkStats, Shared, Undelivered};
 
 /// Datagrams that an engine takes in before it is asked what to send: its acknowledgements go
 /// together.
+#[cfg(not(target_arch = "wasm32"))]
 const DATAGRAMS_BETWEEN_DRAINS: usize = 16;
 
 /// A session on an engine.
@@ -73,7 +76,7 @@ pub(crate) struct ConnectionConfig {
     pub(crate) connect_timeout: Duration,
 }
 
-impl<E: Engine> Connection<E> {
+impl<E: Streams> Connection<E> {
     pub(crate) fn new(
         engine: E,
         mut config: ConnectionConfig,
@@ -108,19 +111,15 @@ impl<E: Engine> Connection<E> {
         &self.shared
     }
 
-    pub(crate) fn add_candidate(&mut self, candidate: &str) -> Result<(), EngineError> {
-        self.dirty = true;
-        self.engine.add_candidate(candidate)
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn streams(&self) -> &E {
+        &self.engine
     }
 
-    /// Takes in a datagram. Says whether it is time to [`work`](Self::work).
-    pub(crate) fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Duration) -> bool {
-        self.stats.datagrams_received += 1;
-        self.stats.bytes_received += datagram.bytes.len() as u64;
-        self.engine.handle_datagram(datagram, now);
-        self.dirty = true;
-        self.fed += 1;
-        self.fed >= DATAGRAMS_BETWEEN_DRAINS
+    /// Says which way its messages go.
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn set_route(&mut self, route: crate::link::Route) {
+        self.stats.route = route;
     }
 
     /// When to [`work`](Self::work) next even if nothing happens.
@@ -131,11 +130,6 @@ impl<E: Engine> Connection<E> {
             Stage::Delivering => return None,
         };
         [self.engine_timeout, self.session.poll_timeout(), stage].into_iter().flatten().min()
-    }
-
-    /// The peer hung up where signalling said so.
-    pub(crate) fn hang_up(&mut self) {
-        self.lose(Ended::HungUp);
     }
 
     /// Does everything that can be done now.
@@ -156,7 +150,8 @@ impl<E: Engine> Connection<E> {
             self.engine.handle_timeout(now);
             self.dirty = true;
         }
-        if self.dirty {
+        // A browser's channels tell only the task that something came.
+        if self.dirty || cfg!(target_arch = "wasm32") {
             self.drain(now, send);
             self.buffered = self.engine.buffered_amount();
             self.flight.acknowledge(self.buffered, now);
@@ -345,6 +340,29 @@ impl<E: Engine> Connection<E> {
         self.stats.rate = self.flight.rate();
         self.stats.stalls = self.flight.stalls();
         self.shared.publish(self.stats);
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl<E: Engine> Connection<E> {
+    pub(crate) fn add_candidate(&mut self, candidate: &str) -> Result<(), EngineError> {
+        self.dirty = true;
+        self.engine.add_candidate(candidate)
+    }
+
+    /// Takes in a datagram. Says whether it is time to [`work`](Self::work).
+    pub(crate) fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Duration) -> bool {
+        self.stats.datagrams_received += 1;
+        self.stats.bytes_received += datagram.bytes.len() as u64;
+        self.engine.handle_datagram(datagram, now);
+        self.dirty = true;
+        self.fed += 1;
+        self.fed >= DATAGRAMS_BETWEEN_DRAINS
+    }
+
+    /// The peer hung up where signalling said so.
+    pub(crate) fn hang_up(&mut self) {
+        self.lose(Ended::HungUp);
     }
 }
 

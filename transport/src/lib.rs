@@ -5,26 +5,24 @@
 
 #![forbid(unsafe_code)]
 
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(target_arch = "wasm32")]
+pub mod browser;
 mod connection;
 #[cfg(not(target_arch = "wasm32"))]
 mod driver;
 pub mod engine;
-#[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there is no browser link yet"))]
 mod flight;
-#[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there is no browser link yet"))]
 mod link;
 pub mod memory;
-#[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there is no browser link yet"))]
 mod node;
+mod platform;
 pub mod signalling;
 
 pub use flight::FlightLimits;
-pub use link::{Ended, Link, LinkStats, NoMoreSenders, PeerId, Undelivered};
+pub use link::{Ended, Link, LinkStats, NoMoreSenders, PeerId, Route, Undelivered};
 #[cfg(not(target_arch = "wasm32"))]
+pub use node::{AnswerError, Offer};
 pub use node::{
-    AnswerError, BuildError, Change, ConnectError, Node, NodeBuilder, Offer, Reconnecting,
-};
-pub use node::{
-    Backoff, ConnectionManager, Full, Network, NodeEvent, NodeLimits, PeerInfo, PeerState,
+    Backoff, BuildError, Change, ConnectError, ConnectionManager, Full, Network, Node, NodeBuilder,
+    NodeEvent, NodeLimits, PeerInfo, PeerState, Reconnecting,
 };

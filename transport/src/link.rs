@@ -84,6 +84,8 @@ pub struct Undelivered {
 pub struct LinkStats {
     /// Of the session: by channel and direction, and the round-trip time.
     pub session: Stats,
+    /// Which way its messages go within this process.
+    pub route: Route,
     /// Datagrams that came.
     pub datagrams_received: u64,
     /// Datagrams that were sent.
@@ -103,6 +105,19 @@ pub struct LinkStats {
     pub rate: f64,
     /// How often something was sent again after a time-out.
     pub stalls: u64,
+}
+
+/// Which way a link's messages go within its process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Route {
+    /// Over a socket of the node's own.
+    #[default]
+    Socket,
+    /// In a browser: the worker has the data channels itself; nothing goes through the window.
+    Transferred,
+    /// In a browser that cannot transfer data channels: through the window, which hands buffers on.
+    Relayed,
 }
 
 /// The handle on one live connection to a peer: what it is, how it does, and its end. Clones are

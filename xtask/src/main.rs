@@ -1,7 +1,9 @@
 //! `cargo xtask`: everything that is done to the project beside building it.
 
-mod demo;
+mod browser;
 mod licences;
+mod native;
+mod processes;
 mod steps;
 
 use std::process::ExitCode;
@@ -17,13 +19,22 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Starts an echo server and measures it over WebRTC, each in a process of its own.
+    /// Builds a page whose worker talks to a native server, serves it, and prints its address.
     Demo {
-        /// Round trips.
-        #[arg(long, default_value_t = 1_000)]
+        /// Instead runs the page in this browser without a screen, and prints what it measured.
+        #[arg(long, value_name = "BROWSER", conflicts_with_all = ["native", "lan"])]
+        headless: Option<browser::Browser>,
+        /// The page can be reached from this machine's network too, by anybody.
+        #[arg(long, conflicts_with = "native")]
+        lan: bool,
+        /// Instead starts an echo server and measures it, each in a native process of its own.
+        #[arg(long)]
+        native: bool,
+        /// Round trips of the native measurement.
+        #[arg(long, default_value_t = 1_000, requires = "native")]
         rounds: u32,
-        /// How much goes there and back.
-        #[arg(long, default_value = "256MiB")]
+        /// How much goes there and back in it.
+        #[arg(long, default_value = "256MiB", requires = "native")]
         throughput: String,
     },
     /// Runs all that CI runs: format, lints, docs, tests, licences; benches and fuzz targets
@@ -53,7 +64,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Demo { rounds, throughput } => demo::demo(rounds, &throughput),
+        Command::Demo { native: true, rounds, throughput, .. } => native::demo(rounds, &throughput),
+        Command::Demo { headless: Some(browser), .. } => browser::headless(browser),
+        Command::Demo { lan, .. } => browser::serve(lan),
         Command::Test => steps::test(),
         Command::Loom { preemptions } => steps::loom(preemptions),
         Command::Bench { names } => steps::bench(&names),

@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 
-use crate::licences;
+use crate::{browser, licences};
 
 /// What needs no std is tested without it, so that CRC-32C by table is too.
 const NO_STD: &str = "test -p deltawire-framing --no-default-features --lib --test golden";
 
 /// The crates that run in the browser too.
-const WASM: &str = "check -p deltawire-transport --target wasm32-unknown-unknown";
+const WASM: &str = "clippy -p deltawire-transport -p deltawire-browser-demo --lib --target wasm32-unknown-unknown -- -D warnings";
 
 /// All that CI runs, in the order in which failures are quickest to see.
 pub(crate) fn test() -> anyhow::Result<()> {
@@ -27,7 +27,8 @@ pub(crate) fn test() -> anyhow::Result<()> {
     run("tests without std", &mut cargo(NO_STD))?;
     run("wasm target", Command::new("rustup").args(["target", "add", "wasm32-unknown-unknown"]))
         .context("the crates cannot be compiled for wasm without it")?;
-    run("wasm32 compiles", &mut cargo(WASM))?;
+    run("wasm32 lints", &mut cargo(WASM))?;
+    browser::browser_tests().context("the page in a browser")?;
     loom(3)?;
     run("benches compile", &mut cargo("check --workspace --benches"))?;
     run("fuzz targets compile", &mut cargo("check --manifest-path fuzz/Cargo.toml --bins"))?;
@@ -76,6 +77,17 @@ pub(crate) fn fuzz(mut targets: Vec<String>, runs: u64) -> anyhow::Result<()> {
 pub(crate) fn root() -> PathBuf {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().unwrap_or(xtask).to_path_buf()
+}
+
+/// Where cargo builds.
+pub(crate) fn target() -> PathBuf {
+    let named = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    root().join(named.unwrap_or_else(|| "target".into()))
+}
+
+/// A program that was built for release.
+pub(crate) fn release(name: &str) -> PathBuf {
+    target().join("release").join(name)
 }
 
 /// `cargo` with these arguments, in the workspace's folder.

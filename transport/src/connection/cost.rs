@@ -35,6 +35,32 @@ fn counted<T>(allocations: &mut u64, run: impl FnOnce() -> T) -> T {
 /// An engine whose allocations are not counted.
 struct Uncounted<E>(E);
 
+impl<E: Engine> Streams for Uncounted<E> {
+    fn max_message_len(&self) -> usize {
+        self.0.max_message_len()
+    }
+
+    fn handle_timeout(&mut self, now: Duration) {
+        uncounted(|| self.0.handle_timeout(now));
+    }
+
+    fn poll_output(&mut self) -> Result<Output, EngineError> {
+        uncounted(|| self.0.poll_output())
+    }
+
+    fn write(&mut self, channel: Channel, message: &[u8]) -> Result<bool, EngineError> {
+        uncounted(|| self.0.write(channel, message))
+    }
+
+    fn buffered_amount(&mut self) -> usize {
+        uncounted(|| self.0.buffered_amount())
+    }
+
+    fn close(&mut self) {
+        uncounted(|| self.0.close());
+    }
+}
+
 impl<E: Engine> Engine for Uncounted<E> {
     fn offer(
         config: &EngineConfig,
@@ -69,36 +95,8 @@ impl<E: Engine> Engine for Uncounted<E> {
         self.0.user_fragment()
     }
 
-    fn max_message_len(&self) -> usize {
-        self.0.max_message_len()
-    }
-
     fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Duration) {
         uncounted(|| self.0.handle_datagram(datagram, now));
-    }
-
-    fn handle_timeout(&mut self, now: Duration) {
-        uncounted(|| self.0.handle_timeout(now));
-    }
-
-    fn poll_output(&mut self) -> Result<Output, EngineError> {
-        uncounted(|| self.0.poll_output())
-    }
-
-    fn write(&mut self, channel: Channel, message: &[u8]) -> Result<bool, EngineError> {
-        uncounted(|| self.0.write(channel, message))
-    }
-
-    fn buffered_amount(&mut self) -> usize {
-        uncounted(|| self.0.buffered_amount())
-    }
-
-    fn close(&mut self) {
-        uncounted(|| self.0.close());
-    }
-
-    fn is_closed(&self) -> bool {
-        self.0.is_closed()
     }
 }
 

@@ -13,6 +13,7 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 mod certificate;
+pub(crate) mod description;
 #[cfg(not(target_arch = "wasm32"))]
 mod str0m;
 
@@ -151,12 +152,43 @@ pub enum EngineError {
     Stack(String),
 }
 
-/// A WebRTC stack with data channels, without I/O.
+/// The three streams of a link, whoever moves their bytes: what a session runs on.
 ///
 /// `now` is time since any fixed start, the same for all calls. After each call that may change
-/// something, [`poll_output`](Self::poll_output) is called until it gives a time-out; several
-/// datagrams may go in between.
-pub trait Engine: Sized {
+/// something, [`poll_output`](Self::poll_output) is called until it gives a time-out.
+pub trait Streams {
+    /// The longest transport message that the peer takes, bytes, as its session description says.
+    fn max_message_len(&self) -> usize;
+
+    /// Lets time pass.
+    fn handle_timeout(&mut self, now: Duration);
+
+    /// What to do next.
+    ///
+    /// # Errors
+    ///
+    /// When the link is over because of what the peer did.
+    fn poll_output(&mut self) -> Result<Output, EngineError>;
+
+    /// Takes over a transport message, whole or not at all: `false` says that there is no room for
+    /// it. Only when the streams are open.
+    ///
+    /// # Errors
+    ///
+    /// When the stream is gone.
+    fn write(&mut self, channel: Channel, message: &[u8]) -> Result<bool, EngineError>;
+
+    /// Bytes that were written and that the peer did not acknowledge yet, or that wait to be sent
+    /// where more is not known.
+    fn buffered_amount(&mut self) -> usize;
+
+    /// Hangs up. Datagrams may still have to be sent.
+    fn close(&mut self);
+}
+
+/// A WebRTC stack with data channels, without I/O: [`Streams`] over datagrams. Several datagrams
+/// may go in between two drains of its output.
+pub trait Engine: Streams + Sized {
     /// Starts a link: gives the engine and its offer. `local` are the addresses at which datagrams
     /// come.
     ///
@@ -201,38 +233,8 @@ pub trait Engine: Sized {
     /// The local ICE user fragment: checks of the peer name it first in their USERNAME.
     fn user_fragment(&self) -> &str;
 
-    /// The longest transport message that the peer takes, bytes, as its session description says.
-    fn max_message_len(&self) -> usize;
-
     /// Takes in a datagram. What cannot be read is dropped.
     fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Duration);
-
-    /// Lets time pass.
-    fn handle_timeout(&mut self, now: Duration);
-
-    /// What to do next.
-    ///
-    /// # Errors
-    ///
-    /// When the link is over because of what the peer did.
-    fn poll_output(&mut self) -> Result<Output, EngineError>;
-
-    /// Takes over a transport message, whole or not at all: `false` says that there is no room for
-    /// it. Only when the streams are open.
-    ///
-    /// # Errors
-    ///
-    /// When the stream is gone.
-    fn write(&mut self, channel: Channel, message: &[u8]) -> Result<bool, EngineError>;
-
-    /// Bytes that were written and that the peer did not acknowledge yet.
-    fn buffered_amount(&mut self) -> usize;
-
-    /// Hangs up. Datagrams may still have to be sent.
-    fn close(&mut self);
-
-    /// Whether it hung up and said so.
-    fn is_closed(&self) -> bool;
 }
 
 /// The stream that carries what `role` sends on `channel`.

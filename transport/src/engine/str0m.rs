@@ -6,20 +6,15 @@ use std::time::{Duration, Instant};
 
 use deltawire_channels::{Delivery, Order, Reliability};
 use deltawire_framing::Channel;
-use deltawire_framing::control::{Hello, Role};
+use deltawire_framing::control::Role;
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelId, Reliability as StreamReliability};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, IceConnectionState, Input, Rtc, RtcConfig, RtcError};
 
 use super::certificate::provider;
-use super::{Datagram, Engine, EngineConfig, EngineError, Output, Transmit, stream};
-
-/// What str0m itself takes for the peer's limit when its description names none.
-const UNSTATED_MAX_MESSAGE_SIZE: usize = 65_536;
-
-/// What every message of a session's fits in.
-const MIN_MAX_MESSAGE_SIZE: usize = Hello::MIN_FRAME_LEN as usize;
+use super::description::{UNSTATED_MAX_MESSAGE_SIZE, max_message_size};
+use super::{Datagram, Engine, EngineConfig, EngineError, Output, Streams, Transmit, stream};
 
 /// One connection of str0m's, with data channels only.
 pub struct Str0m {
@@ -217,10 +212,6 @@ impl Engine for Str0m {
         &self.user_fragment
     }
 
-    fn max_message_len(&self) -> usize {
-        self.max_message_len
-    }
-
     fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Duration) {
         let Datagram { source, destination, bytes } = datagram;
         let Ok(receive) = Receive::new(Protocol::Udp, source, destination, bytes) else {
@@ -231,6 +222,12 @@ impl Engine for Str0m {
             // Anybody can send garbage. What ends the link shows in the next output.
             tracing::trace!(%error, "dropped a datagram");
         }
+    }
+}
+
+impl Streams for Str0m {
+    fn max_message_len(&self) -> usize {
+        self.max_message_len
     }
 
     fn handle_timeout(&mut self, now: Duration) {
@@ -291,10 +288,6 @@ impl Engine for Str0m {
             self.rtc.disconnect();
         }
     }
-
-    fn is_closed(&self) -> bool {
-        self.closed && !self.rtc.is_alive()
-    }
 }
 
 impl fmt::Debug for Str0m {
@@ -340,36 +333,6 @@ fn channel_config(stream: u16, delivery: Delivery) -> ChannelConfig {
     }
 }
 
-/// The `max-message-size` of a description's data channels (RFC 8841, section 6). 0 is no limit.
-fn max_message_size(description: &str) -> Result<usize, EngineError> {
-    let application = description
-        .lines()
-        .skip_while(|line| !(line.starts_with("m=application") && line.contains("SCTP")));
-    let mut lines = application.take_while({
-        let mut sections = 0;
-        move |line| {
-            sections += usize::from(line.starts_with("m="));
-            sections < 2
-        }
-    });
-    let Some(section) = lines.next() else { return Err(EngineError::NoChannels) };
-    // Port 0 is a section that was refused.
-    if section.split_whitespace().nth(1) == Some("0") {
-        return Err(EngineError::NoChannels);
-    }
-    let Some(value) = lines.find_map(|line| line.strip_prefix("a=max-message-size:")) else {
-        return Ok(UNSTATED_MAX_MESSAGE_SIZE);
-    };
-    match value.trim().parse() {
-        Ok(0) => Ok(usize::MAX),
-        Ok(size) if size >= MIN_MAX_MESSAGE_SIZE => Ok(size),
-        Ok(size) => Err(EngineError::Unsupported(format!(
-            "max-message-size {size}, must be 0 or at least {MIN_MAX_MESSAGE_SIZE}"
-        ))),
-        Err(_) => Err(EngineError::Malformed(format!("max-message-size {:?}", value.trim()))),
-    }
-}
-
 fn description_error(error: RtcError) -> EngineError {
     match error {
         RtcError::RemoteSdp(reason) => EngineError::Unsupported(reason),
@@ -381,31 +344,5 @@ fn stack_error(error: RtcError) -> EngineError {
     match error {
         RtcError::RemoteSdp(reason) if reason.contains("fingerprint") => EngineError::Fingerprint,
         error => EngineError::Stack(error.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn description(attributes: &str) -> String {
-        format!(
-            "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=max-message-size:5\r\n\
-             m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n{attributes}\
-             m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=max-message-size:7\r\n"
-        )
-    }
-
-    #[test]
-    fn the_size_of_the_data_channels_section_counts() {
-        let size = |attributes| max_message_size(&description(attributes));
-        assert_eq!(size("a=mid:0\r\na=max-message-size:262144\r\n"), Ok(262_144));
-        assert_eq!(size("a=max-message-size:0\r\n"), Ok(usize::MAX));
-        assert_eq!(size(""), Ok(65_536));
-        assert!(matches!(size("a=max-message-size:1x\r\n"), Err(EngineError::Malformed(_))));
-        assert!(matches!(size("a=max-message-size:79\r\n"), Err(EngineError::Unsupported(_))));
-        for none in ["", "v=0\r\n", "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n"] {
-            assert_eq!(max_message_size(none), Err(EngineError::NoChannels));
-        }
     }
 }

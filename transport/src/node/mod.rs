@@ -5,13 +5,19 @@ mod manager;
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
 mod network;
-#[cfg(not(target_arch = "wasm32"))]
+mod place;
 mod reconnecting;
 
 pub use backoff::Backoff;
 pub use manager::{ConnectionManager, Full, NodeEvent, NodeLimits, PeerInfo, PeerState};
 #[cfg(not(target_arch = "wasm32"))]
-pub use native::{AnswerError, BuildError, ConnectError, Node, NodeBuilder, Offer};
-pub use network::Network;
+pub use native::{AnswerError, Offer};
 #[cfg(not(target_arch = "wasm32"))]
+pub use native::{BuildError, ConnectError, Node, NodeBuilder};
+pub use network::Network;
+#[cfg(target_arch = "wasm32")]
+pub(crate) use place::Place;
 pub use reconnecting::{Change, Reconnecting};
+
+#[cfg(target_arch = "wasm32")]
+pub use crate::browser::{BuildError, ConnectError, Node, NodeBuilder};

@@ -87,6 +87,7 @@ impl Network {
     }
 
     /// A place for a link that a peer opens.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn begin_accept(&self) -> Result<Arc<Shared>, Full> {
         self.change(|inner| inner.manager.begin(Role::Acceptor)).map(|(_, shared)| shared)
     }

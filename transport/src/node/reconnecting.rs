@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use deltawire_channels::Peer;
 use deltawire_channels::session::Closed;
-use tokio::time::Instant;
 
 use super::{Backoff, ConnectError, Full, Node};
 use crate::link::{Ended, Link, Undelivered};
+use crate::platform;
 
 /// A connection that is opened anew whenever its link ends: see
 /// [`Node::keep_connected`]. Nothing happens but in [`next`](Self::next).
@@ -30,7 +30,7 @@ enum State {
     /// The next attempt is due at this time.
     Waiting {
         failed: u32,
-        until: Instant,
+        until: Duration,
     },
     Up(Link),
     Over,
@@ -62,7 +62,7 @@ pub enum Change {
 }
 
 impl Reconnecting {
-    pub(super) fn new(node: Node, url: String, backoff: Backoff) -> Self {
+    pub(crate) fn new(node: Node, url: String, backoff: Backoff) -> Self {
         Self { node, url, backoff, state: State::Connecting { failed: 0 } }
     }
 
@@ -71,7 +71,7 @@ impl Reconnecting {
     /// A future that is dropped before it is ready loses no more than an attempt.
     pub async fn next(&mut self) -> Option<Change> {
         if let State::Waiting { failed, until } = self.state {
-            tokio::time::sleep_until(until).await;
+            platform::sleep(until.saturating_sub(platform::now())).await;
             self.state = State::Connecting { failed };
         }
         match &self.state {
@@ -108,7 +108,7 @@ impl Reconnecting {
     fn wait(&mut self, failed: u32, backoff: Backoff) -> Option<Duration> {
         let random = getrandom::u64().unwrap_or_default();
         let Some(wait) = backoff.wait(failed, random) else { return self.over() };
-        self.state = State::Waiting { failed, until: Instant::now() + wait };
+        self.state = State::Waiting { failed, until: platform::now() + wait };
         Some(wait)
     }
 

@@ -31,24 +31,23 @@
 //!
 //! Whoever answers offers implements [`Answerer`]; `router` serves it, within an application of its
 //! own or by a `SignallingServer`, and `SignallingClient` is the other end. These three are not
-//! there in a browser.
+//! there in a browser, whose node signals by `fetch`.
 
 mod answerer;
-#[cfg(not(target_arch = "wasm32"))]
 mod client;
 mod problem;
 mod resource;
 mod sdpfrag;
 #[cfg(not(target_arch = "wasm32"))]
 mod server;
-#[cfg(not(target_arch = "wasm32"))]
 mod token;
 
 pub use answerer::{Answer, Answerer, Refusal};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use client::parse;
 #[cfg(not(target_arch = "wasm32"))]
-pub use client::{Answered, ClientOptions, SignallingClient, SignallingError};
+pub use client::{Answered, SignallingClient};
+pub use client::{ClientOptions, SignallingError};
 pub use problem::Problem;
 pub use resource::{ResourceId, ResourceIdError};
 pub use sdpfrag::{Fragment, FragmentError};
@@ -57,7 +56,6 @@ pub use server::{
     BindError, Cors, OriginError, PathPrefix, PathPrefixError, Rate, ServerLimits,
     SignallingOptions, SignallingServer, router,
 };
-#[cfg(not(target_arch = "wasm32"))]
 pub use token::{Token, TokenError};
 
 /// Where offers go if nothing else is said.
@@ -87,8 +85,7 @@ fn excerpt(text: &str) -> String {
 }
 
 /// Whether a `Content-Type` names this media type, whatever its parameters.
-#[cfg(not(target_arch = "wasm32"))]
-fn is_media_type(content_type: &str, wanted: &str) -> bool {
+pub(crate) fn is_media_type(content_type: &str, wanted: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default();
     essence.trim().eq_ignore_ascii_case(wanted)
 }
@@ -104,7 +101,6 @@ mod tests {
         assert_eq!(excerpt(&"é".repeat(65)), format!("{}…", "é".repeat(64)));
     }
 
-    #[cfg(not(target_arch = "wasm32"))]
     #[test]
     fn media_types_are_compared_as_http_does() {
         for same in ["application/sdp", "Application/SDP", " application/sdp ; charset=utf-8"] {

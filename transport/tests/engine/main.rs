@@ -7,7 +7,7 @@ mod pair;
 use std::time::Duration;
 
 use deltawire_framing::Channel;
-use deltawire_transport::engine::Engine;
+use deltawire_transport::engine::Streams;
 use pair::Pair;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use deltawire_framing::Channel;
 use deltawire_transport::engine::{
-    Certificate, Datagram, Engine, EngineConfig, EngineError, Output, Str0m, Transmit,
+    Certificate, Datagram, Engine, EngineConfig, EngineError, Output, Str0m, Streams, Transmit,
 };
 
 pub(crate) struct End {

@@ -17,12 +17,13 @@ pub use self::answering::AnswerError;
 use self::answering::Resources;
 pub use self::builder::{BuildError, NodeBuilder};
 pub use self::connecting::{ConnectError, Offer};
+use super::place::Place;
 use super::{Backoff, Network, NodeEvent, PeerInfo, Reconnecting};
 use crate::connection::ConnectionConfig;
 use crate::driver::{Observer, Request};
 use crate::engine::{DEFAULT_MTU, EngineConfig, MAX_MTU, Str0m};
 use crate::flight::FlightLimits;
-use crate::link::{Ended, Link, PeerId, Shared, Undelivered};
+use crate::link::{Ended, Link, PeerId, Shared};
 use crate::signalling::{self, SignallingClient, SignallingOptions};
 
 /// The WebRTC stack under all links.
@@ -175,33 +176,6 @@ impl Settings {
         };
         let Self { flight, connect_timeout, .. } = *self;
         Ok(ConnectionConfig { session, flight, connect_timeout })
-    }
-}
-
-/// Releases a link's place if it is dropped before the link has a driver.
-struct Place {
-    network: Network,
-    shared: Arc<Shared>,
-    taken: bool,
-}
-
-impl Place {
-    fn new(network: &Network, shared: &Arc<Shared>) -> Self {
-        Self { network: network.clone(), shared: shared.clone(), taken: false }
-    }
-
-    /// The driver tells the network of the link's end from here on.
-    fn take(mut self) {
-        self.taken = true;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if !self.taken {
-            self.shared.end(Ended::Stopped, Undelivered::default());
-            self.network.ended(self.shared.id(), Ended::Stopped);
-        }
     }
 }
 

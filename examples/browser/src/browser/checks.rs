@@ -1,0 +1,163 @@
+//! Tries everything, and measures: what `cargo xtask demo --headless` reports.
+
+use std::time::Duration;
+
+use deltawire::framing::control::CloseCode;
+use deltawire::prelude::*;
+use deltawire::signalling::{ClientOptions, SignallingError, Token};
+use deltawire::{ConnectError, Ended, NodeEvent};
+use futures_util::future::{Either, select};
+
+use super::explain;
+use super::message::{Report, ToPage};
+use super::worker::{counters, measure, node, now, show, sleep};
+use crate::exercise::{self, Check, RoundTrips};
+use crate::service::{self, Error};
+
+const SIZES: [usize; 22] = [
+    1, 2, 15, 16, 17, 1_000, 1_024, 4_096, 16_303, 16_304, 16_305, 16_320, 16_368, 16_384, 65_535,
+    65_536, 100_000, 262_144, 1_000_000, 1_048_576, 3_000_001, 4_194_304,
+];
+
+/// How long one check may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// With `quick` less is measured.
+pub(super) async fn run(origin: &str, quick: bool) -> Report {
+    let mut report = Report::default();
+    if let Err(error) = over_a_link(origin, quick, &mut report).await {
+        add(&mut report, Check::new("the link stays", Err(error)));
+    }
+    if !quick {
+        let refusals = [
+            ("a wrong token is refused", refused(origin, Some("wrong")).await),
+            ("a missing token is refused", refused(origin, None).await),
+            ("the right token is taken", guarded(origin).await),
+            ("no server: unreachable", unreachable().await),
+            ("another service: not an answer", another_service(origin).await),
+        ];
+        for (name, result) in refusals {
+            add(&mut report, Check::new(name, result));
+        }
+    }
+    report
+}
+
+async fn over_a_link(origin: &str, quick: bool, report: &mut Report) -> Result<(), Error> {
+    let node = node()?;
+    let (mut peer, link) = node.connect(&format!("{origin}/webrtc")).await.map_err(explain)?;
+    let peer = &mut peer;
+    let result = patient(exercise::shout(peer, "Smørrebrød, read in place")).await;
+    add(report, Check::new("a text goes there and back", result));
+    let result = patient(exercise::sizes(peer, &SIZES)).await;
+    add(report, Check::new("sizes from 1 B to 4 MiB", result));
+    let result = patient(exercise::mixed(peer, 10_000)).await;
+    add(report, Check::new("10,000 messages on all channels", result));
+    let (rounds, total) = if quick { (500, 16 << 20) } else { (5_000, 64 << 20) };
+    report.round_trips = exercise::round_trips(peer, 1 << 10, rounds, now).await?;
+    for _ in 0..150 {
+        let times = exercise::round_trips(peer, 1 << 10, 5, now).await?;
+        show(&ToPage::RoundTrip(times.p50));
+    }
+    let commands = patient(exercise::commands_beside_bulk(peer, 300, now)).await?;
+    add(report, commands_check(commands));
+    let held = || link.stats().session.data_received.queued_bytes;
+    let stall = sleep(Duration::from_secs(2));
+    let result = patient(exercise::stalled_reader(peer, stall, held)).await;
+    add(report, Check::new("who does not read holds the server back", result));
+    report.rates = measure(peer, total).await?;
+    report.counters = counters(&link);
+    let sizes = report.rates.len();
+    add(report, Check::new("bulk both ways, counted", Ok(format!("{sizes} sizes"))));
+    link.close(CloseCode::NORMAL, "done");
+    let ended = patient(async { Ok::<_, Error>(link.closed().await) }).await?;
+    let in_order = match &ended {
+        Ended::Session(deltawire::channels::session::Closed::ByUs { complete: true, .. }) => {
+            Ok(ended.to_string())
+        }
+        _ => Err(ended.to_string().into()),
+    };
+    add(report, Check::new("the link closes in order", in_order));
+    let told = patient(async {
+        let (up, down) = (node.event().await, node.event().await);
+        match (&up, &down) {
+            (NodeEvent::Up { .. }, NodeEvent::Down { .. }) if node.peers().is_empty() => {
+                Ok("up, then down; no link is left".to_owned())
+            }
+            _ => Err(format!("{up:?}, {down:?}").into()),
+        }
+    })
+    .await;
+    add(report, Check::new("the node tells of both", told));
+    let shut = node.shut_down(Duration::from_secs(5)).await && node.accept().await.is_none();
+    let shut = if shut { Ok(String::new()) } else { Err("links were left".into()) };
+    add(report, Check::new("the node shuts down", shut));
+    Ok(())
+}
+
+/// Generous, as machines that test are busy: without priority it would take the time of a ring.
+fn commands_check(times: RoundTrips) -> Check {
+    const MOST: f64 = 100.0;
+    let RoundTrips { p50, p95, .. } = times;
+    let detail = format!("round trip p50 {:.1} ms, p95 {:.1} ms", p50 / 1e3, p95 / 1e3);
+    let result = if p95 / 1e3 <= MOST { Ok(detail) } else { Err(detail.into()) };
+    Check::new("commands overtake bulk", result)
+}
+
+fn options(token: Option<&str>) -> Result<ClientOptions, Error> {
+    let token = token.map(Token::new).transpose()?;
+    Ok(ClientOptions { token, ..ClientOptions::default() })
+}
+
+async fn refused(origin: &str, token: Option<&str>) -> Result<String, Error> {
+    let node = Node::builder().signalling(options(token)?).build()?;
+    match node.connect(&format!("{origin}/guarded/webrtc")).await {
+        Err(ConnectError::Signalling(error @ SignallingError::Refused { status: 401, .. })) => {
+            Ok(error.to_string())
+        }
+        Err(error) => Err(explain(error).into()),
+        Ok(_) => Err("it was let in".into()),
+    }
+}
+
+async fn guarded(origin: &str) -> Result<String, Error> {
+    let token = options(Some("only-for-the-demo"))?;
+    let node = Node::builder().limits(service::limits()).signalling(token).build()?;
+    let connected = node.connect(&format!("{origin}/guarded/webrtc")).await;
+    let (mut peer, _link) = connected.map_err(explain)?;
+    patient(exercise::shout(&mut peer, "let in")).await
+}
+
+/// The port is the one for discarding, which browsers do not even ask.
+async fn unreachable() -> Result<String, Error> {
+    match node()?.connect("http://127.0.0.1:9/webrtc").await {
+        Err(ConnectError::Signalling(error @ SignallingError::Unreachable { .. })) => {
+            Ok(explain(error))
+        }
+        Err(error) => Err(explain(error).into()),
+        Ok(_) => Err("it connected".into()),
+    }
+}
+
+async fn another_service(origin: &str) -> Result<String, Error> {
+    match node()?.connect(&format!("{origin}/index.html")).await {
+        Err(ConnectError::Signalling(error @ SignallingError::NotAnAnswer { .. })) => {
+            Ok(explain(error))
+        }
+        Err(error) => Err(explain(error).into()),
+        Ok(_) => Err("it connected".into()),
+    }
+}
+
+/// Whatever hangs has failed.
+async fn patient<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match select(std::pin::pin!(future), std::pin::pin!(sleep(PATIENCE))).await {
+        Either::Left((result, _)) => result,
+        Either::Right(_) => Err(format!("it took more than {PATIENCE:?}").into()),
+    }
+}
+
+fn add(report: &mut Report, check: Check) {
+    show(&ToPage::Check(check.clone()));
+    report.checks.push(check);
+}

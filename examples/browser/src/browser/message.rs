@@ -1,0 +1,66 @@
+//! What the page and its worker say to each other, as JSON.
+
+use serde::{Deserialize, Serialize};
+
+use crate::exercise::{Check, Rate, RoundTrips};
+
+/// What the page wants.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum ToWorker {
+    /// Connect to the server of this origin, and stay connected.
+    Connect { origin: String },
+    /// Send this text, and show what comes back.
+    Say(String),
+    /// Measure.
+    Bulk,
+    /// Try everything, measure, and report.
+    Run { origin: String, quick: bool },
+}
+
+/// What the worker has to show.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum ToPage {
+    /// It can be told what to do.
+    Ready,
+    /// How the link is, in plain words.
+    State {
+        text: String,
+        up: bool,
+    },
+    /// A text came back.
+    Answer(String),
+    /// Microseconds.
+    RoundTrip(f64),
+    /// Between 0 and 1.
+    Progress(f64),
+    Rate(Rate),
+    Counters(Counters),
+    Check(Check),
+    Report(Report),
+}
+
+/// What the link says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Counters {
+    pub(super) route: String,
+    /// By channel: commands both ways, my deltas, the server's deltas.
+    pub(super) messages: [u64; 3],
+    pub(super) bytes: [u64; 3],
+    /// Body bytes of fragments that were copied to their place.
+    pub(super) reassembled: u64,
+    /// Bytes that the application committed and that are not sent.
+    pub(super) queued: u64,
+    /// Bytes that wait in the browser.
+    pub(super) buffered: u64,
+}
+
+/// How a run went.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Report {
+    pub(super) checks: Vec<Check>,
+    pub(super) round_trips: RoundTrips,
+    pub(super) rates: Vec<Rate>,
+    pub(super) counters: Counters,
+    /// The window knows; the worker says 0.
+    pub(super) main_thread_bytes: u64,
+}

@@ -1,0 +1,27 @@
+//! The window's and the worker's side.
+
+mod chart;
+mod checks;
+mod message;
+mod page;
+mod worker;
+
+use deltawire::browser::is_worker;
+use wasm_bindgen::prelude::*;
+
+/// Called by the browser when the module is loaded, in the window and then in its worker.
+#[wasm_bindgen(start)]
+fn start() -> Result<(), JsValue> {
+    if is_worker() { worker::start() } else { page::start() }
+}
+
+/// What went wrong, for people.
+fn explain(error: impl std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text} ({error})");
+        source = error.source();
+    }
+    text
+}

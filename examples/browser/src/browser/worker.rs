@@ -1,0 +1,183 @@
+//! The worker: has the peer, and does what the page wants.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use deltawire::prelude::*;
+use deltawire::signalling::ClientOptions;
+use deltawire::{Change, Ended, Node, Reconnecting};
+use futures_channel::mpsc;
+use futures_util::StreamExt;
+use futures_util::future::{Either, select};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, Performance};
+
+use super::message::{Counters, ToPage, ToWorker};
+use super::{checks, explain};
+use crate::exercise::{self, Rate};
+use crate::service::{self, Error};
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_name = setTimeout)]
+    fn set_timeout(callback: &js_sys::Function, milliseconds: f64);
+}
+
+thread_local! {
+    static SCOPE: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
+    static PERFORMANCE: RefCell<Option<Performance>> = RefCell::new(SCOPE.with(|it| it.performance()));
+}
+
+/// Payloads that are measured, bytes.
+pub(super) const SIZES: [u32; 4] = [1 << 10, 16 << 10, 64 << 10, 1 << 20];
+
+/// How often the page's chart gets a point while nothing else happens.
+const QUIET: Duration = Duration::from_millis(200);
+
+pub(super) fn start() -> Result<(), JsValue> {
+    let (wishes, mut wanted) = mpsc::unbounded();
+    let listener = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
+        // What is no text is said between the window's port and this node.
+        let wish = event.data().as_string().and_then(|text| serde_json::from_str(&text).ok());
+        if let Some(wish) = wish {
+            let _ = wishes.unbounded_send(wish);
+        }
+    });
+    SCOPE.with(|scope| {
+        scope.add_event_listener_with_callback("message", listener.as_ref().unchecked_ref())
+    })?;
+    listener.forget();
+    show(&ToPage::Ready);
+    spawn_local(async move {
+        while let Some(wish) = wanted.next().await {
+            match wish {
+                ToWorker::Run { origin, quick } => {
+                    let report = checks::run(&origin, quick).await;
+                    show(&ToPage::Report(report));
+                }
+                ToWorker::Connect { origin } => stay_connected(&origin, &mut wanted).await,
+                ToWorker::Say(_) | ToWorker::Bulk => {}
+            }
+        }
+    });
+    Ok(())
+}
+
+pub(super) fn node() -> Result<Node, deltawire::BuildError> {
+    Node::builder().limits(service::limits()).signalling(ClientOptions::default()).build()
+}
+
+/// Connects, does what is wanted, and connects anew when the link ends.
+async fn stay_connected(origin: &str, wanted: &mut mpsc::UnboundedReceiver<ToWorker>) {
+    let node = match node() {
+        Ok(node) => node,
+        Err(error) => return state(&explain(error), false),
+    };
+    let mut connection: Reconnecting = node.keep_connected(&format!("{origin}/webrtc"));
+    state("connecting…", false);
+    while let Some(change) = connection.next().await {
+        match change {
+            Change::Up(mut peer, link) => {
+                state("connected", true);
+                if let Err(error) = attend(&mut peer, &link, wanted).await {
+                    let ended = link.ended().map(|ended: Ended| ended.to_string());
+                    state(&ended.unwrap_or_else(|| error.to_string()), false);
+                }
+            }
+            Change::Down { ended, retry_after, .. } => {
+                state(&format!("{ended}; {}", next_try(retry_after)), false);
+            }
+            Change::Failed { error, retry_after } => {
+                state(&format!("{}; {}", explain(error), next_try(retry_after)), false);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn next_try(after: Option<Duration>) -> String {
+    after.map_or_else(|| "given up".to_owned(), |after| format!("next try in {after:.1?}"))
+}
+
+/// Does what the page wants, and measures the round trip in between.
+async fn attend(
+    peer: &mut Peer,
+    link: &Link,
+    wanted: &mut mpsc::UnboundedReceiver<ToWorker>,
+) -> Result<(), Error> {
+    loop {
+        let wish = match select(wanted.next(), std::pin::pin!(sleep(QUIET))).await {
+            Either::Left((wish, _)) => wish,
+            Either::Right(_) => None,
+        };
+        match wish {
+            Some(ToWorker::Say(text)) if !text.is_empty() => {
+                show(&ToPage::Answer(exercise::shout(peer, &text).await?));
+            }
+            Some(ToWorker::Bulk) => {
+                measure(peer, 64 << 20).await?;
+            }
+            _ => {
+                let times = exercise::round_trips(peer, 1 << 10, 1, now).await?;
+                show(&ToPage::RoundTrip(times.p50));
+            }
+        }
+        show(&ToPage::Counters(counters(link)));
+    }
+}
+
+/// Throughput by size.
+pub(super) async fn measure(peer: &mut Peer, total: u64) -> Result<Vec<Rate>, Error> {
+    let mut rates = Vec::new();
+    for (size, step) in SIZES.into_iter().zip(0_u32..) {
+        let progress = |done: f64| {
+            show(&ToPage::Progress((f64::from(step) + done) / SIZES.len() as f64));
+        };
+        let rate = exercise::throughput(peer, size, total, now, progress).await?;
+        show(&ToPage::Rate(rate));
+        rates.push(rate);
+    }
+    show(&ToPage::Progress(1.0));
+    Ok(rates)
+}
+
+pub(super) fn counters(link: &Link) -> Counters {
+    let stats = link.stats();
+    let session = stats.session;
+    let commands = [session.commands_sent, session.commands_received];
+    let received = session.data_received;
+    let sum = |each: fn(&deltawire::channels::session::ChannelStats) -> u64| {
+        [commands.iter().map(each).sum(), each(&session.data_sent), each(&received)]
+    };
+    Counters {
+        route: format!("{:?}", stats.route).to_lowercase(),
+        messages: sum(|channel| channel.messages),
+        bytes: sum(|channel| channel.bytes),
+        reassembled: received.copied_bytes + session.commands_received.copied_bytes,
+        queued: session.data_sent.queued_bytes + session.commands_sent.queued_bytes,
+        buffered: stats.buffered,
+    }
+}
+
+pub(super) fn now() -> Duration {
+    let milliseconds = PERFORMANCE.with_borrow(|it| it.as_ref().map_or(0.0, Performance::now));
+    Duration::from_secs_f64(milliseconds / 1e3)
+}
+
+pub(super) fn show(message: &ToPage) {
+    let text = serde_json::to_string(message).unwrap_or_default();
+    // A text can always be posted.
+    let _ = SCOPE.with(|scope| scope.post_message(&text.into()));
+}
+
+fn state(text: &str, up: bool) {
+    show(&ToPage::State { text: text.to_owned(), up });
+}
+
+pub(super) async fn sleep(duration: Duration) {
+    let promise = js_sys::Promise::new(&mut |resolve, _| {
+        set_timeout(&resolve, duration.as_secs_f64() * 1e3);
+    });
+    let _ = JsFuture::from(promise).await;
+}

@@ -1,0 +1,8 @@
+//! A page whose worker talks to a native server: one module for the window, the worker and, without
+//! the page, for native programs.
+
+pub mod exercise;
+pub mod service;
+
+#[cfg(target_arch = "wasm32")]
+mod browser;

@@ -1,0 +1,11 @@
+//! Serves the page and echoes what its worker sends: `cargo xtask demo` builds and starts it.
+
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
+
+fn main() -> std::process::ExitCode {
+    #[cfg(not(target_arch = "wasm32"))]
+    return native::main();
+    #[cfg(target_arch = "wasm32")]
+    std::process::ExitCode::FAILURE
+}

@@ -1,0 +1,114 @@
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use clap::Parser;
+use deltawire::prelude::*;
+use deltawire::signalling::{SignallingOptions, SignallingServer, Token};
+use deltawire_browser_demo::service::{self, Error};
+
+/// Serves the page, signalling and the echo.
+#[derive(Parser)]
+struct Arguments {
+    /// Folder with the page.
+    #[arg(long)]
+    site: PathBuf,
+    /// TCP port of the page and of signalling; 0 takes any that is free.
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// Can be reached from this machine's network too, by anybody. Default: from this machine only.
+    #[arg(long)]
+    lan: bool,
+}
+
+/// What `/guarded/webrtc` asks for, so that the page can try how a refusal looks.
+const TOKEN: &str = "only-for-the-demo";
+
+pub(super) fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(arguments: Arguments) -> Result<(), Error> {
+    let files = Arc::new(read(&arguments.site)?);
+    let local = if arguments.lan { lan_address()? } else { Ipv4Addr::LOCALHOST.into() };
+    let node = Node::builder().listen((local, 0).into()).limits(service::limits()).build()?;
+    let guarded = SignallingOptions {
+        token: Some(Token::new(TOKEN)?),
+        path: "/guarded/webrtc".parse()?,
+        ..SignallingOptions::default()
+    };
+    let router = Router::new()
+        .merge(node.router(SignallingOptions::default()))
+        .merge(node.router(guarded))
+        .fallback(move |uri: Uri| std::future::ready(file(&files, uri.path())));
+    let address = SocketAddr::new(local, arguments.port);
+    let server = SignallingServer::bind(address, router).await?;
+    println!("open http://{}/ in a browser ; Ctrl+C ends", server.local_addr());
+    tokio::spawn(server.serve(std::future::pending()));
+    while let Some((peer, link)) = node.accept().await {
+        println!("{}: connected", link.id());
+        tokio::spawn(async move {
+            let result = service::serve(peer).await;
+            println!("{}: {}", link.id(), link.closed().await);
+            if let Err(error) = result {
+                println!("{}: {error}", link.id());
+            }
+        });
+    }
+    Ok(())
+}
+
+/// The address that this machine's network knows it by. Nothing is sent.
+fn lan_address() -> std::io::Result<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+    Ok(socket.local_addr()?.ip())
+}
+
+type Files = HashMap<String, (&'static str, Vec<u8>)>;
+
+/// All files of the page, by path.
+fn read(site: &Path) -> Result<Files, Error> {
+    let mut files = Files::new();
+    for entry in std::fs::read_dir(site).map_err(|error| format!("{}: {error}", site.display()))? {
+        let path = entry?.path();
+        let media_type = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("html") => "text/html; charset=utf-8",
+            Some("js") => "text/javascript",
+            Some("wasm") => "application/wasm",
+            _ => continue,
+        };
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        files.insert(format!("/{name}"), (media_type, std::fs::read(&path)?));
+    }
+    Ok(files)
+}
+
+fn file(files: &Files, path: &str) -> Response {
+    let path = if path == "/" { "/index.html" } else { path };
+    let Some((media_type, bytes)) = files.get(path) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let headers = [
+        ("content-type", *media_type),
+        ("cache-control", "no-cache"),
+        // A page that shares memory with no other origin gets a finer clock.
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-embedder-policy", "require-corp"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ];
+    (headers, bytes.clone()).into_response()
+}

@@ -1,0 +1,114 @@
+//! Time in a window or a worker.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use js_sys::{Function, Reflect, global};
+use wasm_bindgen::prelude::*;
+use web_sys::{Performance, WorkerGlobalScope};
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_name = setTimeout)]
+    fn set_timeout(callback: &Function, milliseconds: f64) -> JsValue;
+
+    #[wasm_bindgen(js_name = clearTimeout)]
+    fn clear_timeout(handle: &JsValue);
+}
+
+/// Time since this realm began.
+pub(crate) fn now() -> Duration {
+    thread_local! {
+        static PERFORMANCE: Option<Performance> = performance();
+    }
+    let milliseconds =
+        PERFORMANCE.with(|it| it.as_ref().map_or_else(js_sys::Date::now, Performance::now));
+    Duration::try_from_secs_f64(milliseconds / 1e3).unwrap_or_default()
+}
+
+fn performance() -> Option<Performance> {
+    match global().dyn_into::<WorkerGlobalScope>() {
+        Ok(scope) => scope.performance(),
+        Err(global) => Reflect::get(&global, &"performance".into()).ok()?.dyn_into().ok(),
+    }
+}
+
+/// An alarm clock for one task.
+pub(super) struct Timer {
+    waker: Rc<RefCell<Option<Waker>>>,
+    callback: Closure<dyn FnMut()>,
+    armed: Option<(Duration, JsValue)>,
+}
+
+impl Timer {
+    pub(super) fn new() -> Self {
+        let waker = Rc::new(RefCell::new(None::<Waker>));
+        let callback = Closure::new({
+            let waker = waker.clone();
+            move || {
+                let waker = waker.borrow_mut().take();
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+            }
+        });
+        Self { waker, callback, armed: None }
+    }
+
+    /// Wakes the task at this time, or sooner: an alarm that was put off still rings when it was
+    /// set for, which is less work than to set it anew each time.
+    pub(super) fn wake_at(&mut self, at: Duration, now: Duration, context: &Context<'_>) {
+        self.armed.take_if(|(armed, _)| *armed <= now);
+        *self.waker.borrow_mut() = Some(context.waker().clone());
+        if self.armed.as_ref().is_some_and(|(armed, _)| *armed <= at) {
+            return;
+        }
+        self.disarm();
+        // A timer that rings a little early would only be set once more.
+        let milliseconds = (at.saturating_sub(now).as_secs_f64() * 1e3).ceil();
+        let handle = set_timeout(self.callback.as_ref().unchecked_ref(), milliseconds);
+        self.armed = Some((at, handle));
+    }
+
+    fn disarm(&mut self) {
+        if let Some((_, handle)) = self.armed.take() {
+            clear_timeout(&handle);
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.disarm();
+    }
+}
+
+/// Waits so long.
+pub(crate) async fn sleep(duration: Duration) {
+    let until = now().saturating_add(duration);
+    let mut timer = Timer::new();
+    poll_fn(|context| {
+        let now = now();
+        if now >= until {
+            return Poll::Ready(());
+        }
+        timer.wake_at(until, now, context);
+        Poll::Pending
+    })
+    .await;
+}
+
+/// What the future gives, if it does within this time.
+pub(super) async fn timeout<T>(within: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut sleep = pin!(sleep(within));
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => sleep.as_mut().poll(context).map(|()| None),
+    })
+    .await
+}

@@ -1,0 +1,134 @@
+use core::fmt;
+
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, LOCATION};
+use url::Url;
+
+use super::exchange::{self, Exchange};
+use super::{ClientOptions, SignallingError};
+use crate::signalling::{Fragment, MEDIA_TYPE_FRAGMENT, MEDIA_TYPE_SDP, is_media_type};
+
+/// What an offer was answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The answer.
+    pub sdp: String,
+    /// Where candidates go, and where to hang up; `None` if the server named no such place.
+    pub resource: Option<Url>,
+}
+
+/// Makes offers to servers. Keeps connections for the next request; clones share them.
+///
+/// At most 64 KiB of an answer are taken. Redirects that keep the method (307 and 308) are followed
+/// five times: within the origin, and to others if there is no token and https stays https. No
+/// proxy is used, whatever the environment says.
+///
+/// ```no_run
+/// # async fn run(offer: String) -> Result<(), deltawire_transport::signalling::SignallingError> {
+/// use deltawire_transport::signalling::{ClientOptions, SignallingClient};
+///
+/// let client = SignallingClient::new(ClientOptions::default())?;
+/// let answered = client.offer("http://localhost:8080/webrtc", offer).await?;
+/// println!("{}", answered.sdp);
+/// if let Some(resource) = &answered.resource {
+///     client.hang_up(resource).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SignallingClient {
+    // Not hyper-util, whose crates it shares with axum: redirects' addresses and TLS come tried.
+    http: reqwest::Client,
+    options: ClientOptions,
+}
+
+impl SignallingClient {
+    /// A client. Its requests have to be made within a tokio runtime with I/O and time.
+    pub fn new(options: ClientOptions) -> Result<Self, SignallingError> {
+        let builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .no_proxy()
+            .user_agent(concat!("deltawire/", env!("CARGO_PKG_VERSION")));
+        let http =
+            builder.build().map_err(|error| SignallingError::Client { source: error.into() })?;
+        Ok(Self { http, options })
+    }
+
+    /// Makes an offer to `http://…` or, with the feature `https`, `https://…`.
+    ///
+    /// When this fails with [`TimedOut`](SignallingError::TimedOut) or
+    /// [`Broken`](SignallingError::Broken), the server may still have made what was asked for: it
+    /// gives up peers that do not connect.
+    pub async fn offer(
+        &self,
+        url: &str,
+        sdp: impl Into<String>,
+    ) -> Result<Answered, SignallingError> {
+        let url = exchange::parse(url)?;
+        let exchange = self.exchange(Method::POST, Some((MEDIA_TYPE_SDP, sdp.into())));
+        let (url, answer) = exchange.run(url).await?;
+        if answer.status != 201 {
+            let status = answer.status.to_string();
+            return Err(exchange::not_an_answer("status", &status, "must be 201"));
+        }
+        let content_type = answer.header(&CONTENT_TYPE);
+        if !is_media_type(content_type, MEDIA_TYPE_SDP) {
+            let expected = "must be application/sdp";
+            return Err(exchange::not_an_answer("content-type", content_type, expected));
+        }
+        let resource = match answer.header(&LOCATION) {
+            "" => None,
+            location => Some(self.resource(&url, location)?),
+        };
+        let sdp = String::from_utf8(answer.body).map_err(|error| {
+            let text = String::from_utf8_lossy(error.as_bytes());
+            exchange::not_an_answer("body", &text, "must be UTF-8")
+        })?;
+        if !sdp.starts_with("v=0") {
+            return Err(exchange::not_an_answer("body", &sdp, "must start with v=0"));
+        }
+        Ok(Answered { sdp, resource })
+    }
+
+    /// Sends candidates that were found after the offer was made.
+    pub async fn add_candidates(
+        &self,
+        resource: &Url,
+        fragment: &Fragment,
+    ) -> Result<(), SignallingError> {
+        let body = (MEDIA_TYPE_FRAGMENT, fragment.to_text()?);
+        self.exchange(Method::PATCH, Some(body)).run(resource.clone()).await?;
+        Ok(())
+    }
+
+    /// Ends what an offer made.
+    pub async fn hang_up(&self, resource: &Url) -> Result<(), SignallingError> {
+        self.exchange(Method::DELETE, None).run(resource.clone()).await?;
+        Ok(())
+    }
+
+    fn exchange(&self, method: Method, body: Option<(&'static str, String)>) -> Exchange<'_> {
+        Exchange { http: &self.http, options: &self.options, method, body }
+    }
+
+    /// Where a `Location` leads, if the token may go there.
+    fn resource(&self, url: &Url, location: &str) -> Result<Url, SignallingError> {
+        let error = |expected| Err(exchange::not_an_answer("location", location, expected));
+        let Ok(resource) = url.join(location) else { return error("must be an address") };
+        if exchange::check(&resource).is_err() {
+            return error("must be an address of http or https without a user name");
+        }
+        if !exchange::may_follow(url, &resource, self.options.token.is_some()) {
+            return error("must be of the origin that was asked, as the token goes to no other");
+        }
+        Ok(resource)
+    }
+}
+
+impl fmt::Debug for SignallingClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignallingClient").field("options", &self.options).finish_non_exhaustive()
+    }
+}

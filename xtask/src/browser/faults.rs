@@ -1,0 +1,112 @@
+//! What people do with a page, and what happens to it: how both ends take it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use super::start_server;
+use super::webdriver::Session;
+use crate::processes::Server;
+
+/// A page that is gone is noticed at once: the browser hangs up for it.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// A server that is gone is noticed when it was silent for 5 s; then the page tries again.
+const AFTER_SILENCE: Duration = Duration::from_secs(30);
+
+/// Tries all of them, and prints how it went.
+pub(super) fn run(session: &Session, server: Server, url: &str, site: &Path) -> bool {
+    println!("\n== people and faults");
+    let results = [
+        ("a text that is typed", say(session, url)),
+        ("a page reloaded in mid-transfer", reload(session, &server, url)),
+        ("a page left in mid-transfer", leave(session, &server, url)),
+        ("a server that restarts", restart(session, server, url, site)),
+    ];
+    for (name, result) in &results {
+        match result {
+            Ok(detail) => println!("pass {name}: {detail}"),
+            Err(error) => println!("FAIL {name}: {error:#}"),
+        }
+    }
+    results.iter().all(|(_, result)| result.is_ok())
+}
+
+/// Opens the page, and has it send.
+fn transfer(session: &Session, url: &str) -> anyhow::Result<()> {
+    session.open(url)?;
+    wait_for_state(session, "connected", AFTER_SILENCE)?;
+    session.click("bulk")?;
+    // Into the middle of it.
+    std::thread::sleep(Duration::from_millis(500));
+    Ok(())
+}
+
+fn say(session: &Session, url: &str) -> anyhow::Result<String> {
+    session.open(url)?;
+    wait_for_state(session, "connected", AFTER_SILENCE)?;
+    session.write("text", "is anybody there?")?;
+    let started = Instant::now();
+    while session.text("answer")? != "IS ANYBODY THERE?" {
+        if started.elapsed() > AT_ONCE {
+            bail!("the page shows {:?}", session.text("answer")?);
+        }
+    }
+    let (time, route) = (session.text("round-trip")?, session.text("route")?);
+    Ok(format!("it came back louder; the page shows {time} and {route} channels"))
+}
+
+fn reload(session: &Session, server: &Server, url: &str) -> anyhow::Result<String> {
+    transfer(session, url)?;
+    // What the page before had opened.
+    while server.wait_for(Duration::ZERO, |_| true).is_ok() {}
+    let started = Instant::now();
+    session.open(url)?;
+    let ended = server.wait_for(AT_ONCE, is_end)?;
+    let noticed = started.elapsed();
+    wait_for_state(session, "connected", AT_ONCE)?;
+    Ok(format!("the server noticed after {noticed:.1?} ({ended}), and has the new page"))
+}
+
+fn leave(session: &Session, server: &Server, url: &str) -> anyhow::Result<String> {
+    transfer(session, url)?;
+    while server.wait_for(Duration::ZERO, |_| true).is_ok() {}
+    let started = Instant::now();
+    session.open("about:blank")?;
+    let ended = server.wait_for(AT_ONCE, is_end)?;
+    Ok(format!("the server noticed after {:.1?} ({ended})", started.elapsed()))
+}
+
+fn restart(session: &Session, server: Server, url: &str, site: &Path) -> anyhow::Result<String> {
+    session.open(url)?;
+    wait_for_state(session, "connected", AT_ONCE)?;
+    // Without a word, as when it crashes.
+    drop(server);
+    let gone = Instant::now();
+    let noticed = wait_for_state(session, "next try", AFTER_SILENCE)?;
+    let after = gone.elapsed();
+    let port = url.trim_end_matches('/').rsplit(':').next().and_then(|port| port.parse().ok());
+    let _server = start_server(site, port.context("the address has no port")?)?;
+    wait_for_state(session, "connected", AFTER_SILENCE)?;
+    Ok(format!("the page noticed after {after:.1?} ({noticed}), and connected anew"))
+}
+
+fn is_end(line: &str) -> bool {
+    line.starts_with("peer ") && !line.ends_with(": connected")
+}
+
+/// Waits until the page says this of its link.
+fn wait_for_state(session: &Session, wanted: &str, patience: Duration) -> anyhow::Result<String> {
+    let started = Instant::now();
+    loop {
+        let state = session.text("state")?;
+        if state.contains(wanted) {
+            return Ok(state);
+        }
+        if started.elapsed() > patience {
+            bail!("the page says {state:?} and not {wanted:?} after {patience:?}");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,57 @@
+use serde::Deserialize;
+
+/// What the page reports.
+#[derive(Debug, Deserialize)]
+pub(super) struct Report {
+    checks: Vec<Check>,
+    round_trips: RoundTrips,
+    rates: Vec<Rate>,
+    counters: Counters,
+    pub(super) main_thread_bytes: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Check {
+    name: String,
+    passed: bool,
+    detail: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct RoundTrips {
+    rounds: u32,
+    p50: f64,
+    p99: f64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Rate {
+    size: u32,
+    up: f64,
+    down: f64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Counters {
+    route: String,
+}
+
+impl Report {
+    pub(super) fn passed(&self) -> bool {
+        !self.checks.is_empty() && self.checks.iter().all(|check| check.passed)
+    }
+
+    pub(super) fn print(&self) {
+        for Check { name, passed, detail } in &self.checks {
+            println!("{} {name}: {detail}", if *passed { "pass" } else { "FAIL" });
+        }
+        let RoundTrips { rounds, p50, p99 } = self.round_trips;
+        println!("\nround trip of 1 KiB, {rounds} times: p50 {p50:.0} µs, p99 {p99:.0} µs");
+        println!("{:>9} {:>16} {:>16}", "message", "to the server", "from the server");
+        for Rate { size, up, down } in &self.rates {
+            println!("{:>5} KiB {up:>11.1} MB/s {down:>11.1} MB/s", size / 1_024);
+        }
+        println!("data channels: {}", self.counters.route);
+        println!("bytes touched by the window: {}", self.main_thread_bytes);
+    }
+}
