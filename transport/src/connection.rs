@@ -85,6 +85,7 @@ impl<E: Streams> Connection<E> {
     ) -> Self {
         let limits = &mut config.session.limits;
         limits.max_frame_len = limits.max_frame_len.min(engine.max_message_len());
+        config.session.transport_hears = engine.hears();
         // The peer's hello comes after the streams are open.
         limits.hello_timeout = limits.hello_timeout.saturating_add(config.connect_timeout);
         let (session, peer) = Session::new(config.session, now);
@@ -155,6 +156,9 @@ impl<E: Streams> Connection<E> {
             self.drain(now, send);
             self.buffered = self.engine.buffered_amount();
             self.flight.acknowledge(self.buffered, now);
+            if self.engine.take_heard() {
+                self.session.hear(now);
+            }
         }
         let more = loop {
             // Registers for what comes after; then looks what is there.

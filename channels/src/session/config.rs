@@ -21,6 +21,10 @@ pub struct Config {
     pub send: Delivery,
     /// What the channel of the peer's deltas promises.
     pub receive: Delivery,
+    /// Whether the transport itself hears of a quiet peer well within the idle time-out and
+    /// [tells](super::Session::hear): then the session pings only when that fails to come.
+    /// Default: no.
+    pub transport_hears: bool,
 }
 
 impl Config {
@@ -35,6 +39,7 @@ impl Config {
             command: Order::default(),
             send: Delivery::default(),
             receive: Delivery::default(),
+            transport_hears: false,
         }
     }
 }

@@ -20,12 +20,14 @@ pub(super) struct Liveness {
 }
 
 impl Liveness {
-    pub(super) fn new(now: Duration, idle_timeout: Duration, role: Role) -> Self {
+    pub(super) fn new(now: Duration, idle_timeout: Duration, role: Role, heard: bool) -> Self {
         let interval = interval(idle_timeout);
         // A ping shows its receiver that the pinger is there, so one side is enough.
-        let patience = match role {
-            Role::Initiator => interval,
-            Role::Acceptor => interval * 3 / 2,
+        let patience = match (role, heard) {
+            (Role::Initiator, false) => interval,
+            (Role::Acceptor, false) => interval.saturating_mul(3) / 2,
+            (Role::Initiator, true) => interval.saturating_mul(7) / 2,
+            (Role::Acceptor, true) => interval.saturating_mul(4),
         };
         Self {
             start: now,
@@ -109,7 +111,7 @@ impl Liveness {
     }
 }
 
-/// At least three pings in a time-out: two of them may get lost.
+/// How often a busy peer is pinged.
 fn interval(idle_timeout: Duration) -> Duration {
     if idle_timeout.is_zero() { Duration::from_secs(1) } else { idle_timeout / 5 }
 }

@@ -130,7 +130,12 @@ impl Session {
             peer: None,
             pending: Pending::new(hello),
             events: Events::default(),
-            liveness: Liveness::new(now, config.limits.idle_timeout, config.role),
+            liveness: Liveness::new(
+                now,
+                config.limits.idle_timeout,
+                config.role,
+                config.transport_hears,
+            ),
             outgoing: [Outgoing::new(), Outgoing::new()],
             incoming: [commands, data],
             sent: [Sent::default(); 2],
@@ -336,6 +341,12 @@ impl Session {
         self.close_outgoing();
         self.incoming.iter_mut().for_each(Incoming::close);
         self.events.push(Event::Closed(closed));
+    }
+
+    /// Tells the session that the transport has heard of the peer: it is there.
+    pub fn hear(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+        self.liveness.heard(now);
     }
 
     /// Tells the session that its link is gone. What came before is still handed on.

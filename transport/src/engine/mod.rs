@@ -13,6 +13,8 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 mod certificate;
+#[cfg(not(target_arch = "wasm32"))]
+mod checks;
 pub(crate) mod description;
 #[cfg(not(target_arch = "wasm32"))]
 mod str0m;
@@ -184,6 +186,17 @@ pub trait Streams {
 
     /// Hangs up. Datagrams may still have to be sent.
     fn close(&mut self);
+
+    /// Whether the stack checks by itself, every few seconds, that the peer's session is there. A
+    /// stack that lives on when its session hangs does not.
+    fn hears(&self) -> bool {
+        false
+    }
+
+    /// Whether such a check succeeded since the last call.
+    fn take_heard(&mut self) -> bool {
+        false
+    }
 }
 
 /// A WebRTC stack with data channels, without I/O: [`Streams`] over datagrams. Several datagrams

@@ -13,6 +13,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, IceConnectionState, Input, Rtc, RtcConfig, RtcError};
 
 use super::certificate::provider;
+use super::checks::{self, Checks};
 use super::description::{UNSTATED_MAX_MESSAGE_SIZE, max_message_size};
 use super::{Datagram, Engine, EngineConfig, EngineError, Output, Streams, Transmit, stream};
 
@@ -30,6 +31,7 @@ pub struct Str0m {
     /// The offer that waits for its answer.
     pending: Option<SdpPendingOffer>,
     max_message_len: usize,
+    checks: Checks,
     closed: bool,
 }
 
@@ -78,6 +80,7 @@ impl Str0m {
             connected: false,
             pending: None,
             max_message_len: UNSTATED_MAX_MESSAGE_SIZE,
+            checks: Checks::default(),
             closed: false,
         }
     }
@@ -159,7 +162,7 @@ impl Engine for Str0m {
         };
         let mut engine = Self::new(rtc, Role::Initiator, streams, start);
         engine.pending = Some(pending);
-        Ok((engine, offer.to_sdp_string()))
+        Ok((engine, checks::mark(offer.to_sdp_string())))
     }
 
     fn accept_answer(&mut self, answer: &str, _now: Duration) -> Result<(), EngineError> {
@@ -167,6 +170,7 @@ impl Engine for Str0m {
             return Err(EngineError::Unsupported("an answer that nobody asked for".to_owned()));
         };
         self.max_message_len = max_message_size(answer)?;
+        self.checks.count = checks::is_marked(answer);
         let answer = SdpAnswer::from_sdp_string(answer)
             .map_err(|error| EngineError::Malformed(error.to_string()))?;
         self.rtc.sdp_api().accept_answer(pending, answer).map_err(description_error)
@@ -179,6 +183,7 @@ impl Engine for Str0m {
         now: Duration,
     ) -> Result<(Self, String), EngineError> {
         let max_message_len = max_message_size(offer)?;
+        let marked = checks::is_marked(offer);
         let offer = SdpOffer::from_sdp_string(offer)
             .map_err(|error| EngineError::Malformed(error.to_string()))?;
         let start = start(now);
@@ -188,7 +193,9 @@ impl Engine for Str0m {
         let streams = channels(config).map(|config| streams.create_data_channel(config));
         let mut engine = Self::new(rtc, Role::Acceptor, streams, start);
         engine.max_message_len = max_message_len;
-        Ok((engine, answer.to_sdp_string()))
+        engine.checks.count = marked;
+        let answer = answer.to_sdp_string();
+        Ok((engine, if marked { checks::mark(answer) } else { answer }))
     }
 
     fn add_candidate(&mut self, candidate: &str) -> Result<(), EngineError> {
@@ -214,6 +221,7 @@ impl Engine for Str0m {
 
     fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Duration) {
         let Datagram { source, destination, bytes } = datagram;
+        self.checks.received(bytes);
         let Ok(receive) = Receive::new(Protocol::Udp, source, destination, bytes) else {
             return;
         };
@@ -240,6 +248,7 @@ impl Streams for Str0m {
         loop {
             match self.rtc.poll_output() {
                 Ok(str0m::Output::Transmit(transmit)) => {
+                    self.checks.sent(&transmit.contents);
                     return Ok(Output::Transmit(Transmit {
                         destination: transmit.destination,
                         source: transmit.source,
@@ -279,6 +288,14 @@ impl Streams for Str0m {
         let Self { rtc, streams, .. } = self;
         let buffered = |stream: &Stream| rtc.channel(stream.id).map(|mut it| it.buffered_amount());
         streams.iter().filter_map(buffered).sum()
+    }
+
+    fn hears(&self) -> bool {
+        self.checks.count
+    }
+
+    fn take_heard(&mut self) -> bool {
+        self.checks.take_heard()
     }
 
     fn close(&mut self) {
