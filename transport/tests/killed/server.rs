@@ -15,9 +15,9 @@ use tokio::time::timeout;
 use crate::held::Held;
 use crate::peer::{drain, flood};
 
-const IDLE: Duration = Duration::from_millis(500);
+const IDLE: Duration = Duration::from_secs(2);
 /// Killed at once.
-const CROWD: usize = 5;
+const CROWD: usize = 10;
 /// What is allocated once is there after so many.
 const WARM_UP: usize = 10;
 const KILLED: usize = 50;
@@ -90,15 +90,22 @@ async fn kill_a_crowd(node: &Node, url: &str, base: Held) {
             let _command = command;
             let told = |count| {
                 if count == 50 {
-                    busy.try_send(()).unwrap();
+                    busy.try_send(Ok(())).unwrap();
                 }
             };
             tokio::join!(flood(&mut send), drain(&mut receive, told));
-            link.closed().await
+            let ended = link.closed().await;
+            // Nobody looks at it once all were busy.
+            let _ = busy.try_send(Err((ended.clone(), link.stats())));
+            ended
         });
     }
     for _ in 0..CROWD {
-        soon("a transfer to be under way", are_busy.recv()).await.unwrap();
+        let Ok(busy) = timeout(Duration::from_secs(30), are_busy.recv()).await else {
+            let stats: Vec<_> = node.peers().iter().map(|info| info.link.stats()).collect();
+            panic!("waited 30 s for a transfer to be under way: {stats:#?}");
+        };
+        busy.unwrap().expect("it is up until it is killed");
     }
     drop(processes);
 
