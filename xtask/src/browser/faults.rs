@@ -10,7 +10,7 @@ use super::webdriver::Session;
 use crate::processes::Server;
 
 /// A page that is gone is noticed at once: the browser hangs up for it.
-const AT_ONCE: Duration = Duration::from_secs(2);
+const AT_ONCE: Duration = Duration::from_secs(4);
 
 /// A server that is gone is noticed when it was silent for 5 s; then the page tries again.
 const AFTER_SILENCE: Duration = Duration::from_secs(30);
