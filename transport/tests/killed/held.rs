@@ -1,4 +1,6 @@
-use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::{env, fs};
 
 /// What this process holds.
 #[derive(Clone, Copy, Debug)]
@@ -20,4 +22,16 @@ impl Held {
             tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
         }
     }
+}
+
+/// Begins this process anew with an allocator that gives long blocks back to the system at once,
+/// so that its resident memory says what it holds.
+pub(crate) fn give_memory_back() {
+    const THRESHOLD: &str = "MALLOC_MMAP_THRESHOLD_";
+    if env::var_os(THRESHOLD).is_some() {
+        return;
+    }
+    let mut again = Command::new(env::current_exe().unwrap());
+    again.args(env::args_os().skip(1)).env(THRESHOLD, "65536").env("MALLOC_ARENA_MAX", "1");
+    panic!("this program cannot begin anew: {}", again.exec());
 }

@@ -23,6 +23,7 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let wanted = arguments.all(|argument| argument.starts_with('-') || NAME.contains(&argument));
     if wanted && !std::env::args().any(|argument| argument == "--list") {
+        held::give_memory_back();
         server::killed_peers_leave_nothing_behind();
         println!("test {NAME} ... ok");
     }

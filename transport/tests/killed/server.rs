@@ -19,10 +19,10 @@ const IDLE: Duration = Duration::from_secs(2);
 /// Killed at once.
 const CROWD: usize = 10;
 /// What is allocated once is there after so many.
-const WARM_UP: usize = 10;
+const WARM_UP: usize = 20;
 const KILLED: usize = 50;
-/// What the allocator may keep for itself, KiB: it varies by 4 MiB from one crowd to the next. A
-/// peer takes 1.1 MiB at least.
+/// What the allocator may keep for itself, KiB: up to 4.6 MiB were seen. A peer takes 1.1 MiB at
+/// least, so one in ten that is not freed is too much.
 const TOLERANCE: u64 = 8 << 10;
 
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -49,8 +49,8 @@ fn start(url: &str) -> Process {
 }
 
 pub(crate) fn killed_peers_leave_nothing_behind() {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    // One thread, so that the allocator has one arena, whose size says something.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let limits = Limits { idle_timeout: IDLE, ..Limits::default() };
         let listen = ([127, 0, 0, 1], 0).into();
