@@ -24,7 +24,7 @@ const SIZES: [(&str, usize); 5] = [
 static ONE_WAY: Table = Table {
     title: "One way",
     notes: "Over loopback, the receiver counts. CPU of the whole process: both ends and the \
-            system. Datagrams of deltawire have up to 1,452 bytes over loopback, those of str0m \
+            system. Datagrams of deltawire have up to 1,472 bytes over loopback, those of str0m \
             plain 1,150, those of raw UDP 1,200, each by default. 1 MiB: deltawire and in process \
             with rings and windows of 4 MiB, because the default of 1 MiB just does not hold it; \
             str0m plain in messages of 64 KiB, because it holds 128 KiB. deltawire and in process \

@@ -148,6 +148,22 @@ struct State {
     driver: Option<Waker>,
 }
 
+/// Tasks that are remembered to wait for the end of a link.
+const MAX_WAITING: usize = 64;
+
+impl State {
+    /// Remembers a task. Where there are too many, all are woken: those that still wait come back.
+    fn wait(&mut self, waker: &Waker) -> Vec<Waker> {
+        if self.waiting.iter().any(|known| known.will_wake(waker)) {
+            return Vec::new();
+        }
+        let full = self.waiting.len() >= MAX_WAITING;
+        let forgotten = if full { std::mem::take(&mut self.waiting) } else { Vec::new() };
+        self.waiting.push(waker.clone());
+        forgotten
+    }
+}
+
 /// The link has ended, or has as many senders as [`Limits::max_senders`] allows.
 ///
 /// [`Limits::max_senders`]: deltawire_channels::Limits::max_senders
@@ -209,9 +225,9 @@ impl Link {
             if let Some((ended, _)) = &state.ended {
                 return Poll::Ready(ended.clone());
             }
-            if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                state.waiting.push(context.waker().clone());
-            }
+            let forgotten = state.wait(context.waker());
+            drop(state);
+            forgotten.into_iter().for_each(Waker::wake);
             Poll::Pending
         })
         .await

@@ -168,15 +168,18 @@ impl<E: Engine, O: Observer> Driver<E, O> {
 
     /// Receives for a while. Says whether nothing is left.
     fn receive(&mut self, context: &mut Context<'_>) -> bool {
+        let mut failed = 0;
         for _ in 0..RECEIVES {
             // One call takes many datagrams of one peer in one place, and one place is left free.
             let most = self.crowd.entries.len() + 1;
             let places = match self.crowd.socket.poll_receive(&mut self.inbox, most, context) {
                 Poll::Pending => return true,
                 Poll::Ready(Ok(places)) => places,
+                // Not the end of the socket: the next call may find more.
                 Poll::Ready(Err(error)) => {
                     tracing::debug!(%error, "receiving failed");
-                    return true;
+                    failed += 1;
+                    continue;
                 }
             };
             let now = self.start.elapsed();
@@ -185,7 +188,7 @@ impl<E: Engine, O: Observer> Driver<E, O> {
             }
             self.crowd.work_all(now);
         }
-        false
+        failed == RECEIVES
     }
 
     /// Sleeps until the next timer. One that was put off since costs a wake-up for nothing, which
