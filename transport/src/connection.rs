@@ -39,6 +39,8 @@ pub(crate) struct Connection<E> {
     /// Bytes that the engine holds until the peer has acknowledged them.
     buffered: usize,
     ended: Option<Ended>,
+    /// Whether its driver knows.
+    told: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +65,10 @@ pub(crate) enum Progress {
     Quiet,
     /// The peer said hello: here it is.
     Opened(Box<Peer>),
-    /// It is over, and can be dropped.
-    Over(Ended),
+    /// It has ended. What came before may still have to be handed on.
+    Ended(Ended),
+    /// Everything was handed on: it can be dropped.
+    Over,
 }
 
 /// What a connection is made with.
@@ -105,6 +109,7 @@ impl<E: Streams> Connection<E> {
             dirty: true,
             buffered: 0,
             ended: None,
+            told: false,
         }
     }
 
@@ -133,7 +138,8 @@ impl<E: Streams> Connection<E> {
         [self.engine_timeout, self.session.poll_timeout(), stage].into_iter().flatten().min()
     }
 
-    /// Does everything that can be done now.
+    /// Does everything that can be done now. To be called again until it is
+    /// [`Quiet`](Progress::Quiet).
     pub(crate) fn work(
         &mut self,
         now: Duration,
@@ -174,10 +180,12 @@ impl<E: Streams> Connection<E> {
         if let Some(peer) = opened {
             return Progress::Opened(Box::new(peer));
         }
-        match (&self.stage, &self.ended) {
-            (Stage::Delivering, Some(ended)) if self.session.is_finished() => {
-                Progress::Over(ended.clone())
+        match (self.stage, &self.ended) {
+            (Stage::Delivering, Some(ended)) if !self.told => {
+                self.told = true;
+                Progress::Ended(ended.clone())
             }
+            (Stage::Delivering, _) if self.session.is_finished() => Progress::Over,
             _ => Progress::Quiet,
         }
     }

@@ -20,7 +20,7 @@ pub(super) async fn drive(
     let id = shared.id();
     let mut timer = Timer::new();
     let mut attached = false;
-    let ended = poll_fn(|context| {
+    poll_fn(|context| {
         if !attached {
             // This task's waker stays the same.
             attached = true;
@@ -31,7 +31,8 @@ pub(super) async fn drive(
             let now = clock::now();
             match connection.work(now, context, &mut |_| {}) {
                 Progress::Opened(peer) => network.opened(id, *peer),
-                Progress::Over(ended) => return Poll::Ready(ended),
+                Progress::Ended(ended) => network.ended(id, ended),
+                Progress::Over => return Poll::Ready(()),
                 Progress::Quiet => {
                     if let Some(at) = connection.poll_timeout() {
                         timer.wake_at(at, now, context);
@@ -44,5 +45,4 @@ pub(super) async fn drive(
     .await;
     drop(connection);
     drop(opening);
-    network.ended(id, ended);
 }

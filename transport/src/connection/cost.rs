@@ -136,7 +136,8 @@ impl End {
         match counted(allocations, || connection.work(now, &mut context, &mut send)) {
             Progress::Quiet => {}
             Progress::Opened(peer) => self.peer = Some(*peer),
-            Progress::Over(ended) => panic!("{ended}"),
+            Progress::Ended(ended) => panic!("{ended}"),
+            Progress::Over => panic!("it is over"),
         }
     }
 }

@@ -47,7 +47,7 @@ pub(crate) enum Request<E> {
 pub(crate) trait Observer {
     /// The peer said hello.
     fn opened(&self, id: PeerId, peer: deltawire_channels::Peer);
-    /// It is over. Everything that it held is free.
+    /// It has ended. What came before may still have to be handed on to the application.
     fn ended(&self, id: PeerId, ended: Ended);
 }
 
@@ -298,13 +298,21 @@ impl<E: Engine, O: Observer> Crowd<E, O> {
         let id = connection.shared().id();
         match progress {
             Progress::Quiet => {}
-            Progress::Opened(peer) => self.observer.opened(id, *peer),
-            Progress::Over(ended) => {
+            Progress::Opened(peer) => {
+                drop(_entered);
+                self.observer.opened(id, *peer);
+                self.mark(key);
+            }
+            Progress::Ended(ended) => {
+                drop(_entered);
+                self.observer.ended(id, ended);
+                self.mark(key);
+            }
+            Progress::Over => {
                 drop(_entered);
                 let entry = self.entries.remove(key);
                 self.routes.remove(key, &entry.ways);
                 drop(entry);
-                self.observer.ended(id, ended);
             }
         }
     }

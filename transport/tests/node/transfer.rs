@@ -341,3 +341,19 @@ async fn a_node_that_is_not_lite_carries_the_same() {
     let (_nodes, ((mut near, _), (mut far, _))) = pair(Node::builder().ice_lite(false)).await;
     exchange(&mut near, &mut far, &[0, 1, 100_000, 16_384]).await;
 }
+
+#[tokio::test]
+async fn a_lost_link_is_told_though_nobody_reads() {
+    let (nodes, ((mut near, near_link), (far, far_link))) = pair(Node::builder()).await;
+    // More transport messages than max_arrivals.
+    for number in 0..600 {
+        deltas::send(&mut near.send, number, 10).await;
+        while near_link.stats().session.data_sent.messages <= number {
+            tokio::task::yield_now().await;
+        }
+    }
+    drop(near);
+    soon("its end", far_link.closed()).await;
+    until("its place to be free", || nodes[1].peers().is_empty()).await;
+    drop(far);
+}

@@ -168,6 +168,9 @@ impl NodeBuilder {
 
     /// Delivery of deltas: of those from who connects, and of those from who accepts. Both nodes
     /// have to say the same. Default: reliable and ordered.
+    ///
+    /// str0m's SCTP sends what is unordered first: with unordered deltas, give commands
+    /// [the same order](Self::command_order), or bulk holds them up on lossy paths.
     pub fn delivery(mut self, from_initiator: Delivery, from_acceptor: Delivery) -> Self {
         self.initiator = from_initiator;
         self.acceptor = from_acceptor;
