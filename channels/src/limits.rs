@@ -5,7 +5,8 @@ use deltawire_framing::DEFAULT_MAX_FRAME_LEN;
 /// Everything that bounds what one peer can make this node hold, and how long it waits for it.
 ///
 /// What a session takes in memory is at most [`memory_bound`](Self::memory_bound): 5.4 MiB with the
-/// defaults. An idle peer takes the two rings for sending, 1.1 MiB.
+/// defaults. Rings take memory where they were used: those of an idle peer take
+/// none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Ring of each sender, which holds deltas until they are sent: bytes, rounded up to a power

@@ -127,7 +127,9 @@ pub struct Link {
     shared: Arc<Shared>,
 }
 
-/// What the handles and the driver of a link share. Nothing here is on the path of a message.
+/// What the handles and the driver of a link share. The driver never waits for its lock when it
+/// moves messages: statistics are published if nobody reads them just then, and requests announce
+/// themselves.
 pub(crate) struct Shared {
     id: PeerId,
     role: Role,
