@@ -5,6 +5,7 @@ mod licences;
 mod native;
 mod processes;
 mod steps;
+mod wasm;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,13 @@ enum Command {
     /// Runs all that CI runs: format, lints, docs, tests, licences; benches and fuzz targets
     /// compile.
     Test,
+    /// Makes this machine compile for the browser, if it does not yet. The other tasks do it
+    /// themselves.
+    Wasm {
+        /// With the compiler of Debian's packages, though rustup may have a better one.
+        #[arg(long)]
+        debian: bool,
+    },
     /// Runs the loom models of everything that uses atomics.
     Loom {
         /// How often a thread is interrupted in one execution: 2 takes seconds, 3 a minute, 4
@@ -68,6 +76,7 @@ fn main() -> ExitCode {
         Command::Demo { headless: Some(browser), .. } => browser::headless(browser),
         Command::Demo { lan, .. } => browser::serve(lan),
         Command::Test => steps::test(),
+        Command::Wasm { debian } => wasm::set_up(debian),
         Command::Loom { preemptions } => steps::loom(preemptions),
         Command::Bench { names } => steps::bench(&names),
         Command::Fuzz { targets, runs } => steps::fuzz(targets, runs),

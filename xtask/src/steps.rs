@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 
+use crate::wasm::Compiler;
 use crate::{browser, licences};
 
 /// What needs no std is tested without it, so that CRC-32C by table is too.
 const NO_STD: &str = "test -p deltawire-framing --no-default-features --lib --test golden";
 
 /// The crates that run in the browser too.
-const WASM: &str = "clippy -p deltawire-transport -p deltawire-browser-demo --lib --target wasm32-unknown-unknown -- -D warnings";
+const WASM: &str = "-p deltawire-transport -p deltawire-browser-demo --lib";
 
 /// All that CI runs, in the order in which failures are quickest to see.
 pub(crate) fn test() -> anyhow::Result<()> {
@@ -25,10 +26,9 @@ pub(crate) fn test() -> anyhow::Result<()> {
     run("tests", &mut cargo("test --workspace --lib --bins --tests --examples"))?;
     run("doc tests", &mut cargo("test --workspace --doc"))?;
     run("tests without std", &mut cargo(NO_STD))?;
-    run("wasm target", Command::new("rustup").args(["target", "add", "wasm32-unknown-unknown"]))
-        .context("the crates cannot be compiled for wasm without it")?;
-    run("wasm32 lints", &mut cargo(WASM))?;
-    browser::browser_tests().context("the page in a browser")?;
+    let compiler = Compiler::get()?;
+    compiler.lint(WASM)?;
+    browser::browser_tests(&compiler).context("the page in a browser")?;
     loom(3)?;
     run("benches compile", &mut cargo("check --workspace --benches"))?;
     run("fuzz targets compile", &mut cargo("check --manifest-path fuzz/Cargo.toml --bins"))?;

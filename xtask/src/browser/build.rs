@@ -1,20 +1,16 @@
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
-use anyhow::Context;
 use wasm_bindgen_cli_support::Bindgen;
 
 use crate::steps::{cargo, root, run, target};
+use crate::wasm::Compiler;
 
-const PAGE: &str =
-    "build -p deltawire-browser-demo --lib --target wasm32-unknown-unknown --profile wasm";
+const PAGE: &str = "build -p deltawire-browser-demo --lib --profile wasm";
 
 /// Builds server and page. Gives the page's folder.
-pub(super) fn build() -> anyhow::Result<PathBuf> {
-    run("wasm target", Command::new("rustup").args(["target", "add", "wasm32-unknown-unknown"]))
-        .context("without it no page can be built")?;
-    run("page", &mut cargo(PAGE))?;
+pub(super) fn build(compiler: &Compiler) -> anyhow::Result<PathBuf> {
+    run("page", &mut compiler.cargo(PAGE))?;
     run(
         "server",
         &mut cargo("build --release -p deltawire-browser-demo --bin browser_demo_server"),

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+use super::session::Session;
 use super::start_server;
-use super::webdriver::Session;
 use crate::processes::Server;
 
 /// A page that is gone is noticed at once: the browser hangs up for it.
@@ -16,7 +16,7 @@ const AT_ONCE: Duration = Duration::from_secs(4);
 const AFTER_SILENCE: Duration = Duration::from_secs(30);
 
 /// Tries all of them, and prints how it went.
-pub(super) fn run(session: &Session, server: Server, url: &str, site: &Path) -> bool {
+pub(super) fn run(session: &mut Session, server: Server, url: &str, site: &Path) -> bool {
     println!("\n== people and faults");
     let results = [
         ("a text that is typed", say(session, url)),
@@ -34,7 +34,7 @@ pub(super) fn run(session: &Session, server: Server, url: &str, site: &Path) -> 
 }
 
 /// Opens the page, and has it send.
-fn transfer(session: &Session, url: &str) -> anyhow::Result<()> {
+fn transfer(session: &mut Session, url: &str) -> anyhow::Result<()> {
     session.open(url)?;
     wait_for_state(session, "connected", AFTER_SILENCE)?;
     session.click("bulk")?;
@@ -43,7 +43,7 @@ fn transfer(session: &Session, url: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn say(session: &Session, url: &str) -> anyhow::Result<String> {
+fn say(session: &mut Session, url: &str) -> anyhow::Result<String> {
     session.open(url)?;
     wait_for_state(session, "connected", AFTER_SILENCE)?;
     session.write("text", "is anybody there?")?;
@@ -57,7 +57,7 @@ fn say(session: &Session, url: &str) -> anyhow::Result<String> {
     Ok(format!("it came back louder; the page shows {time} and {route} channels"))
 }
 
-fn reload(session: &Session, server: &Server, url: &str) -> anyhow::Result<String> {
+fn reload(session: &mut Session, server: &Server, url: &str) -> anyhow::Result<String> {
     transfer(session, url)?;
     // What the page before had opened.
     while server.wait_for(Duration::ZERO, |_| true).is_ok() {}
@@ -69,7 +69,7 @@ fn reload(session: &Session, server: &Server, url: &str) -> anyhow::Result<Strin
     Ok(format!("the server noticed after {noticed:.1?} ({ended}), and has the new page"))
 }
 
-fn leave(session: &Session, server: &Server, url: &str) -> anyhow::Result<String> {
+fn leave(session: &mut Session, server: &Server, url: &str) -> anyhow::Result<String> {
     transfer(session, url)?;
     while server.wait_for(Duration::ZERO, |_| true).is_ok() {}
     let started = Instant::now();
@@ -78,7 +78,12 @@ fn leave(session: &Session, server: &Server, url: &str) -> anyhow::Result<String
     Ok(format!("the server noticed after {:.1?} ({ended})", started.elapsed()))
 }
 
-fn restart(session: &Session, server: Server, url: &str, site: &Path) -> anyhow::Result<String> {
+fn restart(
+    session: &mut Session,
+    server: Server,
+    url: &str,
+    site: &Path,
+) -> anyhow::Result<String> {
     session.open(url)?;
     wait_for_state(session, "connected", AT_ONCE)?;
     // Without a word, as when it crashes.
@@ -97,7 +102,11 @@ fn is_end(line: &str) -> bool {
 }
 
 /// Waits until the page says this of its link.
-fn wait_for_state(session: &Session, wanted: &str, patience: Duration) -> anyhow::Result<String> {
+fn wait_for_state(
+    session: &mut Session,
+    wanted: &str,
+    patience: Duration,
+) -> anyhow::Result<String> {
     let started = Instant::now();
     loop {
         let state = session.text("state")?;

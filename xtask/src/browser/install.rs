@@ -14,32 +14,24 @@ pub(crate) enum Browser {
 }
 
 impl Browser {
-    /// What speaks WebDriver for it.
-    pub(super) fn driver(self) -> &'static str {
-        match self {
-            Self::Chromium => "chromedriver",
-            Self::Firefox => "geckodriver",
-        }
-    }
-
-    /// Debian's packages of both.
+    /// Debian's packages of `programs`.
     fn packages(self) -> &'static [&'static str] {
         match self {
             Self::Chromium => &["chromium", "chromium-driver"],
-            // Debian has no geckodriver: `cargo install geckodriver`.
             Self::Firefox => &["firefox-esr"],
         }
     }
 
-    fn programs(self) -> [&'static str; 2] {
+    /// The browser and what drives it.
+    fn programs(self) -> &'static [&'static str] {
         match self {
-            Self::Chromium => ["chromium", "chromedriver"],
-            Self::Firefox => ["firefox-esr", "geckodriver"],
+            Self::Chromium => &["chromium", "chromedriver"],
+            Self::Firefox => &["firefox-esr"],
         }
     }
 
     fn missing(self) -> Vec<&'static str> {
-        self.programs().into_iter().filter(|program| !is_there(program)).collect()
+        self.programs().iter().copied().filter(|program| !is_there(program)).collect()
     }
 
     /// Installs what is missing, if this user may.
@@ -59,11 +51,7 @@ impl Browser {
         if missing.is_empty() {
             return Ok(());
         }
-        let driver = if self == Self::Firefox { ", and `cargo install geckodriver`" } else { "" };
-        bail!(
-            "{} not found; install: `sudo apt-get install {packages}`{driver}",
-            missing.join(" and ")
-        );
+        bail!("{} not found; install: `sudo apt-get install {packages}`", missing.join(" and "));
     }
 }
 

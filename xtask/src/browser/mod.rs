@@ -3,7 +3,9 @@
 mod build;
 mod faults;
 mod install;
+mod marionette;
 mod report;
+mod session;
 mod webdriver;
 
 use std::path::Path;
@@ -14,16 +16,17 @@ use anyhow::{Context, bail};
 
 pub(crate) use self::install::Browser;
 use self::report::Report;
-use self::webdriver::Session;
+use self::session::Session;
 use crate::processes::Server;
 use crate::steps::{release, run, target};
+use crate::wasm::Compiler;
 
 /// How long a run of the page may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Serves the page until Ctrl+C.
 pub(crate) fn serve(lan: bool) -> anyhow::Result<()> {
-    let site = build::build()?;
+    let site = build::build(&Compiler::get()?)?;
     let mut server = Command::new(release("browser_demo_server"));
     server.arg("--site").arg(site);
     if lan {
@@ -35,18 +38,28 @@ pub(crate) fn serve(lan: bool) -> anyhow::Result<()> {
 /// Runs the page in a browser without a screen, once with the channels in the worker and once with
 /// a relay, and prints what it reports.
 pub(crate) fn headless(browser: Browser) -> anyhow::Result<()> {
+    try_in(browser, &Compiler::get()?)
+}
+
+/// What runs in CI.
+pub(crate) fn browser_tests(compiler: &Compiler) -> anyhow::Result<()> {
+    try_in(Browser::Chromium, compiler)?;
+    try_in(Browser::Firefox, compiler)
+}
+
+fn try_in(browser: Browser, compiler: &Compiler) -> anyhow::Result<()> {
     browser.install()?;
-    let site = build::build()?;
+    let site = build::build(compiler)?;
     let server = start_server(&site, 0)?;
     let url = server.address()?;
-    let session = Session::start(browser)?;
+    let mut session = Session::start(browser)?;
     let mut passed = true;
     for (name, query, touched) in [
         ("channels in the worker", "?run", false),
         ("channels relayed by the window", "?run&quick&relay", true),
     ] {
         println!("\n== {browser}, {name}");
-        let report = wait(&session, &format!("{url}{query}"))?;
+        let report = wait(&mut session, &format!("{url}{query}"))?;
         report.print();
         if !touched {
             let picture = target().join("page.png");
@@ -59,7 +72,7 @@ pub(crate) fn headless(browser: Browser) -> anyhow::Result<()> {
             passed = false;
         }
     }
-    passed &= faults::run(&session, server, &url, &site);
+    passed &= faults::run(&mut session, server, &url, &site);
     if !passed {
         bail!("the page's checks failed in {browser}");
     }
@@ -73,13 +86,8 @@ fn start_server(site: &Path, port: u16) -> anyhow::Result<Server> {
     Server::start(command.arg("--site").arg(site).args(["--port", &port.to_string()]))
 }
 
-/// What runs in CI.
-pub(crate) fn browser_tests() -> anyhow::Result<()> {
-    headless(Browser::Chromium)
-}
-
 /// Opens the page and waits for its report.
-fn wait(session: &Session, url: &str) -> anyhow::Result<Report> {
+fn wait(session: &mut Session, url: &str) -> anyhow::Result<Report> {
     session.open(url)?;
     let started = Instant::now();
     loop {

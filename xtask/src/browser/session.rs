@@ -1,0 +1,99 @@
+use std::path::PathBuf;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use super::install::Browser;
+use super::marionette::Marionette;
+use super::webdriver::WebDriver;
+use crate::steps::target;
+
+/// A browser that is driven. Dropped, it ends.
+pub(super) struct Session {
+    // Ends before its folder is deleted.
+    driver: Option<Driver>,
+    profile: PathBuf,
+}
+
+enum Driver {
+    Chromium(WebDriver),
+    Firefox(Marionette),
+}
+
+impl Session {
+    pub(super) fn start(browser: Browser) -> anyhow::Result<Self> {
+        let profile = target().join(format!("browser-profile-{}", std::process::id()));
+        std::fs::create_dir_all(&profile)?;
+        let mut session = Self { driver: None, profile };
+        let profile = &session.profile;
+        let driver = match browser {
+            Browser::Chromium => Driver::Chromium(WebDriver::start(profile)?),
+            Browser::Firefox => Driver::Firefox(Marionette::start(profile)?),
+        };
+        session.driver = Some(driver);
+        Ok(session)
+    }
+
+    pub(super) fn open(&mut self, url: &str) -> anyhow::Result<()> {
+        let url = json!({ "url": url });
+        match self.driver()? {
+            Driver::Chromium(driver) => driver.post("url", &url),
+            Driver::Firefox(driver) => driver.ask("WebDriver:Navigate", &url),
+        }
+        .map(drop)
+    }
+
+    /// The text of the element with this id.
+    pub(super) fn text(&mut self, id: &str) -> anyhow::Result<String> {
+        let script = "return document.getElementById(arguments[0])?.textContent ?? ''";
+        let answer = self.execute(script, &[id])?;
+        Ok(answer.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Clicks the element with this id.
+    pub(super) fn click(&mut self, id: &str) -> anyhow::Result<()> {
+        self.execute("document.getElementById(arguments[0]).click()", &[id]).map(drop)
+    }
+
+    /// Writes into the element with this id, as a person does.
+    pub(super) fn write(&mut self, id: &str, text: &str) -> anyhow::Result<()> {
+        let script = "const it = document.getElementById(arguments[0]); it.value = arguments[1]; \
+                      it.dispatchEvent(new InputEvent('input'))";
+        self.execute(script, &[id, text]).map(drop)
+    }
+
+    /// A picture of the page: PNG, in Base64.
+    pub(super) fn screenshot(&mut self) -> anyhow::Result<String> {
+        let answer = match self.driver()? {
+            Driver::Chromium(driver) => driver.get("screenshot"),
+            Driver::Firefox(driver) => {
+                let mut answer =
+                    driver.ask("WebDriver:TakeScreenshot", &json!({ "full": false }))?;
+                Ok(answer["value"].take())
+            }
+        }?;
+        Ok(answer.as_str().unwrap_or_default().to_owned())
+    }
+
+    fn execute(&mut self, script: &str, arguments: &[&str]) -> anyhow::Result<Value> {
+        let script = json!({ "script": script, "args": arguments });
+        match self.driver()? {
+            Driver::Chromium(driver) => driver.post("execute/sync", &script),
+            Driver::Firefox(driver) => {
+                let mut answer = driver.ask("WebDriver:ExecuteScript", &script)?;
+                Ok(answer["value"].take())
+            }
+        }
+    }
+
+    fn driver(&mut self) -> anyhow::Result<&mut Driver> {
+        self.driver.as_mut().context("the browser has ended")
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.driver = None;
+        let _ = std::fs::remove_dir_all(&self.profile);
+    }
+}
