@@ -41,6 +41,8 @@ pub(crate) struct Connection<E> {
     ended: Option<Ended>,
     /// Whether its driver knows.
     told: bool,
+    /// The transport takes no more for now.
+    full: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +112,7 @@ impl<E: Streams> Connection<E> {
             buffered: 0,
             ended: None,
             told: false,
+            full: false,
         }
     }
 
@@ -174,6 +177,9 @@ impl<E: Streams> Connection<E> {
             }
             self.drain(now, send);
         };
+        let full = more && matches!(self.stage, Stage::Open);
+        self.stats.waits += u64::from(full && !self.full);
+        self.full = full;
         let opened = self.take_events(now);
         self.move_on(more, now, send);
         self.publish();

@@ -105,6 +105,8 @@ pub struct LinkStats {
     pub rate: f64,
     /// How often something was sent again after a time-out.
     pub stalls: u64,
+    /// How often messages began to wait because the transport took no more for now.
+    pub waits: u64,
 }
 
 /// Which way a link's messages go within its process.

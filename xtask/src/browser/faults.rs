@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
+use super::report::print_results;
 use super::session::Session;
 use super::start_server;
 use crate::processes::Server;
@@ -17,20 +18,15 @@ const AFTER_SILENCE: Duration = Duration::from_secs(30);
 
 /// Tries all of them, and prints how it went.
 pub(super) fn run(session: &mut Session, server: Server, url: &str, site: &Path) -> bool {
-    println!("\n== people and faults");
-    let results = [
-        ("a text that is typed", say(session, url)),
-        ("a page reloaded in mid-transfer", reload(session, &server, url)),
-        ("a page left in mid-transfer", leave(session, &server, url)),
-        ("a server that restarts", restart(session, server, url, site)),
-    ];
-    for (name, result) in &results {
-        match result {
-            Ok(detail) => println!("pass {name}: {detail}"),
-            Err(error) => println!("FAIL {name}: {error:#}"),
-        }
-    }
-    results.iter().all(|(_, result)| result.is_ok())
+    print_results(
+        "people and faults",
+        &[
+            ("a text that is typed", say(session, url)),
+            ("a page reloaded in mid-transfer", reload(session, &server, url)),
+            ("a page left in mid-transfer", leave(session, &server, url)),
+            ("a server that restarts", restart(session, server, url, site)),
+        ],
+    )
 }
 
 /// Opens the page, and has it send.
@@ -47,13 +43,9 @@ fn say(session: &mut Session, url: &str) -> anyhow::Result<String> {
     session.open(url)?;
     wait_for_state(session, "connected", AFTER_SILENCE)?;
     session.write("text", "is anybody there?")?;
-    let started = Instant::now();
-    while session.text("answer")? != "IS ANYBODY THERE?" {
-        if started.elapsed() > AT_ONCE {
-            bail!("the page shows {:?}", session.text("answer")?);
-        }
-    }
-    let (time, route) = (session.text("round-trip")?, session.text("route")?);
+    session.wait_for_text("answer", AT_ONCE, |answer| answer == "IS ANYBODY THERE?")?;
+    let time = session.wait_for_text("round-trip", AT_ONCE, |time| time != "–")?;
+    let route = session.text("route")?;
     Ok(format!("it came back louder; the page shows {time} and {route} channels"))
 }
 
@@ -107,15 +99,5 @@ fn wait_for_state(
     wanted: &str,
     patience: Duration,
 ) -> anyhow::Result<String> {
-    let started = Instant::now();
-    loop {
-        let state = session.text("state")?;
-        if state.contains(wanted) {
-            return Ok(state);
-        }
-        if started.elapsed() > patience {
-            bail!("the page says {state:?} and not {wanted:?} after {patience:?}");
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    session.wait_for_text("state", patience, |state| state.contains(wanted))
 }

@@ -52,6 +52,8 @@ impl Marionette {
         fs::write(profile.join("user.js"), PREFERENCES)?;
         let mut command = Command::new("firefox-esr");
         command.args(["--marionette", "--headless", "--no-remote", "--profile"]).arg(profile);
+        // What lets preferences be set.
+        command.arg("--remote-allow-system-access");
         command.args(["--width", "1100", "--height", "1300"]);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let browser = Stopped(command.spawn().context("firefox-esr does not start")?);

@@ -3,6 +3,7 @@
 mod build;
 mod faults;
 mod install;
+mod lacking;
 mod marionette;
 mod report;
 mod session;
@@ -72,6 +73,7 @@ fn try_in(browser: Browser, compiler: &Compiler) -> anyhow::Result<()> {
             passed = false;
         }
     }
+    passed &= lacking::run(&mut session, browser, &url);
     passed &= faults::run(&mut session, server, &url, &site);
     if !passed {
         bail!("the page's checks failed in {browser}");

@@ -55,3 +55,15 @@ impl Report {
         println!("bytes touched by the window: {}", self.main_thread_bytes);
     }
 }
+
+/// Prints how these went. Says whether all passed.
+pub(super) fn print_results(title: &str, results: &[(&str, anyhow::Result<String>)]) -> bool {
+    println!("\n== {title}");
+    for (name, result) in results {
+        match result {
+            Ok(detail) => println!("pass {name}: {detail}"),
+            Err(error) => println!("FAIL {name}: {error:#}"),
+        }
+    }
+    results.iter().all(|(_, result)| result.is_ok())
+}

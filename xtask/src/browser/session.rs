@@ -1,6 +1,7 @@
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 
 use super::install::Browser;
@@ -50,6 +51,27 @@ impl Session {
         Ok(answer.as_str().unwrap_or_default().to_owned())
     }
 
+    /// The text of the element with this id, once it is like this.
+    pub(super) fn wait_for_text(
+        &mut self,
+        id: &str,
+        patience: Duration,
+        is_it: impl Fn(&str) -> bool,
+    ) -> anyhow::Result<String> {
+        let started = Instant::now();
+        loop {
+            let text = self.text(id)?;
+            if is_it(&text) {
+                return Ok(text);
+            }
+            ensure!(
+                started.elapsed() < patience,
+                "the page says {text:?} as its {id} after {patience:?}"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Clicks the element with this id.
     pub(super) fn click(&mut self, id: &str) -> anyhow::Result<()> {
         self.execute("document.getElementById(arguments[0]).click()", &[id]).map(drop)
@@ -73,6 +95,37 @@ impl Session {
             }
         }?;
         Ok(answer.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Runs this in every page from now on, before what is in the page. Chromium only. Gives a name
+    /// for [`Session::no_longer`].
+    pub(super) fn before_pages(&mut self, script: &str) -> anyhow::Result<String> {
+        let parameters = json!({ "source": script });
+        let answer = self.developer("Page.addScriptToEvaluateOnNewDocument", &parameters)?;
+        Ok(answer["identifier"].as_str().context("the script got no name")?.to_owned())
+    }
+
+    /// Runs that no more.
+    pub(super) fn no_longer(&mut self, script: &str) -> anyhow::Result<()> {
+        let parameters = json!({ "identifier": script });
+        self.developer("Page.removeScriptToEvaluateOnNewDocument", &parameters).map(drop)
+    }
+
+    /// A command of Chromium's DevTools.
+    fn developer(&mut self, command: &str, parameters: &Value) -> anyhow::Result<Value> {
+        let Driver::Chromium(driver) = self.driver()? else { bail!("Firefox has no {command}") };
+        driver.post("goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
+    }
+
+    /// Sets one of Firefox's preferences for pages that are opened from now on.
+    pub(super) fn prefer(&mut self, preference: &str, value: bool) -> anyhow::Result<()> {
+        let Driver::Firefox(driver) = self.driver()? else { bail!("Chromium has no {preference}") };
+        driver.ask("Marionette:SetContext", &json!({ "value": "chrome" }))?;
+        let script = "Services.prefs.setBoolPref(arguments[0], arguments[1])";
+        let script = json!({ "script": script, "args": [preference, value] });
+        let set = driver.ask("WebDriver:ExecuteScript", &script);
+        driver.ask("Marionette:SetContext", &json!({ "value": "content" }))?;
+        set.map(drop)
     }
 
     fn execute(&mut self, script: &str, arguments: &[&str]) -> anyhow::Result<Value> {

@@ -46,6 +46,7 @@ pub(super) async fn run(origin: &str, quick: bool) -> Report {
 async fn over_a_link(origin: &str, quick: bool, report: &mut Report) -> Result<(), Error> {
     let node = node()?;
     let (mut peer, link) = node.connect(&format!("{origin}/webrtc")).await.map_err(explain)?;
+    show(&ToPage::Channels("open".to_owned()));
     let peer = &mut peer;
     let result = patient(exercise::shout(peer, "Smørrebrød, read in place")).await;
     add(report, Check::new("a text goes there and back", result));
@@ -71,6 +72,7 @@ async fn over_a_link(origin: &str, quick: bool, report: &mut Report) -> Result<(
     add(report, Check::new("bulk both ways, counted", Ok(format!("{sizes} sizes"))));
     link.close(CloseCode::NORMAL, "done");
     let ended = patient(async { Ok::<_, Error>(link.closed().await) }).await?;
+    show(&ToPage::Channels("closed".to_owned()));
     let in_order = match &ended {
         Ended::Session(deltawire::channels::session::Closed::ByUs { complete: true, .. }) => {
             Ok(ended.to_string())

@@ -27,6 +27,8 @@ pub(super) enum ToPage {
         text: String,
         up: bool,
     },
+    /// How the three data channels are: they open together, and close together.
+    Channels(String),
     /// A text came back.
     Answer(String),
     /// Microseconds.
@@ -52,6 +54,8 @@ pub(super) struct Counters {
     pub(super) queued: u64,
     /// Bytes that wait in the browser.
     pub(super) buffered: u64,
+    /// How often the browser took no more for now.
+    pub(super) waits: u64,
 }
 
 /// How a run went.

@@ -11,6 +11,9 @@ use super::chart::Chart;
 use super::message::{Counters, ToPage, ToWorker};
 use crate::exercise::{Check, Rate};
 
+/// As the page calls the data channels.
+const CHANNELS: [&str; 3] = ["command", "send", "receive"];
+
 struct Page {
     document: Document,
     worker: Worker,
@@ -114,6 +117,14 @@ impl Page {
                 Ok(())
             }
             ToPage::State { text, up } => self.state(&text, up),
+            ToPage::Channels(text) => {
+                for channel in CHANNELS {
+                    let element = self.element(&format!("{channel}-state"))?;
+                    element.set_text_content(Some(&text));
+                    element.set_class_name(if text == "open" { "up" } else { "down" });
+                }
+                Ok(())
+            }
             ToPage::Answer(text) => self.text("answer", &text),
             ToPage::RoundTrip(time) => {
                 let mut chart = self.chart.borrow_mut();
@@ -157,7 +168,7 @@ impl Page {
 
     fn counters(&self, counters: &Counters) -> Result<(), JsValue> {
         for (channel, (messages, bytes)) in
-            ["command", "send", "receive"].iter().zip(counters.messages.iter().zip(counters.bytes))
+            CHANNELS.iter().zip(counters.messages.iter().zip(counters.bytes))
         {
             let text = format!("{messages} messages · {}", size(bytes));
             self.text(channel, &text)?;
@@ -166,7 +177,8 @@ impl Page {
         self.text("main-thread", &size(self.port.stats().payload_bytes))?;
         self.text("reassembled", &size(counters.reassembled))?;
         self.text("queued", &size(counters.queued))?;
-        self.text("buffered", &size(counters.buffered))
+        self.text("buffered", &size(counters.buffered))?;
+        self.text("waits", &counters.waits.to_string())
     }
 
     fn check(&self, check: &Check) -> Result<(), JsValue> {

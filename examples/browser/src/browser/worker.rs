@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use deltawire::prelude::*;
 use deltawire::signalling::ClientOptions;
-use deltawire::{Change, Ended, Node, Reconnecting};
+use deltawire::{Change, ConnectError, Ended, Node, Reconnecting};
 use futures_channel::mpsc;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
@@ -74,26 +74,40 @@ async fn stay_connected(origin: &str, wanted: &mut mpsc::UnboundedReceiver<ToWor
         Ok(node) => node,
         Err(error) => return state(&explain(error), false),
     };
+    show(&ToPage::Channels("connecting".to_owned()));
     let mut connection: Reconnecting = node.keep_connected(&format!("{origin}/webrtc"));
     state("connecting…", false);
     while let Some(change) = connection.next().await {
         match change {
             Change::Up(mut peer, link) => {
                 state("connected", true);
+                show(&ToPage::Channels("open".to_owned()));
                 if let Err(error) = attend(&mut peer, &link, wanted).await {
                     let ended = link.ended().map(|ended: Ended| ended.to_string());
                     state(&ended.unwrap_or_else(|| error.to_string()), false);
                 }
             }
             Change::Down { ended, retry_after, .. } => {
+                show(&ToPage::Channels("closed".to_owned()));
                 state(&format!("{ended}; {}", next_try(retry_after)), false);
             }
             Change::Failed { error, retry_after } => {
-                state(&format!("{}; {}", explain(error), next_try(retry_after)), false);
+                let hint = hint(&error).unwrap_or_default();
+                state(&format!("{}; {}{hint}", explain(error), next_try(retry_after)), false);
             }
             _ => {}
         }
     }
+}
+
+/// What people can do about it.
+fn hint(error: &ConnectError) -> Option<&'static str> {
+    let firefox = SCOPE.with(|scope| scope.navigator().user_agent().ok())?.contains("Firefox/");
+    (firefox && matches!(error, ConnectError::Ended(Ended::NotReached(_)))).then_some(
+        ". Firefox does not talk to a server on its own machine unless about:config has \
+         media.peerconnection.ice.loopback = true and permissions.default.microphone = 1; \
+         or start the demo with --lan, and open the address that it prints for the network",
+    )
 }
 
 fn next_try(after: Option<Duration>) -> String {
@@ -157,6 +171,7 @@ pub(super) fn counters(link: &Link) -> Counters {
         reassembled: received.copied_bytes + session.commands_received.copied_bytes,
         queued: session.data_sent.queued_bytes + session.commands_sent.queued_bytes,
         buffered: stats.buffered,
+        waits: stats.waits,
     }
 }
 
