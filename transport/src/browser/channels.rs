@@ -105,14 +105,8 @@ impl Inbox {
 
     /// The connection is gone.
     pub(super) fn hang_up(&self) {
-        self.lose(Lost::HungUp);
-    }
-
-    /// The browser gave up. Before the channels were open, that is for the time limit to say.
-    pub(super) fn give_up(&self) {
-        if self.open.get() == [true; 3] {
-            self.lose(Lost::HungUp);
-        }
+        let open = self.open.get() == [true; 3];
+        self.lose(if open { Lost::HungUp } else { Lost::Error(EngineError::NoWay) });
     }
 
     pub(super) fn fail(&self, error: EngineError) {

@@ -24,4 +24,4 @@ mod worker;
 pub(crate) use clock::{now, sleep};
 pub use node::{BuildError, ConnectError, Node, NodeBuilder};
 pub use port::{Port, PortOptions, PortStats};
-pub use worker::{is_worker, spawn_worker};
+pub use worker::{NoWorker, is_worker, spawn_worker};

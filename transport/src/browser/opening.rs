@@ -166,7 +166,7 @@ fn handle(envelope: &Envelope, id: u32, kind: Kind) {
             }
             Kind::Lost => {
                 if let Some(inbox) = waiting.inbox.upgrade() {
-                    inbox.give_up();
+                    inbox.hang_up();
                 }
             }
             Kind::Open | Kind::Answer | Kind::Close => {}

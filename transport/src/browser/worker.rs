@@ -6,11 +6,22 @@ use web_sys::{
     Blob, BlobPropertyBag, DedicatedWorkerGlobalScope, Url, Worker, WorkerOptions, WorkerType,
 };
 
+use super::envelope::explain;
+
 #[wasm_bindgen]
 extern "C" {
     /// Where the module that `wasm-bindgen --target web` made was loaded from.
     #[wasm_bindgen(thread_local_v2, js_namespace = ["import", "meta"], js_name = url)]
     static MODULE: JsValue;
+}
+
+/// Why no worker was started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this browser starts no worker: {reason}")]
+#[non_exhaustive]
+pub struct NoWorker {
+    /// What the browser says.
+    pub reason: String,
 }
 
 /// Starts a dedicated worker that runs this very module: what `#[wasm_bindgen(start)]` marks is
@@ -21,8 +32,12 @@ extern "C" {
 ///
 /// # Errors
 ///
-/// What the browser says when it starts no worker.
-pub fn spawn_worker() -> Result<Worker, JsValue> {
+/// [`NoWorker`] where the browser starts none.
+pub fn spawn_worker() -> Result<Worker, NoWorker> {
+    start().map_err(|error| NoWorker { reason: explain(&error) })
+}
+
+fn start() -> Result<Worker, JsValue> {
     let module = JSON::stringify(&MODULE.with(JsValue::clone))?;
     let start = format!("import start from {module}; await start();");
     let options = BlobPropertyBag::new();

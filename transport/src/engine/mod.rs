@@ -149,6 +149,9 @@ pub enum EngineError {
         /// Why it must not.
         reason: &'static str,
     },
+    /// A browser gave up before the channels were open.
+    #[error("the browser found no way to the peer, or the peer hung up before the link was open")]
+    NoWay,
     /// The stack failed.
     #[error("the WebRTC stack failed: {0}")]
     Stack(String),

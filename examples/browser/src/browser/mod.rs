@@ -20,7 +20,10 @@ fn explain(error: impl std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
-        text = format!("{text} ({error})");
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text} ({cause})");
+        }
         source = error.source();
     }
     text

@@ -32,8 +32,8 @@ pub(super) fn start() -> Result<(), JsValue> {
         Ok(worker) => worker,
         Err(error) => {
             let state = document.get_element_by_id("state").ok_or("no state")?;
-            state.set_text_content(Some(&format!("This browser starts no worker: {error:?}")));
-            return Err(error);
+            state.set_text_content(Some(&error.to_string()));
+            return Err(JsError::from(error).into());
         }
     };
     let mut options = PortOptions::default();

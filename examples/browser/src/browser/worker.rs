@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use deltawire::engine::EngineError;
 use deltawire::prelude::*;
 use deltawire::signalling::ClientOptions;
 use deltawire::{Change, ConnectError, Ended, Node, Reconnecting};
@@ -103,7 +104,11 @@ async fn stay_connected(origin: &str, wanted: &mut mpsc::UnboundedReceiver<ToWor
 /// What people can do about it.
 fn hint(error: &ConnectError) -> Option<&'static str> {
     let firefox = SCOPE.with(|scope| scope.navigator().user_agent().ok())?.contains("Firefox/");
-    (firefox && matches!(error, ConnectError::Ended(Ended::NotReached(_)))).then_some(
+    let no_way = matches!(
+        error,
+        ConnectError::Ended(Ended::NotReached(_) | Ended::Engine(EngineError::NoWay))
+    );
+    (firefox && no_way).then_some(
         ". Firefox does not talk to a server on its own machine unless about:config has \
          media.peerconnection.ice.loopback = true and permissions.default.microphone = 1; \
          or start the demo with --lan, and open the address that it prints for the network",
