@@ -1,6 +1,6 @@
 //! One session on one engine, without I/O: the same for every driver.
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod cost;
 
 use std::sync::Arc;

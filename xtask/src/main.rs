@@ -48,12 +48,25 @@ enum Command {
         #[arg(long)]
         debian: bool,
     },
+    /// Runs a module of tests in a browser: what cargo calls for tests that are for wasm32.
+    #[command(hide = true, disable_help_flag = true)]
+    RunWasm {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Runs the loom models of everything that uses atomics.
     Loom {
         /// How often a thread is interrupted in one execution: 2 takes seconds, 3 a minute, 4
         /// several.
         #[arg(long, default_value_t = 3)]
         preemptions: u32,
+    },
+    /// Has peers come and go over real sockets for a long time, and plots memory and latency:
+    /// target/soak.svg.
+    Soak {
+        /// How long.
+        #[arg(long, default_value_t = 10.0)]
+        minutes: f64,
     },
     /// Runs the criterion benches of these names, or all of them.
     Bench {
@@ -77,7 +90,9 @@ fn main() -> ExitCode {
         Command::Demo { lan, .. } => browser::serve(lan),
         Command::Test => steps::test(),
         Command::Wasm { debian } => wasm::set_up(debian),
+        Command::RunWasm { arguments } => wasm::run_tests(arguments),
         Command::Loom { preemptions } => steps::loom(preemptions),
+        Command::Soak { minutes } => steps::soak(minutes),
         Command::Bench { names } => steps::bench(&names),
         Command::Fuzz { targets, runs } => steps::fuzz(targets, runs),
     };

@@ -13,6 +13,9 @@ use crate::{browser, licences};
 /// What needs no std is tested without it, so that CRC-32C by table is too.
 const NO_STD: &str = "test -p deltawire-framing --no-default-features --lib --test golden";
 
+/// What is tested in a browser without a server.
+const WASM_TESTS: &str = "-p deltawire-transport --lib --test worker";
+
 /// The crates that run in the browser too.
 const WASM: &str = "-p deltawire-transport -p deltawire-browser-demo --lib";
 
@@ -28,6 +31,8 @@ pub(crate) fn test() -> anyhow::Result<()> {
     run("tests without std", &mut cargo(NO_STD))?;
     let compiler = Compiler::get()?;
     compiler.lint(WASM)?;
+    browser::install()?;
+    compiler.test(WASM_TESTS)?;
     browser::browser_tests(&compiler).context("the page in a browser")?;
     loom(3)?;
     run("benches compile", &mut cargo("check --workspace --benches"))?;
@@ -41,6 +46,13 @@ pub(crate) fn loom(preemptions: u32) -> anyhow::Result<()> {
     let mut command = cargo("test --release -p loom-tests --target-dir target/loom");
     command.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", preemptions.to_string());
     run("loom models", &mut command)
+}
+
+pub(crate) fn soak(minutes: f64) -> anyhow::Result<()> {
+    let plot = target().join("soak.svg");
+    let mut command = cargo("run --release -p deltawire-soak --");
+    command.args(["--minutes", &minutes.to_string(), "--plot"]).arg(plot);
+    run("soak", &mut command)
 }
 
 pub(crate) fn bench(names: &[String]) -> anyhow::Result<()> {

@@ -1,5 +1,8 @@
 //! The three data channels of a link, in the worker.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;

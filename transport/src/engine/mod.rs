@@ -92,7 +92,7 @@ pub struct Datagram<'a> {
 }
 
 /// A datagram to be sent.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// To whom.
     pub destination: SocketAddr,
@@ -103,7 +103,7 @@ pub struct Transmit {
 }
 
 /// What an engine wants done.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send this.
     Transmit(Transmit),

@@ -42,6 +42,11 @@ pub(crate) fn headless(browser: Browser) -> anyhow::Result<()> {
     try_in(browser, &Compiler::get()?)
 }
 
+/// Installs both browsers where they are missing.
+pub(crate) fn install() -> anyhow::Result<()> {
+    [Browser::Chromium, Browser::Firefox].into_iter().try_for_each(Browser::install)
+}
+
 /// What runs in CI.
 pub(crate) fn browser_tests(compiler: &Compiler) -> anyhow::Result<()> {
     try_in(Browser::Chromium, compiler)?;

@@ -2,9 +2,11 @@
 
 mod debian;
 
+use std::iter;
 use std::process::Command;
 
 use anyhow::Context;
+use wasm_bindgen_cli::wasm_bindgen_test_runner::run_cli_with_args;
 
 use self::debian::Debian;
 use crate::steps::{cargo, run};
@@ -16,6 +18,12 @@ const TARGET: &str = "wasm32-unknown-unknown";
 pub(crate) fn set_up(debian: bool) -> anyhow::Result<()> {
     let compiler = if debian { Compiler::of_debian() } else { Compiler::get() }?;
     run("framing for wasm32", &mut compiler.cargo("build -p deltawire-framing"))
+}
+
+/// Runs a module of tests.
+pub(crate) fn run_tests(arguments: Vec<String>) -> anyhow::Result<()> {
+    let program = "wasm-bindgen-test-runner".to_owned();
+    run_cli_with_args(iter::once(program).chain(arguments))
 }
 
 /// A compiler for the browser.
@@ -51,6 +59,18 @@ impl Compiler {
             debian.compile(&mut command);
         }
         command
+    }
+
+    /// Runs tests in Chromium.
+    pub(crate) fn test(&self, tests: &str) -> anyhow::Result<()> {
+        let mut command = self.cargo(&format!("test {tests}"));
+        let runner = format!("{} run-wasm", std::env::current_exe()?.display());
+        command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
+        command.env("CHROMEDRIVER", "chromedriver");
+        // Machines that test are busy. Seconds.
+        command.env("WASM_BINDGEN_TEST_DRIVER_TIMEOUT", "60");
+        command.env("WASM_BINDGEN_TEST_TIMEOUT", "120");
+        run("wasm32 tests", &mut command)
     }
 
     /// Lints, where there are any; else compiles.
