@@ -36,13 +36,13 @@ pub(crate) async fn come_and_go(node: Node, url: String, visits: Arc<Visits>) {
 async fn visit(node: &Node, url: &str, visits: &Visits) -> anyhow::Result<()> {
     let (mut peer, link) = node.connect(url).await?;
     for _ in 0..fastrand::u32(1..20) {
-        // Mostly short ones, up to 256 KiB.
-        let len = fastrand::usize(1..=1 << fastrand::u32(4..=18));
-        let mark = fastrand::u8(..);
-        let (send, receive) = match fastrand::bool() {
-            true => (&mut peer.send, &mut peer.receive),
-            false => (&mut peer.command.send, &mut peer.command.receive),
+        // Mostly short ones.
+        let (longest, send, receive) = match fastrand::bool() {
+            true => (18, &mut peer.send, &mut peer.receive),
+            false => (13, &mut peer.command.send, &mut peer.command.receive),
         };
+        let len = fastrand::usize(1..=1 << fastrand::u32(4..=longest));
+        let mark = fastrand::u8(..);
         let mut grant = send.reserve(len).await?;
         grant.payload_mut().fill(mark);
         grant.commit(DeltaFields::new(DocId([mark; 16])), len)?;

@@ -51,6 +51,7 @@ pub(crate) fn loom(preemptions: u32) -> anyhow::Result<()> {
 pub(crate) fn soak(minutes: f64) -> anyhow::Result<()> {
     let plot = target().join("soak.svg");
     let mut command = cargo("run --release -p deltawire-soak --");
+    command.env("RUST_BACKTRACE", "0");
     command.args(["--minutes", &minutes.to_string(), "--plot"]).arg(plot);
     run("soak", &mut command)
 }
