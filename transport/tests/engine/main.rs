@@ -2,6 +2,10 @@
 
 #![cfg(not(target_arch = "wasm32"))]
 
+mod floods;
+#[allow(dead_code, unreachable_pub, reason = "the fuzz crate exports it")]
+#[path = "../../../fuzz/src/hostile.rs"]
+mod hostile;
 mod pair;
 
 use std::time::Duration;
