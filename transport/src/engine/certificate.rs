@@ -12,7 +12,7 @@ use str0m::crypto::{CryptoError, from_feature_flags};
 use super::admission::Gate;
 
 /// How many datagrams DTLS holds between two drains.
-const MAX_QUEUE: usize = 256;
+pub(crate) const MAX_QUEUE: usize = 256;
 
 /// A self-signed certificate and its key.
 ///

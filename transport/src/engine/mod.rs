@@ -14,7 +14,7 @@
 #[cfg(not(target_arch = "wasm32"))]
 pub mod admission;
 #[cfg(not(target_arch = "wasm32"))]
-mod certificate;
+pub(crate) mod certificate;
 #[cfg(not(target_arch = "wasm32"))]
 mod checks;
 pub(crate) mod description;
