@@ -98,7 +98,12 @@ impl Role {
 }
 
 async fn serve(peers: usize, time: Duration) -> anyhow::Result<[f64; 5]> {
-    let limits = NodeLimits { max_peers: 2 * peers, max_pending: peers, ..NodeLimits::default() };
+    let limits = NodeLimits {
+        max_peers: 2 * peers,
+        max_pending: peers,
+        max_pending_per_address: peers,
+        ..NodeLimits::default()
+    };
     let listen = (deltawire_pair::LOOPBACK, 0).into();
     let node = Node::builder().listen(listen).node_limits(limits).build()?;
     let url = set_up::serve(&node).await?;

@@ -12,6 +12,8 @@ mod connection;
 mod driver;
 pub mod engine;
 mod flight;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod limits;
 mod link;
 pub mod memory;
 mod node;
@@ -21,7 +23,7 @@ pub mod signalling;
 pub use flight::FlightLimits;
 pub use link::{Ended, Link, LinkStats, NoMoreSenders, PeerId, Route, Undelivered};
 #[cfg(not(target_arch = "wasm32"))]
-pub use node::{AnswerError, Offer};
+pub use node::{AnswerError, MAX_CANDIDATES, Offer};
 pub use node::{
     Backoff, BuildError, Change, ConnectError, ConnectionManager, Full, Network, Node, NodeBuilder,
     NodeEvent, NodeLimits, PeerInfo, PeerState, Reconnecting,

@@ -3,6 +3,7 @@
 
 mod cost;
 mod faults;
+mod floods;
 mod flow;
 mod pipe;
 mod properties;

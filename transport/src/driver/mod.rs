@@ -6,8 +6,8 @@
 //! same two sockets could not be told apart.
 
 mod doorbell;
-mod routes;
-mod socket;
+pub(crate) mod routes;
+pub(crate) mod socket;
 mod timers;
 
 use std::pin::Pin;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 /// Addresses from which a peer may send at a time. More, and the oldest is forgotten: its next
 /// connectivity check brings it back.
-const ADDRESSES_PER_PEER: usize = 8;
+pub(crate) const ADDRESSES_PER_PEER: usize = 8;
 
 /// Connections' keys by the peer's address, and for connectivity checks from new addresses by the
 /// ICE user fragment.

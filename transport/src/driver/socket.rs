@@ -19,7 +19,7 @@ const PLACE: usize = 1 << 16;
 /// Most bytes that one call sends.
 const MAX_BATCH: usize = 60_000;
 /// Most bytes that wait for the system to take them; what comes beyond is dropped, as UDP may.
-const MAX_WAITING: usize = 4 << 20;
+pub(crate) const MAX_WAITING: usize = 4 << 20;
 
 /// The socket, and the datagrams that go in its next call.
 pub(crate) struct Socket {

@@ -1,5 +1,6 @@
 //! What proves who a peer is, and the DTLS configuration that all links share.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -8,8 +9,10 @@ use str0m::config::{CryptoProvider, DtlsCert, DtlsVersion};
 use str0m::crypto::dtls::{DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, ProtocolVersion};
 use str0m::crypto::{CryptoError, from_feature_flags};
 
+use super::admission::Gate;
+
 /// How many datagrams DTLS holds between two drains.
-const MAX_QUEUE: usize = 256;
+pub(crate) const MAX_QUEUE: usize = 256;
 
 /// A self-signed certificate and its key.
 ///
@@ -73,6 +76,17 @@ pub(super) fn provider() -> &'static Arc<CryptoProvider> {
     })
 }
 
+thread_local! {
+    /// The gate of the connection that this thread made last: str0m makes DTLS itself, and gives
+    /// no way to it.
+    static GATE: RefCell<Option<Arc<Gate>>> = const { RefCell::new(None) };
+}
+
+/// The gate of the connection that this thread has just made.
+pub(super) fn take_gate() -> Arc<Gate> {
+    GATE.take().unwrap_or_default()
+}
+
 /// DTLS whose configuration is made once instead of for each link, with a longer queue.
 #[derive(Debug)]
 struct SharedDtls;
@@ -111,11 +125,17 @@ impl DtlsProvider for SharedDtls {
             DtlsVersion::Dtls13 => dimpl::Dtls::new_13(config, certificate.clone(), now),
             _ => dimpl::Dtls::new_auto(config, certificate.clone(), now),
         };
-        Ok(Box::new(Instance(dtls)))
+        let gate = Arc::new(Gate::default());
+        GATE.set(Some(gate.clone()));
+        Ok(Box::new(Instance { dtls, gate }))
     }
 }
 
-struct Instance(dimpl::Dtls);
+/// DTLS, and what of its plaintext reaches SCTP.
+struct Instance {
+    dtls: dimpl::Dtls,
+    gate: Arc<Gate>,
+}
 
 impl fmt::Debug for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,23 +145,30 @@ impl fmt::Debug for Instance {
 
 impl DtlsInstance for Instance {
     fn set_active(&mut self, active: bool) {
-        self.0.set_active(active);
+        self.dtls.set_active(active);
     }
 
     fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
-        self.0.handle_packet(packet)
+        self.dtls.handle_packet(packet)
     }
 
     fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
-        self.0.poll_output(buffer)
+        match self.dtls.poll_output(buffer) {
+            // What is empty, SCTP drops.
+            DtlsOutput::ApplicationData(packet) if !self.gate.admit(packet) => {
+                DtlsOutput::ApplicationData(&[])
+            }
+            output => output,
+        }
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
-        self.0.handle_timeout(now)
+        self.dtls.handle_timeout(now)
     }
 
     fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
-        match self.0.send_application_data(data) {
+        self.gate.sent(data);
+        match self.dtls.send_application_data(data) {
             // The peer hung up, which shows in the next output; nobody hears what is still said.
             Err(DtlsImplError::ConnectionClosed) => Ok(data.len()),
             result => result,
@@ -149,22 +176,22 @@ impl DtlsInstance for Instance {
     }
 
     fn is_active(&self) -> bool {
-        self.0.is_active()
+        self.dtls.is_active()
     }
 
     fn protocol_version(&self) -> Option<ProtocolVersion> {
-        self.0.protocol_version()
+        self.dtls.protocol_version()
     }
 
     fn is_closing(&self) -> bool {
-        self.0.is_closing()
+        self.dtls.is_closing()
     }
 
     fn is_closed(&self) -> bool {
-        self.0.is_closed()
+        self.dtls.is_closed()
     }
 
     fn close(&mut self) -> Result<(), DtlsImplError> {
-        self.0.close()
+        self.dtls.close()
     }
 }

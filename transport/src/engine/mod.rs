@@ -12,10 +12,14 @@
 //! Nothing above knows which stack it is.
 
 #[cfg(not(target_arch = "wasm32"))]
-mod certificate;
+pub mod admission;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) mod certificate;
 #[cfg(not(target_arch = "wasm32"))]
 mod checks;
 pub(crate) mod description;
+#[cfg(not(target_arch = "wasm32"))]
+mod sources;
 #[cfg(not(target_arch = "wasm32"))]
 mod str0m;
 
@@ -28,6 +32,8 @@ use deltawire_framing::control::Role;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use self::certificate::{Certificate, CertificateError};
+#[cfg(not(target_arch = "wasm32"))]
+pub use self::sources::MAX_SOURCES;
 #[cfg(not(target_arch = "wasm32"))]
 pub use self::str0m::Str0m;
 
@@ -152,6 +158,9 @@ pub enum EngineError {
     /// A browser gave up before the channels were open.
     #[error("the browser found no way to the peer, or the peer hung up before the link was open")]
     NoWay,
+    /// The peer sends over SCTP what no honest peer does.
+    #[error("the peer broke the rules of SCTP: {0}")]
+    Sctp(String),
     /// The stack failed.
     #[error("the WebRTC stack failed: {0}")]
     Stack(String),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deltawire_channels::{Delivery, Order, Reliability};
@@ -12,9 +13,11 @@ use str0m::channel::{ChannelConfig, ChannelId, Reliability as StreamReliability}
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, IceConnectionState, Input, Rtc, RtcConfig, RtcError};
 
-use super::certificate::provider;
+use super::admission::Gate;
+use super::certificate::{provider, take_gate};
 use super::checks::{self, Checks};
 use super::description::{UNSTATED_MAX_MESSAGE_SIZE, max_message_size};
+use super::sources::Sources;
 use super::{Datagram, Engine, EngineConfig, EngineError, Output, Streams, Transmit, stream};
 
 /// One connection of str0m's, with data channels only.
@@ -32,6 +35,8 @@ pub struct Str0m {
     pending: Option<SdpPendingOffer>,
     max_message_len: usize,
     checks: Checks,
+    sources: Sources,
+    gate: Arc<Gate>,
     closed: bool,
 }
 
@@ -47,7 +52,7 @@ impl Str0m {
         role: Role,
         local: &[SocketAddr],
         now: Instant,
-    ) -> Result<Rtc, EngineError> {
+    ) -> Result<(Rtc, Arc<Gate>), EngineError> {
         let mtu = config.mtu.clamp(str0m::DATAGRAM_MTU_TARGET_MIN, super::MAX_MTU);
         let mut rtc = RtcConfig::new()
             .set_crypto_provider(provider().clone())
@@ -60,6 +65,10 @@ impl Str0m {
             .set_snap_enabled(true)
             .set_mtu(mtu..=usize::MAX)
             .build(now);
+        let gate = take_gate();
+        if [config.initiator, config.acceptor].iter().any(Delivery::may_lose) {
+            gate.set_lossy();
+        }
         for address in local {
             let candidate = Candidate::host(*address, Protocol::Udp).map_err(|error| {
                 let (candidate, reason) = (address.to_string(), error.to_string());
@@ -67,10 +76,15 @@ impl Str0m {
             })?;
             rtc.add_local_candidate(candidate);
         }
-        Ok(rtc)
+        Ok((rtc, gate))
     }
 
-    fn new(mut rtc: Rtc, role: Role, streams: [ChannelId; 3], start: Instant) -> Self {
+    fn new(
+        (mut rtc, gate): (Rtc, Arc<Gate>),
+        role: Role,
+        streams: [ChannelId; 3],
+        start: Instant,
+    ) -> Self {
         Self {
             user_fragment: rtc.direct_api().local_ice_credentials().ufrag,
             rtc,
@@ -81,6 +95,8 @@ impl Str0m {
             pending: None,
             max_message_len: UNSTATED_MAX_MESSAGE_SIZE,
             checks: Checks::default(),
+            sources: Sources::default(),
+            gate,
             closed: false,
         }
     }
@@ -154,13 +170,13 @@ impl Engine for Str0m {
         now: Duration,
     ) -> Result<(Self, String), EngineError> {
         let start = start(now);
-        let mut rtc = Self::connection(config, Role::Initiator, local, start + now)?;
+        let (mut rtc, gate) = Self::connection(config, Role::Initiator, local, start + now)?;
         let mut changes = rtc.sdp_api();
         let streams = channels(config).map(|config| changes.add_channel_with_config(config));
         let Some((offer, pending)) = changes.apply() else {
             return Err(EngineError::Stack("it made no offer".to_owned()));
         };
-        let mut engine = Self::new(rtc, Role::Initiator, streams, start);
+        let mut engine = Self::new((rtc, gate), Role::Initiator, streams, start);
         engine.pending = Some(pending);
         Ok((engine, checks::mark(offer.to_sdp_string())))
     }
@@ -187,11 +203,11 @@ impl Engine for Str0m {
         let offer = SdpOffer::from_sdp_string(offer)
             .map_err(|error| EngineError::Malformed(error.to_string()))?;
         let start = start(now);
-        let mut rtc = Self::connection(config, Role::Acceptor, local, start + now)?;
+        let (mut rtc, gate) = Self::connection(config, Role::Acceptor, local, start + now)?;
         let answer = rtc.sdp_api().accept_offer(offer).map_err(description_error)?;
         let mut streams = rtc.direct_api();
         let streams = channels(config).map(|config| streams.create_data_channel(config));
-        let mut engine = Self::new(rtc, Role::Acceptor, streams, start);
+        let mut engine = Self::new((rtc, gate), Role::Acceptor, streams, start);
         engine.max_message_len = max_message_len;
         engine.checks.count = marked;
         let answer = answer.to_sdp_string();
@@ -221,6 +237,9 @@ impl Engine for Str0m {
 
     fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Duration) {
         let Datagram { source, destination, bytes } = datagram;
+        if !self.sources.admit(source, bytes) {
+            return;
+        }
         self.checks.received(bytes);
         let Ok(receive) = Receive::new(Protocol::Udp, source, destination, bytes) else {
             return;
@@ -246,9 +265,16 @@ impl Streams for Str0m {
 
     fn poll_output(&mut self) -> Result<Output, EngineError> {
         loop {
-            match self.rtc.poll_output() {
+            let output = self.rtc.poll_output();
+            if let Some(violation) = self.gate.violation() {
+                self.closed = true;
+                self.rtc.disconnect();
+                return Err(violation);
+            }
+            match output {
                 Ok(str0m::Output::Transmit(transmit)) => {
                     self.checks.sent(&transmit.contents);
+                    self.sources.sent(transmit.destination, &transmit.contents);
                     return Ok(Output::Transmit(Transmit {
                         destination: transmit.destination,
                         source: transmit.source,

@@ -1,6 +1,7 @@
 //! Which links a node has, and what became of them: the same on every platform, without I/O.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 
 use deltawire_framing::control::Role;
 
@@ -14,6 +15,9 @@ pub struct NodeLimits {
     /// Links that are being opened, of those that peers started: who only starts them takes no
     /// more. Default: 64.
     pub max_pending: usize,
+    /// The same of those whose offers came from one address by signalling, so that one cannot take
+    /// all places; of IPv6 the first 64 bits count. Default: 16.
+    pub max_pending_per_address: usize,
     /// Events that wait for [`Node::event`](crate::Node::event); beyond, the oldest are dropped and
     /// counted. Default: 256.
     pub max_events: usize,
@@ -21,7 +25,7 @@ pub struct NodeLimits {
 
 impl Default for NodeLimits {
     fn default() -> Self {
-        Self { max_peers: 1_024, max_pending: 64, max_events: 256 }
+        Self { max_peers: 1_024, max_pending: 64, max_pending_per_address: 16, max_events: 256 }
     }
 }
 
@@ -38,6 +42,14 @@ pub enum Full {
     /// [`NodeLimits::max_pending`].
     #[error("{limit} links are being opened, as many as max_pending allows")]
     Pending {
+        /// The limit.
+        limit: usize,
+    },
+    /// [`NodeLimits::max_pending_per_address`].
+    #[error(
+        "{limit} links from one address are being opened, as many as max_pending_per_address allows"
+    )]
+    PendingOfAddress {
         /// The limit.
         limit: usize,
     },
@@ -98,6 +110,8 @@ pub struct ConnectionManager {
     peers: BTreeMap<PeerId, PeerInfo>,
     /// Of those that are being opened, the ones that peers started.
     pending: usize,
+    /// Of these, the addresses that are known.
+    pending_from: BTreeMap<PeerId, IpAddr>,
     events: VecDeque<NodeEvent>,
     missed: u64,
     shutting_down: bool,
@@ -112,6 +126,7 @@ impl ConnectionManager {
             next_id: 1,
             peers: BTreeMap::new(),
             pending: 0,
+            pending_from: BTreeMap::new(),
             events: VecDeque::new(),
             missed: 0,
             shutting_down: false,
@@ -122,10 +137,11 @@ impl ConnectionManager {
         self.limits
     }
 
-    /// Makes a place for a link that is about to be opened.
+    /// Makes a place for a link that is about to be opened; `from` is the address that asked for it.
     pub(crate) fn begin(
         &mut self,
         role: Role,
+        from: Option<IpAddr>,
     ) -> Result<(Link, std::sync::Arc<crate::link::Shared>), Full> {
         let NodeLimits { max_peers, max_pending, .. } = self.limits;
         if self.shutting_down {
@@ -137,7 +153,13 @@ impl ConnectionManager {
         if role == Role::Acceptor && self.pending >= max_pending {
             return Err(Full::Pending { limit: max_pending });
         }
+        let limit = self.limits.max_pending_per_address;
+        let same = self.pending_from.values().filter(|other| Some(**other) == from).count();
+        if from.is_some() && same >= limit {
+            return Err(Full::PendingOfAddress { limit });
+        }
         let id = PeerId(self.next_id);
+        self.pending_from.extend(from.map(|from| (id, from)));
         self.next_id += 1;
         let (link, shared) = Link::new(id, role);
         self.pending += usize::from(role == Role::Acceptor);
@@ -151,6 +173,7 @@ impl ConnectionManager {
         let (link, role) = (info.link.clone(), info.link.role());
         if info.state == PeerState::Connecting {
             info.state = PeerState::Open;
+            self.pending_from.remove(&id);
             self.pending -= usize::from(role == Role::Acceptor);
             self.push(NodeEvent::Up { id, role });
         }
@@ -162,6 +185,7 @@ impl ConnectionManager {
         let Some(info) = self.peers.remove(&id) else { return };
         let pending = info.state == PeerState::Connecting && info.link.role() == Role::Acceptor;
         self.pending -= usize::from(pending);
+        self.pending_from.remove(&id);
         let undelivered = info.link.undelivered();
         self.push(NodeEvent::Down { id, ended, undelivered });
     }
@@ -205,30 +229,48 @@ mod tests {
     use super::*;
 
     fn manager() -> ConnectionManager {
-        ConnectionManager::new(NodeLimits { max_peers: 3, max_pending: 2, max_events: 2 })
+        let max_pending_per_address = 1;
+        let (max_peers, max_pending, max_events) = (3, 2, 2);
+        let limits = NodeLimits { max_peers, max_pending, max_pending_per_address, max_events };
+        ConnectionManager::new(limits)
     }
 
     #[test]
     fn limits_hold_and_are_named() {
         let mut manager = manager();
-        let (first, _shared) = manager.begin(Role::Acceptor).unwrap();
-        manager.begin(Role::Acceptor).unwrap();
-        let full = manager.begin(Role::Acceptor).err();
+        let (first, _shared) = manager.begin(Role::Acceptor, None).unwrap();
+        manager.begin(Role::Acceptor, None).unwrap();
+        let full = manager.begin(Role::Acceptor, None).err();
         assert_eq!(full, Some(Full::Pending { limit: 2 }));
         manager.opened(first.id());
-        manager.begin(Role::Acceptor).unwrap();
-        assert_eq!(manager.begin(Role::Initiator).err(), Some(Full::Peers { limit: 3 }));
+        manager.begin(Role::Acceptor, None).unwrap();
+        assert_eq!(manager.begin(Role::Initiator, None).err(), Some(Full::Peers { limit: 3 }));
         manager.ended(first.id(), Ended::HungUp);
-        manager.begin(Role::Initiator).unwrap();
+        manager.begin(Role::Initiator, None).unwrap();
         manager.shut_down();
-        assert_eq!(manager.begin(Role::Initiator).err(), Some(Full::ShuttingDown));
+        assert_eq!(manager.begin(Role::Initiator, None).err(), Some(Full::ShuttingDown));
+    }
+
+    #[test]
+    fn one_address_cannot_take_all_places() {
+        let mut manager = manager();
+        let from = |last| Some(IpAddr::from([192, 0, 2, last]));
+        let (first, _shared) = manager.begin(Role::Acceptor, from(1)).unwrap();
+        let full = manager.begin(Role::Acceptor, from(1)).err();
+        assert_eq!(full, Some(Full::PendingOfAddress { limit: 1 }));
+        let (second, _shared) = manager.begin(Role::Acceptor, from(2)).unwrap();
+        manager.opened(first.id());
+        let (third, _shared) = manager.begin(Role::Acceptor, from(1)).unwrap();
+        manager.ended(second.id(), Ended::HungUp);
+        manager.ended(third.id(), Ended::HungUp);
+        assert!(manager.pending_from.is_empty());
     }
 
     #[test]
     fn events_that_nobody_takes_are_counted() {
         let mut manager = manager();
         for _ in 0..3 {
-            let (link, _shared) = manager.begin(Role::Initiator).unwrap();
+            let (link, _shared) = manager.begin(Role::Initiator, None).unwrap();
             manager.opened(link.id());
             manager.opened(link.id());
             manager.ended(link.id(), Ended::HungUp);

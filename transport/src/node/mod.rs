@@ -3,7 +3,7 @@
 mod backoff;
 mod manager;
 #[cfg(not(target_arch = "wasm32"))]
-mod native;
+pub(crate) mod native;
 mod network;
 mod place;
 mod reconnecting;
@@ -11,7 +11,7 @@ mod reconnecting;
 pub use backoff::Backoff;
 pub use manager::{ConnectionManager, Full, NodeEvent, NodeLimits, PeerInfo, PeerState};
 #[cfg(not(target_arch = "wasm32"))]
-pub use native::{AnswerError, Offer};
+pub use native::{AnswerError, MAX_CANDIDATES, Offer};
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{BuildError, ConnectError, Node, NodeBuilder};
 pub use network::Network;

@@ -86,17 +86,17 @@ impl Network {
         .await
     }
 
-    /// A place for a link that a peer opens.
+    /// A place for a link that a peer opens, from this address if it is known.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn begin_accept(&self) -> Result<Arc<Shared>, Full> {
-        self.change(|inner| inner.manager.begin(Role::Acceptor)).map(|(_, shared)| shared)
+    pub(crate) fn begin_accept(&self, from: Option<std::net::IpAddr>) -> Result<Arc<Shared>, Full> {
+        self.change(|inner| inner.manager.begin(Role::Acceptor, from)).map(|(_, shared)| shared)
     }
 
     /// A place for a link that this side opens, and what will become of it.
     pub(crate) fn begin_connect(&self) -> Result<(Arc<Shared>, oneshot::Receiver<Outcome>), Full> {
         let (outcome, waits) = oneshot::channel();
         let shared = self.change(|inner| {
-            let (link, shared) = inner.manager.begin(Role::Initiator)?;
+            let (link, shared) = inner.manager.begin(Role::Initiator, None)?;
             inner.connecting.insert(link.id(), outcome);
             Ok(shared)
         })?;

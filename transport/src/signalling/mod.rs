@@ -42,6 +42,8 @@ mod sdpfrag;
 mod server;
 mod token;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use self::server::network;
 pub use answerer::{Answer, Answerer, Refusal};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use client::parse;

@@ -2,7 +2,15 @@
 
 #![cfg(not(target_arch = "wasm32"))]
 
+#[allow(unreachable_pub, reason = "the fuzz crate exports it")]
+#[path = "../../../fuzz/src/engine.rs"]
+mod engine;
+mod floods;
+#[allow(dead_code, unreachable_pub, reason = "the fuzz crate exports it")]
+#[path = "../../../fuzz/src/hostile.rs"]
+mod hostile;
 mod pair;
+mod replay;
 
 use std::time::Duration;
 

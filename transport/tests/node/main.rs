@@ -4,6 +4,7 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 mod deltas;
+mod floods;
 mod hostile;
 mod life;
 mod nodes;

@@ -12,7 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
-use crate::node::{Node, OFFER, client, unlimited, url};
+use crate::node::{Node, OFFER, client, start, unlimited, url};
+use crate::raw::ask;
 
 #[tokio::test]
 async fn a_port_in_use_is_named() {
@@ -104,5 +105,15 @@ async fn connections_that_say_nothing_make_room() {
         let mut rest = Vec::new();
         // Ended by the server, whether or not it said why.
         let _ = stream.read_to_end(&mut rest).await;
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_refused() {
+    let (_node, address) = start(SignallingOptions::default()).await;
+    for (len, status) in [(8 << 10, 200), (32 << 10, 431)] {
+        let header = format!("X: {}", "x".repeat(len));
+        let answer = ask(address, "OPTIONS", "/webrtc", &[&header], &[]).await;
+        assert_eq!(answer.status, status, "a head of {len} bytes");
     }
 }

@@ -7,10 +7,10 @@ use super::*;
 use crate::connection::Connection;
 use crate::engine::{Engine, EngineError};
 use crate::node::Full;
-use crate::signalling::{Answer, Answerer, Refusal, ResourceId};
+use crate::signalling::{Answer, Answerer, Refusal, ResourceId, network};
 
-/// Candidates that a peer may trickle for one offer.
-const MAX_CANDIDATES: usize = 64;
+/// Candidates that a peer may name in an offer and trickle after it, together.
+pub const MAX_CANDIDATES: usize = 64;
 
 /// An offer was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,12 @@ pub enum AnswerError {
     /// The offer is malformed, has no data channels, or asks for what this node cannot do.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The offer names more than [`MAX_CANDIDATES`].
+    #[error("the offer names {named} candidates, at most {MAX_CANDIDATES} are taken")]
+    TooManyCandidates {
+        /// How many it names.
+        named: usize,
+    },
     /// The node listens nowhere.
     #[error("this node accepts nobody: give it an address with NodeBuilder::listen")]
     NotListening,
@@ -57,9 +63,9 @@ impl Resources {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, id: ResourceId, peer: PeerId, listener: usize) {
+    fn add(&self, id: ResourceId, peer: PeerId, listener: usize, candidates: usize) {
         let mut table = self.table();
-        table.by_id.insert(id, Resource { peer, listener, candidates: 0 });
+        table.by_id.insert(id, Resource { peer, listener, candidates });
         table.by_peer.insert(peer, id);
     }
 
@@ -72,9 +78,17 @@ impl Resources {
 }
 
 /// Answers, and has the link driven.
-pub(super) async fn answer(inner: &Inner, offer: &str) -> Result<Answer, AnswerError> {
+pub(super) async fn answer(
+    inner: &Inner,
+    offer: &str,
+    from: Option<IpAddr>,
+) -> Result<Answer, AnswerError> {
     let (index, listener) = inner.listener().ok_or(AnswerError::NotListening)?;
-    let shared = inner.network.begin_accept()?;
+    let named = offer.lines().filter(|line| line.starts_with("a=candidate:")).count();
+    if named > MAX_CANDIDATES {
+        return Err(AnswerError::TooManyCandidates { named });
+    }
+    let shared = inner.network.begin_accept(from)?;
     let peer = shared.id();
     let place = Place::new(&inner.network, &shared);
     let Some(local) = listener.addresses.first() else { return Err(AnswerError::NotListening) };
@@ -90,7 +104,7 @@ pub(super) async fn answer(inner: &Inner, offer: &str) -> Result<Answer, AnswerE
     let Ok(request) = listener.requests.reserve().await else {
         return Err(AnswerError::Stopped);
     };
-    inner.resources.add(id, peer, index);
+    inner.resources.add(id, peer, index, named);
     request.send(Request::Add(connection, user_fragment));
     place.take();
     tracing::debug!(%peer, "answered an offer");
@@ -98,8 +112,10 @@ pub(super) async fn answer(inner: &Inner, offer: &str) -> Result<Answer, AnswerE
 }
 
 impl Answerer for Node {
-    async fn answer(&self, offer: String, _from: SocketAddr) -> Result<Answer, Refusal> {
-        answer(&self.inner, &offer).await.map_err(Refusal::from)
+    async fn answer(&self, offer: String, from: SocketAddr) -> Result<Answer, Refusal> {
+        // 0.0.0.0 says that the address is not known.
+        let from = Some(network(from.ip())).filter(|address| !address.is_unspecified());
+        answer(&self.inner, &offer, from).await.map_err(Refusal::from)
     }
 
     fn add_candidates(&self, id: &ResourceId, candidates: Vec<String>) -> Result<(), Refusal> {
@@ -138,7 +154,12 @@ impl From<AnswerError> for Refusal {
     fn from(error: AnswerError) -> Self {
         match error {
             AnswerError::Full(Full::Peers { limit }) => Self::TooManyPeers { limit },
-            AnswerError::Full(Full::Pending { limit }) => Self::TooManyPending { limit },
+            AnswerError::Full(Full::Pending { limit } | Full::PendingOfAddress { limit }) => {
+                Self::TooManyPending { limit }
+            }
+            AnswerError::TooManyCandidates { .. } => {
+                Self::TooManyCandidates { limit: MAX_CANDIDATES }
+            }
             AnswerError::Full(_) => Self::ShuttingDown,
             AnswerError::Engine(EngineError::NoChannels) => Self::NoChannels,
             AnswerError::Engine(EngineError::Unsupported(value)) => Self::Unsupported {

@@ -206,8 +206,8 @@ impl NodeBuilder {
             mtu: self.mtu,
             limits: self.limits,
             flight: self.flight,
-            connect_timeout: self.connect_timeout.unwrap_or(Duration::from_secs(10)),
-            socket_buffer: self.socket_buffer.unwrap_or(4 << 20),
+            connect_timeout: self.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+            socket_buffer: self.socket_buffer.unwrap_or(SOCKET_BUFFER),
             bind: self.bind,
             backoff: self.backoff,
         };
@@ -284,5 +284,11 @@ impl NodeBuilder {
     }
 }
 
+/// [`NodeBuilder::connect_timeout`] by default.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// [`NodeBuilder::socket_buffer`] by default, bytes.
+pub(crate) const SOCKET_BUFFER: usize = 4 << 20;
+
 /// Requests that may wait for a driver.
-const REQUESTS: usize = 64;
+pub(crate) const REQUESTS: usize = 64;

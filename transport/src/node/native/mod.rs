@@ -1,7 +1,7 @@
 //! The node of a native process: UDP sockets moved by tasks of the tokio runtime that builds it.
 
 mod answering;
-mod builder;
+pub(crate) mod builder;
 mod connecting;
 
 use std::net::{IpAddr, SocketAddr};
@@ -13,8 +13,8 @@ use deltawire_channels::{Delivery, Limits, Order, Peer};
 use deltawire_framing::control::Role;
 use tokio::sync::mpsc;
 
-pub use self::answering::AnswerError;
 use self::answering::Resources;
+pub use self::answering::{AnswerError, MAX_CANDIDATES};
 pub use self::builder::{BuildError, NodeBuilder};
 pub use self::connecting::{ConnectError, Offer};
 use super::place::Place;
@@ -136,7 +136,7 @@ impl Node {
     /// When the offer cannot be read or has no data channels, the node is full, or it listens
     /// nowhere.
     pub async fn answer(&self, offer: &str) -> Result<String, AnswerError> {
-        answering::answer(&self.inner, offer).await.map(|answered| answered.sdp)
+        answering::answer(&self.inner, offer, None).await.map(|answered| answered.sdp)
     }
 
     /// Takes no more links, delivers what was committed on those that there are, and ends them.

@@ -22,6 +22,8 @@ use tower_service::Service;
 pub struct ServerLimits {
     /// How many connections there may be; more wait until others end. Default: 1024.
     pub max_connections: usize,
+    /// The longest head of a request, bytes; fewer than 8 KiB count as 8 KiB. Default: 16 KiB.
+    pub max_head: usize,
     /// How long a request's head may take to come, and how long a connection without a request
     /// is kept. Default: 10 s.
     pub head_timeout: Duration,
@@ -33,6 +35,7 @@ impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             max_connections: 1024,
+            max_head: 16 << 10,
             head_timeout: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(10),
         }
@@ -144,7 +147,7 @@ impl SignallingServer {
         let accept = async {
             while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
                 let (stream, from) = accept(&listener).await;
-                let connection = connection(stream, from, router.clone(), limits.head_timeout);
+                let connection = connection(stream, from, router.clone(), limits);
                 let connection = graceful.watch(connection);
                 connections.spawn(async move {
                     if let Err(error) = connection.await {
@@ -167,6 +170,9 @@ impl SignallingServer {
     }
 }
 
+/// The least that hyper works with.
+const MIN_HEAD: usize = 8 << 10;
+
 /// The next connection. Some errors are of one connection, others pass when files are closed:
 /// neither ends the server.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
@@ -186,7 +192,7 @@ fn connection(
     stream: TcpStream,
     from: SocketAddr,
     router: Router,
-    head_timeout: Duration,
+    limits: ServerLimits,
 ) -> impl GracefulConnection<Error = hyper::Error, Output = hyper::Result<()>> + Send {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(from));
@@ -194,6 +200,7 @@ fn connection(
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(limits.max_head.max(MIN_HEAD))
         .serve_connection(TokioIo::new(stream), service)
 }

@@ -15,4 +15,5 @@ pub use listen::{BindError, ServerLimits, SignallingServer};
 pub use options::SignallingOptions;
 pub use path::{PathPrefix, PathPrefixError};
 pub use rate::Rate;
+pub(crate) use rate::network;
 pub use routes::router;

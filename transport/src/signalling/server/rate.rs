@@ -72,7 +72,7 @@ impl RateLimits {
 }
 
 /// What counts as one address: of IPv6, the first 64 bits, which one customer usually has alone.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
         address => address,

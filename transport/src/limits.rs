@@ -1,0 +1,110 @@
+//! The table of limits in `docs/RELIABILITY.md` says what the code does.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use deltawire_channels::Limits;
+
+use crate::driver::{routes, socket};
+use crate::engine::{MAX_SOURCES, admission, certificate};
+use crate::node::native::builder;
+use crate::signalling::{Fragment, Rate, ServerLimits, SignallingOptions};
+use crate::{FlightLimits, MAX_CANDIDATES, NodeLimits};
+
+const DOCUMENT: &str = include_str!("../../docs/RELIABILITY.md");
+
+/// Rows of the section, first cell without its quotes: the second.
+fn documented() -> BTreeMap<String, String> {
+    let section = DOCUMENT.split("\n## ").find(|section| section.starts_with("Limits\n")).unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows = rows.map(|row| {
+        let (name, rest) = row.split_once("` | ").unwrap();
+        (name.to_owned(), rest.split(" | ").next().unwrap().to_owned())
+    });
+    rows.collect()
+}
+
+/// Each field by its name, so that one that is added has to be named here.
+fn in_code() -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    let mut add = |name: &str, value: String| {
+        assert_eq!(all.insert(name.to_owned(), value), None, "{name} twice");
+    };
+    let bytes = |bytes: u64| match bytes {
+        bytes if bytes % (1 << 20) == 0 => format!("{} MiB", bytes >> 20),
+        bytes if bytes % (1 << 10) == 0 => format!("{} KiB", bytes >> 10),
+        bytes => format!("{bytes} bytes"),
+    };
+    macro_rules! fields {
+        ($type:ident { $($field:ident: $show:expr),* $(,)? }) => {{
+            let $type { $($field),* } = $type::default();
+            $(add(concat!(stringify!($type), "::", stringify!($field)), $show($field));)*
+        }};
+    }
+    macro_rules! constants {
+        ($($name:expr => $value:expr),* $(,)?) => { $(add($name, $value);)* };
+    }
+    let size = |size: usize| bytes(size as u64);
+    let time = |time: Duration| match time.subsec_millis() {
+        0 => format!("{} s", time.as_secs()),
+        _ => format!("{} ms", time.as_millis()),
+    };
+    fields!(Limits {
+        send_ring: size,
+        command_ring: size,
+        data_window: bytes,
+        command_window: bytes,
+        max_frame_len: size,
+        max_unfinished: |count: u32| count.to_string(),
+        max_arrivals: |count: usize| count.to_string(),
+        max_senders: |count: usize| count.to_string(),
+        max_idle: time,
+        hello_timeout: time,
+        idle_timeout: time,
+        close_timeout: time,
+        loss_timeout: time,
+    });
+    let count = |count: usize| count.to_string();
+    fields!(NodeLimits {
+        max_peers: count,
+        max_pending: count,
+        max_pending_per_address: count,
+        max_events: count,
+    });
+    fields!(FlightLimits { min: size, max: size });
+    fields!(ServerLimits {
+        max_connections: count,
+        max_head: size,
+        head_timeout: time,
+        shutdown_timeout: time,
+    });
+    fields!(Rate { burst: |burst: core::num::NonZeroU16| burst.to_string(), refill: time });
+    let options = SignallingOptions::default();
+    constants! {
+        "Limits::memory_bound" => format!("{:.1} MiB", Limits::default().memory_bound() as f64 / f64::from(1 << 20)),
+        "SignallingOptions::max_body" => size(options.max_body),
+        "SignallingOptions::body_timeout" => time(options.body_timeout),
+        "SignallingOptions::max_rate_keys" => count(options.max_rate_keys),
+        "Fragment::MAX_CANDIDATES" => count(Fragment::MAX_CANDIDATES),
+        "Fragment::MAX_CANDIDATE_LEN" => size(Fragment::MAX_CANDIDATE_LEN),
+        "MAX_CANDIDATES" => count(MAX_CANDIDATES),
+        "NodeBuilder::connect_timeout" => time(builder::CONNECT_TIMEOUT),
+        "NodeBuilder::socket_buffer" => size(builder::SOCKET_BUFFER),
+        "builder::REQUESTS" => count(builder::REQUESTS),
+        "routes::ADDRESSES_PER_PEER" => count(routes::ADDRESSES_PER_PEER),
+        "socket::MAX_WAITING" => size(socket::MAX_WAITING),
+        "certificate::MAX_QUEUE" => count(certificate::MAX_QUEUE),
+        "engine::MAX_SOURCES" => count(MAX_SOURCES),
+        "admission::MAX_AHEAD" => count(admission::MAX_AHEAD),
+        "admission::MAX_AHEAD_BYTES" => size(admission::MAX_AHEAD_BYTES),
+        "admission::MAX_CHUNKS" => admission::MAX_CHUNKS.to_string(),
+        "admission::MAX_HELD" => size(admission::MAX_HELD),
+        "admission::MAX_INITS" => admission::MAX_INITS.to_string(),
+    }
+    all
+}
+
+#[test]
+fn the_table_has_every_limit_with_its_default() {
+    assert_eq!(documented(), in_code());
+}
