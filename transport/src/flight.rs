@@ -128,6 +128,7 @@ impl Flight {
 
     /// How much may be written while `buffered` are not acknowledged.
     pub(crate) fn budget(&mut self, buffered: usize, now: Duration) -> usize {
+        self.end_probe(now);
         let room = self.cap().saturating_sub(buffered);
         if self.cap() <= self.limits.min {
             return room;
@@ -136,13 +137,12 @@ impl Flight {
         room.min(self.allowance as usize)
     }
 
-    /// When [`budget`](Self::budget) is larger without an acknowledgement.
+    /// When [`budget`](Self::budget), just asked, is larger without an acknowledgement.
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
         let paced = self.cap() > self.limits.min && self.allowance < self.limits.min as f64 / 2.0;
         let refill =
             (paced && self.marks.len() > 1).then(|| self.allowance_at + Duration::from_millis(1));
-        let probe = self.probe_until.filter(|_| self.acknowledged < self.written);
-        [refill, probe].into_iter().flatten().min()
+        [refill, self.probe_until].into_iter().flatten().min()
     }
 
     /// Counts what was written while `buffered` were not acknowledged, `idle` if the peer could
@@ -222,16 +222,18 @@ impl Flight {
         }
         let target = self.gain() * self.rate() * least.as_secs_f64();
         self.cap = (target as usize).clamp(min, max.max(min)).min(2 * self.cap);
-        match self.probe_until {
-            Some(until) if now >= until => {
-                // Nothing was measured in time: what is known stays.
-                self.probe_until = None;
-                self.delay_at = now;
-            }
-            None if self.cap > min && now >= self.delay_at + DELAY_WINDOW => {
-                self.probe_until = Some(now + PROBE.max(2 * least));
-            }
-            _ => {}
+        self.end_probe(now);
+        let expired = now >= self.delay_at + DELAY_WINDOW;
+        if self.probe_until.is_none() && self.cap > min && expired {
+            self.probe_until = Some(now + PROBE.max(2 * least));
+        }
+    }
+
+    fn end_probe(&mut self, now: Duration) {
+        if self.probe_until.is_some_and(|until| now >= until) {
+            // Nothing was measured in time: what is known stays.
+            self.probe_until = None;
+            self.delay_at = now;
         }
     }
 
