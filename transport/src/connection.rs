@@ -171,9 +171,12 @@ impl<E: Streams> Connection<E> {
         // A browser's channels tell only the task that something came.
         if self.dirty || cfg!(target_arch = "wasm32") {
             self.drain(now, send);
+            let before = self.buffered;
             self.buffered = self.engine.buffered_amount();
             self.flight.acknowledge(self.buffered, now);
-            if self.engine.take_heard() {
+            // Where checks show that the peer is there, so do its acknowledgements.
+            let acknowledged = self.buffered < before && self.engine.hears();
+            if self.engine.take_heard() || acknowledged {
                 self.session.hear(now);
             }
         }

@@ -25,7 +25,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(300);
 /// The shortest wait for an acknowledgement.
 const MIN_WAIT: Duration = Duration::from_millis(30);
 /// The longest, unless the round trip alone is longer.
-pub(super) const MAX_WAIT: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_secs(1);
+/// What is on its way at most after a wait was over; it grows by what is acknowledged.
+const MIN_WINDOW: usize = 32 << 10;
 
 pub(super) struct Frames {
     role: Role,
@@ -39,8 +41,13 @@ pub(super) struct Frames {
     hello_at: Option<Duration>,
     outgoing: [Outgoing; 2],
     incoming: [Incoming; 2],
-    /// When to send what again.
-    retries: BTreeSet<(Duration, usize, u64)>,
+    /// What is on its way, by when it is given up and waits again, channel and number.
+    flying: BTreeSet<(Duration, usize, u64)>,
+    flying_bytes: usize,
+    /// What waits to be sent, or sent again, by channel and number.
+    waiting: BTreeSet<(usize, u64)>,
+    window: usize,
+    shrunk_at: Duration,
     buffered: usize,
     round_trip: Option<(Duration, Duration)>,
     outputs: VecDeque<Output>,
@@ -60,7 +67,8 @@ struct Sent {
     written_at: Duration,
     sent_at: Duration,
     tries: u32,
-    retry_at: Duration,
+    /// How long an acknowledgement is waited for; `None` while it waits to be sent.
+    until: Option<Duration>,
 }
 
 /// What came on a channel.
@@ -97,7 +105,11 @@ impl Frames {
             hello_at: (role == Role::Initiator).then_some(now),
             outgoing: [outgoing(command), outgoing(send)],
             incoming: [incoming(command), incoming(receive)],
-            retries: BTreeSet::new(),
+            flying: BTreeSet::new(),
+            flying_bytes: 0,
+            waiting: BTreeSet::new(),
+            window: usize::MAX,
+            shrunk_at: Duration::ZERO,
             buffered: 0,
             round_trip: None,
             outputs: VecDeque::new(),
@@ -130,27 +142,37 @@ impl Frames {
         }
     }
 
-    /// Sends a message, or says that it is given up.
-    fn send(&mut self, channel: usize, number: u64) {
-        let (now, wait) = (self.now, |this: &Self, tries| this.now + this.wait(tries));
-        let Some(sent) = self.outgoing[channel].sent.get(&number) else { return };
-        let retry_at = wait(self, sent.tries);
-        let Some(sent) = self.outgoing[channel].sent.get_mut(&number) else { return };
-        self.retries.remove(&(sent.retry_at, channel, number));
-        self.retries.insert((retry_at, channel, number));
-        (sent.sent_at, sent.retry_at) = (now, retry_at);
-        sent.tries += 1;
-        let bytes = std::mem::take(&mut sent.bytes);
-        self.transmit(DATA, channel, number, &bytes);
-        if let Some(sent) = self.outgoing[channel].sent.get_mut(&number) {
-            sent.bytes = bytes;
+    /// Sends what the window has room for, commands first.
+    fn send(&mut self) {
+        while let Some((channel, number)) = self.waiting.first().copied() {
+            let now = self.now;
+            let Some(sent) = self.outgoing[channel].sent.get(&number) else { return };
+            let len = sent.bytes.len();
+            if self.flying_bytes > 0 && self.flying_bytes + len > self.window {
+                return;
+            }
+            let until = now + self.wait(sent.tries);
+            self.waiting.remove(&(channel, number));
+            self.flying.insert((until, channel, number));
+            self.flying_bytes += len;
+            let Some(sent) = self.outgoing[channel].sent.get_mut(&number) else { return };
+            (sent.sent_at, sent.until) = (now, Some(until));
+            sent.tries += 1;
+            let bytes = std::mem::take(&mut sent.bytes);
+            self.transmit(DATA, channel, number, &bytes);
+            if let Some(sent) = self.outgoing[channel].sent.get_mut(&number) {
+                sent.bytes = bytes;
+            }
         }
     }
 
-    /// No acknowledgement came in time.
-    fn retry(&mut self, channel: usize, number: u64) {
+    /// No acknowledgement came in time: it waits again, or what is left of it does.
+    fn retry(&mut self, until: Duration, channel: usize, number: u64) {
+        self.flying.remove(&(until, channel, number));
         let Outgoing { reliability, sent, .. } = &mut self.outgoing[channel];
         let Some(sent) = sent.get_mut(&number) else { return };
+        self.flying_bytes -= sent.bytes.len();
+        sent.until = None;
         let given_up = match *reliability {
             Reliability::Reliable => false,
             Reliability::MaxRetransmits(most) => sent.tries > u32::from(most),
@@ -160,18 +182,37 @@ impl Frames {
             self.buffered -= sent.bytes.len();
             sent.bytes.clear();
         }
-        self.send(channel, number);
+        // What was sent before the window shrank last says nothing new.
+        if sent.sent_at >= self.shrunk_at {
+            self.window = MIN_WINDOW;
+            self.shrunk_at = self.now;
+        }
+        self.waiting.insert((channel, number));
     }
 
     fn acknowledged(&mut self, channel: usize, number: u64) {
         let Some(sent) = self.outgoing[channel].sent.remove(&number) else { return };
-        self.retries.remove(&(sent.retry_at, channel, number));
-        self.buffered -= sent.bytes.len();
-        // What was sent twice does not say which of the two was answered (RFC 6298, section 3).
-        if sent.tries > 1 {
-            return;
+        let len = sent.bytes.len();
+        match sent.until {
+            Some(until) => {
+                self.flying.remove(&(until, channel, number));
+                self.flying_bytes -= len;
+            }
+            None => {
+                self.waiting.remove(&(channel, number));
+            }
         }
-        let sample = self.now - sent.sent_at;
+        self.buffered -= len;
+        self.window = self.window.saturating_add(len);
+        // What was sent twice does not say which of the two was answered (RFC 6298, section 3).
+        if sent.tries == 1 {
+            self.measure(self.now - sent.sent_at);
+        }
+        self.send();
+    }
+
+    /// RFC 6298, section 2.
+    fn measure(&mut self, sample: Duration) {
         self.round_trip = Some(match self.round_trip {
             None => (sample, sample / 2),
             Some((smoothed, variation)) => (
@@ -218,11 +259,12 @@ impl Streams for Frames {
             self.hello_at = Some(now + FIRST_WAIT);
             self.transmit(HELLO, 0, 0, &[]);
         }
-        while let Some((_, channel, number)) =
-            self.retries.first().copied().filter(|(at, ..)| *at <= now)
+        while let Some((until, channel, number)) = self.flying.first().copied()
+            && until <= now
         {
-            self.retry(channel, number);
+            self.retry(until, channel, number);
         }
+        self.send();
     }
 
     fn poll_output(&mut self) -> Result<Output, EngineError> {
@@ -232,7 +274,7 @@ impl Streams for Frames {
         if self.closed {
             return Ok(Output::Timeout(None));
         }
-        let retry = self.retries.first().map(|(at, ..)| *at);
+        let retry = self.flying.first().map(|(at, ..)| *at);
         Ok(Output::Timeout([self.hello_at, retry].into_iter().flatten().min()))
     }
 
@@ -244,10 +286,11 @@ impl Streams for Frames {
         let number = outgoing.next;
         outgoing.next += 1;
         self.buffered += message.len();
-        let (written_at, sent_at, retry_at) = (self.now, self.now, Duration::ZERO);
-        let sent = Sent { bytes: message.to_vec(), written_at, sent_at, tries: 0, retry_at };
+        let (written_at, sent_at) = (self.now, self.now);
+        let sent = Sent { bytes: message.to_vec(), written_at, sent_at, tries: 0, until: None };
         outgoing.sent.insert(number, sent);
-        self.send(channel as usize, number);
+        self.waiting.insert((channel as usize, number));
+        self.send();
         Ok(true)
     }
 

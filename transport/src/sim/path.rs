@@ -55,22 +55,14 @@ pub enum Loss {
     /// Each with this probability, 0 to 1.
     Independent(f64),
     /// In bursts: the path is good or bad, and everything is lost while it is bad (Gilbert,
-    /// *Capacity of a Burst-Noise Channel*, 1960).
+    /// *Capacity of a Burst-Noise Channel*, 1960). Both last as long as they do on average, in whole
+    /// milliseconds, whether anything is sent or not.
     Bursts {
-        /// Probability that a datagram finds a good path turned bad, 0 to 1.
-        begin: f64,
-        /// Probability that a datagram finds a bad path turned good, 0 to 1.
-        end: f64,
+        /// How long it is good.
+        good: Duration,
+        /// How long it is bad.
+        bad: Duration,
     },
-}
-
-impl Loss {
-    /// Bursts of `length` datagrams on average that take this `share` of all: 0 to 1, without 1.
-    #[must_use]
-    pub fn bursts(share: f64, length: f64) -> Self {
-        let end = 1.0 / length.max(1.0);
-        Self::Bursts { begin: (share * end / (1.0 - share)).min(1.0), end }
-    }
 }
 
 /// What became of the datagrams of one direction. A host's datagram is counted once as sent, and

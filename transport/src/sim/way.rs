@@ -12,6 +12,9 @@ use super::trace::{Fate, Trace};
 /// How long a datagram that is to be overtaken waits for those that overtake it.
 const HOLD: Duration = Duration::from_millis(50);
 
+/// Milliseconds after which a path's bursts begin anew.
+const FORGOTTEN: u128 = 10_000;
+
 /// A datagram on its way.
 #[derive(Clone, Debug)]
 pub(super) struct Parcel {
@@ -86,8 +89,9 @@ pub(super) struct Way {
     free_at: Duration,
     /// Arrival of the one before: the order stays.
     last_arrival: Duration,
-    /// Whether a burst of losses goes on.
+    /// Whether a burst of losses goes on, as of this millisecond.
     bad: bool,
+    bad_as_of: u128,
     held: Vec<Held>,
 }
 
@@ -109,6 +113,7 @@ impl Way {
             free_at: Duration::ZERO,
             last_arrival: Duration::ZERO,
             bad: false,
+            bad_as_of: 0,
             held: Vec::new(),
         }
     }
@@ -178,13 +183,21 @@ impl Way {
         let lost = match self.path.loss {
             Loss::None => false,
             Loss::Independent(probability) => self.random.chance(probability),
-            Loss::Bursts { begin, end } => {
-                let turns = self.random.chance(if self.bad { end } else { begin });
-                self.bad ^= turns;
-                self.bad
-            }
+            Loss::Bursts { good, bad } => self.is_bad(good, bad, now),
         };
         if lost { Fate::Lost } else { Fate::Arrives }
+    }
+
+    /// Whether a burst goes on now: in each millisecond it may begin or end.
+    fn is_bad(&mut self, good: Duration, bad: Duration, now: Duration) -> bool {
+        let passed = now.as_millis() - self.bad_as_of;
+        self.bad_as_of = now.as_millis();
+        // What was so long ago says nothing any more.
+        for _ in 0..passed.min(FORGOTTEN) {
+            let lasts = if self.bad { bad } else { good }.as_millis().max(1);
+            self.bad ^= self.random.chance(1.0 / lasts as f64);
+        }
+        self.bad
     }
 
     /// When a datagram arrives that has just gone through the bottleneck.

@@ -54,12 +54,18 @@ const fn network(name: &'static str, volume: u64, path: Path) -> Network {
 
 const MS: Duration = Duration::from_millis(1);
 
+/// One of 20 ms each second.
+const BURSTS: Loss = Loss::Bursts { good: Duration::from_secs(1), bad: Duration::from_millis(20) };
+
 const NETWORKS: [Network; 12] = [
     network("clean", 20, path()),
     network("loss of 1 %", 10, Path { loss: Loss::Independent(0.01), ..path() }),
     network("loss of 5 %", 5, Path { loss: Loss::Independent(0.05), ..path() }),
-    network("loss of 30 %", 1, Path { loss: Loss::Independent(0.3), ..path() }),
-    network("bursts", 5, Path { loss: Loss::Bursts { begin: 0.005, end: 0.1 }, ..path() }),
+    Network {
+        patience: Duration::from_secs(120),
+        ..network("loss of 30 %", 1, Path { loss: Loss::Independent(0.3), ..path() })
+    },
+    network("bursts", 5, Path { loss: BURSTS, ..path() }),
     network("reordering", 10, Path { reorder: 0.1, jitter: MS, ..path() }),
     network("duplicates", 20, Path { duplicate: 0.1, ..path() }),
     network("damage", 10, Path { corrupt: 0.01, ..path() }),

@@ -258,14 +258,14 @@ impl Run {
     /// Lets time pass until then, while nothing is wrong.
     fn drive(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) -> Result<()> {
         loop {
+            if let Some(ended) = self.links.iter().find_map(Link::ended) {
+                return Err(format!("the link ended: {ended}; {}", self.state(what)));
+            }
             if let Some(reason) = self.progress.failed.borrow().clone() {
                 return Err(reason);
             }
             if done(self) {
                 return Ok(());
-            }
-            if let Some(ended) = self.links.iter().find_map(Link::ended) {
-                return Err(format!("the link ended: {ended}; {}", self.state(what)));
             }
             if self.sim.now() > LIMIT || !self.sim.step() {
                 return Err(format!("it does not get on; {}", self.state(what)));
