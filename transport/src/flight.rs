@@ -26,12 +26,15 @@ impl Default for FlightLimits {
 
 /// As many times bandwidth × delay are on their way: what is more waits in queues.
 const GAIN: f64 = 1.25;
+/// The most that waits in queues, bytes: a path's own may be short, and SCTP is slow to get over
+/// its overflow.
+const MAX_EXCESS: f64 = 64.0 * 1024.0;
 /// The same while the rate still grows by a quarter in [`STARTUP_ROUNDS`].
 const STARTUP_GAIN: f64 = 2.0;
 /// So many round trips without growth end the search for the path's rate.
 const STARTUP_ROUNDS: u64 = 3;
-/// Writes are spread over a round trip, but for this much more.
-const PACE: f64 = 2.0;
+/// Writes are spread over a round trip, at so many times the pace that would fill it.
+const PACE: f64 = 1.2;
 /// The highest rate of so many round trips counts.
 const RATE_ROUNDS: u64 = 8;
 /// The shortest delay of so long counts; then it is measured anew, with little on its way.
@@ -42,7 +45,7 @@ const PROBE: Duration = Duration::from_millis(300);
 const STALL: Duration = Duration::from_millis(400);
 /// Times of writes that are remembered.
 const MAX_MARKS: usize = 128;
-/// How far ahead of its rate a sender gets, beside the least flight.
+/// How far ahead of its pace a sender gets, or by the least flight if that is more.
 const BURST: Duration = Duration::from_millis(2);
 
 /// The measurements of one link, and what follows from them.
@@ -181,7 +184,9 @@ impl Flight {
             latest = Some(mark);
         }
         let Some(mark) = latest else { return };
-        if acknowledged >= self.round_end {
+        // What is sent while there is little to send says nothing of the path, nor does it make
+        // older.
+        if acknowledged >= self.round_end && !mark.idle {
             self.rounds += 1;
             self.round_end = self.written;
             self.rates[(self.rounds % RATE_ROUNDS) as usize] = 0.0;
@@ -220,7 +225,8 @@ impl Flight {
             self.cap = (self.cap / 2).max(min);
             return;
         }
-        let target = self.gain() * self.rate() * least.as_secs_f64();
+        let product = self.rate() * least.as_secs_f64();
+        let target = product + ((self.gain() - 1.0) * product).min(MAX_EXCESS);
         self.cap = (target as usize).clamp(min, max.max(min)).min(2 * self.cap);
         self.end_probe(now);
         let expired = now >= self.delay_at + DELAY_WINDOW;
@@ -251,9 +257,10 @@ impl Flight {
 
     fn fill_allowance(&mut self, now: Duration) {
         let elapsed = now.saturating_sub(self.allowance_at).as_secs_f64();
-        let rate = self.rate();
-        let most = self.limits.min as f64 + PACE * rate * BURST.as_secs_f64();
-        self.allowance = (self.allowance + PACE * rate * elapsed).min(most);
+        let least = self.delay.unwrap_or_default().as_secs_f64().max(1e-6);
+        let pace = PACE * self.cap as f64 / least;
+        let most = (pace * BURST.as_secs_f64()).max(self.limits.min as f64);
+        self.allowance = (self.allowance + pace * elapsed).min(most);
         self.allowance_at = now;
     }
 }

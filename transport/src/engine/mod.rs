@@ -49,6 +49,9 @@ pub struct EngineConfig {
     /// Largest transport message that is taken, bytes: the `max-message-size` of the session
     /// description. Default: 64 KiB.
     pub max_message_size: u32,
+    /// What is held of messages that came in part or ahead of others, bytes: the most that the peer
+    /// may have on its way. Less than 1 MiB counts as 1 MiB. Default: 1 MiB.
+    pub receive_buffer: u32,
     /// Most bytes that are held until the peer has acknowledged them. Default: 4 MiB.
     pub max_buffered: usize,
     /// Whether the answerer leaves connectivity checks to the offerer (RFC 8445, section 2.5), as
@@ -74,6 +77,7 @@ impl EngineConfig {
             certificate,
             mtu: DEFAULT_MTU,
             max_message_size: 65_536,
+            receive_buffer: 1 << 20,
             max_buffered: 4 << 20,
             ice_lite: true,
             command: Order::default(),

@@ -9,6 +9,7 @@
 mod arguments;
 mod matrix;
 mod transfer;
+mod utilization;
 
 use std::process::ExitCode;
 
@@ -22,8 +23,10 @@ fn main() -> ExitCode {
     };
     let result = match arguments.seed {
         Some(seed) => matrix::replay(seed),
+        None if std::env::var_os("ONLY").is_some() => Ok(()),
         None => matrix::run(&arguments),
     };
+    let result = result.and_then(|()| utilization::table());
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

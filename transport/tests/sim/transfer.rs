@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use deltawire_channels::session::Closed;
-use deltawire_channels::{Limits, Order, Receiver, Sender};
+use deltawire_channels::{Limits, Order, Receiver, Reliability, Sender};
 use deltawire_framing::control::CloseCode;
 use deltawire_framing::{DeltaFields, DocId, Frame};
 use deltawire_transport::sim::{
@@ -22,9 +22,10 @@ const LIMIT: Duration = Duration::from_secs(3_600);
 
 /// What happened, for whoever repeats a run.
 #[derive(Debug, Default)]
-#[expect(dead_code, reason = "it is printed")]
+#[expect(dead_code, reason = "most of it is only printed")]
 pub(crate) struct Outcome {
-    pub(crate) fingerprint: u64,
+    /// Of what happened on the network, and of what the application read and when.
+    pub(crate) fingerprints: [u64; 2],
     pub(crate) took: Duration,
     pub(crate) messages: usize,
     pub(crate) came: usize,
@@ -33,6 +34,12 @@ pub(crate) struct Outcome {
     pub(crate) after_heal: Option<Duration>,
     pub(crate) paths: [PathStats; 2],
     pub(crate) links: [LinkStats; 2],
+}
+
+impl Outcome {
+    pub(crate) fn hash(&self) -> [u64; 2] {
+        self.fingerprints
+    }
 }
 
 type Result<T> = std::result::Result<T, String>;
@@ -66,7 +73,7 @@ impl Stream {
     }
 
     /// Takes a message in, and says what is wrong with it.
-    fn take(&self, frame: Frame<'_>) -> Result<()> {
+    fn take(&self, frame: Frame<'_>) -> Result<usize> {
         let name = self.name;
         let delta = frame.delta().map_err(|error| format!("{name}: {error}"))?;
         delta.verify_checksum().map_err(|error| format!("{name}: {error}"))?;
@@ -88,7 +95,7 @@ impl Stream {
         if !came.insert(number) {
             return Err(format!("{name}: message {number} came twice"));
         }
-        Ok(())
+        Ok(number)
     }
 }
 
@@ -100,6 +107,8 @@ struct Progress {
     /// Readers that have not come to the end of the link.
     reading: Shared<usize>,
     failed: RefCell<Option<String>>,
+    /// A hash of what was read, and when.
+    read: Shared<u64>,
 }
 
 impl Progress {
@@ -151,9 +160,12 @@ async fn receive(
     mut random: Random,
     slow: bool,
     clock: Clock,
+    progress: Rc<Progress>,
 ) -> Result<Box<dyn std::any::Any>> {
     while let Ok(frame) = receiver.next().await {
-        stream.take(frame)?;
+        let number = stream.take(frame)? as u64;
+        let word = stream.seed ^ number ^ clock.now().as_nanos() as u64;
+        progress.read.update(|hash| Random::new(hash ^ word).number());
         if slow && random.chance(0.1) {
             clock.sleep(Duration::from_micros(random.below(100_000))).await;
         }
@@ -249,7 +261,7 @@ impl Run {
             let (clock, slow) = (sim.clock(), !cell.network.cut && random.chance(0.3));
             let sending = send(stream.clone(), sender, random.fork(), clock.clone());
             progress.spawn(&mut sim, |progress| &progress.sending, sending);
-            let reading = receive(stream.clone(), receiver, random.fork(), slow, clock);
+            let reading = receive(stream.clone(), receiver, random.fork(), slow, clock, progress.clone());
             progress.spawn(&mut sim, |progress| &progress.reading, reading);
         }
         Ok(Self { sim, progress, links: [here, there], streams })
@@ -344,14 +356,21 @@ pub(crate) fn run(cell: &Cell, seed: u64) -> Result<Outcome> {
         }
     }
     let [near, far] = [0, 1].map(|host| run.sim.host(host));
+    let paths = [run.sim.path_stats(near, far), run.sim.path_stats(far, near)];
+    let whole = paths.iter().all(|path| path.sent + path.duplicated == path.arrived);
+    let patient = !matches!(cell.delivery.1.reliability, Reliability::MaxLifetime(_));
+    let all = run.streams.iter().all(|stream| stream.has(stream.lengths.len()));
+    if whole && patient && cell.network.path.corrupt == 0.0 && !all {
+        return Err("the network lost nothing, the link did".to_owned());
+    }
     Ok(Outcome {
-        fingerprint: run.sim.fingerprint(),
+        fingerprints: [run.sim.fingerprint(), run.progress.read.get()],
         took,
         messages: run.streams.iter().map(|stream| stream.lengths.len()).sum(),
         came: run.streams.iter().map(|stream| stream.came.borrow().len()).sum(),
         bytes: run.streams.iter().flat_map(|stream| &stream.lengths).sum(),
         after_heal,
-        paths: [run.sim.path_stats(near, far), run.sim.path_stats(far, near)],
+        paths,
         links,
     })
 }
