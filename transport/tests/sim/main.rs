@@ -7,7 +7,12 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 mod arguments;
+mod checks;
 mod matrix;
+mod outages;
+mod probe;
+mod sharing;
+mod stalls;
 mod transfer;
 mod utilization;
 
@@ -23,10 +28,8 @@ fn main() -> ExitCode {
     };
     let result = match arguments.seed {
         Some(seed) => matrix::replay(seed),
-        None if std::env::var_os("ONLY").is_some() => Ok(()),
-        None => matrix::run(&arguments),
+        None => matrix::run(&arguments).and_then(|()| checks::run()),
     };
-    let result = result.and_then(|()| utilization::table());
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

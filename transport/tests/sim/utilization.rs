@@ -1,79 +1,125 @@
-//! How much of a link of 100 Mbit/s a bulk transfer uses, over distances and bottleneck queues.
+//! How much of a link of 100 Mbit/s a bulk transfer uses, over distances and bottleneck queues, and
+//! how long commands beside it take.
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::fmt::Write;
 use std::time::Duration;
 
-use deltawire_channels::Limits;
-use deltawire_framing::{DeltaFields, DocId};
+use deltawire_channels::{Limits, Peer};
 use deltawire_transport::sim::{Carrier, End, LinkOptions, Path, Simulation};
 
-const RATE: u64 = 12_500_000;
-const LEN: usize = 16_000;
+use crate::probe::{
+    Count, Latencies, MS, RATE, SECOND, count, ensure, flood, keep, ms, path, tick, time,
+};
 
-struct Measured {
-    utilization: f64,
-    flight: u64,
-    delay: Duration,
-    stalls: u64,
-    overflowed: u64,
-    longest_queue: usize,
-    by_second: Vec<f64>,
-}
+/// Round trip in ms, queue in KiB, rings and windows in MiB, seconds, the least share of the link.
+const ROWS: [(u32, usize, usize, u32, f64); 7] = [
+    (1, 128, 1, 4, 0.9),
+    (1, 512, 1, 4, 0.9),
+    (20, 128, 1, 6, 0.9),
+    (20, 512, 1, 6, 0.9),
+    (100, 128, 1, 10, 0.6),
+    (100, 512, 1, 10, 0.6),
+    (100, 512, 4, 10, 0.8),
+];
 
-fn measure(round_trip: Duration, queue: usize, limits: Limits, seconds: u64) -> Measured {
+pub(crate) fn check(row: usize) -> Result<String, String> {
+    let (round_trip, queue, window, seconds, least) = ROWS[row];
     let mut sim = Simulation::new(1);
     let [near, far] = sim.add_hosts();
-    let path = Path { latency: round_trip / 2, rate: Some(RATE), queue, ..Path::default() };
-    sim.set_path(near, far, path);
+    let round_trip = round_trip * MS;
+    sim.set_path(near, far, Path { queue: queue << 10, ..path(round_trip) });
+    let limits =
+        Limits { send_ring: window << 20, data_window: (window as u64) << 20, ..Limits::default() };
     let options = LinkOptions { carrier: Carrier::Datagrams, limits, ..LinkOptions::default() };
-    let (here, there) = sim.connect_with(near, far, &options).unwrap();
-    let End { peer: mut here, link } = here;
-    sim.spawn(async move {
-        while let Ok(grant) = here.send.reserve(LEN).await {
-            grant.commit(DeltaFields::new(DocId([7; 16])), LEN).unwrap();
-        }
-    });
-    let came = Rc::new(Cell::new(0));
-    let mut peer = there.peer;
-    let counter = came.clone();
-    sim.spawn(async move {
-        while let Ok(frame) = peer.receive.next().await {
-            counter.update(|sum| sum + frame.as_bytes().len());
-        }
-    });
-    let mut by_second = Vec::new();
-    for _ in 0..seconds {
-        let before = came.get();
-        sim.run_for(Duration::from_secs(1));
-        by_second.push((came.get() - before) as f64 / RATE as f64);
-    }
-    let settled = &by_second[by_second.len() / 2..];
-    let stats = link.stats();
-    let network = sim.path_stats(near, far);
-    Measured {
-        utilization: settled.iter().sum::<f64>() / settled.len() as f64,
-        flight: stats.flight,
-        delay: stats.delay.unwrap_or_default(),
-        stalls: stats.stalls,
-        overflowed: network.overflowed,
-        longest_queue: network.longest_queue,
-        by_second,
-    }
+    let (here, there) = sim.connect_with(near, far, &options).map_err(|error| error.to_string())?;
+    let (End { peer: here, link }, Peer { command, receive, send }) = (here, there.peer);
+    let (came, latencies, clock) = (Count::default(), Latencies::default(), sim.clock());
+    sim.spawn(flood(here.send, 16_000));
+    sim.spawn(count(receive, came.clone()));
+    sim.spawn(tick(here.command.send, 10 * MS, clock.clone()));
+    sim.spawn(time(command.receive, latencies.clone(), clock));
+    keep(&mut sim, (send, command.send, here.receive, here.command.receive));
+    // The first half is for finding out.
+    let half = seconds / 2;
+    sim.run_for(SECOND);
+    let first = came.take() as f64 / RATE as f64;
+    sim.run_for((half - 1) * SECOND);
+    came.take();
+    latencies.clear();
+    sim.run_for((seconds - half) * SECOND);
+    let used = came.take() as f64 / (RATE as f64 * f64::from(seconds - half));
+    let (stats, network) = (link.stats(), sim.path_stats(near, far));
+    let mut line = format!("| {} ms | {queue} KiB | {window} MiB ", round_trip.as_millis());
+    let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| latencies.quantile(share));
+    let _ = write!(
+        line,
+        "| {:.0} % | {:.0} % | {} | {} | {} | {} | {} | {} | {} |",
+        100.0 * first,
+        100.0 * used,
+        stats.flight >> 10,
+        network.longest_queue >> 10,
+        network.overflowed,
+        ms(p50),
+        ms(p95),
+        ms(p99),
+        ms(latencies.quantile(1.0)),
+    );
+    ensure(used >= least, || format!("{line}\nuses less than {least} of the link"))?;
+    ensure(network.overflowed == 0, || format!("{line}\nthe queue overflowed"))?;
+    let bound = round_trip + 20 * MS;
+    ensure(p95 <= bound, || format!("{line}\ncommands take longer than {bound:?} at p95"))?;
+    Ok(line)
 }
 
-pub(crate) fn table() -> Result<(), String> {
-    for (round_trip, window) in [(20, 1), (100, 4)] {
-        for queue in [128 << 10, 512 << 10] {
-            let started = std::time::Instant::now();
-            let limits = Limits { send_ring: window << 20, data_window: (window as u64) << 20, ..Limits::default() };
-            let m = measure(Duration::from_millis(round_trip), queue, limits, 10);
-            println!(
-                "{round_trip} ms, {} KiB: {:.2}; flight {} KiB, delay {:?}, stalls {}, overflowed {}, queue {} KiB; {:.2?}; {:?}",
-                queue >> 10, m.utilization, m.flight >> 10, m.delay, m.stalls, m.overflowed,
-                m.longest_queue >> 10, m.by_second, started.elapsed()
-            );
+pub(crate) fn rows() -> usize {
+    ROWS.len()
+}
+
+pub(crate) const HEAD: &str = "\
+| round trip | queue | rings and windows | first second | then | flight, KiB | longest queue, KiB | overflowed | commands p50, ms | p95 | p99 | most |
+|---|---|---|---|---|---|---|---|---|---|---|---|";
+
+/// A sender that was quiet for half a minute, but for small messages, still knows its path.
+pub(crate) fn quiet() -> Result<String, String> {
+    let mut sim = Simulation::new(2);
+    let [near, far] = sim.add_hosts();
+    sim.set_path(near, far, path(20 * MS));
+    let options = LinkOptions { carrier: Carrier::Datagrams, ..LinkOptions::default() };
+    let (here, there) = sim.connect_with(near, far, &options).map_err(|error| error.to_string())?;
+    let End { peer: Peer { mut send, command, receive }, link } = here;
+    let (clock, came) = (sim.clock(), Count::default());
+    sim.spawn(count(there.peer.receive, came.clone()));
+    sim.spawn(tick(command.send, 50 * MS, clock.clone()));
+    keep(&mut sim, (receive, command.receive, there.peer.send));
+    let commands = Latencies::default();
+    sim.spawn(time(there.peer.command.receive, commands, clock.clone()));
+    sim.spawn(async move {
+        let until = clock.now() + 3 * SECOND;
+        while clock.now() < until
+            && let Ok(grant) = send.reserve(16_000).await
+        {
+            let fields = deltawire_framing::DeltaFields::new(deltawire_framing::DocId([7; 16]));
+            if grant.commit(fields, 16_000).is_err() {
+                return;
+            }
         }
-    }
-    Ok(())
+        clock.sleep(30 * SECOND).await;
+        flood(send, 16_000).await;
+    });
+    sim.run_for(3 * SECOND);
+    let before = link.stats().flight;
+    sim.run_for(29 * SECOND + Duration::from_millis(900));
+    let after = link.stats().flight;
+    came.take();
+    sim.run_for(SECOND + Duration::from_millis(100));
+    let used = came.take() as f64 / RATE as f64;
+    let line = format!(
+        "flight of {} KiB before 30 s of small messages, {} KiB after; {:.0} % of the link in the \
+         first second after that",
+        before >> 10,
+        after >> 10,
+        100.0 * used
+    );
+    ensure(used >= 0.8 && after >= before / 2, || line.clone())?;
+    Ok(line)
 }
