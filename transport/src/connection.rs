@@ -309,7 +309,8 @@ impl<E: Streams> Connection<E> {
                     let silent = ProtocolError::is_silence;
                     let silent = matches!(&closed, Closed::Error(error) if silent(error));
                     if matches!(self.stage, Stage::Connecting { .. } | Stage::Open) {
-                        let deadline = if silent { now } else { now.saturating_add(self.flush_timeout) };
+                        let deadline =
+                            if silent { now } else { now.saturating_add(self.flush_timeout) };
                         self.stage = Stage::Flushing { deadline };
                     }
                     self.ended.get_or_insert(Ended::Session(closed));

@@ -72,9 +72,8 @@ pub(super) fn provider(reproducible: bool) -> &'static Arc<CryptoProvider> {
     static SIMULATIONS: SharedDtls = SharedDtls::new(crate::sim::reproducible);
     static PROVIDERS: [OnceLock<Arc<CryptoProvider>>; 2] = [const { OnceLock::new() }; 2];
     let dtls_provider = if reproducible { &SIMULATIONS } else { &LINKS };
-    PROVIDERS[usize::from(reproducible)].get_or_init(|| {
-        Arc::new(CryptoProvider { dtls_provider, ..from_feature_flags() })
-    })
+    PROVIDERS[usize::from(reproducible)]
+        .get_or_init(|| Arc::new(CryptoProvider { dtls_provider, ..from_feature_flags() }))
 }
 
 /// DTLS whose configuration is made once instead of for each link, with a longer queue.
@@ -93,8 +92,7 @@ impl SharedDtls {
             return Ok(config.clone());
         }
         // ICE has verified the way back, so no cookie is needed.
-        let builder =
-            dimpl::Config::builder().use_server_cookie(false).max_queue_rx(MAX_QUEUE);
+        let builder = dimpl::Config::builder().use_server_cookie(false).max_queue_rx(MAX_QUEUE);
         let config = (self.adjust)(builder)
             .build()
             .map_err(|error| CryptoError::Other(error.to_string()))?;

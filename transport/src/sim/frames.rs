@@ -23,7 +23,7 @@ const CHANNELS: [Channel; 2] = [Channel::Command, Channel::Data];
 /// Until the round trip is known.
 const FIRST_WAIT: Duration = Duration::from_millis(300);
 /// The shortest wait for an acknowledgement.
-const MIN_WAIT: Duration = Duration::from_millis(30);
+const MIN_WAIT: Duration = Duration::from_millis(200);
 /// The longest, unless the round trip alone is longer.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 /// What is on its way at most after a wait was over; it grows by what is acknowledged.
@@ -92,8 +92,11 @@ impl Frames {
             next: 0,
             sent: BTreeMap::new(),
         };
-        let incoming =
-            |delivery: Delivery| Incoming { order: delivery.order, next: 0, ahead: BTreeMap::new() };
+        let incoming = |delivery: Delivery| Incoming {
+            order: delivery.order,
+            next: 0,
+            ahead: BTreeMap::new(),
+        };
         Self {
             role,
             local,
@@ -215,10 +218,9 @@ impl Frames {
     fn measure(&mut self, sample: Duration) {
         self.round_trip = Some(match self.round_trip {
             None => (sample, sample / 2),
-            Some((smoothed, variation)) => (
-                (smoothed * 7 + sample) / 8,
-                (variation * 3 + smoothed.abs_diff(sample)) / 4,
-            ),
+            Some((smoothed, variation)) => {
+                ((smoothed * 7 + sample) / 8, (variation * 3 + smoothed.abs_diff(sample)) / 4)
+            }
         });
     }
 

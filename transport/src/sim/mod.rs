@@ -275,9 +275,7 @@ impl Simulation {
         options: &LinkOptions,
     ) -> Result<(End, End), Ended> {
         let links = match options.carrier {
-            Carrier::Frames => {
-                self.add_link::<Frames>(initiator, acceptor, options, Stack::Frames)
-            }
+            Carrier::Frames => self.add_link::<Frames>(initiator, acceptor, options, Stack::Frames),
             Carrier::Datagrams => {
                 self.add_link::<Str0m>(initiator, acceptor, options, Stack::Datagrams)
             }
@@ -285,9 +283,10 @@ impl Simulation {
         let [here, there] = links.map_err(Ended::Engine)?;
         let first = self.ends.len() - 2;
         self.settle();
-        while [first, first + 1].iter().any(|end| {
-            self.ends[*end].as_ref().is_some_and(|end| end.peer.is_none())
-        }) {
+        while [first, first + 1]
+            .iter()
+            .any(|end| self.ends[*end].as_ref().is_some_and(|end| end.peer.is_none()))
+        {
             if let Some(ended) = [&here, &there].into_iter().find_map(Link::ended) {
                 return Err(ended);
             }
@@ -426,9 +425,8 @@ impl Simulation {
         let Parcel { end, way, source, destination, bytes, damaged } = parcel;
         let stats = &mut self.ways[way].stats;
         let end = self.ends[end].as_mut();
-        let at_home = |end: &&mut EndState| {
-            self.hosts[end.host.0].public(end.address) == destination
-        };
+        let at_home =
+            |end: &&mut EndState| self.hosts[end.host.0].public(end.address) == destination;
         let Some(end) = end.filter(at_home) else {
             stats.misaddressed += 1;
             return;

@@ -166,7 +166,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     let (failed, failures) = (AtomicBool::new(false), Mutex::new(Vec::new()));
     let late = || arguments.limit.is_some_and(|limit| started.elapsed() >= limit);
     let work = || {
-        while !(failed.load(Ordering::Relaxed) && std::env::var_os("KEEP").is_none()) && !late() {
+        while !failed.load(Ordering::Relaxed) && !late() {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= arguments.seeds {
                 return;

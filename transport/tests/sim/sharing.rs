@@ -54,7 +54,8 @@ fn run(on: Carrier, senders: &[(Share, usize, Duration)]) -> Result<Ledger, Stri
     keep(&mut sim, (here.peer, back, command));
     for (who, (share, len, pause)) in senders.iter().enumerate() {
         let sender = sim.block_on(SECOND, here.link.open_sender(*share));
-        let sender = sender.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let sender =
+            sender.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         sim.spawn(send(sender, who as u8, *len, *pause, clock.clone()));
     }
     sim.run_for(5 * SECOND);
