@@ -214,9 +214,14 @@ impl Way {
         self.release(|held| held.left == 0, arrivals);
     }
 
+    /// Lets go on what is due, and what is due because of that: it overtakes those that were sent
+    /// before.
     fn release(&mut self, due: impl Fn(&Held) -> bool, arrivals: &mut Arrivals) {
-        for held in self.held.extract_if(.., |held| due(held)) {
-            arrivals.push(self.last_arrival, held.parcel);
+        while let Some(place) = self.held.iter().position(|held| due(held) || held.left == 0) {
+            let released = self.held.remove(place);
+            arrivals.push(self.last_arrival, released.parcel);
+            let before = self.held.iter_mut().take(place);
+            before.for_each(|held| held.left = held.left.saturating_sub(1));
         }
     }
 

@@ -4,7 +4,7 @@ use std::panic::catch_unwind;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use crate::{outages, sharing, stalls, utilization};
+use crate::{matrix, outages, sharing, stalls, utilization};
 
 type Check = (&'static str, Box<dyn Fn() -> Result<String, String> + Send>);
 
@@ -18,6 +18,7 @@ fn all() -> Vec<Check> {
         .map(|row| -> Check { (UTILIZATION, Box::new(move || utilization::check(row))) })
         .collect();
     all.extend([
+        check("The same seed", matrix::in_another_process),
         check("A cut network", outages::check),
         check("A host that gets another address", outages::new_address),
         check("After a quiet while", utilization::quiet),

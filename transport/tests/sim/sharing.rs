@@ -94,7 +94,7 @@ pub(crate) fn priorities() -> Result<String, String> {
     );
     for on in CARRIERS {
         for (name, priority, bound) in
-            [("of the same priority", 0, 120 * MS), ("of a higher one", 1, 80 * MS)]
+            [("of the same priority", 0, 150 * MS), ("of a higher one", 1, 80 * MS)]
         {
             let bulk = (Share::default(), 60_000, Duration::ZERO);
             let small = (Share { priority, ..Share::default() }, 64, 50 * MS);

@@ -36,12 +36,6 @@ pub(crate) struct Outcome {
     pub(crate) links: [LinkStats; 2],
 }
 
-impl Outcome {
-    pub(crate) fn hash(&self) -> [u64; 2] {
-        self.fingerprints
-    }
-}
-
 type Result<T> = std::result::Result<T, String>;
 
 /// The messages of one channel in one direction, and what came of them.
