@@ -133,7 +133,7 @@ fn one(seed: u64) -> Result<transfer::Outcome, String> {
     let again = || {
         let outcome = run()?;
         // One cell of each kind in ten is run twice.
-        if seed / CELLS % 10 == 0 && outcome.fingerprints != run()?.fingerprints {
+        if (seed / CELLS).is_multiple_of(10) && outcome.fingerprints != run()?.fingerprints {
             return Err("the same seed was not the same run".to_owned());
         }
         Ok(outcome)
