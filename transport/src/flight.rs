@@ -348,6 +348,63 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_not_forgotten_while_there_is_little_to_send() {
+        let mut path = Path::new(12.5e6, Duration::from_millis(20));
+        let mut flight = Flight::new(FlightLimits::default());
+        run(&mut path, &mut flight, Duration::ZERO, 3 * SECOND);
+        let known = flight.cap();
+        for millisecond in 0..30_000 {
+            let now = 3 * SECOND + Duration::from_millis(millisecond);
+            let buffered = path.buffered(now);
+            flight.acknowledge(buffered, now);
+            if millisecond % 50 == 0 {
+                flight.wrote(100, buffered, true, now);
+                path.write(100, now);
+            }
+        }
+        assert!(flight.cap() >= known / 2, "{} of {known}", flight.cap());
+    }
+
+    #[test]
+    fn little_of_a_flight_waits_in_queues() {
+        for delay_ms in [20, 100, 150] {
+            let delay = Duration::from_millis(delay_ms);
+            let mut path = Path::new(12.5e6, delay);
+            let mut flight = Flight::new(FlightLimits::default());
+            let mut most = Duration::ZERO;
+            for step in 1..100 {
+                let now = step * Duration::from_millis(100);
+                run(&mut path, &mut flight, now - Duration::from_millis(100), now);
+                most = most.max(path.free_at.saturating_sub(now));
+            }
+            // And what may be written at once.
+            let bytes = most.as_secs_f64() * 12.5e6;
+            assert!(bytes < 128.0 * 1024.0, "{bytes} at {delay_ms} ms");
+        }
+    }
+
+    /// A time-out that is over already would have the driver go round in circles.
+    #[test]
+    fn time_outs_lie_ahead() {
+        let mut path = Path::new(12.5e6, Duration::from_millis(20));
+        let mut flight = Flight::new(FlightLimits::default());
+        let mut probed = false;
+        for step in 0..300_000 {
+            let now = step * Duration::from_micros(100);
+            let mut buffered = path.buffered(now);
+            flight.acknowledge(buffered, now);
+            while flight.budget(buffered, now) >= 16_384 {
+                flight.wrote(16_384, buffered, false, now);
+                path.write(16_384, now);
+                buffered += 16_384;
+            }
+            probed |= flight.probe_until.is_some();
+            assert!(flight.poll_timeout().is_none_or(|at| at > now), "at {now:?}");
+        }
+        assert!(probed);
+    }
+
+    #[test]
     fn a_quiet_sender_keeps_the_least_flight() {
         let mut path = Path::new(12.5e6, Duration::from_millis(20));
         let mut flight = Flight::new(FlightLimits::default());

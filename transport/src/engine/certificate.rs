@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dimpl::ConfigBuilder;
 use str0m::config::{CryptoProvider, DtlsCert, DtlsVersion};
@@ -11,6 +11,11 @@ use str0m::crypto::{CryptoError, from_feature_flags};
 
 /// How many datagrams DTLS holds between two drains.
 const MAX_QUEUE: usize = 256;
+
+/// How long a handshake may take, and how often it says something again: the link's own time limit
+/// is to decide.
+const HANDSHAKE: Duration = Duration::from_secs(24 * 3_600);
+const RETRIES: usize = 64;
 
 /// A self-signed certificate and its key.
 ///
@@ -92,7 +97,11 @@ impl SharedDtls {
             return Ok(config.clone());
         }
         // ICE has verified the way back, so no cookie is needed.
-        let builder = dimpl::Config::builder().use_server_cookie(false).max_queue_rx(MAX_QUEUE);
+        let builder = dimpl::Config::builder()
+            .use_server_cookie(false)
+            .max_queue_rx(MAX_QUEUE)
+            .handshake_timeout(HANDSHAKE)
+            .flight_retries(RETRIES);
         let config = (self.adjust)(builder)
             .build()
             .map_err(|error| CryptoError::Other(error.to_string()))?;

@@ -280,3 +280,22 @@ fn a_seed_is_a_run() {
         assert_ne!(run(3, carrier), run(4, carrier));
     }
 }
+
+/// SCTP's timer must not start when something was heard last, but now.
+#[test]
+fn what_is_said_after_a_quiet_while_is_sent_once() {
+    let mut sim = Simulation::new(1);
+    let [one, other] = sim.add_hosts();
+    sim.set_path(one, other, Path { latency: 100 * MS, ..Path::default() });
+    let options = LinkOptions { carrier: Carrier::Datagrams, ..LinkOptions::default() };
+    let (mut here, mut there) = sim.connect_with(one, other, &options).unwrap();
+    for quiet in [900, 1_300, 1_700, 2_100, 2_900] {
+        sim.run_for(quiet * MS);
+        let before = sim.path_stats(one, other).sent_bytes;
+        delta(&mut sim, &mut here, &mut there).unwrap();
+        sim.run_for(2 * Duration::from_secs(1));
+        let sent = sim.path_stats(one, other).sent_bytes - before;
+        // One message of 164 B, checks and acknowledgements.
+        assert!(sent < 1_000, "{sent} bytes after {quiet} ms");
+    }
+}
