@@ -6,7 +6,7 @@ pub use deltawire_framing as framing;
 #[cfg(target_arch = "wasm32")]
 pub use deltawire_transport::browser;
 #[cfg(not(target_arch = "wasm32"))]
-pub use deltawire_transport::{AnswerError, Offer};
+pub use deltawire_transport::{AnswerError, Offer, sim};
 pub use deltawire_transport::{
     Backoff, BuildError, Change, ConnectError, ConnectionManager, Ended, FlightLimits, Full, Link,
     LinkStats, Network, NoMoreSenders, Node, NodeBuilder, NodeEvent, NodeLimits, PeerId, PeerInfo,

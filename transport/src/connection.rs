@@ -32,17 +32,21 @@ pub(crate) struct Connection<E> {
     stats: LinkStats,
     engine_timeout: Option<Duration>,
     stage: Stage,
+    /// How long the last words of the session may take to be acknowledged.
+    flush_timeout: Duration,
     /// Datagrams since the last drain.
     fed: usize,
     /// Whether the engine may have something to give.
     dirty: bool,
+    /// The latest time that the engine was told.
+    engine_now: Duration,
+    /// Whether the session has something to send that the flight has no room for.
+    waiting: bool,
     /// Bytes that the engine holds until the peer has acknowledged them.
     buffered: usize,
     ended: Option<Ended>,
     /// Whether its driver knows.
     told: bool,
-    /// The transport takes no more for now.
-    full: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +98,7 @@ impl<E: Streams> Connection<E> {
         config.session.transport_hears = engine.hears();
         // The peer's hello comes after the streams are open.
         limits.hello_timeout = limits.hello_timeout.saturating_add(config.connect_timeout);
+        let flush_timeout = limits.close_timeout;
         let (session, peer) = Session::new(config.session, now);
         Self {
             engine,
@@ -107,12 +112,14 @@ impl<E: Streams> Connection<E> {
                 since: now,
                 deadline: now.saturating_add(config.connect_timeout),
             },
+            flush_timeout,
             fed: 0,
             dirty: true,
+            engine_now: now,
+            waiting: false,
             buffered: 0,
             ended: None,
             told: false,
-            full: false,
         }
     }
 
@@ -135,7 +142,7 @@ impl<E: Streams> Connection<E> {
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
         let stage = match self.stage {
             Stage::Connecting { deadline, .. } | Stage::Flushing { deadline } => Some(deadline),
-            Stage::Open => self.flight.poll_timeout(),
+            Stage::Open => self.waiting.then(|| self.flight.poll_timeout()).flatten(),
             Stage::Delivering => return None,
         };
         [self.engine_timeout, self.session.poll_timeout(), stage].into_iter().flatten().min()
@@ -158,14 +165,18 @@ impl<E: Streams> Connection<E> {
         }
         if self.engine_timeout.is_some_and(|at| at <= now) {
             self.engine.handle_timeout(now);
+            self.engine_now = now;
             self.dirty = true;
         }
         // A browser's channels tell only the task that something came.
         if self.dirty || cfg!(target_arch = "wasm32") {
             self.drain(now, send);
+            let before = self.buffered;
             self.buffered = self.engine.buffered_amount();
             self.flight.acknowledge(self.buffered, now);
-            if self.engine.take_heard() {
+            // Where checks show that the peer is there, so do its acknowledgements.
+            let acknowledged = self.buffered < before && self.engine.hears();
+            if self.engine.take_heard() || acknowledged {
                 self.session.hear(now);
             }
         }
@@ -178,8 +189,8 @@ impl<E: Streams> Connection<E> {
             self.drain(now, send);
         };
         let full = more && matches!(self.stage, Stage::Open);
-        self.stats.waits += u64::from(full && !self.full);
-        self.full = full;
+        self.stats.waits += u64::from(full && !self.waiting);
+        self.waiting = more;
         let opened = self.take_events(now);
         self.move_on(more, now, send);
         self.publish();
@@ -239,6 +250,12 @@ impl<E: Streams> Connection<E> {
             let budget = self.flight.budget(buffered, now);
             let Some(transmit) = self.session.poll_transmit(budget) else { break };
             let len = transmit.len();
+            // It starts its timers at the latest time that it knows: after a quiet while they would
+            // be over at once.
+            if now > self.engine_now + MAX_LAG {
+                self.engine.handle_timeout(now);
+                self.engine_now = now;
+            }
             match self.engine.write(transmit.channel(), &transmit) {
                 Ok(true) => {}
                 // The flight is never larger than the engine's buffer, so this is a fault of its.
@@ -294,7 +311,8 @@ impl<E: Streams> Connection<E> {
                     let silent = ProtocolError::is_silence;
                     let silent = matches!(&closed, Closed::Error(error) if silent(error));
                     if matches!(self.stage, Stage::Connecting { .. } | Stage::Open) {
-                        let deadline = if silent { now } else { now + FLUSH_TIMEOUT };
+                        let deadline =
+                            if silent { now } else { now.saturating_add(self.flush_timeout) };
                         self.stage = Stage::Flushing { deadline };
                     }
                     self.ended.get_or_insert(Ended::Session(closed));
@@ -373,6 +391,7 @@ impl<E: Engine> Connection<E> {
         self.stats.datagrams_received += 1;
         self.stats.bytes_received += datagram.bytes.len() as u64;
         self.engine.handle_datagram(datagram, now);
+        self.engine_now = now;
         self.dirty = true;
         self.fed += 1;
         self.fed >= DATAGRAMS_BETWEEN_DRAINS
@@ -384,8 +403,8 @@ impl<E: Engine> Connection<E> {
     }
 }
 
-/// How long the last words of a session may take to be acknowledged.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// How far the time that an engine knows may lie back when something is written.
+const MAX_LAG: Duration = Duration::from_millis(1);
 
 impl<E> Drop for Connection<E> {
     fn drop(&mut self) {

@@ -26,12 +26,15 @@ impl Default for FlightLimits {
 
 /// As many times bandwidth × delay are on their way: what is more waits in queues.
 const GAIN: f64 = 1.25;
+/// The most that waits in queues, bytes: a path's own may be short, and SCTP is slow to get over
+/// its overflow.
+const MAX_EXCESS: f64 = 64.0 * 1024.0;
 /// The same while the rate still grows by a quarter in [`STARTUP_ROUNDS`].
 const STARTUP_GAIN: f64 = 2.0;
 /// So many round trips without growth end the search for the path's rate.
 const STARTUP_ROUNDS: u64 = 3;
-/// Writes are spread over a round trip, but for this much more.
-const PACE: f64 = 2.0;
+/// Writes are spread over a round trip, at so many times the pace that would fill it.
+const PACE: f64 = 1.2;
 /// The highest rate of so many round trips counts.
 const RATE_ROUNDS: u64 = 8;
 /// The shortest delay of so long counts; then it is measured anew, with little on its way.
@@ -42,7 +45,7 @@ const PROBE: Duration = Duration::from_millis(300);
 const STALL: Duration = Duration::from_millis(400);
 /// Times of writes that are remembered.
 const MAX_MARKS: usize = 128;
-/// How far ahead of its rate a sender gets, beside the least flight.
+/// How far ahead of its pace a sender gets, or by the least flight if that is more.
 const BURST: Duration = Duration::from_millis(2);
 
 /// The measurements of one link, and what follows from them.
@@ -128,6 +131,7 @@ impl Flight {
 
     /// How much may be written while `buffered` are not acknowledged.
     pub(crate) fn budget(&mut self, buffered: usize, now: Duration) -> usize {
+        self.end_probe(now);
         let room = self.cap().saturating_sub(buffered);
         if self.cap() <= self.limits.min {
             return room;
@@ -136,13 +140,12 @@ impl Flight {
         room.min(self.allowance as usize)
     }
 
-    /// When [`budget`](Self::budget) is larger without an acknowledgement.
+    /// When [`budget`](Self::budget), just asked, is larger without an acknowledgement.
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
         let paced = self.cap() > self.limits.min && self.allowance < self.limits.min as f64 / 2.0;
         let refill =
             (paced && self.marks.len() > 1).then(|| self.allowance_at + Duration::from_millis(1));
-        let probe = self.probe_until.filter(|_| self.acknowledged < self.written);
-        [refill, probe].into_iter().flatten().min()
+        [refill, self.probe_until].into_iter().flatten().min()
     }
 
     /// Counts what was written while `buffered` were not acknowledged, `idle` if the peer could
@@ -181,7 +184,9 @@ impl Flight {
             latest = Some(mark);
         }
         let Some(mark) = latest else { return };
-        if acknowledged >= self.round_end {
+        // What is sent while there is little to send says nothing of the path, nor does it make
+        // older.
+        if acknowledged >= self.round_end && !mark.idle {
             self.rounds += 1;
             self.round_end = self.written;
             self.rates[(self.rounds % RATE_ROUNDS) as usize] = 0.0;
@@ -220,18 +225,21 @@ impl Flight {
             self.cap = (self.cap / 2).max(min);
             return;
         }
-        let target = self.gain() * self.rate() * least.as_secs_f64();
+        let product = self.rate() * least.as_secs_f64();
+        let target = product + ((self.gain() - 1.0) * product).min(MAX_EXCESS);
         self.cap = (target as usize).clamp(min, max.max(min)).min(2 * self.cap);
-        match self.probe_until {
-            Some(until) if now >= until => {
-                // Nothing was measured in time: what is known stays.
-                self.probe_until = None;
-                self.delay_at = now;
-            }
-            None if self.cap > min && now >= self.delay_at + DELAY_WINDOW => {
-                self.probe_until = Some(now + PROBE.max(2 * least));
-            }
-            _ => {}
+        self.end_probe(now);
+        let expired = now >= self.delay_at + DELAY_WINDOW;
+        if self.probe_until.is_none() && self.cap > min && expired {
+            self.probe_until = Some(now + PROBE.max(2 * least));
+        }
+    }
+
+    fn end_probe(&mut self, now: Duration) {
+        if self.probe_until.is_some_and(|until| now >= until) {
+            // Nothing was measured in time: what is known stays.
+            self.probe_until = None;
+            self.delay_at = now;
         }
     }
 
@@ -249,9 +257,10 @@ impl Flight {
 
     fn fill_allowance(&mut self, now: Duration) {
         let elapsed = now.saturating_sub(self.allowance_at).as_secs_f64();
-        let rate = self.rate();
-        let most = self.limits.min as f64 + PACE * rate * BURST.as_secs_f64();
-        self.allowance = (self.allowance + PACE * rate * elapsed).min(most);
+        let least = self.delay.unwrap_or_default().as_secs_f64().max(1e-6);
+        let pace = PACE * self.cap as f64 / least;
+        let most = (pace * BURST.as_secs_f64()).max(self.limits.min as f64);
+        self.allowance = (self.allowance + pace * elapsed).min(most);
         self.allowance_at = now;
     }
 }
@@ -336,6 +345,63 @@ mod tests {
         path.rate = 1.25e6;
         let (_, cap) = run(&mut path, &mut flight, 5 * SECOND, 20 * SECOND);
         assert!(cap < 150_000, "{cap}");
+    }
+
+    #[test]
+    fn a_path_is_not_forgotten_while_there_is_little_to_send() {
+        let mut path = Path::new(12.5e6, Duration::from_millis(20));
+        let mut flight = Flight::new(FlightLimits::default());
+        run(&mut path, &mut flight, Duration::ZERO, 3 * SECOND);
+        let known = flight.cap();
+        for millisecond in 0..30_000 {
+            let now = 3 * SECOND + Duration::from_millis(millisecond);
+            let buffered = path.buffered(now);
+            flight.acknowledge(buffered, now);
+            if millisecond % 50 == 0 {
+                flight.wrote(100, buffered, true, now);
+                path.write(100, now);
+            }
+        }
+        assert!(flight.cap() >= known / 2, "{} of {known}", flight.cap());
+    }
+
+    #[test]
+    fn little_of_a_flight_waits_in_queues() {
+        for delay_ms in [20, 100, 150] {
+            let delay = Duration::from_millis(delay_ms);
+            let mut path = Path::new(12.5e6, delay);
+            let mut flight = Flight::new(FlightLimits::default());
+            let mut most = Duration::ZERO;
+            for step in 1..100 {
+                let now = step * Duration::from_millis(100);
+                run(&mut path, &mut flight, now - Duration::from_millis(100), now);
+                most = most.max(path.free_at.saturating_sub(now));
+            }
+            // And what may be written at once.
+            let bytes = most.as_secs_f64() * 12.5e6;
+            assert!(bytes < 128.0 * 1024.0, "{bytes} at {delay_ms} ms");
+        }
+    }
+
+    /// A time-out that is over already would have the driver go round in circles.
+    #[test]
+    fn time_outs_lie_ahead() {
+        let mut path = Path::new(12.5e6, Duration::from_millis(20));
+        let mut flight = Flight::new(FlightLimits::default());
+        let mut probed = false;
+        for step in 0..300_000 {
+            let now = step * Duration::from_micros(100);
+            let mut buffered = path.buffered(now);
+            flight.acknowledge(buffered, now);
+            while flight.budget(buffered, now) >= 16_384 {
+                flight.wrote(16_384, buffered, false, now);
+                path.write(16_384, now);
+                buffered += 16_384;
+            }
+            probed |= flight.probe_until.is_some();
+            assert!(flight.poll_timeout().is_none_or(|at| at > now), "at {now:?}");
+        }
+        assert!(probed);
     }
 
     #[test]

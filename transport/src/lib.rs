@@ -1,7 +1,8 @@
 //! Links: how two peers reach each other.
 //!
 //! A [`Node`] connects to other nodes and accepts their connections, over WebRTC, with
-//! [`signalling`] by HTTP; [`memory`] joins two peers within a process.
+//! [`signalling`] by HTTP; [`memory`] joins two peers within a process, and `sim` is a network for
+//! tests.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,8 @@ pub mod memory;
 mod node;
 mod platform;
 pub mod signalling;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod sim;
 
 pub use flight::FlightLimits;
 pub use link::{Ended, Link, LinkStats, NoMoreSenders, PeerId, Route, Undelivered};

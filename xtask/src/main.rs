@@ -68,6 +68,19 @@ enum Command {
         #[arg(long, default_value_t = 10.0)]
         minutes: f64,
     },
+    /// Tries links on a simulated network: reliability in a matrix of networks, and tables of
+    /// utilization, latency and outages.
+    Sim {
+        /// So many runs, each in another cell of the matrix.
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+        /// Begins no run after so long.
+        #[arg(long)]
+        minutes: Option<u64>,
+        /// Instead repeats this one run, and says what happened in it.
+        #[arg(long, conflicts_with_all = ["seeds", "minutes"])]
+        seed: Option<u64>,
+    },
     /// Runs the criterion benches of these names, or all of them.
     Bench {
         /// Names of files in benches/.
@@ -93,6 +106,7 @@ fn main() -> ExitCode {
         Command::RunWasm { arguments } => wasm::run_tests(arguments),
         Command::Loom { preemptions } => steps::loom(preemptions),
         Command::Soak { minutes } => steps::soak(minutes),
+        Command::Sim { seeds, minutes, seed } => steps::sim(seeds, minutes, seed),
         Command::Bench { names } => steps::bench(&names),
         Command::Fuzz { targets, runs } => steps::fuzz(targets, runs),
     };

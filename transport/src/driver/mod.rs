@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use self::doorbell::{Bell, Doorbells};
-use self::routes::{Routes, Ways};
+pub(crate) use self::routes::{Routes, Ways};
 use self::socket::Inbox;
 pub(crate) use self::socket::Socket;
 use self::timers::{Timer, Timers};

@@ -10,26 +10,26 @@ pub(crate) const ADDRESSES_PER_PEER: usize = 8;
 /// Connections' keys by the peer's address, and for connectivity checks from new addresses by the
 /// ICE user fragment.
 #[derive(Debug, Default)]
-pub(super) struct Routes {
+pub(crate) struct Routes {
     by_address: HashMap<SocketAddr, usize>,
     by_user_fragment: HashMap<String, usize>,
 }
 
 /// What a connection remembers of its ways.
 #[derive(Debug, Default)]
-pub(super) struct Ways {
+pub(crate) struct Ways {
     addresses: Vec<SocketAddr>,
     user_fragment: String,
 }
 
 impl Routes {
     /// The ways to a new connection, so far by its user fragment.
-    pub(super) fn add(&mut self, key: usize, user_fragment: &str) -> Ways {
+    pub(crate) fn add(&mut self, key: usize, user_fragment: &str) -> Ways {
         self.by_user_fragment.insert(user_fragment.to_owned(), key);
         Ways { addresses: Vec::new(), user_fragment: user_fragment.to_owned() }
     }
 
-    pub(super) fn remove(&mut self, key: usize, ways: &Ways) {
+    pub(crate) fn remove(&mut self, key: usize, ways: &Ways) {
         if self.by_user_fragment.get(&ways.user_fragment) == Some(&key) {
             self.by_user_fragment.remove(&ways.user_fragment);
         }
@@ -44,7 +44,7 @@ impl Routes {
     /// connection's password, so that is where its peer is; but its own checks go to whatever
     /// addresses an offer names, and must not take them from the connection that has them.
     #[inline]
-    pub(super) fn learn(
+    pub(crate) fn learn(
         &mut self,
         key: usize,
         ways: &mut Ways,
@@ -71,7 +71,7 @@ impl Routes {
 
     /// Whose a datagram is; `None` when it is nobody's.
     #[inline]
-    pub(super) fn find(&self, source: SocketAddr, datagram: &[u8]) -> Option<usize> {
+    pub(crate) fn find(&self, source: SocketAddr, datagram: &[u8]) -> Option<usize> {
         // A new connection may come from an old one's address: checks name theirs.
         if let Some(user_fragment) = local_user_fragment(datagram) {
             return self.by_user_fragment.get(user_fragment).copied();

@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use dimpl::ConfigBuilder;
 use str0m::config::{CryptoProvider, DtlsCert, DtlsVersion};
 use str0m::crypto::dtls::{DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, ProtocolVersion};
 use str0m::crypto::{CryptoError, from_feature_flags};
@@ -13,6 +14,11 @@ use super::admission::Gate;
 
 /// How many datagrams DTLS holds between two drains.
 pub(crate) const MAX_QUEUE: usize = 256;
+
+/// How long a handshake may take, and how often it says something again: the link's own time limit
+/// is to decide.
+const HANDSHAKE: Duration = Duration::from_secs(24 * 3_600);
+const RETRIES: usize = 64;
 
 /// A self-signed certificate and its key.
 ///
@@ -33,7 +39,7 @@ impl Certificate {
     ///
     /// When the system gives no randomness.
     pub fn generate() -> Result<Self, CertificateError> {
-        match provider().dtls_provider.generate_certificate() {
+        match provider(false).dtls_provider.generate_certificate() {
             Some(certificate) => Ok(Self(certificate)),
             None => Err(CertificateError("the crypto back-end refused".to_owned())),
         }
@@ -68,12 +74,14 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// The crypto back-end, with DTLS as below.
-pub(super) fn provider() -> &'static Arc<CryptoProvider> {
-    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    PROVIDER.get_or_init(|| {
-        Arc::new(CryptoProvider { dtls_provider: &SharedDtls, ..from_feature_flags() })
-    })
+/// The crypto back-end, with DTLS as below; `reproducible` is for simulations.
+pub(super) fn provider(reproducible: bool) -> &'static Arc<CryptoProvider> {
+    static LINKS: SharedDtls = SharedDtls::new(|builder| builder);
+    static SIMULATIONS: SharedDtls = SharedDtls::new(crate::sim::reproducible);
+    static PROVIDERS: [OnceLock<Arc<CryptoProvider>>; 2] = [const { OnceLock::new() }; 2];
+    let dtls_provider = if reproducible { &SIMULATIONS } else { &LINKS };
+    PROVIDERS[usize::from(reproducible)]
+        .get_or_init(|| Arc::new(CryptoProvider { dtls_provider, ..from_feature_flags() }))
 }
 
 thread_local! {
@@ -88,22 +96,36 @@ pub(super) fn take_gate() -> Arc<Gate> {
 }
 
 /// DTLS whose configuration is made once instead of for each link, with a longer queue.
-#[derive(Debug)]
-struct SharedDtls;
+struct SharedDtls {
+    config: OnceLock<Arc<dimpl::Config>>,
+    adjust: fn(ConfigBuilder) -> ConfigBuilder,
+}
 
 impl SharedDtls {
-    fn config() -> Result<Arc<dimpl::Config>, CryptoError> {
-        static CONFIG: OnceLock<Arc<dimpl::Config>> = OnceLock::new();
-        if let Some(config) = CONFIG.get() {
+    const fn new(adjust: fn(ConfigBuilder) -> ConfigBuilder) -> Self {
+        Self { config: OnceLock::new(), adjust }
+    }
+
+    fn config(&self) -> Result<Arc<dimpl::Config>, CryptoError> {
+        if let Some(config) = self.config.get() {
             return Ok(config.clone());
         }
         // ICE has verified the way back, so no cookie is needed.
-        let config = dimpl::Config::builder()
+        let builder = dimpl::Config::builder()
             .use_server_cookie(false)
             .max_queue_rx(MAX_QUEUE)
+            .handshake_timeout(HANDSHAKE)
+            .flight_retries(RETRIES);
+        let config = (self.adjust)(builder)
             .build()
             .map_err(|error| CryptoError::Other(error.to_string()))?;
-        Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
+        Ok(self.config.get_or_init(|| Arc::new(config)).clone())
+    }
+}
+
+impl fmt::Debug for SharedDtls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedDtls").finish_non_exhaustive()
     }
 }
 
@@ -119,7 +141,7 @@ impl DtlsProvider for SharedDtls {
         version: DtlsVersion,
         _mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        let config = Self::config()?;
+        let config = self.config()?;
         let dtls = match version {
             DtlsVersion::Dtls12 => dimpl::Dtls::new_12(config, certificate.clone(), now),
             DtlsVersion::Dtls13 => dimpl::Dtls::new_13(config, certificate.clone(), now),

@@ -55,6 +55,9 @@ pub struct EngineConfig {
     /// Largest transport message that is taken, bytes: the `max-message-size` of the session
     /// description. Default: 64 KiB.
     pub max_message_size: u32,
+    /// What is held of messages that came in part or ahead of others, bytes: the most that the peer
+    /// may have on its way. Less than 1 MiB counts as 1 MiB. Default: 1 MiB.
+    pub receive_buffer: u32,
     /// Most bytes that are held until the peer has acknowledged them. Default: 4 MiB.
     pub max_buffered: usize,
     /// Whether the answerer leaves connectivity checks to the offerer (RFC 8445, section 2.5), as
@@ -66,6 +69,9 @@ pub struct EngineConfig {
     pub initiator: Delivery,
     /// Delivery of the acceptor's deltas.
     pub acceptor: Delivery,
+    /// Whether equal runs are to look alike: for simulations, as it makes DTLS predictable.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) reproducible: bool,
 }
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -77,11 +83,13 @@ impl EngineConfig {
             certificate,
             mtu: DEFAULT_MTU,
             max_message_size: 65_536,
+            receive_buffer: 1 << 20,
             max_buffered: 4 << 20,
             ice_lite: true,
             command: Order::default(),
             initiator: Delivery::default(),
             acceptor: Delivery::default(),
+            reproducible: false,
         }
     }
 }

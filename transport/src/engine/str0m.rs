@@ -55,13 +55,13 @@ impl Str0m {
     ) -> Result<(Rtc, Arc<Gate>), EngineError> {
         let mtu = config.mtu.clamp(str0m::DATAGRAM_MTU_TARGET_MIN, super::MAX_MTU);
         let mut rtc = RtcConfig::new()
-            .set_crypto_provider(provider().clone())
+            .set_crypto_provider(provider(config.reproducible).clone())
             .set_dtls_cert(config.certificate.dtls())
             .set_ice_lite(config.ice_lite && role == Role::Acceptor)
             .clear_codecs()
             .clear_extension_map()
             .set_sctp_max_buffered_amount(config.max_buffered)
-            .set_sctp_max_message_size(config.max_message_size)
+            .set_sctp_max_message_size(receive_buffer(config))
             .set_snap_enabled(true)
             .set_mtu(mtu..=usize::MAX)
             .build(now);
@@ -178,7 +178,7 @@ impl Engine for Str0m {
         };
         let mut engine = Self::new((rtc, gate), Role::Initiator, streams, start);
         engine.pending = Some(pending);
-        Ok((engine, checks::mark(offer.to_sdp_string())))
+        Ok((engine, checks::mark(describe(offer.to_sdp_string(), config))))
     }
 
     fn accept_answer(&mut self, answer: &str, _now: Duration) -> Result<(), EngineError> {
@@ -210,7 +210,7 @@ impl Engine for Str0m {
         let mut engine = Self::new((rtc, gate), Role::Acceptor, streams, start);
         engine.max_message_len = max_message_len;
         engine.checks.count = marked;
-        let answer = answer.to_sdp_string();
+        let answer = describe(answer.to_sdp_string(), config);
         Ok((engine, if marked { checks::mark(answer) } else { answer }))
     }
 
@@ -347,6 +347,20 @@ impl fmt::Debug for Str0m {
 fn start(now: Duration) -> Instant {
     let instant = Instant::now();
     instant.checked_sub(now).unwrap_or(instant)
+}
+
+/// str0m's receive buffer is as large as the longest message that it takes.
+fn receive_buffer(config: &EngineConfig) -> u32 {
+    match config.receive_buffer {
+        small if small <= 1 << 20 => config.max_message_size,
+        large => large.max(config.max_message_size),
+    }
+}
+
+/// What peers are told is the longest message that the session takes.
+fn describe(description: String, config: &EngineConfig) -> String {
+    let line = |size| format!("a=max-message-size:{size}\r\n");
+    description.replace(&line(receive_buffer(config)), &line(config.max_message_size))
 }
 
 /// By stream.

@@ -197,6 +197,7 @@ impl NodeBuilder {
         // What is on its way never finds the transport full.
         engine.max_buffered = self.flight.max.max(self.flight.min) + self.limits.max_frame_len;
         engine.max_message_size = u32::try_from(self.limits.max_frame_len).unwrap_or(u32::MAX);
+        engine.receive_buffer = u32::try_from(self.limits.data_window).unwrap_or(u32::MAX);
         engine.ice_lite = self.ice_lite.unwrap_or(true);
         engine.command = self.command;
         engine.initiator = self.initiator;

@@ -1,0 +1,505 @@
+//! A simulated network for tests: any number of hosts in one process, on virtual time.
+//!
+//! An application's code runs on it unchanged: it gets the same [`Peer`] and the same [`Link`] as
+//! from a [`Node`](crate::Node), while the network between delays, loses, repeats, overtakes and
+//! damages what it sends, as its [`Path`] says. Hours pass in moments, and the same seed is the
+//! same run.
+//!
+//! ```
+//! use std::time::Duration;
+//! use deltawire_channels::Peer;
+//! use deltawire_framing::{DeltaFields, DocId};
+//! use deltawire_transport::sim::{Loss, Path, Simulation};
+//!
+//! async fn echo(mut peer: Peer) {
+//!     while let Ok(frame) = peer.receive.next().await {
+//!         let payload = frame.delta().unwrap().payload();
+//!         let mut grant = peer.send.reserve(payload.len()).await.unwrap();
+//!         grant.payload_mut().copy_from_slice(payload);
+//!         grant.commit(DeltaFields::new(DocId([7; 16])), payload.len()).unwrap();
+//!     }
+//! }
+//!
+//! let mut sim = Simulation::new(1);
+//! let [phone, server] = sim.add_hosts();
+//! let latency = Duration::from_millis(40);
+//! sim.set_path(phone, server, Path { latency, loss: Loss::Independent(0.05), ..Path::default() });
+//! let (mut here, there) = sim.connect(phone, server).unwrap();
+//! sim.spawn(echo(there.peer));
+//! let asked = sim.now();
+//! sim.block_on(Duration::from_secs(5), async {
+//!     here.peer.send.reserve(12).await.unwrap().commit(DeltaFields::new(DocId([7; 16])), 12).unwrap();
+//!     assert_eq!(here.peer.receive.next().await.unwrap().delta().unwrap().payload().len(), 12);
+//! })
+//! .unwrap();
+//! assert!(sim.now() - asked >= 2 * latency); // and no time has passed
+//! ```
+//!
+//! # Time
+//!
+//! Time passes while [`run_for`](Simulation::run_for), [`run_until`](Simulation::run_until),
+//! [`step`](Simulation::step), [`block_on`](Simulation::block_on) and
+//! [`connect`](Simulation::connect) run, and then only from one thing that happens to the next. An
+//! application's futures are run in between: those that were [spawned](Simulation::spawn), and the
+//! one that [`block_on`](Simulation::block_on) waits for. They sleep by
+//! [`Clock`]; a future that waits for anything outside of the simulation, such as a socket or
+//! tokio's timers, does not get on. Without futures, [`Receiver::try_next`] and
+//! [`Sender::try_reserve`] do, between two steps.
+//!
+//! # What a link runs on
+//!
+//! [`Carrier::Frames`] is the default: each transport message is a datagram of its own, however
+//! long, which a plain transport numbers, acknowledges and sends again. It shows what an
+//! application, its session and the network do to each other, and costs next to nothing.
+//!
+//! [`Carrier::Datagrams`] runs the WebRTC stack of real links at both ends, with ICE, DTLS and
+//! SCTP. Only so [`Path::mtu`], congestion control, and what a moved host costs mean anything, and a run
+//! takes 10 to 100 times as long.
+//!
+//! # The same seed
+//!
+//! With [`Carrier::Frames`] a run follows from the seed, to the last byte. With
+//! [`Carrier::Datagrams`] times, lengths, fates and everything that the application sees do, so
+//! [`fingerprint`](Simulation::fingerprint) is the same; what stands encrypted in the datagrams
+//! is not, because keys are random. An application that draws randomness of its own, or reads a
+//! clock other than [`Clock`], has to seed it as well: [`Random`] is there for that.
+
+mod dtls;
+mod end;
+mod executor;
+mod frames;
+mod host;
+mod options;
+mod path;
+mod random;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod way;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::task::Poll;
+use std::time::Duration;
+
+use deltawire_channels::Peer;
+#[cfg(doc)]
+use deltawire_channels::{Receiver, Sender};
+use deltawire_framing::control::Role;
+
+pub(crate) use self::dtls::reproducible;
+use self::end::{EndState, Stack};
+pub use self::executor::Clock;
+use self::executor::{Bell, Task, Tasks};
+use self::frames::Frames;
+pub use self::host::Host;
+use self::host::HostState;
+pub use self::options::{Carrier, LinkOptions};
+pub use self::path::{Loss, Path, PathStats};
+pub use self::random::Random;
+use self::trace::Trace;
+use self::way::{Arrivals, Parcel, Way};
+use crate::connection::{Connection, Progress};
+use crate::engine::{Engine, EngineConfig, EngineError, Str0m};
+use crate::link::{Ended, Link, PeerId};
+
+/// A network of hosts, and its time. See the [module](self).
+pub struct Simulation {
+    clock: Clock,
+    random: Random,
+    hosts: Vec<HostState>,
+    default_path: Path,
+    ways: Vec<Way>,
+    /// Their places in `ways`, by from and to.
+    ways_between: BTreeMap<(Host, Host), usize>,
+    arrivals: Arrivals,
+    /// Of those that are over, `None`.
+    ends: Vec<Option<EndState>>,
+    tasks: Tasks,
+    trace: Trace,
+}
+
+/// One end of a link: what [`Node::connect`](crate::Node::connect) and
+/// [`Node::accept`](crate::Node::accept) give.
+#[derive(Debug)]
+pub struct End {
+    /// The application's handle on its peer.
+    pub peer: Peer,
+    /// The handle on the link.
+    pub link: Link,
+}
+
+/// A future was not done in the time that it had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not done within {0:?} of virtual time")]
+pub struct TimedOut(pub Duration);
+
+/// Rounds of work at one time before something is taken to go round in circles.
+const MAX_ROUNDS: usize = 1_000_000;
+
+impl Simulation {
+    /// An empty network at time 0.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            clock: Clock::default(),
+            random: Random::new(seed),
+            hosts: Vec::new(),
+            default_path: Path::default(),
+            ways: Vec::new(),
+            ways_between: BTreeMap::new(),
+            arrivals: Arrivals::default(),
+            ends: Vec::new(),
+            tasks: Tasks::default(),
+            trace: Trace::default(),
+        }
+    }
+
+    /// One more host.
+    pub fn add_host(&mut self) -> Host {
+        let host = Host(self.hosts.len());
+        self.hosts.push(HostState::new(host.0));
+        host
+    }
+
+    /// So many more hosts.
+    pub fn add_hosts<const N: usize>(&mut self) -> [Host; N] {
+        std::array::from_fn(|_| self.add_host())
+    }
+
+    /// The host that was added at this place, counted from 0.
+    ///
+    /// # Panics
+    ///
+    /// When there are not as many.
+    #[must_use]
+    pub fn host(&self, place: usize) -> Host {
+        assert!(place < self.hosts.len(), "there are {} hosts", self.hosts.len());
+        Host(place)
+    }
+
+    /// What the way between two hosts is like, both directions, from now on. What is already on its
+    /// way arrives as it would have.
+    pub fn set_path(&mut self, one: Host, other: Host, path: Path) {
+        self.set_path_one_way(one, other, path);
+        self.set_path_one_way(other, one, path);
+    }
+
+    /// The same for one direction.
+    pub fn set_path_one_way(&mut self, from: Host, to: Host, path: Path) {
+        let way = self.way(from, to);
+        self.ways[way].path = path;
+    }
+
+    /// The ways between hosts of which nothing was said. Default: [`Path::default`].
+    pub fn set_default_path(&mut self, path: Path) {
+        self.default_path = path;
+    }
+
+    /// What the way from one host to another is like now.
+    pub fn path(&mut self, from: Host, to: Host) -> Path {
+        let way = self.way(from, to);
+        self.ways[way].path
+    }
+
+    /// Whether anything gets through between the two groups, in either direction, from now on:
+    /// [`Path::cut`] of all ways between them.
+    pub fn set_cut(&mut self, some: &[Host], others: &[Host], cut: bool) {
+        for (one, other) in some.iter().flat_map(|one| others.iter().map(move |it| (*one, *it))) {
+            for (from, to) in [(one, other), (other, one)] {
+                let path = Path { cut, ..self.path(from, to) };
+                self.set_path_one_way(from, to, path);
+            }
+        }
+    }
+
+    /// Gives a host another address, as a NAT does that forgot it. It does not notice; what is sent
+    /// to its old address is lost.
+    ///
+    /// # Panics
+    ///
+    /// When the host is of another simulation.
+    pub fn change_address(&mut self, host: Host) {
+        self.hosts[host.0].change_address();
+    }
+
+    /// What became of the datagrams from one host to another.
+    pub fn path_stats(&mut self, from: Host, to: Host) -> PathStats {
+        let way = self.way(from, to);
+        self.ways[way].stats
+    }
+
+    /// Time since the simulation began.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    /// The time, for futures.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
+    /// A generator that follows from the seed, another one each time.
+    pub fn random(&mut self) -> Random {
+        self.random.fork()
+    }
+
+    /// A hash of all that happened so far: times, lengths and fates of datagrams, and when links
+    /// opened and ended. Equal for equal runs.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        self.trace.value()
+    }
+
+    /// Connects two hosts with the default [`LinkOptions`]. Time passes until both peers are there.
+    ///
+    /// # Errors
+    ///
+    /// Why the link ended before.
+    pub fn connect(&mut self, initiator: Host, acceptor: Host) -> Result<(End, End), Ended> {
+        self.connect_with(initiator, acceptor, &LinkOptions::default())
+    }
+
+    /// Connects two hosts: `initiator` to `acceptor`. Time passes until both peers are there.
+    ///
+    /// # Errors
+    ///
+    /// Why the link ended before.
+    pub fn connect_with(
+        &mut self,
+        initiator: Host,
+        acceptor: Host,
+        options: &LinkOptions,
+    ) -> Result<(End, End), Ended> {
+        let links = match options.carrier {
+            Carrier::Frames => self.add_link::<Frames>(initiator, acceptor, options, Stack::Frames),
+            Carrier::Datagrams => {
+                self.add_link::<Str0m>(initiator, acceptor, options, Stack::Datagrams)
+            }
+        };
+        let [here, there] = links.map_err(Ended::Engine)?;
+        let first = self.ends.len() - 2;
+        self.settle();
+        while [first, first + 1]
+            .iter()
+            .any(|end| self.ends[*end].as_ref().is_some_and(|end| end.peer.is_none()))
+        {
+            if let Some(ended) = [&here, &there].into_iter().find_map(Link::ended) {
+                return Err(ended);
+            }
+            self.step();
+        }
+        let mut take = |end: usize, link: Link| {
+            let peer = self.ends[end].as_mut().and_then(|end| end.peer.take());
+            match peer {
+                Some(peer) => Ok(End { peer, link }),
+                None => Err(link.ended().unwrap_or(Ended::HungUp)),
+            }
+        };
+        Ok((take(first, here)?, take(first + 1, there)?))
+    }
+
+    fn add_link<E: Engine>(
+        &mut self,
+        initiator: Host,
+        acceptor: Host,
+        options: &LinkOptions,
+        stack: fn(Box<Connection<E>>) -> Stack,
+    ) -> Result<[Link; 2], EngineError> {
+        let now = self.now();
+        let config: EngineConfig = options.engine();
+        let near = self.hosts[initiator.0].new_address();
+        let far = self.hosts[acceptor.0].new_address();
+        let (mut offerer, offer) = E::offer(&config, &[near], now)?;
+        let (answerer, answer) = E::answer(&config, &[far], &offer, now)?;
+        offerer.accept_answer(&answer, now)?;
+        let first = self.ends.len();
+        let mut add = |engine: E, host, other, address, role| {
+            let (link, shared) = Link::new(PeerId(self.ends.len() as u64), role);
+            let config = options.connection(role, &mut self.random);
+            let user_fragment = engine.user_fragment().to_owned();
+            let connection = Connection::new(engine, config, shared, now);
+            let stack = stack(Box::new(connection));
+            self.ends.push(Some(EndState::new(stack, host, other, address, &user_fragment)));
+            link
+        };
+        Ok([
+            add(offerer, initiator, first + 1, near, Role::Initiator),
+            add(answerer, acceptor, first, far, Role::Acceptor),
+        ])
+    }
+
+    /// Runs a future of the application's beside everything else. What panics in it panics here.
+    pub fn spawn(&mut self, future: impl Future<Output = ()> + 'static) {
+        self.tasks.spawn(future);
+    }
+
+    /// Lets time pass until the future is done, and gives what it gave.
+    ///
+    /// # Errors
+    ///
+    /// When it is not done `within` so much virtual time; it is dropped then.
+    pub fn block_on<T>(
+        &mut self,
+        within: Duration,
+        future: impl Future<Output = T>,
+    ) -> Result<T, TimedOut> {
+        let limit = self.now().saturating_add(within);
+        let mut task = Task { bell: Bell::new(), future: Box::pin(future) };
+        loop {
+            self.settle();
+            if let Poll::Ready(result) = task.poll() {
+                // What it left to do is done at this time.
+                self.settle();
+                return Ok(result);
+            }
+            if task.bell.has_rung() || self.is_due() {
+                continue;
+            }
+            match self.next() {
+                Some(next) if next <= limit => self.advance(next),
+                _ => {
+                    self.clock.set(limit);
+                    return Err(TimedOut(within));
+                }
+            }
+        }
+    }
+
+    /// Lets so much time pass.
+    pub fn run_for(&mut self, time: Duration) {
+        self.run_until(self.now().saturating_add(time));
+    }
+
+    /// Lets time pass until then.
+    pub fn run_until(&mut self, until: Duration) {
+        self.settle();
+        while let Some(next) = self.next().filter(|next| *next <= until) {
+            self.advance(next);
+            self.settle();
+        }
+        self.clock.set(until.max(self.now()));
+        self.settle();
+    }
+
+    /// Lets everything happen that happens now, then moves on to the next thing that does. `false`
+    /// when nothing ever will.
+    pub fn step(&mut self) -> bool {
+        self.settle();
+        let next = self.next();
+        if let Some(next) = next {
+            self.advance(next);
+            self.settle();
+        }
+        next.is_some()
+    }
+
+    /// When something happens next, provided that nothing does now.
+    fn next(&self) -> Option<Duration> {
+        let ends = self.ends.iter().flatten().filter_map(|end| end.timeout);
+        let held = self.ways.iter().filter_map(Way::next_release);
+        let others = [self.arrivals.next(), self.clock.next()].into_iter().flatten();
+        Some(ends.chain(held).chain(others).min()?.max(self.now()))
+    }
+
+    fn is_due(&self) -> bool {
+        let now = self.now();
+        self.ends.iter().flatten().any(|end| end.is_due(now))
+    }
+
+    /// Moves on to then.
+    fn advance(&mut self, now: Duration) {
+        self.clock.set(now);
+        for way in &mut self.ways {
+            way.release_late(now, &mut self.arrivals);
+        }
+        while let Some(parcel) = self.arrivals.pop(now) {
+            self.deliver(parcel, now);
+        }
+    }
+
+    fn deliver(&mut self, parcel: Parcel, now: Duration) {
+        let Parcel { end, way, source, destination, bytes, damaged } = parcel;
+        let stats = &mut self.ways[way].stats;
+        let end = self.ends[end].as_mut();
+        let at_home =
+            |end: &&mut EndState| self.hosts[end.host.0].public(end.address) == destination;
+        let Some(end) = end.filter(at_home) else {
+            stats.misaddressed += 1;
+            return;
+        };
+        stats.arrived += 1;
+        stats.arrived_bytes += bytes.len() as u64;
+        // A transport drops what is damaged: this one has no checksum that would say so.
+        if !(damaged && end.is_frames()) {
+            end.handle_datagram(source, &bytes, now);
+        }
+    }
+
+    /// Lets everything happen that happens now.
+    fn settle(&mut self) {
+        let now = self.now();
+        for _ in 0..MAX_ROUNDS {
+            let mut busy = self.tasks.run();
+            for end in 0..self.ends.len() {
+                if self.ends[end].as_ref().is_some_and(|end| end.is_due(now)) {
+                    self.work(end, now);
+                    busy = true;
+                }
+            }
+            if !busy {
+                return;
+            }
+        }
+        panic!("something goes round in circles at {now:?}: a future that wakes itself?");
+    }
+
+    fn work(&mut self, index: usize, now: Duration) {
+        let mut sent = Vec::new();
+        let Some(end) = &mut self.ends[index] else { return };
+        let progress = end.work(now, &mut sent);
+        let (host, other, whole) = (end.host, end.other, end.is_frames());
+        let source = self.hosts[host.0].public(end.address);
+        match progress {
+            Progress::Quiet => {}
+            Progress::Opened(peer) => {
+                end.peer = Some(*peer);
+                end.bell.ring();
+                self.trace.link(now, index, "opened");
+            }
+            Progress::Ended(ended) => {
+                end.bell.ring();
+                self.trace.link(now, index, &ended.to_string());
+            }
+            Progress::Over => self.ends[index] = None,
+        }
+        let to = self.ends[other].as_ref().map_or(host, |end| end.host);
+        let way = self.way(host, to);
+        for transmit in sent {
+            let (destination, bytes) = (transmit.destination, transmit.bytes);
+            let parcel = Parcel { end: other, way, source, destination, bytes, damaged: false };
+            self.ways[way].send(parcel, whole, now, &mut self.arrivals, &mut self.trace);
+        }
+    }
+
+    fn way(&mut self, from: Host, to: Host) -> usize {
+        let Self { ways, ways_between, random, default_path, .. } = self;
+        *ways_between.entry((from, to)).or_insert_with(|| {
+            ways.push(Way::new(*default_path, random.fork()));
+            ways.len() - 1
+        })
+    }
+}
+
+impl fmt::Debug for Simulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulation")
+            .field("now", &self.now())
+            .field("hosts", &self.hosts.len())
+            .field("links", &(self.ends.len() / 2))
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,97 @@
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use deltawire_channels::session::Config;
+use deltawire_channels::{Delivery, Limits, Order};
+use deltawire_framing::control::Role;
+
+use super::random::Random;
+use crate::connection::ConnectionConfig;
+use crate::engine::{Certificate, DEFAULT_MTU, EngineConfig};
+use crate::flight::FlightLimits;
+
+/// What a simulated link runs on. See the [module](super#what-a-link-runs-on).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Carrier {
+    /// Transport messages of the session, each a datagram of its own.
+    #[default]
+    Frames,
+    /// The datagrams of two WebRTC stacks.
+    Datagrams,
+}
+
+/// How two hosts are connected. Both ends get the same.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkOptions {
+    /// What the link runs on. Default: [`Carrier::Frames`].
+    pub carrier: Carrier,
+    /// What bounds each peer. Default: [`Limits::default`].
+    pub limits: Limits,
+    /// How much is on its way. Default: [`FlightLimits::default`].
+    pub flight: FlightLimits,
+    /// How long it may take to reach the peer. Default: 10 s.
+    pub connect_timeout: Duration,
+    /// Largest datagram that the stack makes, bytes. Default:
+    /// [`DEFAULT_MTU`](crate::engine::DEFAULT_MTU).
+    pub mtu: usize,
+    /// Whether commands arrive in the order in which they were sent. Default: they do.
+    pub command: Order,
+    /// Delivery of the initiator's deltas. Default: reliable and ordered.
+    pub initiator: Delivery,
+    /// Delivery of the acceptor's deltas. Default: reliable and ordered.
+    pub acceptor: Delivery,
+}
+
+impl Default for LinkOptions {
+    fn default() -> Self {
+        Self {
+            carrier: Carrier::default(),
+            limits: Limits::default(),
+            flight: FlightLimits::default(),
+            connect_timeout: Duration::from_secs(10),
+            mtu: DEFAULT_MTU,
+            command: Order::default(),
+            initiator: Delivery::default(),
+            acceptor: Delivery::default(),
+        }
+    }
+}
+
+impl LinkOptions {
+    pub(super) fn engine(&self) -> EngineConfig {
+        let mut config = EngineConfig::new(certificate());
+        config.mtu = self.mtu;
+        config.max_buffered = self.flight.max.max(self.flight.min) + self.limits.max_frame_len;
+        config.max_message_size = u32::try_from(self.limits.max_frame_len).unwrap_or(u32::MAX);
+        config.receive_buffer = u32::try_from(self.limits.data_window).unwrap_or(u32::MAX);
+        config.command = self.command;
+        config.initiator = self.initiator;
+        config.acceptor = self.acceptor;
+        config.reproducible = true;
+        config
+    }
+
+    pub(super) fn connection(&self, role: Role, random: &mut Random) -> ConnectionConfig {
+        let mut session_id = [0; 16];
+        random.fill(&mut session_id);
+        let mut session = Config::new(role, session_id, random.number());
+        session.limits = self.limits;
+        session.command = self.command;
+        (session.send, session.receive) = match role {
+            Role::Initiator => (self.initiator, self.acceptor),
+            Role::Acceptor => (self.acceptor, self.initiator),
+        };
+        ConnectionConfig { session, flight: self.flight, connect_timeout: self.connect_timeout }
+    }
+}
+
+/// The same for everybody and in each process, because lengths of certificates vary. Its key is no
+/// secret.
+fn certificate() -> Arc<Certificate> {
+    static CERTIFICATE: OnceLock<Arc<Certificate>> = OnceLock::new();
+    let make = || {
+        let (certificate, key) = (include_bytes!("certificate.der"), include_bytes!("key.der"));
+        Arc::new(Certificate::from_der(certificate.to_vec(), key.to_vec()))
+    };
+    CERTIFICATE.get_or_init(make).clone()
+}

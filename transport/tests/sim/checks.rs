@@ -1,0 +1,77 @@
+//! The checks that have a table each, run on all cores.
+
+use std::panic::catch_unwind;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use crate::{matrix, outages, sharing, stalls, utilization};
+
+type Check = (&'static str, Box<dyn Fn() -> Result<String, String> + Send>);
+
+/// The slowest first, so that no core is left with one in the end.
+fn all() -> Vec<Check> {
+    fn check(name: &'static str, run: fn() -> Result<String, String>) -> Check {
+        (name, Box::new(run))
+    }
+    let rows = (0..utilization::rows()).rev();
+    let mut all: Vec<Check> = rows
+        .map(|row| -> Check { (UTILIZATION, Box::new(move || utilization::check(row))) })
+        .collect();
+    all.extend([
+        check("The same seed", matrix::in_another_process),
+        check("A cut network", outages::check),
+        check("A host that gets another address", outages::new_address),
+        check("After a quiet while", utilization::quiet),
+        check("A reader that stalls", stalls::check),
+        check("Senders of different weight", sharing::weights),
+        check("Senders of different priority", sharing::priorities),
+    ]);
+    all
+}
+
+const UTILIZATION: &str = "Bulk and commands over 100 Mbit/s";
+
+pub(crate) fn run() -> Result<(), String> {
+    let started = Instant::now();
+    let waiting = Mutex::new(all().into_iter().enumerate().collect::<Vec<_>>().into_iter());
+    let results = Mutex::new(Vec::new());
+    let work = || loop {
+        let next = waiting.lock().unwrap().next();
+        let Some((place, (name, check))) = next else { return };
+        let result = catch_unwind(std::panic::AssertUnwindSafe(check));
+        let result = result.unwrap_or_else(|_| Err("it panicked".to_owned()));
+        results.lock().unwrap().push((place, name, result));
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    let mut results = results.into_inner().unwrap();
+    results.sort_by_key(|(place, ..)| *place);
+    let (bulk, others): (Vec<_>, Vec<_>) =
+        results.into_iter().partition(|(_, name, _)| *name == UTILIZATION);
+    let mut failures = Vec::new();
+    println!("\n{UTILIZATION}\n\n{}", utilization::HEAD);
+    for (_, name, result) in bulk.into_iter().rev() {
+        match result {
+            Ok(line) => println!("{line}"),
+            Err(reason) => failures.push(format!("{name}: {reason}")),
+        }
+    }
+    for (_, name, result) in others {
+        match result {
+            Ok(table) => println!("\n{name}\n\n{table}"),
+            Err(reason) => failures.push(format!("{name}: {reason}")),
+        }
+    }
+    if !failures.is_empty() {
+        return Err(format!(
+            "{}\n\nto repeat it: cargo xtask sim --seeds 0",
+            failures.join("\n\n")
+        ));
+    }
+    println!("\nall checks passed in {:.0?}", started.elapsed());
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! What links promise, tried on the simulated network: `cargo xtask sim`.
+//!
+//! A matrix of carriers, networks and kinds of delivery, one cell for each seed; then tables of
+//! what a link makes of its path, with bounds. Everything runs on virtual time, so nothing depends
+//! on how fast the machine is.
+
+#![cfg(not(target_arch = "wasm32"))]
+
+mod arguments;
+mod checks;
+mod matrix;
+mod outages;
+mod probe;
+mod sharing;
+mod stalls;
+mod transfer;
+mod utilization;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = match arguments::Arguments::parse(std::env::args().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = match arguments.seed {
+        Some(seed) => matrix::replay(seed),
+        None => matrix::run(&arguments).and_then(|()| checks::run()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\n{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What a link does when its network is cut: it lives through short cuts, and notices long ones.
+
+use std::time::Duration;
+
+use deltawire_channels::Peer;
+use deltawire_transport::sim::{Carrier, End, LinkOptions, Random, Simulation};
+use deltawire_transport::{Ended, Link};
+
+use crate::probe::{CARRIERS, Latencies, MS, SECOND, carrier, ensure, keep, ms, path, tick, time};
+
+const SEEDS: u64 = 50;
+
+/// What became of a link.
+enum Outcome {
+    /// How long after the network healed everything had come that was sent before.
+    Lived(Duration),
+    /// How long after the cut both ends knew.
+    Ended(Duration),
+}
+
+/// Cuts a link that is busy both ways, for so long.
+fn cut(on: Carrier, seed: u64, lasts: Duration) -> Result<Outcome, String> {
+    let mut sim = Simulation::new(seed);
+    let mut random = Random::new(seed);
+    let [near, far] = sim.add_hosts();
+    sim.set_path(near, far, path(20 * MS));
+    let options = LinkOptions { carrier: on, ..LinkOptions::default() };
+    let (here, there) = sim.connect_with(near, far, &options).map_err(|error| error.to_string())?;
+    let links = [here.link.clone(), there.link.clone()];
+    let times = [Latencies::default(), Latencies::default()];
+    let clock = sim.clock();
+    let (End { peer: here, .. }, End { peer: there, .. }) = (here, there);
+    for (sender, receiver, times) in
+        [(here.send, there.receive, &times[0]), (there.send, here.receive, &times[1])]
+    {
+        sim.spawn(tick(sender, 20 * MS, clock.clone()));
+        sim.spawn(time(receiver, times.clone(), clock.clone()));
+    }
+    keep(&mut sim, (here.command, there.command));
+    sim.run_for(5 * SECOND + Duration::from_micros(random.below(10_000_000)));
+    sim.set_cut(&[near], &[far], true);
+    let began = sim.now();
+    let ended = |links: &[Link; 2]| links.iter().filter(|link| link.ended().is_some()).count();
+    while sim.now() < began + lasts && ended(&links) < 2 {
+        sim.run_for(MS);
+    }
+    sim.set_cut(&[near], &[far], false);
+    let healed = sim.now();
+    times.iter().for_each(Latencies::clear);
+    while ended(&links) == 0 {
+        sim.run_for(MS);
+        let passed = sim.now() - healed;
+        // What came in time was sent after the network healed: all before has come.
+        if times.iter().all(|times| times.count() > 0 && times.latest() < passed) {
+            return Ok(Outcome::Lived(passed));
+        }
+        ensure(passed < 60 * SECOND, || "it does not get on".to_owned())?;
+    }
+    while ended(&links) < 2 {
+        sim.run_for(MS);
+        ensure(sim.now() < began + lasts + 60 * SECOND, || "one end does not know".to_owned())?;
+    }
+    let silence = |link: &Link| matches!(link.ended(), Some(Ended::Session(_) | Ended::HungUp));
+    ensure(links.iter().all(silence), || format!("{:?}", links[0].ended()))?;
+    Ok(Outcome::Ended(sim.now() - began))
+}
+
+pub(crate) fn check() -> Result<String, String> {
+    let mut table = String::from(
+        "| carrier | cut for, s | lived, of 50 | then everything had come after, ms: median | most | \
+         else both ends knew after, s: least | most |\n|---|---|---|---|---|---|---|",
+    );
+    for on in CARRIERS {
+        for tenths in [5, 10, 20, 30, 40, 60, 100] {
+            let lasts = tenths * 100 * MS;
+            let (mut lived, mut ended) = (Vec::new(), Vec::new());
+            for seed in 0..SEEDS {
+                match cut(on, seed, lasts)? {
+                    Outcome::Lived(after) => lived.push(after),
+                    Outcome::Ended(after) => ended.push(after),
+                }
+            }
+            lived.sort();
+            ended.sort();
+            let [first, last] = [ended.first(), ended.last()]
+                .map(|at| at.map_or("–".to_owned(), |at| format!("{:.1}", at.as_secs_f64())));
+            let [median, most] = [lived.get(lived.len() / 2), lived.last()]
+                .map(|at| at.map_or("–".to_owned(), |at| ms(*at)));
+            table.push_str(&format!(
+                "\n| {} | {:.1} | {} | {median} | {most} | {first} | {last} |",
+                carrier(on),
+                lasts.as_secs_f64(),
+                lived.len(),
+            ));
+            let fail = |what: &str| format!("{table}\n{what}");
+            ensure(lasts > 2 * SECOND || ended.is_empty(), || fail("a short cut ended a link"))?;
+            ensure(lasts < 6 * SECOND || lived.is_empty(), || fail("a long cut was not noticed"))?;
+            let bound = lasts + 2 * SECOND;
+            let late = lived.last().is_some_and(|after| *after > bound);
+            ensure(!late, || fail("after the network healed it took too long"))?;
+            let late = ended.last().is_some_and(|after| *after > 7 * SECOND);
+            ensure(!late, || fail("a dead peer was noticed too late"))?;
+        }
+    }
+    Ok(table)
+}
+
+/// A host that gets another address keeps its links, if it began them.
+pub(crate) fn new_address() -> Result<String, String> {
+    let mut gaps = Vec::new();
+    for seed in 0..SEEDS {
+        let mut sim = Simulation::new(seed);
+        let mut random = Random::new(seed);
+        let [near, far] = sim.add_hosts();
+        sim.set_path(near, far, path(20 * MS));
+        let options = LinkOptions { carrier: Carrier::Datagrams, ..LinkOptions::default() };
+        let (here, there) =
+            sim.connect_with(near, far, &options).map_err(|error| error.to_string())?;
+        let (Peer { send, receive, command }, clock) = (here.peer, sim.clock());
+        let times = [Latencies::default(), Latencies::default()];
+        sim.spawn(tick(send, 20 * MS, clock.clone()));
+        sim.spawn(time(there.peer.receive, times[0].clone(), clock.clone()));
+        sim.spawn(tick(there.peer.send, 20 * MS, clock.clone()));
+        sim.spawn(time(receive, times[1].clone(), clock.clone()));
+        keep(&mut sim, (command, there.peer.command));
+        sim.run_for(SECOND + Duration::from_micros(random.below(5_000_000)));
+        sim.change_address(near);
+        let moved = sim.now();
+        times.iter().for_each(Latencies::clear);
+        loop {
+            sim.run_for(MS);
+            let passed = sim.now() - moved;
+            if times.iter().all(|times| times.count() > 0 && times.latest() < passed) {
+                gaps.push(passed);
+                break;
+            }
+            ensure(here.link.ended().is_none(), || {
+                format!("seed {seed}: it ended after {passed:?}: {:?}", here.link.ended())
+            })?;
+        }
+    }
+    gaps.sort();
+    let [median, most] = [gaps[gaps.len() / 2], gaps[gaps.len() - 1]];
+    let line = format!(
+        "{SEEDS} times; messages got through again after {} ms (median), {} ms (most)",
+        ms(median),
+        ms(most)
+    );
+    ensure(most < 20 * SECOND, || line.clone())?;
+    Ok(line)
+}
