@@ -1,14 +1,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use deltawire::prelude::*;
 
 /// A peer that stays, and measures round trips of 64 B all the time.
 pub(crate) struct Guest {
     /// Since they were last taken, microseconds.
     times: Arc<Mutex<Vec<f64>>>,
-    /// Its link, as long as it is here.
-    _link: Link,
+    link: Link,
 }
 
 /// Between two round trips.
@@ -28,15 +28,22 @@ impl Guest {
                 }
             }
         });
-        Ok(Self { times, _link: link })
+        Ok(Self { times, link })
     }
 
-    /// Median of the round trips since it was last asked for.
-    pub(crate) fn median(&self) -> Option<f64> {
+    /// Median of the round trips since it was last asked for; none if none was over.
+    ///
+    /// # Errors
+    ///
+    /// The guest's link has ended.
+    pub(crate) fn median(&self) -> anyhow::Result<Option<f64>> {
+        if let Some(ended) = self.link.ended() {
+            bail!("the guest's link has ended: {ended}");
+        }
         let mut times =
             std::mem::take(&mut *self.times.lock().unwrap_or_else(PoisonError::into_inner));
         times.sort_by(f64::total_cmp);
-        times.get(times.len() / 2).copied()
+        Ok(times.get(times.len() / 2).copied())
     }
 }
 

@@ -89,7 +89,7 @@ async fn watch(
     let mut seconds = tokio::time::interval(SECOND);
     while started.elapsed() < length {
         seconds.tick().await;
-        let (resident, round_trip) = (resident()?, guest.median());
+        let (resident, round_trip) = (resident()?, guest.median()?);
         samples.push(Sample { at: started.elapsed().as_secs_f64(), resident, round_trip });
         bar.set_position(started.elapsed().as_secs());
         let links = server.peers().len();

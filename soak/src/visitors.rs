@@ -75,7 +75,8 @@ async fn visit(node: &Node, url: &str, visits: &Visits) -> anyhow::Result<()> {
 }
 
 async fn closes(link: &Link) -> anyhow::Result<()> {
-    match tokio::time::timeout(PATIENCE, link.closed()).await.context("the link did not close")? {
+    let closed = tokio::time::timeout(PATIENCE, link.closed()).await;
+    match closed.with_context(|| format!("the link did not close: {:?}", link.stats()))? {
         Ended::Session(Closed::ByUs { .. }) => Ok(()),
         ended => bail!("the link ended otherwise: {ended}"),
     }
@@ -88,8 +89,9 @@ impl Visits {
         first.get_or_insert(why);
     }
 
-    /// No visit may fail.
+    /// There must have been visits, and none may have failed.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
+        ensure!(self.done.load(Ordering::Relaxed) > 0, "no visit was over in time");
         let failed = self.failed.load(Ordering::Relaxed);
         let first = self.first_failure.lock().unwrap_or_else(PoisonError::into_inner);
         let first = first.as_deref().unwrap_or_default();

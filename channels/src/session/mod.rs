@@ -357,16 +357,17 @@ impl Session {
         self.pending.clear();
     }
 
-    /// Whether nobody is left to talk to the peer.
+    /// Whether the session is open, and nobody is left to talk to the peer.
     fn is_abandoned(&self) -> bool {
-        self.outgoing.iter().all(Outgoing::is_abandoned)
+        matches!(self.state, State::Open)
+            && self.outgoing.iter().all(Outgoing::is_abandoned)
             && self.incoming.iter().all(Incoming::is_abandoned)
     }
 
     /// Moves on where something that was waited for has happened.
     fn settle(&mut self) {
         let now = self.now;
-        if matches!(self.state, State::Open) && self.is_abandoned() {
+        if self.is_abandoned() {
             self.close(CloseCode::NORMAL, "the application dropped its peer", now);
             return;
         }
@@ -568,7 +569,7 @@ impl Session {
                 ready |= outgoing.poll_ready(context);
             }
         }
-        ready
+        ready || self.is_abandoned()
     }
 
     /// Whether the session is over and has nothing more to say; what it holds for the application

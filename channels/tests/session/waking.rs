@@ -68,3 +68,16 @@ fn writing_and_reading_wake_who_sends() {
     link.run_for(Duration::from_millis(100));
     assert!(link.peer(1).receive.try_next().is_ok());
 }
+
+#[test]
+fn a_peer_that_is_dropped_wakes_who_says_goodbye() {
+    let mut link = Link::new(configs(), 1);
+    link.run_for(Duration::from_millis(100));
+    let count = Arc::new(Count::default());
+    assert_eq!(ask(&mut link, 0, &count), (false, false), "idle");
+    link.ends[0].peer = None;
+    assert_eq!(ask(&mut link, 0, &count), (true, true), "a goodbye to say");
+    assert!(link.ends[0].session.poll_transmit(1 << 16).is_some());
+    assert!(link.ends[0].session.poll_transmit(1 << 16).is_none());
+    assert!(!ask(&mut link, 0, &count).0, "it was said");
+}
