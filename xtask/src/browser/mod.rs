@@ -5,6 +5,7 @@ mod faults;
 mod install;
 mod report;
 mod webdriver;
+mod yardstick;
 
 use std::path::Path;
 use std::process::Command;
@@ -15,6 +16,7 @@ use anyhow::{Context, bail};
 pub(crate) use self::install::Browser;
 use self::report::Report;
 use self::webdriver::Session;
+pub(crate) use self::yardstick::measure;
 use crate::processes::Server;
 use crate::steps::{release, run, target};
 
