@@ -21,6 +21,10 @@ use crate::link::{Ended, LinkStats, Shared, Undelivered};
 #[cfg(not(target_arch = "wasm32"))]
 const DATAGRAMS_BETWEEN_DRAINS: usize = 16;
 
+/// What may lie in an engine beyond the flight: the end of a frame that did not fit, and commands,
+/// which do not wait for room. In frames of the longest kind.
+pub(crate) const FRAMES_BEYOND_FLIGHT: usize = 2;
+
 /// A session on an engine.
 pub(crate) struct Connection<E> {
     engine: E,
@@ -28,6 +32,7 @@ pub(crate) struct Connection<E> {
     /// Until the peer has said hello.
     peer: Option<Peer>,
     flight: Flight,
+    max_frame_len: usize,
     shared: Arc<Shared>,
     stats: LinkStats,
     engine_timeout: Option<Duration>,
@@ -98,6 +103,7 @@ impl<E: Streams> Connection<E> {
             session,
             peer: Some(peer),
             flight: Flight::new(config.flight),
+            max_frame_len: config.session.limits.max_frame_len,
             shared,
             stats: LinkStats::default(),
             engine_timeout: Some(now),
@@ -230,8 +236,15 @@ impl<E: Streams> Connection<E> {
         let mut wrote = false;
         loop {
             let buffered = self.buffered;
-            let budget = self.flight.budget(buffered, now);
-            let Some(transmit) = self.session.poll_transmit(budget) else { break };
+            let room = self.flight.budget(buffered, now);
+            let most = self.flight.cap() + FRAMES_BEYOND_FLIGHT * self.max_frame_len;
+            let Some(transmit) = (match room {
+                0 => self.session.poll_urgent(most.saturating_sub(buffered)),
+                // A frame that fits in part goes whole: else much room would stay empty.
+                _ => self.session.poll_transmit(room.max(self.max_frame_len)),
+            }) else {
+                break;
+            };
             let len = transmit.len();
             match self.engine.write(transmit.channel(), &transmit) {
                 Ok(true) => {}

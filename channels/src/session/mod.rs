@@ -477,11 +477,21 @@ impl Session {
     ///
     /// Control messages go first, then commands, then deltas.
     pub fn poll_transmit(&mut self, budget: usize) -> Option<Transmit<'_>> {
+        self.poll_channels(budget, 2)
+    }
+
+    /// The same without deltas: for a transport that is full of them, and lets commands overtake.
+    pub fn poll_urgent(&mut self, budget: usize) -> Option<Transmit<'_>> {
+        self.poll_channels(budget, 1)
+    }
+
+    /// Of the most urgent `channels`.
+    fn poll_channels(&mut self, budget: usize, channels: usize) -> Option<Transmit<'_>> {
         self.outgoing.iter_mut().for_each(Outgoing::release_sent);
         self.prepare_control();
         self.settle();
         if self.pending.is_empty() {
-            self.transmit_application(budget)
+            self.transmit_application(budget, channels)
         } else {
             self.transmit_control(budget)
         }
@@ -520,14 +530,14 @@ impl Session {
         Some(Transmit { channel: Channel::Command, bytes: Bytes::Control(bytes) })
     }
 
-    fn transmit_application(&mut self, budget: usize) -> Option<Transmit<'_>> {
+    fn transmit_application(&mut self, budget: usize, channels: usize) -> Option<Transmit<'_>> {
         let peer = self.peer?;
         if matches!(self.state, State::Closing { .. } | State::Closed) {
             return None;
         }
         let max_frame_len = (peer.max_frame_len as usize).min(self.config.limits.max_frame_len);
         // Deltas that need less room must not overtake a command that waits for more.
-        let channels = if self.outgoing[0].waits_for_room(budget) { 1 } else { 2 };
+        let channels = if self.outgoing[0].waits_for_room(budget) { 1 } else { channels };
         let Self { outgoing: [commands, data], sent: [commands_sent, data_sent], liveness, .. } =
             self;
         let by_urgency = [

@@ -89,7 +89,13 @@ async fn commands(peer: &mut Peer, scale: u64, clock: Clock) -> Result<Measured,
     };
     let commands = command_round_trips(command, u32::MAX, || busy.get(), clock);
     let ((), down) = try_join!(reading, commands)?;
-    Ok(Measured::of([("idle", idle.p50), ("up", up.p95), ("down", down.p95)]))
+    Ok(Measured::of([
+        ("idle-p50", idle.p50),
+        ("up-p50", up.p50),
+        ("up-p95", up.p95),
+        ("down-p50", down.p50),
+        ("down-p95", down.p95),
+    ]))
 }
 
 /// At most so many, and as long as they are wanted.

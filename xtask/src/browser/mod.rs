@@ -77,7 +77,8 @@ fn start_server(site: &Path, port: u16) -> anyhow::Result<Server> {
 
 /// What runs in CI.
 pub(crate) fn browser_tests() -> anyhow::Result<()> {
-    headless(Browser::Chromium)
+    headless(Browser::Chromium)?;
+    yardstick::check(Browser::Chromium)
 }
 
 /// Opens the page and waits for its report.

@@ -116,7 +116,11 @@ async function commands(scale) {
   const besideReceiving = await roundTrips(command, command, Infinity, () => busy);
   await received;
   return {
-    idle: quantile(idle, 0.5), up: quantile(beside, 0.95), down: quantile(besideReceiving, 0.95),
+    "idle-p50": quantile(idle, 0.5),
+    "up-p50": quantile(beside, 0.5),
+    "up-p95": quantile(beside, 0.95),
+    "down-p50": quantile(besideReceiving, 0.5),
+    "down-p95": quantile(besideReceiving, 0.95),
   };
 }
 
