@@ -21,10 +21,6 @@ use crate::link::{Ended, LinkStats, Shared, Undelivered};
 #[cfg(not(target_arch = "wasm32"))]
 const DATAGRAMS_BETWEEN_DRAINS: usize = 16;
 
-/// What may lie in an engine beyond the flight: the end of a frame that did not fit, and commands,
-/// which do not wait for room. In frames of the longest kind.
-pub(crate) const FRAMES_BEYOND_FLIGHT: usize = 2;
-
 /// A session on an engine.
 pub(crate) struct Connection<E> {
     engine: E,
@@ -237,14 +233,9 @@ impl<E: Streams> Connection<E> {
         loop {
             let buffered = self.buffered;
             let room = self.flight.budget(buffered, now);
-            let most = self.flight.cap() + FRAMES_BEYOND_FLIGHT * self.max_frame_len;
-            let Some(transmit) = (match room {
-                0 => self.session.poll_urgent(most.saturating_sub(buffered)),
-                // A frame that fits in part goes whole: else much room would stay empty.
-                _ => self.session.poll_transmit(room.max(self.max_frame_len)),
-            }) else {
-                break;
-            };
+            // Commands do not wait for room among deltas.
+            let urgent = (self.flight.cap() + self.max_frame_len).saturating_sub(buffered);
+            let Some(transmit) = self.session.poll_transmit_with(urgent, room) else { break };
             let len = transmit.len();
             match self.engine.write(transmit.channel(), &transmit) {
                 Ok(true) => {}

@@ -1,5 +1,4 @@
 use super::*;
-use crate::connection::FRAMES_BEYOND_FLIGHT;
 use crate::driver::{Driver, Socket};
 use crate::engine::{Certificate, CertificateError};
 use crate::node::{NodeLimits, network};
@@ -196,8 +195,7 @@ impl NodeBuilder {
         };
         let mut engine = EngineConfig::new(Arc::new(certificate));
         // What is on its way never finds the transport full.
-        engine.max_buffered = self.flight.max.max(self.flight.min)
-            + FRAMES_BEYOND_FLIGHT * self.limits.max_frame_len;
+        engine.max_buffered = self.flight.max.max(self.flight.min) + self.limits.max_frame_len;
         engine.max_message_size = u32::try_from(self.limits.max_frame_len).unwrap_or(u32::MAX);
         engine.ice_lite = self.ice_lite.unwrap_or(true);
         engine.command = self.command;

@@ -46,9 +46,9 @@ const message = (channel) => new Promise((resolve) => {
 // 10⁶ bytes a second, each way.
 async function rate(size, scale) {
   const total = (size < 16 * 1024 ? 8 : 32) * 1024 * 1024 / scale;
-  await send(size, Math.max(total / size / 4, 1));
-  await receive(size, Math.max(total / size / 4, 1));
-  const count = Math.max(total / size, 1);
+  const count = Math.max(Math.floor(total / size), 1);
+  await send(size, Math.ceil(count / 4));
+  await receive(size, Math.ceil(count / 4));
   const started = performance.now();
   await send(size, count);
   const turned = performance.now();
