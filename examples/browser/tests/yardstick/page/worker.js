@@ -4,7 +4,7 @@
 "use strict";
 
 const FRAME = 16 * 1024;
-// What may wait in the browser, and when it says that there is room again: bytes.
+// What may wait in the browser, and when it says that there is room again: bytes. As in Deltawire.
 const HIGH = 256 * 1024;
 const LOW = 64 * 1024;
 
