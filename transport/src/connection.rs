@@ -28,6 +28,7 @@ pub(crate) struct Connection<E> {
     /// Until the peer has said hello.
     peer: Option<Peer>,
     flight: Flight,
+    max_frame_len: usize,
     shared: Arc<Shared>,
     stats: LinkStats,
     engine_timeout: Option<Duration>,
@@ -105,6 +106,7 @@ impl<E: Streams> Connection<E> {
             session,
             peer: Some(peer),
             flight: Flight::new(config.flight),
+            max_frame_len: config.session.limits.max_frame_len,
             shared,
             stats: LinkStats::default(),
             engine_timeout: Some(now),
@@ -247,8 +249,10 @@ impl<E: Streams> Connection<E> {
         let mut wrote = false;
         loop {
             let buffered = self.buffered;
-            let budget = self.flight.budget(buffered, now);
-            let Some(transmit) = self.session.poll_transmit(budget) else { break };
+            let room = self.flight.budget(buffered, now);
+            // Commands do not wait for room among deltas.
+            let urgent = (self.flight.cap() + self.max_frame_len).saturating_sub(buffered);
+            let Some(transmit) = self.session.poll_transmit_with(urgent, room) else { break };
             let len = transmit.len();
             // It starts its timers at the latest time that it knows: after a quiet while they would
             // be over at once.

@@ -12,7 +12,8 @@ use std::time::Duration;
 /// Bounds of what is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlightLimits {
-    /// What may always be on its way, bytes. Default: 48 KiB, which no receive buffer overflows on.
+    /// What may always be on its way, bytes. Default: 56 KiB, three frames of the default length and
+    /// short ones beside them. Four overflow the receive buffer of a browser.
     pub min: usize,
     /// The most, bytes. Default: 2 MiB, 100 Mbit/s over 160 ms.
     pub max: usize,
@@ -20,7 +21,7 @@ pub struct FlightLimits {
 
 impl Default for FlightLimits {
     fn default() -> Self {
-        Self { min: 48 << 10, max: 2 << 20 }
+        Self { min: 56 << 10, max: 2 << 20 }
     }
 }
 

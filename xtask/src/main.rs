@@ -38,6 +38,15 @@ enum Command {
         #[arg(long, default_value = "256MiB", requires = "native")]
         throughput: String,
     },
+    /// Measures the page beside one of hand-written JavaScript that only moves bytes.
+    Yardstick {
+        /// In this browser, without a screen.
+        #[arg(long, default_value = "chromium")]
+        browser: browser::Browser,
+        /// How often each figure is measured.
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+    },
     /// Runs all that CI runs: format, lints, docs, tests, licences; benches and fuzz targets
     /// compile.
     Test,
@@ -101,6 +110,7 @@ fn main() -> ExitCode {
         Command::Demo { native: true, rounds, throughput, .. } => native::demo(rounds, &throughput),
         Command::Demo { headless: Some(browser), .. } => browser::headless(browser),
         Command::Demo { lan, .. } => browser::serve(lan),
+        Command::Yardstick { browser, rounds } => browser::measure(browser, rounds),
         Command::Test => steps::test(),
         Command::Wasm { debian } => wasm::set_up(debian),
         Command::RunWasm { arguments } => wasm::run_tests(arguments),

@@ -478,13 +478,19 @@ impl Session {
     ///
     /// Control messages go first, then commands, then deltas.
     pub fn poll_transmit(&mut self, budget: usize) -> Option<Transmit<'_>> {
+        self.poll_transmit_with(budget, budget)
+    }
+
+    /// The same with a budget of its own for what is `urgent`, control messages and commands: so
+    /// that they need not wait for room that `deltas` have taken.
+    pub fn poll_transmit_with(&mut self, urgent: usize, deltas: usize) -> Option<Transmit<'_>> {
         self.outgoing.iter_mut().for_each(Outgoing::release_sent);
         self.prepare_control();
         self.settle();
         if self.pending.is_empty() {
-            self.transmit_application(budget)
+            self.transmit_application([urgent, deltas])
         } else {
-            self.transmit_control(budget)
+            self.transmit_control(urgent)
         }
     }
 
@@ -521,21 +527,23 @@ impl Session {
         Some(Transmit { channel: Channel::Command, bytes: Bytes::Control(bytes) })
     }
 
-    fn transmit_application(&mut self, budget: usize) -> Option<Transmit<'_>> {
+    /// With budgets by channel.
+    fn transmit_application(&mut self, budgets: [usize; 2]) -> Option<Transmit<'_>> {
         let peer = self.peer?;
         if matches!(self.state, State::Closing { .. } | State::Closed) {
             return None;
         }
         let max_frame_len = (peer.max_frame_len as usize).min(self.config.limits.max_frame_len);
         // Deltas that need less room must not overtake a command that waits for more.
-        let channels = if self.outgoing[0].waits_for_room(budget) { 1 } else { 2 };
+        let channels = if self.outgoing[0].waits_for_room(budgets[0]) { 1 } else { 2 };
         let Self { outgoing: [commands, data], sent: [commands_sent, data_sent], liveness, .. } =
             self;
         let by_urgency = [
             (Channel::Command, commands, commands_sent, peer.command_window),
             (Channel::Data, data, data_sent, peer.data_window),
         ];
-        for (channel, outgoing, sent, window) in by_urgency.into_iter().take(channels) {
+        let by_urgency = by_urgency.into_iter().zip(budgets);
+        for ((channel, outgoing, sent, window), budget) in by_urgency.take(channels) {
             let limits = PeerLimits {
                 max_frame_len,
                 max_message_len: peer.max_message_len,

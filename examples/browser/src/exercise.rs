@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::service::{Error, Request, limits};
 
 /// The document that all of this is about.
-const DOCUMENT: DocId = DocId([7; 16]);
+pub(crate) const DOCUMENT: DocId = DocId([7; 16]);
 
 /// A clock: time since any fixed start.
 pub type Clock = fn() -> Duration;
@@ -50,7 +50,7 @@ pub struct RoundTrips {
 }
 
 impl RoundTrips {
-    fn of(mut times: Vec<Duration>) -> Self {
+    pub(crate) fn of(mut times: Vec<Duration>) -> Self {
         times.sort();
         let quantile = |share: f64| {
             let index = (times.len() as f64 * share) as usize;

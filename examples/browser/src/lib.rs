@@ -3,6 +3,7 @@
 
 pub mod exercise;
 pub mod service;
+pub mod yardstick;
 
 #[cfg(target_arch = "wasm32")]
 mod browser;

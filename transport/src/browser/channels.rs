@@ -71,6 +71,8 @@ type OnMessage = Closure<dyn FnMut(MessageEvent)>;
 struct Handlers {
     on_message: OnMessage,
     on_event: Closure<dyn FnMut(Event)>,
+    /// By itself, as it comes often: an event's type is a string that has to be copied.
+    on_low: Closure<dyn FnMut()>,
 }
 
 impl Channels {
@@ -169,22 +171,25 @@ impl Pipe {
             let inbox = inbox.clone();
             move |event: Event| match event.type_().as_str() {
                 "open" => inbox.opened(number),
-                "bufferedamountlow" => inbox.wake(),
                 _ => inbox.hang_up(),
             }
+        });
+        let on_low = Closure::new({
+            let inbox = inbox.clone();
+            move || inbox.wake()
         });
         channel.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         let callback = Some(on_event.as_ref().unchecked_ref());
         channel.set_onopen(callback);
         channel.set_onclose(callback);
         channel.set_onerror(callback);
-        channel.set_onbufferedamountlow(callback);
+        channel.set_onbufferedamountlow(Some(on_low.as_ref().unchecked_ref()));
         match channel.ready_state() {
             RtcDataChannelState::Open => inbox.opened(number),
             RtcDataChannelState::Closing | RtcDataChannelState::Closed => inbox.hang_up(),
             _ => {}
         }
-        Self::Transferred { channel, handlers: Handlers { on_message, on_event } }
+        Self::Transferred { channel, handlers: Handlers { on_message, on_event, on_low } }
     }
 
     fn relayed(port: MessagePort, number: u16, inbox: &Rc<Inbox>) -> Self {
@@ -292,13 +297,14 @@ impl Streams for Channels {
 impl Drop for Pipe {
     fn drop(&mut self) {
         match self {
-            Self::Transferred { channel, handlers: Handlers { on_message, on_event } } => {
+            Self::Transferred { channel, handlers } => {
+                let Handlers { on_message, on_event, on_low } = handlers;
                 channel.set_onmessage(None);
                 channel.set_onopen(None);
                 channel.set_onclose(None);
                 channel.set_onerror(None);
                 channel.set_onbufferedamountlow(None);
-                let _ = (on_message, on_event);
+                let _ = (on_message, on_event, on_low);
             }
             Self::Relayed { port, on_message, .. } => {
                 port.set_onmessage(None);

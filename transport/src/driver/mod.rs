@@ -54,6 +54,8 @@ pub(crate) trait Observer {
 /// The future that moves one socket.
 pub(crate) struct Driver<E, O> {
     inbox: Inbox,
+    /// How many of the inbox's places the next call may need.
+    places: usize,
     crowd: Crowd<E, O>,
     doorbells: Arc<Doorbells>,
     requests: mpsc::Receiver<Request<E>>,
@@ -96,6 +98,7 @@ impl<E: Engine, O: Observer> Driver<E, O> {
     ) -> Self {
         Self {
             inbox: Inbox::new(socket.local_address()),
+            places: 1,
             crowd: Crowd {
                 socket,
                 entries: Slab::new(),
@@ -170,8 +173,9 @@ impl<E: Engine, O: Observer> Driver<E, O> {
     fn receive(&mut self, context: &mut Context<'_>) -> bool {
         let mut failed = 0;
         for _ in 0..RECEIVES {
-            // One call takes many datagrams of one peer in one place, and one place is left free.
-            let most = self.crowd.entries.len() + 1;
+            // One call takes many datagrams of one peer in one place, and one place is left free; but
+            // where peers send them one by one, as browsers do, each takes a place.
+            let most = self.places.max(self.crowd.entries.len() + 1);
             let places = match self.crowd.socket.poll_receive(&mut self.inbox, most, context) {
                 Poll::Pending => return true,
                 Poll::Ready(Ok(places)) => places,
@@ -182,6 +186,7 @@ impl<E: Engine, O: Observer> Driver<E, O> {
                     continue;
                 }
             };
+            self.places = if places < most { places } else { 2 * places };
             let now = self.start.elapsed();
             for datagram in self.inbox.datagrams(places) {
                 self.crowd.handle_datagram(datagram, now);

@@ -1,20 +1,71 @@
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::Command;
 
+use anyhow::ensure;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use wasm_bindgen_cli_support::Bindgen;
 
+use crate::processes::Server;
 use crate::steps::{cargo, root, run, target};
 use crate::wasm::Compiler;
 
 const PAGE: &str = "build -p deltawire-browser-demo --lib --profile wasm";
 
-/// Builds server and page. Gives the page's folder.
-pub(super) fn build(compiler: &Compiler) -> anyhow::Result<PathBuf> {
+const SERVERS: &str =
+    "build --release -p deltawire-browser-demo --bin browser_demo_server --example yardstick_server";
+
+/// The same programs as tests have them: these arguments build nothing anew after the tests.
+const SERVERS_OF_TESTS: &str = "test --workspace --lib --bins --tests --examples --no-run";
+
+/// What the page's wasm may take compressed with gzip, bytes: Deltawire, the demo, and std.
+const BUDGET: usize = 250_000;
+
+/// The page, and the servers that it talks to.
+pub(super) struct Site {
+    folder: PathBuf,
+    /// Where the servers lie.
+    programs: PathBuf,
+}
+
+impl Site {
+    /// Builds everything, as fast as it gets.
+    pub(super) fn build(compiler: &Compiler) -> anyhow::Result<Self> {
+        let folder = build_page(compiler)?;
+        run("servers", &mut cargo(SERVERS))?;
+        Ok(Self { folder, programs: target().join("release") })
+    }
+
+    /// Builds everything for tests, which don't mind slower servers.
+    pub(super) fn build_for_tests(compiler: &Compiler) -> anyhow::Result<Self> {
+        let folder = build_page(compiler)?;
+        run("servers", &mut cargo(SERVERS_OF_TESTS))?;
+        Ok(Self { folder, programs: target().join("debug") })
+    }
+
+    /// The command that starts the page's server.
+    pub(super) fn server(&self) -> Command {
+        let mut command = Command::new(self.programs.join("browser_demo_server"));
+        command.arg("--site").arg(&self.folder);
+        command
+    }
+
+    /// Starts the page's server at this port, or at any that is free if it is 0.
+    pub(super) fn start(&self, port: u16) -> anyhow::Result<Server> {
+        Server::start(self.server().args(["--port", &port.to_string()]))
+    }
+
+    /// Starts the yardstick's server.
+    pub(super) fn start_yardstick(&self) -> anyhow::Result<Server> {
+        Server::start(&mut Command::new(self.programs.join("examples/yardstick_server")))
+    }
+}
+
+/// Gives the page's folder.
+fn build_page(compiler: &Compiler) -> anyhow::Result<PathBuf> {
     run("page", &mut compiler.cargo(PAGE))?;
-    run(
-        "server",
-        &mut cargo("build --release -p deltawire-browser-demo --bin browser_demo_server"),
-    )?;
     let site = target().join("site");
     let module = target().join("wasm32-unknown-unknown/wasm/deltawire_browser_demo.wasm");
     let mut bindgen = Bindgen::new();
@@ -28,7 +79,15 @@ pub(super) fn build(compiler: &Compiler) -> anyhow::Result<PathBuf> {
         .remove_producers_section(true)
         .generate(&site)?;
     fs::copy(root().join("examples/browser/index.html"), site.join("index.html"))?;
-    let wasm = fs::metadata(site.join("deltawire_browser_demo_bg.wasm"))?.len();
-    println!("the page's wasm: {} KB, not compressed", wasm / 1_000);
+    let wasm = fs::read(site.join("deltawire_browser_demo_bg.wasm"))?;
+    let (plain, compressed) = (wasm.len() / 1_000, compressed_len(&wasm)?);
+    println!("the page's wasm: {plain} KB, {} KB with gzip -9", compressed / 1_000);
+    ensure!(compressed <= BUDGET, "that is more than the budget of {} KB", BUDGET / 1_000);
     Ok(site)
+}
+
+fn compressed_len(bytes: &[u8]) -> anyhow::Result<usize> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes)?;
+    Ok(encoder.finish()?.len())
 }

@@ -1,13 +1,12 @@
 //! What people do with a page, and what happens to it: how both ends take it.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use super::build::Site;
 use super::report::print_results;
 use super::session::Session;
-use super::start_server;
 use crate::processes::Server;
 
 /// A page that is gone is noticed at once: the browser hangs up for it.
@@ -17,7 +16,7 @@ const AT_ONCE: Duration = Duration::from_secs(4);
 const AFTER_SILENCE: Duration = Duration::from_secs(30);
 
 /// Tries all of them, and prints how it went.
-pub(super) fn run(session: &mut Session, server: Server, url: &str, site: &Path) -> bool {
+pub(super) fn run(session: &mut Session, server: Server, url: &str, site: &Site) -> bool {
     print_results(
         "people and faults",
         &[
@@ -74,7 +73,7 @@ fn restart(
     session: &mut Session,
     server: Server,
     url: &str,
-    site: &Path,
+    site: &Site,
 ) -> anyhow::Result<String> {
     session.open(url)?;
     wait_for_state(session, "connected", AT_ONCE)?;
@@ -84,7 +83,7 @@ fn restart(
     let noticed = wait_for_state(session, "next try", AFTER_SILENCE)?;
     let after = gone.elapsed();
     let port = url.trim_end_matches('/').rsplit(':').next().and_then(|port| port.parse().ok());
-    let _server = start_server(site, port.context("the address has no port")?)?;
+    let _server = site.start(port.context("the address has no port")?)?;
     wait_for_state(session, "connected", AFTER_SILENCE)?;
     Ok(format!("the page noticed after {after:.1?} ({noticed}), and connected anew"))
 }

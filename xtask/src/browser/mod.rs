@@ -8,18 +8,18 @@ mod marionette;
 mod report;
 mod session;
 mod webdriver;
+mod yardstick;
 
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
 pub(crate) use self::install::Browser;
+use self::build::Site;
 use self::report::Report;
 use self::session::Session;
-use crate::processes::Server;
-use crate::steps::{release, run, target};
+pub(crate) use self::yardstick::measure;
+use crate::steps::{run, target};
 use crate::wasm::Compiler;
 
 /// How long a run of the page may take.
@@ -27,19 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Serves the page until Ctrl+C.
 pub(crate) fn serve(lan: bool) -> anyhow::Result<()> {
-    let site = build::build(&Compiler::get()?)?;
-    let mut server = Command::new(release("browser_demo_server"));
-    server.arg("--site").arg(site);
+    let mut server = Site::build(&Compiler::get()?)?.server();
     if lan {
         server.arg("--lan");
     }
     run("server", &mut server)
-}
-
-/// Runs the page in a browser without a screen, once with the channels in the worker and once with
-/// a relay, and prints what it reports.
-pub(crate) fn headless(browser: Browser) -> anyhow::Result<()> {
-    try_in(browser, &Compiler::get()?)
 }
 
 /// Installs both browsers where they are missing.
@@ -49,14 +41,24 @@ pub(crate) fn install() -> anyhow::Result<()> {
 
 /// What runs in CI.
 pub(crate) fn browser_tests(compiler: &Compiler) -> anyhow::Result<()> {
-    try_in(Browser::Chromium, compiler)?;
-    try_in(Browser::Firefox, compiler)
+    let site = Site::build_for_tests(compiler)?;
+    for browser in [Browser::Chromium, Browser::Firefox] {
+        try_in(browser, &site)?;
+        yardstick::check(browser, &site)?;
+    }
+    Ok(())
 }
 
-fn try_in(browser: Browser, compiler: &Compiler) -> anyhow::Result<()> {
+/// Tries the page in a browser without a screen.
+pub(crate) fn headless(browser: Browser) -> anyhow::Result<()> {
     browser.install()?;
-    let site = build::build(compiler)?;
-    let server = start_server(&site, 0)?;
+    try_in(browser, &Site::build(&Compiler::get()?)?)
+}
+
+/// Runs the page once with the channels in the worker and once with a relay, and prints what it
+/// reports; then without this and that, and with faults.
+fn try_in(browser: Browser, site: &Site) -> anyhow::Result<()> {
+    let server = site.start(0)?;
     let url = server.address()?;
     let mut session = Session::start(browser)?;
     let mut passed = true;
@@ -79,18 +81,12 @@ fn try_in(browser: Browser, compiler: &Compiler) -> anyhow::Result<()> {
         }
     }
     passed &= lacking::run(&mut session, browser, &url);
-    passed &= faults::run(&mut session, server, &url, &site);
+    passed &= faults::run(&mut session, server, &url, site);
     if !passed {
         bail!("the page's checks failed in {browser}");
     }
     println!("\nAll of the page's checks passed in {browser}.");
     Ok(())
-}
-
-/// At this port, or at any that is free if it is 0.
-fn start_server(site: &Path, port: u16) -> anyhow::Result<Server> {
-    let mut command = Command::new(release("browser_demo_server"));
-    Server::start(command.arg("--site").arg(site).args(["--port", &port.to_string()]))
 }
 
 /// Opens the page and waits for its report.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use deltawire::framing::control::CloseCode;
 use deltawire::prelude::*;
 use deltawire::signalling::{ClientOptions, SignallingError, Token};
-use deltawire::{ConnectError, Ended, NodeEvent};
+use deltawire::{ConnectError, Ended, NodeEvent, Route};
 use futures_util::future::{Either, select};
 
-use super::explain;
 use super::message::{Report, ToPage};
 use super::worker::{counters, measure, node, now, show, sleep};
+use super::{copies, explain};
 use crate::exercise::{self, Check, RoundTrips};
 use crate::service::{self, Error};
 
@@ -66,6 +66,11 @@ async fn over_a_link(origin: &str, quick: bool, report: &mut Report) -> Result<(
     let stall = sleep(Duration::from_secs(2));
     let result = patient(exercise::stalled_reader(peer, stall, held)).await;
     add(report, Check::new("who does not read holds the server back", result));
+    // What is relayed is copied once more, into a buffer that changes hands.
+    if link.stats().route == Route::Transferred {
+        let result = patient(copies::check(peer)).await;
+        add(report, Check::new("copies and allocations", result));
+    }
     report.rates = measure(peer, total).await?;
     report.counters = counters(&link);
     let sizes = report.rates.len();

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::exercise::{Check, Rate, RoundTrips};
+use crate::yardstick::Measured;
 
 /// What the page wants.
 #[derive(Debug, Serialize, Deserialize)]
@@ -15,6 +16,8 @@ pub(super) enum ToWorker {
     Bulk,
     /// Try everything, measure, and report.
     Run { origin: String, quick: bool },
+    /// Measure what the yardstick measures too: see [`crate::yardstick`].
+    Measure { origin: String, job: String, quick: bool },
 }
 
 /// What the worker has to show.
@@ -39,6 +42,7 @@ pub(super) enum ToPage {
     Counters(Counters),
     Check(Check),
     Report(Report),
+    Measured(Measured),
 }
 
 /// What the link says of itself.

@@ -2,6 +2,7 @@
 
 mod chart;
 mod checks;
+mod copies;
 mod message;
 mod page;
 mod worker;

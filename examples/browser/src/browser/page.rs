@@ -19,7 +19,7 @@ struct Page {
     worker: Worker,
     port: Port,
     origin: String,
-    /// What stands behind the ? of the address: `run`, `quick`, `relay`.
+    /// What stands behind the ? of the address: `run`, `quick`, `relay`, `measure=…`.
     query: String,
     chart: RefCell<Chart>,
 }
@@ -98,6 +98,13 @@ impl Page {
         Ok(())
     }
 
+    /// What the address says of this, behind its ?.
+    fn parameter(&self, name: &str) -> Option<String> {
+        let parameters = self.query.trim_start_matches('?').split('&');
+        let mut pairs = parameters.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
+    }
+
     fn want(&self, wish: &ToWorker) {
         let text = serde_json::to_string(wish).unwrap_or_default();
         let _ = self.worker.post_message(&text.into());
@@ -107,7 +114,10 @@ impl Page {
         match message {
             ToPage::Ready => {
                 let origin = self.origin.clone();
-                if self.query.contains("run") {
+                if let Some(job) = self.parameter("measure") {
+                    let quick = self.parameter("quick").is_some();
+                    self.want(&ToWorker::Measure { origin, job, quick });
+                } else if self.query.contains("run") {
                     self.state("running all checks…", true)?;
                     let quick = self.query.contains("quick");
                     self.want(&ToWorker::Run { origin, quick });
@@ -141,6 +151,9 @@ impl Page {
             ToPage::Rate(rate) => self.rate(rate),
             ToPage::Counters(counters) => self.counters(&counters),
             ToPage::Check(check) => self.check(&check),
+            ToPage::Measured(measured) => {
+                self.text("result", &serde_json::to_string(&measured).unwrap_or_default())
+            }
             ToPage::Report(mut report) => {
                 report.main_thread_bytes = self.port.stats().payload_bytes;
                 let passed = report.checks.iter().all(|check| check.passed);

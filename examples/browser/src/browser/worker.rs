@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use deltawire::engine::EngineError;
+use deltawire::framing::control::CloseCode;
 use deltawire::prelude::*;
 use deltawire::signalling::ClientOptions;
 use deltawire::{Change, ConnectError, Ended, Node, Reconnecting};
@@ -18,6 +19,7 @@ use super::message::{Counters, ToPage, ToWorker};
 use super::{checks, explain};
 use crate::exercise::{self, Rate};
 use crate::service::{self, Error};
+use crate::yardstick::{self, Measured};
 
 #[wasm_bindgen]
 extern "C" {
@@ -56,6 +58,10 @@ pub(super) fn start() -> Result<(), JsValue> {
                 ToWorker::Run { origin, quick } => {
                     let report = checks::run(&origin, quick).await;
                     show(&ToPage::Report(report));
+                }
+                ToWorker::Measure { origin, job, quick } => {
+                    let measured = measured(&origin, &job, quick).await;
+                    show(&ToPage::Measured(measured.unwrap_or_else(Measured::failed)));
                 }
                 ToWorker::Connect { origin } => stay_connected(&origin, &mut wanted).await,
                 ToWorker::Say(_) | ToWorker::Bulk => {}
@@ -144,6 +150,14 @@ async fn attend(
         }
         show(&ToPage::Counters(counters(link)));
     }
+}
+
+/// One of the yardstick's jobs, over a link of its own.
+async fn measured(origin: &str, job: &str, quick: bool) -> Result<Measured, Error> {
+    let (mut peer, link) = node()?.connect(&format!("{origin}/webrtc")).await.map_err(explain)?;
+    let measured = yardstick::measure(&mut peer, job, quick, now).await;
+    link.close(CloseCode::NORMAL, "measured");
+    measured
 }
 
 /// Throughput by size.
