@@ -57,6 +57,7 @@ fn ten_thousand_offers_of_peers_that_never_come() {
             Some(baseline) => {
                 let more = info.bytes_max.saturating_sub(baseline);
                 let bound = limit as u64 * PENDING;
+                println!("{} bytes for each pending link", more / limit as u64);
                 assert!(
                     more <= bound,
                     "{more} bytes for {limit} pending links, {bound} are allowed"
