@@ -60,7 +60,7 @@ pub(crate) fn bench(names: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(crate) fn fuzz(mut targets: Vec<String>, runs: u64) -> anyhow::Result<()> {
+pub(crate) fn fuzz(mut targets: Vec<String>, runs: u64, minutes: u64) -> anyhow::Result<()> {
     if targets.is_empty() {
         for entry in fs::read_dir(root().join("fuzz/fuzz_targets"))? {
             let path = entry?.path();
@@ -70,8 +70,15 @@ pub(crate) fn fuzz(mut targets: Vec<String>, runs: u64) -> anyhow::Result<()> {
     }
     for target in targets {
         let runs = format!("-runs={runs}");
+        let time = format!("-max_total_time={}", 60 * minutes);
         let mut command = cargo("+nightly fuzz run");
-        command.current_dir(root().join("fuzz")).args([&target, "--", &runs, "-max_len=512"]);
+        command.current_dir(root().join("fuzz")).args([
+            &target,
+            "--",
+            &runs,
+            &time,
+            "-max_len=512",
+        ]);
         run(&format!("fuzz {target}"), &mut command)?;
     }
     Ok(())
