@@ -142,7 +142,7 @@ impl Link {
 
     /// Sends these SCTP packets over the link, as they are.
     pub fn say(&mut self, packets: Vec<Vec<u8>>) {
-        let mut buffer = vec![0; 4_096];
+        let mut buffer = vec![0; 1 << 16];
         for packet in packets {
             let mut datagrams = Vec::new();
             {
@@ -152,6 +152,9 @@ impl Link {
                     match dtls.poll_output(&mut buffer) {
                         DtlsOutput::Packet(datagram) => datagrams.push(datagram.to_vec()),
                         DtlsOutput::Timeout(_) => break,
+                        DtlsOutput::BufferTooSmall { needed } => {
+                            panic!("{needed} bytes are needed")
+                        }
                         _ => {}
                     }
                 }

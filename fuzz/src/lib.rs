@@ -1,7 +1,9 @@
 //! What the fuzz targets check. The same functions run over the committed corpus in
 //! `cargo test` (`framing/tests/corpus.rs`, `channels/tests/corpus.rs`, `transport/tests/engine`).
 
+#[cfg(feature = "engine")]
 pub mod engine;
 pub mod framing;
+#[cfg(feature = "engine")]
 pub mod hostile;
 pub mod session;

@@ -314,7 +314,7 @@ fn packed(kind: u8, channel: Channel, frames: usize, len: usize) -> Vec<u8> {
 /// A true fragment of a message.
 fn fragment(channel: Channel, id: u32, len: usize, index: u16) -> Vec<u8> {
     let whole = FrameHeader::whole(Kind::Opaque, channel, len).unwrap();
-    let max_frame_len = if id % 2 == 0 { 32 } else { 1_024 };
+    let max_frame_len = if id.is_multiple_of(2) { 32 } else { 1_024 };
     let fragmenter = Fragmenter::new(&whole, id, max_frame_len).unwrap();
     let mut scratch = [0; 1_024];
     let index = index % fragmenter.count();

@@ -102,6 +102,9 @@ enum Command {
         /// Executions of each target.
         #[arg(long, default_value_t = 10_000_000)]
         runs: u64,
+        /// Minutes after which a target stops before that: some make a connection for each execution.
+        #[arg(long, default_value_t = 30)]
+        minutes: u64,
     },
 }
 
@@ -118,7 +121,7 @@ fn main() -> ExitCode {
         Command::Soak { minutes } => steps::soak(minutes),
         Command::Sim { seeds, minutes, seed } => steps::sim(seeds, minutes, seed),
         Command::Bench { names } => steps::bench(&names),
-        Command::Fuzz { targets, runs } => steps::fuzz(targets, runs),
+        Command::Fuzz { targets, runs, minutes } => steps::fuzz(targets, runs, minutes),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

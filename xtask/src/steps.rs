@@ -19,6 +19,10 @@ const WASM_TESTS: &str = "-p deltawire-transport --lib --test worker";
 /// The crates that run in the browser too.
 const WASM: &str = "-p deltawire-transport -p deltawire-browser-demo --lib";
 
+/// Without the targets that need the WebRTC stack, which would be built once more: what they check is compiled
+/// and run by the tests of transport/.
+const FUZZ: &str = "check --manifest-path fuzz/Cargo.toml --no-default-features --bins";
+
 /// All that CI runs, in the order in which failures are quickest to see.
 pub(crate) fn test() -> anyhow::Result<()> {
     let started = Instant::now();
@@ -36,7 +40,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     browser::browser_tests(&compiler).context("the page in a browser")?;
     loom(3)?;
     run("benches compile", &mut cargo("check --workspace --benches"))?;
-    run("fuzz targets compile", &mut cargo("check --manifest-path fuzz/Cargo.toml --bins"))?;
+    run("fuzz targets compile", &mut cargo(FUZZ))?;
     println!("\nAll passed in {} s.", started.elapsed().as_secs());
     Ok(())
 }
@@ -82,7 +86,7 @@ pub(crate) fn bench(names: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(crate) fn fuzz(mut targets: Vec<String>, runs: u64) -> anyhow::Result<()> {
+pub(crate) fn fuzz(mut targets: Vec<String>, runs: u64, minutes: u64) -> anyhow::Result<()> {
     if targets.is_empty() {
         for entry in fs::read_dir(root().join("fuzz/fuzz_targets"))? {
             let path = entry?.path();
@@ -92,8 +96,15 @@ pub(crate) fn fuzz(mut targets: Vec<String>, runs: u64) -> anyhow::Result<()> {
     }
     for target in targets {
         let runs = format!("-runs={runs}");
+        let time = format!("-max_total_time={}", 60 * minutes);
         let mut command = cargo("+nightly fuzz run");
-        command.current_dir(root().join("fuzz")).args([&target, "--", &runs, "-max_len=512"]);
+        command.current_dir(root().join("fuzz")).args([
+            &target,
+            "--",
+            &runs,
+            &time,
+            "-max_len=512",
+        ]);
         run(&format!("fuzz {target}"), &mut command)?;
     }
     Ok(())

@@ -19,6 +19,8 @@ pub(crate) mod certificate;
 mod checks;
 pub(crate) mod description;
 #[cfg(not(target_arch = "wasm32"))]
+mod shell;
+#[cfg(not(target_arch = "wasm32"))]
 mod sources;
 #[cfg(not(target_arch = "wasm32"))]
 mod str0m;
@@ -169,6 +171,9 @@ pub enum EngineError {
     /// The peer sends over SCTP what no honest peer does.
     #[error("the peer broke the rules of SCTP: {0}")]
     Sctp(String),
+    /// The stack panicked: a fault of its, which ended this link and no other. The log says where.
+    #[error("the WebRTC stack panicked: {0}")]
+    Panicked(String),
     /// The stack failed.
     #[error("the WebRTC stack failed: {0}")]
     Stack(String),

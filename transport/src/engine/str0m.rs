@@ -17,12 +17,13 @@ use super::admission::Gate;
 use super::certificate::{provider, take_gate};
 use super::checks::{self, Checks};
 use super::description::{UNSTATED_MAX_MESSAGE_SIZE, max_message_size};
+use super::shell::Shell;
 use super::sources::Sources;
 use super::{Datagram, Engine, EngineConfig, EngineError, Output, Streams, Transmit, stream};
 
 /// One connection of str0m's, with data channels only.
 pub struct Str0m {
-    rtc: Rtc,
+    rtc: Shell<Rtc>,
     role: Role,
     /// The instant at which `now` is 0.
     start: Instant,
@@ -87,7 +88,7 @@ impl Str0m {
     ) -> Self {
         Self {
             user_fragment: rtc.direct_api().local_ice_credentials().ufrag,
-            rtc,
+            rtc: Shell::new(rtc),
             role,
             start,
             streams: streams.map(|id| Stream { id, open: false }),
@@ -156,8 +157,13 @@ impl Str0m {
         }
     }
 
+    fn panicked(&self) -> EngineError {
+        EngineError::Panicked(self.rtc.panicked().unwrap_or_default().to_owned())
+    }
+
     fn misused(&mut self, id: ChannelId, reason: &'static str) -> EngineError {
-        let stream = self.rtc.direct_api().sctp_stream_id_by_channel_id(id).unwrap_or(u16::MAX);
+        let stream = self.rtc.with(|rtc| rtc.direct_api().sctp_stream_id_by_channel_id(id));
+        let stream = stream.flatten().unwrap_or(u16::MAX);
         self.close();
         EngineError::Stream { stream, reason }
     }
@@ -189,7 +195,10 @@ impl Engine for Str0m {
         self.checks.count = checks::is_marked(answer);
         let answer = SdpAnswer::from_sdp_string(answer)
             .map_err(|error| EngineError::Malformed(error.to_string()))?;
-        self.rtc.sdp_api().accept_answer(pending, answer).map_err(description_error)
+        match self.rtc.with(|rtc| rtc.sdp_api().accept_answer(pending, answer)) {
+            Some(accepted) => accepted.map_err(description_error),
+            None => Err(self.panicked()),
+        }
     }
 
     fn answer(
@@ -217,7 +226,7 @@ impl Engine for Str0m {
     fn add_candidate(&mut self, candidate: &str) -> Result<(), EngineError> {
         match Candidate::from_sdp_string(candidate) {
             Ok(candidate) => {
-                self.rtc.add_remote_candidate(candidate);
+                self.rtc.with(|rtc| rtc.add_remote_candidate(candidate));
                 Ok(())
             }
             Err(error) => Err(EngineError::Candidate {
@@ -245,7 +254,7 @@ impl Engine for Str0m {
             return;
         };
         let input = Input::Receive(self.instant(now), receive);
-        if let Err(error) = self.rtc.handle_input(input) {
+        if let Some(Err(error)) = self.rtc.with(|rtc| rtc.handle_input(input)) {
             // Anybody can send garbage. What ends the link shows in the next output.
             tracing::trace!(%error, "dropped a datagram");
         }
@@ -258,17 +267,21 @@ impl Streams for Str0m {
     }
 
     fn handle_timeout(&mut self, now: Duration) {
-        if let Err(error) = self.rtc.handle_input(Input::Timeout(self.instant(now))) {
+        let input = Input::Timeout(self.instant(now));
+        if let Some(Err(error)) = self.rtc.with(|rtc| rtc.handle_input(input)) {
             tracing::debug!(%error, "a time-out failed");
         }
     }
 
     fn poll_output(&mut self) -> Result<Output, EngineError> {
         loop {
-            let output = self.rtc.poll_output();
+            let Some(output) = self.rtc.with(Rtc::poll_output) else {
+                self.closed = true;
+                return Err(self.panicked());
+            };
             if let Some(violation) = self.gate.violation() {
                 self.closed = true;
-                self.rtc.disconnect();
+                self.rtc.with(Rtc::disconnect);
                 return Err(violation);
             }
             match output {
@@ -290,11 +303,12 @@ impl Streams for Str0m {
                     let at = at.saturating_duration_since(self.start);
                     // str0m says "never" with a time that is years away.
                     let soon = at < Duration::from_secs(365 * 24 * 3_600);
-                    return Ok(Output::Timeout((soon && self.rtc.is_alive()).then_some(at)));
+                    let alive = self.rtc.with(|rtc| rtc.is_alive()).unwrap_or(false);
+                    return Ok(Output::Timeout((soon && alive).then_some(at)));
                 }
                 Err(error) => {
                     self.closed = true;
-                    self.rtc.disconnect();
+                    self.rtc.with(Rtc::disconnect);
                     return Err(stack_error(error));
                 }
             }
@@ -304,16 +318,21 @@ impl Streams for Str0m {
     fn write(&mut self, channel: Channel, message: &[u8]) -> Result<bool, EngineError> {
         let number = stream(self.role, channel);
         let id = self.streams[usize::from(number)].id;
-        match self.rtc.channel(id) {
-            Some(mut stream) => stream.write(true, message).map_err(stack_error),
-            None => Err(EngineError::Stream { stream: number, reason: "it is not open" }),
+        match self.rtc.with(|rtc| rtc.channel(id).map(|mut stream| stream.write(true, message))) {
+            Some(Some(written)) => written.map_err(stack_error),
+            Some(None) => Err(EngineError::Stream { stream: number, reason: "it is not open" }),
+            None => Err(self.panicked()),
         }
     }
 
     fn buffered_amount(&mut self) -> usize {
         let Self { rtc, streams, .. } = self;
-        let buffered = |stream: &Stream| rtc.channel(stream.id).map(|mut it| it.buffered_amount());
-        streams.iter().filter_map(buffered).sum()
+        let all = rtc.with(|rtc| {
+            let buffered =
+                |stream: &Stream| rtc.channel(stream.id).map(|mut it| it.buffered_amount());
+            streams.iter().filter_map(buffered).sum()
+        });
+        all.unwrap_or(0)
     }
 
     fn hears(&self) -> bool {
@@ -326,9 +345,9 @@ impl Streams for Str0m {
 
     fn close(&mut self) {
         self.closed = true;
-        if let Err(error) = self.rtc.close() {
+        if let Some(Err(error)) = self.rtc.with(Rtc::close) {
             tracing::debug!(%error, "hanging up failed");
-            self.rtc.disconnect();
+            self.rtc.with(Rtc::disconnect);
         }
     }
 }

@@ -4,7 +4,6 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 mod deltas;
-mod floods;
 mod hostile;
 mod life;
 mod nodes;

@@ -1,6 +1,19 @@
 //! Crowds that only begin: a node holds no more for them than its limits say, and forgets them in time.
 //!
 //! Each test runs all of its nodes on its own thread, so that their memory can be counted.
+//! They are a program of their own, so that tests of nodes that wait for each other do not run beside them.
+
+#![cfg(not(target_arch = "wasm32"))]
+
+#[allow(dead_code, reason = "shared with the tests of nodes")]
+#[path = "node/deltas.rs"]
+mod deltas;
+#[allow(dead_code, reason = "shared with the tests of nodes")]
+#[path = "node/nodes.rs"]
+mod nodes;
+#[allow(dead_code, reason = "shared with the tests of nodes")]
+#[path = "node/random.rs"]
+mod random;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -57,6 +70,7 @@ fn ten_thousand_offers_of_peers_that_never_come() {
             Some(baseline) => {
                 let more = info.bytes_max.saturating_sub(baseline);
                 let bound = limit as u64 * PENDING;
+                println!("{} bytes for each pending link", more / limit as u64);
                 assert!(
                     more <= bound,
                     "{more} bytes for {limit} pending links, {bound} are allowed"
