@@ -6,33 +6,32 @@
 //! same run.
 //!
 //! ```
-//! use std::time::Duration;
-//! use deltawire_channels::Peer;
-//! use deltawire_framing::{DeltaFields, DocId};
-//! use deltawire_transport::sim::{Loss, Path, Simulation};
-//!
-//! async fn echo(mut peer: Peer) {
-//!     while let Ok(frame) = peer.receive.next().await {
-//!         let payload = frame.delta().unwrap().payload();
-//!         let mut grant = peer.send.reserve(payload.len()).await.unwrap();
-//!         grant.payload_mut().copy_from_slice(payload);
-//!         grant.commit(DeltaFields::new(DocId([7; 16])), payload.len()).unwrap();
-//!     }
-//! }
-//!
-//! let mut sim = Simulation::new(1);
+//! # use std::time::Duration;
+//! # use deltawire_channels::Peer;
+//! # use deltawire_framing::{DeltaFields, DocId};
+//! # use deltawire_transport::sim::{Loss, Path, Simulation};
+//! # async fn echo(mut peer: Peer) {
+//! #     while let Ok(frame) = peer.receive.next().await {
+//! #         let payload = frame.delta().unwrap().payload();
+//! #         let mut grant = peer.send.reserve(payload.len()).await.unwrap();
+//! #         grant.payload_mut().copy_from_slice(payload);
+//! #         grant.commit(DeltaFields::new(DocId([7; 16])), payload.len()).unwrap();
+//! #     }
+//! # }
+//! let mut sim = Simulation::new(1); // the seed
 //! let [phone, server] = sim.add_hosts();
 //! let latency = Duration::from_millis(40);
 //! sim.set_path(phone, server, Path { latency, loss: Loss::Independent(0.05), ..Path::default() });
-//! let (mut here, there) = sim.connect(phone, server).unwrap();
-//! sim.spawn(echo(there.peer));
+//! let (mut here, there) = sim.connect(phone, server)?;
+//! sim.spawn(echo(there.peer)); // the application's own code
 //! let asked = sim.now();
 //! sim.block_on(Duration::from_secs(5), async {
-//!     here.peer.send.reserve(12).await.unwrap().commit(DeltaFields::new(DocId([7; 16])), 12).unwrap();
+//!     let grant = here.peer.send.reserve(12).await.unwrap();
+//!     grant.commit(DeltaFields::new(DocId([7; 16])), 12).unwrap();
 //!     assert_eq!(here.peer.receive.next().await.unwrap().delta().unwrap().payload().len(), 12);
-//! })
-//! .unwrap();
-//! assert!(sim.now() - asked >= 2 * latency); // and no time has passed
+//! })?;
+//! assert!(sim.now() - asked >= 2 * latency); // and yet no time has passed
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Time

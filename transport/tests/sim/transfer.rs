@@ -215,9 +215,14 @@ impl Run {
             acceptor: delivery,
             ..LinkOptions::default()
         };
-        let (here, there) = sim
-            .connect_with(near, far, &options)
-            .map_err(|ended| format!("the link did not open: {ended}"))?;
+        // At a loss of 30 % an attempt may fail.
+        let mut opened = sim.connect_with(near, far, &options);
+        for _ in 1..cell.network.attempts {
+            if opened.is_err() {
+                opened = sim.connect_with(near, far, &options);
+            }
+        }
+        let (here, there) = opened.map_err(|ended| format!("the link did not open: {ended}"))?;
         sim.set_path(near, far, cell.network.path);
 
         let unit = match cell.carrier {
