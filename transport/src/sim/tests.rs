@@ -5,8 +5,9 @@ use deltawire_channels::{Delivery, Reliability};
 use deltawire_framing::control::CloseCode;
 use deltawire_framing::{DeltaFields, DocId};
 
+use super::way::Parcel;
 use super::*;
-use crate::sim::way::{Arrivals, Parcel};
+use crate::link::Ended;
 
 const MS: Duration = Duration::from_millis(1);
 
