@@ -131,7 +131,7 @@ impl Simulation {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
-            clock: Clock::default(),
+            clock: Clock::new(),
             random: Random::new(seed),
             hosts: Vec::new(),
             default_path: Path::default(),

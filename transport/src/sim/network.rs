@@ -21,17 +21,6 @@ impl Simulation {
         std::array::from_fn(|_| self.add_host())
     }
 
-    /// The host that was added at this place, counted from 0.
-    ///
-    /// # Panics
-    ///
-    /// When there are not as many.
-    #[must_use]
-    pub fn host(&self, place: usize) -> Host {
-        assert!(place < self.hosts.len(), "there are {} hosts", self.hosts.len());
-        Host(place)
-    }
-
     /// What the way between two hosts is like, both directions, from now on. What is already on its
     /// way arrives as it would have.
     pub fn set_path(&mut self, one: Host, other: Host, path: Path) {

@@ -9,7 +9,7 @@ use deltawire_channels::session::Closed;
 use deltawire_channels::{Limits, Order, Receiver, Reliability, Sender};
 use deltawire_framing::control::CloseCode;
 use deltawire_transport::sim::{
-    Carrier, Clock, End, LinkOptions, Path, PathStats, Random, Simulation,
+    Carrier, Clock, End, Host, LinkOptions, Path, PathStats, Random, Simulation,
 };
 use deltawire_transport::{Ended, Link, LinkStats};
 
@@ -114,6 +114,7 @@ async fn receive(
 /// A run in the middle of it.
 struct Run {
     sim: Simulation,
+    hosts: [Host; 2],
     progress: Rc<Progress>,
     links: [Link; 2],
     /// Deltas there and here, commands there and here.
@@ -123,7 +124,8 @@ struct Run {
 impl Run {
     fn new(cell: &Cell, mut random: Random) -> Result<Self> {
         let mut sim = Simulation::new(random.number());
-        let [near, far] = sim.add_hosts();
+        let hosts = sim.add_hosts();
+        let [near, far] = hosts;
         // A handshake that is damaged fails, as it must: DTLS takes it for an attack.
         sim.set_path(near, far, Path { corrupt: 0.0, ..cell.network.path });
         // Half of the runs with longer rings and windows, which messages of 1 MiB need.
@@ -193,7 +195,7 @@ impl Run {
                 receive(stream.clone(), receiver, random.fork(), slow, clock, progress.clone());
             progress.spawn(&mut sim, |progress| &progress.reading, reading);
         }
-        Ok(Self { sim, progress, links: [here, there], streams })
+        Ok(Self { sim, hosts, progress, links: [here, there], streams })
     }
 
     /// Lets time pass until then, while nothing is wrong.
@@ -226,7 +228,7 @@ impl Run {
     /// Cuts the network for a while in the middle of everything. Tells when it healed, and what had
     /// been committed before.
     fn cut(&mut self, random: &mut Random) -> (Duration, Vec<usize>) {
-        let [near, far] = [0, 1].map(|host| self.sim.host(host));
+        let [near, far] = self.hosts;
         self.sim.run_for(Duration::from_micros(random.below(300_000)));
         self.sim.set_cut(&[near], &[far], true);
         self.sim.run_for(Duration::from_millis(50 + random.below(1_950)));
@@ -284,7 +286,7 @@ pub(crate) fn run(cell: &Cell, seed: u64) -> Result<Outcome> {
             return Err(format!("it did not end in order: {:?}", link.ended()));
         }
     }
-    let [near, far] = [0, 1].map(|host| run.sim.host(host));
+    let [near, far] = run.hosts;
     let paths = [run.sim.path_stats(near, far), run.sim.path_stats(far, near)];
     let whole = paths.iter().all(|path| path.sent + path.duplicated == path.arrived);
     let patient = !matches!(cell.delivery.1.reliability, Reliability::MaxLifetime(_));
