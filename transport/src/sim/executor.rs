@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 /// A simulation's time: for futures that run in it. Clones are the same clock.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Clock(Arc<Mutex<State>>);
 
 #[derive(Default)]
@@ -22,6 +22,10 @@ struct State {
 }
 
 impl Clock {
+    pub(super) fn new() -> Self {
+        Self(Arc::default())
+    }
+
     /// Time since the simulation began.
     #[must_use]
     pub fn now(&self) -> Duration {

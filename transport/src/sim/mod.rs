@@ -6,33 +6,32 @@
 //! same run.
 //!
 //! ```
-//! use std::time::Duration;
-//! use deltawire_channels::Peer;
-//! use deltawire_framing::{DeltaFields, DocId};
-//! use deltawire_transport::sim::{Loss, Path, Simulation};
-//!
-//! async fn echo(mut peer: Peer) {
-//!     while let Ok(frame) = peer.receive.next().await {
-//!         let payload = frame.delta().unwrap().payload();
-//!         let mut grant = peer.send.reserve(payload.len()).await.unwrap();
-//!         grant.payload_mut().copy_from_slice(payload);
-//!         grant.commit(DeltaFields::new(DocId([7; 16])), payload.len()).unwrap();
-//!     }
-//! }
-//!
-//! let mut sim = Simulation::new(1);
+//! # use std::time::Duration;
+//! # use deltawire_channels::Peer;
+//! # use deltawire_framing::{DeltaFields, DocId};
+//! # use deltawire_transport::sim::{Loss, Path, Simulation};
+//! # async fn echo(mut peer: Peer) {
+//! #     while let Ok(frame) = peer.receive.next().await {
+//! #         let payload = frame.delta().unwrap().payload();
+//! #         let mut grant = peer.send.reserve(payload.len()).await.unwrap();
+//! #         grant.payload_mut().copy_from_slice(payload);
+//! #         grant.commit(DeltaFields::new(DocId([7; 16])), payload.len()).unwrap();
+//! #     }
+//! # }
+//! let mut sim = Simulation::new(1); // the seed
 //! let [phone, server] = sim.add_hosts();
 //! let latency = Duration::from_millis(40);
 //! sim.set_path(phone, server, Path { latency, loss: Loss::Independent(0.05), ..Path::default() });
-//! let (mut here, there) = sim.connect(phone, server).unwrap();
-//! sim.spawn(echo(there.peer));
+//! let (mut here, there) = sim.connect(phone, server)?;
+//! sim.spawn(echo(there.peer)); // the application's own code
 //! let asked = sim.now();
 //! sim.block_on(Duration::from_secs(5), async {
-//!     here.peer.send.reserve(12).await.unwrap().commit(DeltaFields::new(DocId([7; 16])), 12).unwrap();
+//!     let grant = here.peer.send.reserve(12).await.unwrap();
+//!     grant.commit(DeltaFields::new(DocId([7; 16])), 12).unwrap();
 //!     assert_eq!(here.peer.receive.next().await.unwrap().delta().unwrap().payload().len(), 12);
-//! })
-//! .unwrap();
-//! assert!(sim.now() - asked >= 2 * latency); // and no time has passed
+//! })?;
+//! assert!(sim.now() - asked >= 2 * latency); // and yet no time has passed
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Time
@@ -64,11 +63,13 @@
 //! is not, because keys are random. An application that draws randomness of its own, or reads a
 //! clock other than [`Clock`], has to seed it as well: [`Random`] is there for that.
 
+mod connect;
 mod dtls;
 mod end;
 mod executor;
 mod frames;
 mod host;
+mod network;
 mod options;
 mod path;
 mod random;
@@ -83,26 +84,23 @@ use std::future::Future;
 use std::task::Poll;
 use std::time::Duration;
 
-use deltawire_channels::Peer;
 #[cfg(doc)]
-use deltawire_channels::{Receiver, Sender};
-use deltawire_framing::control::Role;
+use deltawire_channels::{Peer, Receiver, Sender};
 
+pub use self::connect::End;
 pub(crate) use self::dtls::reproducible;
-use self::end::{EndState, Stack};
+use self::end::EndState;
 pub use self::executor::Clock;
 use self::executor::{Bell, Task, Tasks};
-use self::frames::Frames;
 pub use self::host::Host;
 use self::host::HostState;
 pub use self::options::{Carrier, LinkOptions};
 pub use self::path::{Loss, Path, PathStats};
 pub use self::random::Random;
 use self::trace::Trace;
-use self::way::{Arrivals, Parcel, Way};
-use crate::connection::{Connection, Progress};
-use crate::engine::{Engine, EngineConfig, EngineError, Str0m};
-use crate::link::{Ended, Link, PeerId};
+use self::way::{Arrivals, Way};
+#[cfg(doc)]
+use crate::link::Link;
 
 /// A network of hosts, and its time. See the [module](self).
 pub struct Simulation {
@@ -120,16 +118,6 @@ pub struct Simulation {
     trace: Trace,
 }
 
-/// One end of a link: what [`Node::connect`](crate::Node::connect) and
-/// [`Node::accept`](crate::Node::accept) give.
-#[derive(Debug)]
-pub struct End {
-    /// The application's handle on its peer.
-    pub peer: Peer,
-    /// The handle on the link.
-    pub link: Link,
-}
-
 /// A future was not done in the time that it had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not done within {0:?} of virtual time")]
@@ -143,7 +131,7 @@ impl Simulation {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
-            clock: Clock::default(),
+            clock: Clock::new(),
             random: Random::new(seed),
             hosts: Vec::new(),
             default_path: Path::default(),
@@ -154,80 +142,6 @@ impl Simulation {
             tasks: Tasks::default(),
             trace: Trace::default(),
         }
-    }
-
-    /// One more host.
-    pub fn add_host(&mut self) -> Host {
-        let host = Host(self.hosts.len());
-        self.hosts.push(HostState::new(host.0));
-        host
-    }
-
-    /// So many more hosts.
-    pub fn add_hosts<const N: usize>(&mut self) -> [Host; N] {
-        std::array::from_fn(|_| self.add_host())
-    }
-
-    /// The host that was added at this place, counted from 0.
-    ///
-    /// # Panics
-    ///
-    /// When there are not as many.
-    #[must_use]
-    pub fn host(&self, place: usize) -> Host {
-        assert!(place < self.hosts.len(), "there are {} hosts", self.hosts.len());
-        Host(place)
-    }
-
-    /// What the way between two hosts is like, both directions, from now on. What is already on its
-    /// way arrives as it would have.
-    pub fn set_path(&mut self, one: Host, other: Host, path: Path) {
-        self.set_path_one_way(one, other, path);
-        self.set_path_one_way(other, one, path);
-    }
-
-    /// The same for one direction.
-    pub fn set_path_one_way(&mut self, from: Host, to: Host, path: Path) {
-        let way = self.way(from, to);
-        self.ways[way].path = path;
-    }
-
-    /// The ways between hosts of which nothing was said. Default: [`Path::default`].
-    pub fn set_default_path(&mut self, path: Path) {
-        self.default_path = path;
-    }
-
-    /// What the way from one host to another is like now.
-    pub fn path(&mut self, from: Host, to: Host) -> Path {
-        let way = self.way(from, to);
-        self.ways[way].path
-    }
-
-    /// Whether anything gets through between the two groups, in either direction, from now on:
-    /// [`Path::cut`] of all ways between them.
-    pub fn set_cut(&mut self, some: &[Host], others: &[Host], cut: bool) {
-        for (one, other) in some.iter().flat_map(|one| others.iter().map(move |it| (*one, *it))) {
-            for (from, to) in [(one, other), (other, one)] {
-                let path = Path { cut, ..self.path(from, to) };
-                self.set_path_one_way(from, to, path);
-            }
-        }
-    }
-
-    /// Gives a host another address, as a NAT does that forgot it. It does not notice; what is sent
-    /// to its old address is lost.
-    ///
-    /// # Panics
-    ///
-    /// When the host is of another simulation.
-    pub fn change_address(&mut self, host: Host) {
-        self.hosts[host.0].change_address();
-    }
-
-    /// What became of the datagrams from one host to another.
-    pub fn path_stats(&mut self, from: Host, to: Host) -> PathStats {
-        let way = self.way(from, to);
-        self.ways[way].stats
     }
 
     /// Time since the simulation began.
@@ -252,84 +166,6 @@ impl Simulation {
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         self.trace.value()
-    }
-
-    /// Connects two hosts with the default [`LinkOptions`]. Time passes until both peers are there.
-    ///
-    /// # Errors
-    ///
-    /// Why the link ended before.
-    pub fn connect(&mut self, initiator: Host, acceptor: Host) -> Result<(End, End), Ended> {
-        self.connect_with(initiator, acceptor, &LinkOptions::default())
-    }
-
-    /// Connects two hosts: `initiator` to `acceptor`. Time passes until both peers are there.
-    ///
-    /// # Errors
-    ///
-    /// Why the link ended before.
-    pub fn connect_with(
-        &mut self,
-        initiator: Host,
-        acceptor: Host,
-        options: &LinkOptions,
-    ) -> Result<(End, End), Ended> {
-        let links = match options.carrier {
-            Carrier::Frames => self.add_link::<Frames>(initiator, acceptor, options, Stack::Frames),
-            Carrier::Datagrams => {
-                self.add_link::<Str0m>(initiator, acceptor, options, Stack::Datagrams)
-            }
-        };
-        let [here, there] = links.map_err(Ended::Engine)?;
-        let first = self.ends.len() - 2;
-        self.settle();
-        while [first, first + 1]
-            .iter()
-            .any(|end| self.ends[*end].as_ref().is_some_and(|end| end.peer.is_none()))
-        {
-            if let Some(ended) = [&here, &there].into_iter().find_map(Link::ended) {
-                return Err(ended);
-            }
-            self.step();
-        }
-        let mut take = |end: usize, link: Link| {
-            let peer = self.ends[end].as_mut().and_then(|end| end.peer.take());
-            match peer {
-                Some(peer) => Ok(End { peer, link }),
-                None => Err(link.ended().unwrap_or(Ended::HungUp)),
-            }
-        };
-        Ok((take(first, here)?, take(first + 1, there)?))
-    }
-
-    fn add_link<E: Engine>(
-        &mut self,
-        initiator: Host,
-        acceptor: Host,
-        options: &LinkOptions,
-        stack: fn(Box<Connection<E>>) -> Stack,
-    ) -> Result<[Link; 2], EngineError> {
-        let now = self.now();
-        let config: EngineConfig = options.engine();
-        let near = self.hosts[initiator.0].new_address();
-        let far = self.hosts[acceptor.0].new_address();
-        let (mut offerer, offer) = E::offer(&config, &[near], now)?;
-        let (answerer, answer) = E::answer(&config, &[far], &offer, now)?;
-        offerer.accept_answer(&answer, now)?;
-        let first = self.ends.len();
-        let mut add = |engine: E, host, other, address, role| {
-            let (link, shared) = Link::new(PeerId(self.ends.len() as u64), role);
-            let config = options.connection(role, &mut self.random);
-            let user_fragment = engine.user_fragment().to_owned();
-            let connection = Connection::new(engine, config, shared, now);
-            let stack = stack(Box::new(connection));
-            self.ends.push(Some(EndState::new(stack, host, other, address, &user_fragment)));
-            link
-        };
-        Ok([
-            add(offerer, initiator, first + 1, near, Role::Initiator),
-            add(answerer, acceptor, first, far, Role::Acceptor),
-        ])
     }
 
     /// Runs a future of the application's beside everything else. What panics in it panics here.
@@ -421,24 +257,6 @@ impl Simulation {
         }
     }
 
-    fn deliver(&mut self, parcel: Parcel, now: Duration) {
-        let Parcel { end, way, source, destination, bytes, damaged } = parcel;
-        let stats = &mut self.ways[way].stats;
-        let end = self.ends[end].as_mut();
-        let at_home =
-            |end: &&mut EndState| self.hosts[end.host.0].public(end.address) == destination;
-        let Some(end) = end.filter(at_home) else {
-            stats.misaddressed += 1;
-            return;
-        };
-        stats.arrived += 1;
-        stats.arrived_bytes += bytes.len() as u64;
-        // A transport drops what is damaged: this one has no checksum that would say so.
-        if !(damaged && end.is_frames()) {
-            end.handle_datagram(source, &bytes, now);
-        }
-    }
-
     /// Lets everything happen that happens now.
     fn settle(&mut self) {
         let now = self.now();
@@ -455,42 +273,6 @@ impl Simulation {
             }
         }
         panic!("something goes round in circles at {now:?}: a future that wakes itself?");
-    }
-
-    fn work(&mut self, index: usize, now: Duration) {
-        let mut sent = Vec::new();
-        let Some(end) = &mut self.ends[index] else { return };
-        let progress = end.work(now, &mut sent);
-        let (host, other, whole) = (end.host, end.other, end.is_frames());
-        let source = self.hosts[host.0].public(end.address);
-        match progress {
-            Progress::Quiet => {}
-            Progress::Opened(peer) => {
-                end.peer = Some(*peer);
-                end.bell.ring();
-                self.trace.link(now, index, "opened");
-            }
-            Progress::Ended(ended) => {
-                end.bell.ring();
-                self.trace.link(now, index, &ended.to_string());
-            }
-            Progress::Over => self.ends[index] = None,
-        }
-        let to = self.ends[other].as_ref().map_or(host, |end| end.host);
-        let way = self.way(host, to);
-        for transmit in sent {
-            let (destination, bytes) = (transmit.destination, transmit.bytes);
-            let parcel = Parcel { end: other, way, source, destination, bytes, damaged: false };
-            self.ways[way].send(parcel, whole, now, &mut self.arrivals, &mut self.trace);
-        }
-    }
-
-    fn way(&mut self, from: Host, to: Host) -> usize {
-        let Self { ways, ways_between, random, default_path, .. } = self;
-        *ways_between.entry((from, to)).or_insert_with(|| {
-            ways.push(Way::new(*default_path, random.fork()));
-            ways.len() - 1
-        })
     }
 }
 

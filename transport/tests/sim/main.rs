@@ -13,6 +13,7 @@ mod outages;
 mod probe;
 mod sharing;
 mod stalls;
+mod stream;
 mod transfer;
 mod utilization;
 

@@ -28,6 +28,8 @@ pub(crate) struct Network {
     pub(crate) cut: bool,
     /// After how much silence a peer is taken for dead.
     pub(crate) patience: Duration,
+    /// How often a link may fail to open, and once more.
+    pub(crate) attempts: u32,
     /// How many times as many bytes as through the worst network are worth sending.
     pub(crate) volume: u64,
 }
@@ -49,7 +51,7 @@ const fn path() -> Path {
 }
 
 const fn network(name: &'static str, volume: u64, path: Path) -> Network {
-    Network { name, path, cut: false, patience: Duration::from_secs(5), volume }
+    Network { name, path, cut: false, patience: Duration::from_secs(5), attempts: 1, volume }
 }
 
 const MS: Duration = Duration::from_millis(1);
@@ -63,6 +65,7 @@ const NETWORKS: [Network; 12] = [
     network("loss of 5 %", 5, Path { loss: Loss::Independent(0.05), ..path() }),
     Network {
         patience: Duration::from_secs(120),
+        attempts: 3,
         ..network("loss of 30 %", 1, Path { loss: Loss::Independent(0.3), ..path() })
     },
     network("bursts", 5, Path { loss: BURSTS, ..path() }),

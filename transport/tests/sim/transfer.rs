@@ -1,7 +1,6 @@
 //! One run: messages of all lengths over all channels, both ways, read by slow readers.
 
 use std::cell::{Cell as Shared, RefCell};
-use std::collections::BTreeSet;
 use std::future::{Future, pending};
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,13 +8,13 @@ use std::time::Duration;
 use deltawire_channels::session::Closed;
 use deltawire_channels::{Limits, Order, Receiver, Reliability, Sender};
 use deltawire_framing::control::CloseCode;
-use deltawire_framing::{DeltaFields, DocId, Frame};
 use deltawire_transport::sim::{
-    Carrier, Clock, End, LinkOptions, Path, PathStats, Random, Simulation,
+    Carrier, Clock, End, Host, LinkOptions, Path, PathStats, Random, Simulation,
 };
 use deltawire_transport::{Ended, Link, LinkStats};
 
 use crate::matrix::Cell;
+use crate::stream::{Stream, lengths};
 
 /// How long everything may take, virtual time: far more than a network of the matrix needs.
 const LIMIT: Duration = Duration::from_secs(3_600);
@@ -37,61 +36,6 @@ pub(crate) struct Outcome {
 }
 
 type Result<T> = std::result::Result<T, String>;
-
-/// The messages of one channel in one direction, and what came of them.
-struct Stream {
-    name: &'static str,
-    seed: u64,
-    lengths: Vec<usize>,
-    ordered: bool,
-    may_lose: bool,
-    committed: Shared<usize>,
-    came: RefCell<BTreeSet<usize>>,
-}
-
-impl Stream {
-    fn fields(&self, number: usize) -> DeltaFields {
-        let mut id = [0; 16];
-        id[..8].copy_from_slice(&(number as u64).to_le_bytes());
-        id[8..].copy_from_slice(&self.seed.to_le_bytes());
-        DeltaFields::new(DocId(id))
-    }
-
-    fn content(&self, number: usize) -> Random {
-        Random::new(self.seed ^ (number as u64) << 32)
-    }
-
-    /// Whether the first so many have come.
-    fn has(&self, count: usize) -> bool {
-        self.came.borrow().range(..count).count() == count
-    }
-
-    /// Takes a message in, and says what is wrong with it.
-    fn take(&self, frame: Frame<'_>) -> Result<usize> {
-        let name = self.name;
-        let delta = frame.delta().map_err(|error| format!("{name}: {error}"))?;
-        delta.verify_checksum().map_err(|error| format!("{name}: {error}"))?;
-        let id = delta.doc_id().0;
-        let number = u64::from_le_bytes(id[..8].try_into().unwrap()) as usize;
-        let Some(len) = self.lengths.get(number).filter(|_| id[8..] == self.seed.to_le_bytes())
-        else {
-            return Err(format!("{name}: a message that nobody sent"));
-        };
-        let mut expected = vec![0; *len];
-        self.content(number).fill(&mut expected);
-        if delta.payload() != expected {
-            return Err(format!("{name}: message {number} of {len} bytes is damaged"));
-        }
-        let mut came = self.came.borrow_mut();
-        if self.ordered && came.last().is_some_and(|last| *last > number) {
-            return Err(format!("{name}: message {number} came after {:?}", came.last()));
-        }
-        if !came.insert(number) {
-            return Err(format!("{name}: message {number} came twice"));
-        }
-        Ok(number)
-    }
-}
 
 /// What the tasks of a run tell.
 #[derive(Default)]
@@ -167,24 +111,10 @@ async fn receive(
     Ok(Box::new(receiver))
 }
 
-/// Lengths of deltas: as many short ones as long ones, up to 1 MiB.
-fn lengths(random: &mut Random, mut volume: u64, longest: u64) -> Vec<usize> {
-    let mut lengths = Vec::new();
-    while lengths.len() < 500 {
-        let scale = 1 << random.below(20);
-        let len = (1 + random.below(2 * scale)).min(longest);
-        if len > volume {
-            break;
-        }
-        volume -= len;
-        lengths.push(len as usize);
-    }
-    lengths
-}
-
 /// A run in the middle of it.
 struct Run {
     sim: Simulation,
+    hosts: [Host; 2],
     progress: Rc<Progress>,
     links: [Link; 2],
     /// Deltas there and here, commands there and here.
@@ -194,7 +124,8 @@ struct Run {
 impl Run {
     fn new(cell: &Cell, mut random: Random) -> Result<Self> {
         let mut sim = Simulation::new(random.number());
-        let [near, far] = sim.add_hosts();
+        let hosts = sim.add_hosts();
+        let [near, far] = hosts;
         // A handshake that is damaged fails, as it must: DTLS takes it for an attack.
         sim.set_path(near, far, Path { corrupt: 0.0, ..cell.network.path });
         // Half of the runs with longer rings and windows, which messages of 1 MiB need.
@@ -215,9 +146,14 @@ impl Run {
             acceptor: delivery,
             ..LinkOptions::default()
         };
-        let (here, there) = sim
-            .connect_with(near, far, &options)
-            .map_err(|ended| format!("the link did not open: {ended}"))?;
+        // At a loss of 30 % an attempt may fail.
+        let mut opened = sim.connect_with(near, far, &options);
+        for _ in 1..cell.network.attempts {
+            if opened.is_err() {
+                opened = sim.connect_with(near, far, &options);
+            }
+        }
+        let (here, there) = opened.map_err(|ended| format!("the link did not open: {ended}"))?;
         sim.set_path(near, far, cell.network.path);
 
         let unit = match cell.carrier {
@@ -259,7 +195,7 @@ impl Run {
                 receive(stream.clone(), receiver, random.fork(), slow, clock, progress.clone());
             progress.spawn(&mut sim, |progress| &progress.reading, reading);
         }
-        Ok(Self { sim, progress, links: [here, there], streams })
+        Ok(Self { sim, hosts, progress, links: [here, there], streams })
     }
 
     /// Lets time pass until then, while nothing is wrong.
@@ -292,7 +228,7 @@ impl Run {
     /// Cuts the network for a while in the middle of everything. Tells when it healed, and what had
     /// been committed before.
     fn cut(&mut self, random: &mut Random) -> (Duration, Vec<usize>) {
-        let [near, far] = [0, 1].map(|host| self.sim.host(host));
+        let [near, far] = self.hosts;
         self.sim.run_for(Duration::from_micros(random.below(300_000)));
         self.sim.set_cut(&[near], &[far], true);
         self.sim.run_for(Duration::from_millis(50 + random.below(1_950)));
@@ -350,7 +286,7 @@ pub(crate) fn run(cell: &Cell, seed: u64) -> Result<Outcome> {
             return Err(format!("it did not end in order: {:?}", link.ended()));
         }
     }
-    let [near, far] = [0, 1].map(|host| run.sim.host(host));
+    let [near, far] = run.hosts;
     let paths = [run.sim.path_stats(near, far), run.sim.path_stats(far, near)];
     let whole = paths.iter().all(|path| path.sent + path.duplicated == path.arrived);
     let patient = !matches!(cell.delivery.1.reliability, Reliability::MaxLifetime(_));

@@ -1,0 +1,134 @@
+//! Links: how they begin, and what their ends do.
+
+use std::time::Duration;
+
+use deltawire_channels::Peer;
+use deltawire_framing::control::Role;
+
+use super::Simulation;
+use super::end::{EndState, Stack};
+use super::frames::Frames;
+use super::host::Host;
+use super::options::{Carrier, LinkOptions};
+use super::way::Parcel;
+use crate::connection::{Connection, Progress};
+use crate::engine::{Engine, EngineConfig, EngineError, Str0m};
+use crate::link::{Ended, Link, PeerId};
+
+/// One end of a link: what [`Node::connect`](crate::Node::connect) and
+/// [`Node::accept`](crate::Node::accept) give.
+#[derive(Debug)]
+pub struct End {
+    /// The application's handle on its peer.
+    pub peer: Peer,
+    /// The handle on the link.
+    pub link: Link,
+}
+
+impl Simulation {
+    /// Connects two hosts with the default [`LinkOptions`]. Time passes until both peers are there.
+    ///
+    /// # Errors
+    ///
+    /// Why the link ended before.
+    pub fn connect(&mut self, initiator: Host, acceptor: Host) -> Result<(End, End), Ended> {
+        self.connect_with(initiator, acceptor, &LinkOptions::default())
+    }
+
+    /// Connects two hosts: `initiator` to `acceptor`. Time passes until both peers are there.
+    ///
+    /// # Errors
+    ///
+    /// Why the link ended before.
+    pub fn connect_with(
+        &mut self,
+        initiator: Host,
+        acceptor: Host,
+        options: &LinkOptions,
+    ) -> Result<(End, End), Ended> {
+        let links = match options.carrier {
+            Carrier::Frames => self.add_link::<Frames>(initiator, acceptor, options, Stack::Frames),
+            Carrier::Datagrams => {
+                self.add_link::<Str0m>(initiator, acceptor, options, Stack::Datagrams)
+            }
+        };
+        let [here, there] = links.map_err(Ended::Engine)?;
+        let first = self.ends.len() - 2;
+        self.settle();
+        while [first, first + 1]
+            .iter()
+            .any(|end| self.ends[*end].as_ref().is_some_and(|end| end.peer.is_none()))
+        {
+            if let Some(ended) = [&here, &there].into_iter().find_map(Link::ended) {
+                return Err(ended);
+            }
+            self.step();
+        }
+        let mut take = |end: usize, link: Link| {
+            let peer = self.ends[end].as_mut().and_then(|end| end.peer.take());
+            match peer {
+                Some(peer) => Ok(End { peer, link }),
+                None => Err(link.ended().unwrap_or(Ended::HungUp)),
+            }
+        };
+        Ok((take(first, here)?, take(first + 1, there)?))
+    }
+
+    fn add_link<E: Engine>(
+        &mut self,
+        initiator: Host,
+        acceptor: Host,
+        options: &LinkOptions,
+        stack: fn(Box<Connection<E>>) -> Stack,
+    ) -> Result<[Link; 2], EngineError> {
+        let now = self.now();
+        let config: EngineConfig = options.engine();
+        let near = self.hosts[initiator.0].new_address();
+        let far = self.hosts[acceptor.0].new_address();
+        let (mut offerer, offer) = E::offer(&config, &[near], now)?;
+        let (answerer, answer) = E::answer(&config, &[far], &offer, now)?;
+        offerer.accept_answer(&answer, now)?;
+        let first = self.ends.len();
+        let mut add = |engine: E, host, other, address, role| {
+            let (link, shared) = Link::new(PeerId(self.ends.len() as u64), role);
+            let config = options.connection(role, &mut self.random);
+            let user_fragment = engine.user_fragment().to_owned();
+            let connection = Connection::new(engine, config, shared, now);
+            let stack = stack(Box::new(connection));
+            self.ends.push(Some(EndState::new(stack, host, other, address, &user_fragment)));
+            link
+        };
+        Ok([
+            add(offerer, initiator, first + 1, near, Role::Initiator),
+            add(answerer, acceptor, first, far, Role::Acceptor),
+        ])
+    }
+
+    pub(super) fn work(&mut self, index: usize, now: Duration) {
+        let mut sent = Vec::new();
+        let Some(end) = &mut self.ends[index] else { return };
+        let progress = end.work(now, &mut sent);
+        let (host, other, whole) = (end.host, end.other, end.is_frames());
+        let source = self.hosts[host.0].public(end.address);
+        match progress {
+            Progress::Quiet => {}
+            Progress::Opened(peer) => {
+                end.peer = Some(*peer);
+                end.bell.ring();
+                self.trace.link(now, index, "opened");
+            }
+            Progress::Ended(ended) => {
+                end.bell.ring();
+                self.trace.link(now, index, &ended.to_string());
+            }
+            Progress::Over => self.ends[index] = None,
+        }
+        let to = self.ends[other].as_ref().map_or(host, |end| end.host);
+        let way = self.way(host, to);
+        for transmit in sent {
+            let (destination, bytes) = (transmit.destination, transmit.bytes);
+            let parcel = Parcel { end: other, way, source, destination, bytes, damaged: false };
+            self.ways[way].send(parcel, whole, now, &mut self.arrivals, &mut self.trace);
+        }
+    }
+}
