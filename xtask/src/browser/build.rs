@@ -14,8 +14,7 @@ use crate::wasm::Compiler;
 
 const PAGE: &str = "build -p deltawire-browser-demo --lib --profile wasm";
 
-const SERVERS: &str =
-    "build --release -p deltawire-browser-demo --bin browser_demo_server --example yardstick_server";
+const SERVERS: &str = "build --release -p deltawire-browser-demo --bin browser_demo_server --example yardstick_server";
 
 /// The same programs as tests have them: these arguments build nothing anew after the tests.
 const SERVERS_OF_TESTS: &str = "test --workspace --lib --bins --tests --examples --no-run";

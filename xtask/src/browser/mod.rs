@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-pub(crate) use self::install::Browser;
 use self::build::Site;
+pub(crate) use self::install::Browser;
 use self::report::Report;
 use self::session::Session;
 pub(crate) use self::yardstick::measure;
