@@ -29,7 +29,11 @@ const FIRST_RETRY: Duration = Duration::from_millis(400);
 /// One is made for each node; give the node one of your own if its fingerprint has to outlive the
 /// process.
 #[derive(Clone)]
-pub struct Certificate(DtlsCert);
+pub struct Certificate {
+    dtls: DtlsCert,
+    /// Whether DTLS with it does the same in each run: for simulations, as that is predictable.
+    reproducible: bool,
+}
 
 /// A certificate could not be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +48,7 @@ impl Certificate {
     /// When the system gives no randomness.
     pub fn generate() -> Result<Self, CertificateError> {
         match provider(false).dtls_provider.generate_certificate() {
-            Some(certificate) => Ok(Self(certificate)),
+            Some(dtls) => Ok(Self { dtls, reproducible: false }),
             None => Err(CertificateError("the crypto back-end refused".to_owned())),
         }
     }
@@ -52,23 +56,33 @@ impl Certificate {
     /// One that was made before: both in DER, the key in PKCS #8.
     #[must_use]
     pub fn from_der(certificate: Vec<u8>, private_key: Vec<u8>) -> Self {
-        Self(DtlsCert { certificate, private_key })
+        Self { dtls: DtlsCert { certificate, private_key }, reproducible: false }
+    }
+
+    /// The same for simulations.
+    pub(crate) fn reproducible(mut self) -> Self {
+        self.reproducible = true;
+        self
     }
 
     /// The certificate in DER.
     #[must_use]
     pub fn certificate_der(&self) -> &[u8] {
-        &self.0.certificate
+        &self.dtls.certificate
     }
 
     /// The key in DER: keep it secret.
     #[must_use]
     pub fn private_key_der(&self) -> &[u8] {
-        &self.0.private_key
+        &self.dtls.private_key
     }
 
     pub(super) fn dtls(&self) -> DtlsCert {
-        self.0.clone()
+        self.dtls.clone()
+    }
+
+    pub(super) fn is_reproducible(&self) -> bool {
+        self.reproducible
     }
 }
 

@@ -71,9 +71,6 @@ pub struct EngineConfig {
     pub initiator: Delivery,
     /// Delivery of the acceptor's deltas.
     pub acceptor: Delivery,
-    /// Whether equal runs are to look alike: for simulations, as it makes DTLS predictable.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) reproducible: bool,
 }
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -91,7 +88,6 @@ impl EngineConfig {
             command: Order::default(),
             initiator: Delivery::default(),
             acceptor: Delivery::default(),
-            reproducible: false,
         }
     }
 }

@@ -56,7 +56,7 @@ impl Str0m {
     ) -> Result<(Rtc, Arc<Gate>), EngineError> {
         let mtu = config.mtu.clamp(str0m::DATAGRAM_MTU_TARGET_MIN, super::MAX_MTU);
         let mut rtc = RtcConfig::new()
-            .set_crypto_provider(provider(config.reproducible).clone())
+            .set_crypto_provider(provider(config.certificate.is_reproducible()).clone())
             .set_dtls_cert(config.certificate.dtls())
             .set_ice_lite(config.ice_lite && role == Role::Acceptor)
             .clear_codecs()

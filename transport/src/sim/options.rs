@@ -67,7 +67,6 @@ impl LinkOptions {
         config.command = self.command;
         config.initiator = self.initiator;
         config.acceptor = self.acceptor;
-        config.reproducible = true;
         config
     }
 
@@ -91,7 +90,7 @@ fn certificate() -> Arc<Certificate> {
     static CERTIFICATE: OnceLock<Arc<Certificate>> = OnceLock::new();
     let make = || {
         let (certificate, key) = (include_bytes!("certificate.der"), include_bytes!("key.der"));
-        Arc::new(Certificate::from_der(certificate.to_vec(), key.to_vec()))
+        Arc::new(Certificate::from_der(certificate.to_vec(), key.to_vec()).reproducible())
     };
     CERTIFICATE.get_or_init(make).clone()
 }
