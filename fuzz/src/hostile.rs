@@ -72,10 +72,9 @@ impl Link {
         static CERTIFICATE: OnceLock<Arc<Certificate>> = OnceLock::new();
         let certificate =
             CERTIFICATE.get_or_init(|| Arc::new(Certificate::generate().expect("randomness")));
-        Self::with(&EngineConfig {
-            max_message_size: 16_384,
-            ..EngineConfig::new(certificate.clone())
-        })
+        let mut config = EngineConfig::new(certificate.clone());
+        config.max_message_size = 16_384;
+        Self::with(&config)
     }
 
     /// An open link to an engine with this configuration.

@@ -12,6 +12,7 @@
 //! out, so there it is not.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::EngineError;
@@ -39,7 +40,13 @@ const STREAMS: usize = 3;
 
 /// The gate of one link.
 #[derive(Debug, Default)]
-pub(super) struct Gate(Mutex<Admission>);
+pub(super) struct Gate {
+    admission: Mutex<Admission>,
+    /// Whether the peer acknowledged anything since this was asked last.
+    acknowledged: AtomicBool,
+    /// Whether the link has to end.
+    violated: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Admission {
@@ -85,7 +92,7 @@ const I_FORWARD_TSN: u8 = 194;
 
 impl Gate {
     fn admission(&self) -> MutexGuard<'_, Admission> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says that streams may lose messages.
@@ -99,26 +106,44 @@ impl Gate {
         if admission.violation.is_some() {
             return false;
         }
-        let admitted = admission.admit(packet);
-        if let Err(error) = &admitted {
-            admission.violation = Some(error.clone());
+        match admission.admit(packet) {
+            Ok(admitted) => {
+                if admitted && sack(packet).is_some() {
+                    self.acknowledged.store(true, Ordering::Relaxed);
+                }
+                admitted
+            }
+            Err(error) => {
+                self.violate(&mut admission, error);
+                false
+            }
         }
-        admitted.unwrap_or(false)
     }
 
     /// Notes what the stack sends.
     pub(super) fn sent(&self, packet: &[u8]) {
-        let acknowledged = chunks(packet).flatten().find(|chunk| chunk.first() == Some(&SACK));
-        let Some(tsn) = acknowledged.and_then(|chunk| number(chunk, 4)) else { return };
+        let Some(tsn) = sack(packet).and_then(|chunk| number(chunk, 4)) else { return };
         let mut admission = self.admission();
         if let Err(error) = admission.acknowledge(tsn) {
-            admission.violation.get_or_insert(error);
+            self.violate(&mut admission, error);
         }
     }
 
-    /// Why the link has to end.
+    /// Whether an acknowledgement of the peer came since the last call.
+    pub(super) fn take_acknowledged(&self) -> bool {
+        self.acknowledged.load(Ordering::Relaxed)
+            && self.acknowledged.swap(false, Ordering::Relaxed)
+    }
+
+    /// Why the link has to end. It is asked all the time, so it takes the lock only if it has to.
     pub(super) fn violation(&self) -> Option<EngineError> {
-        self.admission().violation.clone()
+        // Pairs with the store of `violate`; the reason itself is behind the lock.
+        self.violated.load(Ordering::Acquire).then(|| self.admission().violation.clone()).flatten()
+    }
+
+    fn violate(&self, admission: &mut Admission, error: EngineError) {
+        admission.violation.get_or_insert(error);
+        self.violated.store(true, Ordering::Release);
     }
 }
 
@@ -240,13 +265,18 @@ fn is_after(tsn: u32, other: u32) -> bool {
     (tsn.wrapping_sub(other) as i32) > 0
 }
 
-fn broken(what: &str) -> EngineError {
-    EngineError::Sctp(what.to_owned())
+fn broken(what: &'static str) -> EngineError {
+    EngineError::Sctp(what)
 }
 
 /// The big-endian number that stands here.
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// The acknowledgement in a packet.
+fn sack(packet: &[u8]) -> Option<&[u8]> {
+    chunks(packet).flatten().find(|chunk| chunk.first() == Some(&SACK))
 }
 
 /// The chunks of a packet; `None`, and no more, where the packet breaks off.

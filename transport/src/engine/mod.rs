@@ -170,7 +170,7 @@ pub enum EngineError {
     NoWay,
     /// The peer sends over SCTP what no honest peer does.
     #[error("the peer broke the rules of SCTP: {0}")]
-    Sctp(String),
+    Sctp(&'static str),
     /// The stack panicked: a fault of its, which ended this link and no other. The log says where.
     #[error("the WebRTC stack panicked: {0}")]
     Panicked(String),
@@ -218,7 +218,8 @@ pub trait Streams {
         false
     }
 
-    /// Whether such a check succeeded since the last call.
+    /// Whether such a check succeeded since the last call, or the peer acknowledged something, if
+    /// [`hears`](Self::hears).
     fn take_heard(&mut self) -> bool {
         false
     }

@@ -340,7 +340,8 @@ impl Streams for Str0m {
     }
 
     fn take_heard(&mut self) -> bool {
-        self.checks.take_heard()
+        let acknowledged = self.gate.take_acknowledged() && self.checks.count;
+        self.checks.take_heard() || acknowledged
     }
 
     fn close(&mut self) {

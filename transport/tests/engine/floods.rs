@@ -45,8 +45,8 @@ fn flood(packets: u32, mut chunks: impl FnMut(u32, u32) -> Vec<u8>) -> Link {
     link
 }
 
-fn sctp(what: &str) -> Option<EngineError> {
-    Some(EngineError::Sctp(what.to_owned()))
+fn sctp(what: &'static str) -> Option<EngineError> {
+    Some(EngineError::Sctp(what))
 }
 
 #[test]
