@@ -11,6 +11,9 @@ use crate::node::native::builder;
 use crate::signalling::{Fragment, Rate, ServerLimits, SignallingOptions};
 use crate::{FlightLimits, MAX_CANDIDATES, NodeLimits};
 
+/// `Limits::data_window`, by default.
+const WINDOW: u32 = 1 << 20;
+
 const DOCUMENT: &str = include_str!("../../docs/RELIABILITY.md");
 
 /// Rows of the section, first cell without its quotes: the second.
@@ -27,6 +30,7 @@ fn documented() -> BTreeMap<String, String> {
 /// Each field by its name, so that one that is added has to be named here.
 fn in_code() -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
+    assert_eq!(Limits::default().data_window, u64::from(WINDOW));
     let mut add = |name: &str, value: String| {
         assert_eq!(all.insert(name.to_owned(), value), None, "{name} twice");
     };
@@ -79,12 +83,13 @@ fn in_code() -> BTreeMap<String, String> {
         shutdown_timeout: time,
     });
     fields!(Rate { burst: |burst: core::num::NonZeroU16| burst.to_string(), refill: time });
-    let options = SignallingOptions::default();
+    let SignallingOptions { max_body, body_timeout, max_rate_keys, .. } =
+        SignallingOptions::default();
     constants! {
         "Limits::memory_bound" => format!("{:.1} MiB", Limits::default().memory_bound() as f64 / f64::from(1 << 20)),
-        "SignallingOptions::max_body" => size(options.max_body),
-        "SignallingOptions::body_timeout" => time(options.body_timeout),
-        "SignallingOptions::max_rate_keys" => count(options.max_rate_keys),
+        "SignallingOptions::max_body" => size(max_body),
+        "SignallingOptions::body_timeout" => time(body_timeout),
+        "SignallingOptions::max_rate_keys" => count(max_rate_keys),
         "Fragment::MAX_CANDIDATES" => count(Fragment::MAX_CANDIDATES),
         "Fragment::MAX_CANDIDATE_LEN" => size(Fragment::MAX_CANDIDATE_LEN),
         "MAX_CANDIDATES" => count(MAX_CANDIDATES),
@@ -95,10 +100,10 @@ fn in_code() -> BTreeMap<String, String> {
         "socket::MAX_WAITING" => size(socket::MAX_WAITING),
         "certificate::MAX_QUEUE" => count(certificate::MAX_QUEUE),
         "engine::MAX_SOURCES" => count(MAX_SOURCES),
-        "admission::MAX_AHEAD" => count(admission::MAX_AHEAD),
-        "admission::MAX_AHEAD_BYTES" => size(admission::MAX_AHEAD_BYTES),
+        "engine::max_held" => size(admission::max_held(WINDOW)),
+        "admission::max_ahead" => count(admission::max_ahead(WINDOW)),
+        "admission::max_ahead_bytes" => size(admission::max_ahead_bytes(WINDOW)),
         "admission::MAX_CHUNKS" => admission::MAX_CHUNKS.to_string(),
-        "admission::MAX_HELD" => size(admission::MAX_HELD),
         "admission::MAX_INITS" => admission::MAX_INITS.to_string(),
     }
     all

@@ -12,7 +12,7 @@
 //! Nothing above knows which stack it is.
 
 #[cfg(not(target_arch = "wasm32"))]
-pub mod admission;
+pub(crate) mod admission;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod certificate;
 #[cfg(not(target_arch = "wasm32"))]
@@ -32,6 +32,11 @@ use deltawire_channels::{Delivery, Order};
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
 
+#[cfg(not(target_arch = "wasm32"))]
+#[doc(hidden)]
+pub use self::admission::max_ahead;
+#[cfg(not(target_arch = "wasm32"))]
+pub use self::admission::max_held;
 #[cfg(not(target_arch = "wasm32"))]
 pub use self::certificate::{Certificate, CertificateError};
 #[cfg(not(target_arch = "wasm32"))]
