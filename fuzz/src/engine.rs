@@ -6,12 +6,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use allocation_counter::{measure, opt_out};
-use deltawire_transport::engine::admission::MAX_HELD;
 use deltawire_transport::engine::{
-    Certificate, Datagram, Engine, EngineConfig, Output, Str0m, Streams,
+    Certificate, Datagram, Engine, EngineConfig, Output, Str0m, Streams, max_held,
 };
 
-use crate::hostile::{HOSTILE, Link, VICTIM};
+use crate::hostile::{HOSTILE, Link, RECEIVE_BUFFER, VICTIM};
 
 /// What an engine may hold beside what came over SCTP: the queue of DTLS, and addresses.
 const BESIDE: usize = 1 << 20;
@@ -120,7 +119,7 @@ pub fn link(data: &[u8]) {
             }
         }
     }
-    assert!(link.held_max as usize <= MAX_HELD + BESIDE, "{} bytes", link.held_max);
+    assert!(link.held_max as usize <= max_held(RECEIVE_BUFFER) + BESIDE, "{} bytes", link.held_max);
 }
 
 /// A chunk of SCTP.

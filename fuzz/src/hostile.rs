@@ -54,6 +54,9 @@ pub const HOSTILE: SocketAddr =
 pub const VICTIM: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1_001);
 
+/// What its engine may hold of messages, by default, bytes.
+pub const RECEIVE_BUFFER: u32 = 1 << 20;
+
 type Shared = Arc<Mutex<Box<dyn DtlsInstance>>>;
 
 thread_local! {
@@ -69,13 +72,18 @@ thread_local! {
 impl Link {
     /// An open link to an engine with the defaults.
     pub fn open() -> Self {
+        Self::with(&Self::config())
+    }
+
+    /// The defaults.
+    pub fn config() -> EngineConfig {
         static CERTIFICATE: OnceLock<Arc<Certificate>> = OnceLock::new();
         let certificate =
             CERTIFICATE.get_or_init(|| Arc::new(Certificate::generate().expect("randomness")));
-        Self::with(&EngineConfig {
-            max_message_size: 16_384,
-            ..EngineConfig::new(certificate.clone())
-        })
+        let mut config = EngineConfig::new(certificate.clone());
+        config.max_message_size = 16_384;
+        config.receive_buffer = RECEIVE_BUFFER;
+        config
     }
 
     /// An open link to an engine with this configuration.

@@ -117,9 +117,15 @@ fn checks_and_hellos_from_ten_thousand_addresses() {
                 for datagram in [check(number), client_hello(number)] {
                     socket.send_to(&datagram, listening).await.unwrap();
                 }
-                if number % 100 == 0 {
+                if number % 20 == 0 {
                     transfer(&mut near.send, &mut far.receive, &[1_000; 4]).await;
                 }
+            }
+            // The node has read all of them.
+            #[cfg(target_os = "linux")]
+            {
+                until("all to be read", || waiting_and_dropped(listening).0 == 0).await;
+                assert_eq!(waiting_and_dropped(listening).1, 0, "dropped by the system");
             }
             assert_eq!(server.peers().len(), 1);
         });
@@ -144,6 +150,20 @@ async fn an_offer_of_too_many_candidates_is_refused() {
     server.answer(&with(MAX_CANDIDATES)).await.unwrap();
 }
 
+/// What waits in the system's buffer of the socket at this address, bytes, and how many datagrams found no
+/// room there.
+#[cfg(target_os = "linux")]
+fn waiting_and_dropped(address: SocketAddr) -> (u64, u64) {
+    let SocketAddr::V4(address) = address else { panic!("{address}") };
+    let ip = u32::from_ne_bytes(address.ip().octets());
+    let local = format!("{ip:08X}:{:04X}", address.port());
+    let table = std::fs::read_to_string("/proc/thread-self/net/udp").unwrap();
+    let mut rows = table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let row = rows.find(|row| row[1] == local).expect("the node has this socket");
+    let (_, waiting) = row[4].split_once(':').unwrap();
+    (u64::from_str_radix(waiting, 16).unwrap(), row[12].parse().unwrap())
+}
+
 /// CPU time of this thread.
 #[cfg(target_os = "linux")]
 fn cpu() -> Duration {
@@ -155,7 +175,7 @@ fn cpu() -> Duration {
 /// time of the node's thread, which does not depend on what else the machine does.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_datagram_of_a_stranger_costs_less_than_one_of_a_peer() {
+fn a_datagram_of_a_stranger_costs_at_most_twice_one_of_a_peer() {
     use std::sync::mpsc;
     const DATAGRAMS: u32 = 20_000;
     let (offers, offered) = mpsc::channel::<String>();
@@ -186,7 +206,7 @@ fn a_datagram_of_a_stranger_costs_less_than_one_of_a_peer() {
         })
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    let dropped = runtime.block_on(async {
         let client = client();
         let offer = client.offer(LOOPBACK).unwrap();
         offers.send(offer.sdp().to_owned()).unwrap();
@@ -208,15 +228,20 @@ fn a_datagram_of_a_stranger_costs_less_than_one_of_a_peer() {
                 tokio::time::sleep(Duration::from_micros(100)).await;
             }
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        until("all to be read", || waiting_and_dropped(listening).0 == 0).await;
+        let (_, dropped) = waiting_and_dropped(listening);
         phases.send(()).unwrap();
+        dropped
     });
     let costs = node.join().unwrap();
     let [(honest, datagrams), (strange, _)] = costs[..] else { panic!("two phases") };
     let honest = honest / u32::try_from(datagrams).unwrap();
-    let strange = strange / DATAGRAMS;
+    // What the system drops costs the node nothing.
+    let arrived = DATAGRAMS - u32::try_from(dropped).unwrap();
+    assert!(arrived > DATAGRAMS / 2, "{arrived} of {DATAGRAMS} reached the node");
+    let strange = strange / arrived;
     println!(
         "a datagram costs a node's thread {honest:?} if a peer's, {strange:?} if a stranger's"
     );
-    assert!(strange < 2 * honest, "{strange:?}, a peer's {honest:?}");
+    assert!(strange <= 2 * honest, "{strange:?}, a peer's {honest:?}");
 }

@@ -3,56 +3,85 @@
 //! The stack counts its receive window in bytes of messages. It does not count what it keeps for each
 //! chunk, nor chunks that fill a hole, nor streams, and its work for a chunk grows with how many it
 //! holds. So a peer could make it hold any amount. Here each packet is looked at between DTLS and the
-//! stack, and what no honest peer sends ends the link: then the stack holds at most [`MAX_AHEAD`]
-//! chunks in at most [`MAX_AHEAD_BYTES`] of packets, and one unfinished message.
+//! stack, and what no honest peer sends ends the link: then the stack holds at most [`max_held`].
 //!
 //! It follows from RFC 9260 that in the order of their TSNs, the chunks of one message stand together
 //! (section 6.9), and the ordered messages of each stream are numbered one by one (section 6.6). That is
-//! checked when the stack acknowledges chunks. On streams that may lose messages, numbers are left
-//! out, so there it is not.
+//! checked when the stack acknowledges chunks. On a stream that may lose messages, numbers are left out, so
+//! there only what stands together is checked.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use deltawire_channels::{Delivery, Order as DeliveryOrder};
 
 use super::EngineError;
 
-/// Chunks that may have come and not be acknowledged, because others before them are missing. More are
-/// dropped, as if the network had lost them. An honest peer has less than 1 MiB on its way,
-/// SCTP's receive window: so many chunks of 256 bytes.
-pub const MAX_AHEAD: usize = 4_096;
+/// Bytes of packets that may have come and not be acknowledged, because others before them are
+/// missing: they stay in memory whole. More are dropped, as if the network had lost them. Twice
+/// SCTP's receive window, which is never less than 1 MiB.
+#[must_use]
+pub(crate) const fn max_ahead_bytes(receive_buffer: u32) -> usize {
+    let window = receive_buffer as usize;
+    2 * if window > 1 << 20 { window } else { 1 << 20 }
+}
 
-/// Bytes of the packets of these chunks, which stay in memory with them: twice SCTP's receive window.
-pub const MAX_AHEAD_BYTES: usize = 2 << 20;
+/// Chunks in these packets. More are dropped too. An honest peer has less than SCTP's receive window on
+/// its way: so many chunks of 256 bytes.
+#[must_use]
+pub const fn max_ahead(receive_buffer: u32) -> usize {
+    max_ahead_bytes(receive_buffer) / 512
+}
 
 /// Chunks of one message. The longest, of 64 KiB, takes 131 in datagrams of 576 bytes.
-pub const MAX_CHUNKS: u16 = 512;
+pub(crate) const MAX_CHUNKS: u16 = 512;
 
-/// What the stack holds of what a peer sent, at most, bytes: the packets, half a KiB for what it
-/// keeps of each chunk, and one message in the most chunks, each in the longest packet.
-pub const MAX_HELD: usize = MAX_AHEAD_BYTES + 512 * MAX_AHEAD + 2_048 * MAX_CHUNKS as usize;
+/// What the stack holds of what a peer sent over SCTP, at most, bytes: the packets, half a KiB for
+/// what it keeps of each chunk, and two messages in the most chunks, each in the longest packet: one that is
+/// not finished, and one that was given up.
+///
+/// It does not hold where the peer's deltas are ordered and may get lost. There it can send messages
+/// behind one that it never sends and never gives up, as short as it likes: up to the receive window in bytes
+/// of messages, each with half a KiB and its packet, up to 2 KiB.
+#[must_use]
+pub const fn max_held(receive_buffer: u32) -> usize {
+    max_ahead_bytes(receive_buffer)
+        + 512 * max_ahead(receive_buffer)
+        + 2 * 2_560 * MAX_CHUNKS as usize
+}
 
 /// Times that a peer may begin an association: it repeats itself when nothing comes back.
-pub const MAX_INITS: u8 = 16;
+pub(crate) const MAX_INITS: u8 = 16;
 
 /// Streams of a link.
 const STREAMS: usize = 3;
 
 /// The gate of one link.
-#[derive(Debug, Default)]
-pub(super) struct Gate(Mutex<Admission>);
+#[derive(Debug)]
+pub(super) struct Gate {
+    admission: Mutex<Admission>,
+    /// Whether the peer acknowledged anything since this was asked last.
+    acknowledged: AtomicBool,
+    /// Whether the link has to end.
+    violated: AtomicBool,
+}
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Admission {
-    /// Whether streams may lose messages: then order cannot be told from what is missing.
-    lossy: bool,
+    /// What SCTP's receive window is, bytes.
+    receive_buffer: u32,
+    /// The stream whose messages may get lost, if there is one, and whether they are ordered.
+    lossy: Option<(u16, DeliveryOrder)>,
     /// The TSN up to which the stack has acknowledged everything.
     acknowledged: Option<u32>,
     /// What came beyond, by TSN.
     ahead: VecDeque<Chunk>,
     /// Bytes of the packets that it came in.
     ahead_bytes: usize,
-    /// The message whose end is not acknowledged: its first chunk, and how many there are.
-    current: Option<(Chunk, u16)>,
+    /// The message whose end is not acknowledged: its first chunk, the TSN of its last so far, and how
+    /// many there are.
+    current: Option<(Chunk, u32, u16)>,
     /// Numbers of the next ordered messages, by stream.
     next: [u16; STREAMS],
     inits: u8,
@@ -66,8 +95,10 @@ struct Chunk {
     stream: u16,
     sequence: u16,
     flags: u8,
-    /// Bytes of its packet, counted with the packet's first chunk.
+    /// Bytes of its packet.
     packet: u16,
+    /// Whether the packet's bytes are counted with this chunk: the one that is acknowledged last.
+    charged: bool,
 }
 
 const HEADER: usize = 12;
@@ -84,13 +115,31 @@ const FORWARD_TSN: u8 = 192;
 const I_FORWARD_TSN: u8 = 194;
 
 impl Gate {
-    fn admission(&self) -> MutexGuard<'_, Admission> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn new() -> Self {
+        let admission = Admission {
+            receive_buffer: 0,
+            lossy: None,
+            acknowledged: None,
+            ahead: VecDeque::new(),
+            ahead_bytes: 0,
+            current: None,
+            next: [0; STREAMS],
+            inits: 0,
+            violation: None,
+        };
+        let no = || AtomicBool::new(false);
+        Self { admission: Mutex::new(admission), acknowledged: no(), violated: no() }
     }
 
-    /// Says that streams may lose messages.
-    pub(super) fn set_lossy(&self) {
-        self.admission().lossy = true;
+    fn admission(&self) -> MutexGuard<'_, Admission> {
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says how much room there is, on which stream the peer sends deltas, and what they are promised.
+    pub(super) fn configure(&self, receive_buffer: u32, deltas: u16, delivery: Delivery) {
+        let mut admission = self.admission();
+        admission.receive_buffer = receive_buffer;
+        admission.lossy = delivery.may_lose().then_some((deltas, delivery.order));
     }
 
     /// Whether the stack gets this packet of the peer's.
@@ -99,79 +148,127 @@ impl Gate {
         if admission.violation.is_some() {
             return false;
         }
-        let admitted = admission.admit(packet);
-        if let Err(error) = &admitted {
-            admission.violation = Some(error.clone());
+        match admission.admit(packet) {
+            Ok(admitted) => {
+                if admitted && sack(packet).is_some() {
+                    self.acknowledged.store(true, Ordering::Relaxed);
+                }
+                admitted
+            }
+            Err(error) => {
+                self.violate(&mut admission, error);
+                false
+            }
         }
-        admitted.unwrap_or(false)
     }
 
     /// Notes what the stack sends.
     pub(super) fn sent(&self, packet: &[u8]) {
-        let acknowledged = chunks(packet).flatten().find(|chunk| chunk.first() == Some(&SACK));
-        let Some(tsn) = acknowledged.and_then(|chunk| number(chunk, 4)) else { return };
+        let Some(tsn) = sack(packet).and_then(|chunk| number(chunk, 4)) else { return };
         let mut admission = self.admission();
         if let Err(error) = admission.acknowledge(tsn) {
-            admission.violation.get_or_insert(error);
+            self.violate(&mut admission, error);
         }
     }
 
-    /// Why the link has to end.
+    /// Whether an acknowledgement of the peer came since the last call.
+    pub(super) fn take_acknowledged(&self) -> bool {
+        self.acknowledged.load(Ordering::Relaxed)
+            && self.acknowledged.swap(false, Ordering::Relaxed)
+    }
+
+    /// Why the link has to end. It is asked all the time, so it takes the lock only if it has to.
     pub(super) fn violation(&self) -> Option<EngineError> {
-        self.admission().violation.clone()
+        // Pairs with the store of `violate`; the reason itself is behind the lock.
+        self.violated.load(Ordering::Acquire).then(|| self.admission().violation.clone()).flatten()
+    }
+
+    fn violate(&self, admission: &mut Admission, error: EngineError) {
+        admission.violation.get_or_insert(error);
+        self.violated.store(true, Ordering::Release);
     }
 }
 
 impl Admission {
+    /// Whether the stack gets a packet: whole or not at all.
     fn admit(&mut self, packet: &[u8]) -> Result<bool, EngineError> {
-        let mut bytes = u16::try_from(packet.len()).unwrap_or(u16::MAX);
+        let bytes = u16::try_from(packet.len()).unwrap_or(u16::MAX);
+        // Data that the stack does not have, and the TSN after it if nothing is missing before it.
+        let (mut new, mut in_order) = (0, self.acknowledged.map(|tsn| tsn.wrapping_add(1)));
         for chunk in chunks(packet) {
             let Some(chunk) = chunk else { return Ok(false) };
             match chunk.first() {
                 Some(&DATA) => {
                     let Some(chunk) = Chunk::read(chunk, bytes) else { return Ok(false) };
-                    bytes = 0;
-                    if !self.take(chunk)? {
-                        return Ok(false);
+                    if usize::from(chunk.stream) >= STREAMS {
+                        let reason = "only streams 0, 1 and 2 are in use";
+                        return Err(EngineError::Stream { stream: chunk.stream, reason });
+                    }
+                    if self.is_new(chunk.tsn) {
+                        new += 1;
+                        in_order =
+                            in_order.filter(|tsn| *tsn == chunk.tsn).map(|tsn| tsn.wrapping_add(1));
                     }
                 }
                 Some(&INIT) if self.inits == MAX_INITS => return Ok(false),
                 Some(&INIT) => self.inits += 1,
-                Some(&FORWARD_TSN) if !self.lossy => return Ok(false),
+                Some(&FORWARD_TSN) if self.lossy.is_none() => return Ok(false),
                 // Never agreed upon.
                 Some(&(I_DATA | I_FORWARD_TSN)) => return Ok(false),
                 _ => {}
             }
         }
+        // What is acknowledged at once needs no room.
+        let full = self.ahead.len() + new > max_ahead(self.receive_buffer)
+            || self.ahead_bytes + usize::from(bytes) > max_ahead_bytes(self.receive_buffer);
+        if new > 0 && full && in_order.is_none() {
+            return Ok(false);
+        }
+        let mut last: Option<u32> = None;
+        for chunk in chunks(packet).flatten() {
+            if chunk.first() != Some(&DATA) {
+                continue;
+            }
+            let Some(chunk) = Chunk::read(chunk, bytes) else { return Ok(false) };
+            if self.take(chunk)? && last.is_none_or(|last| is_after(chunk.tsn, last)) {
+                last = Some(chunk.tsn);
+            }
+        }
+        if let Some(chunk) = last.and_then(|tsn| {
+            let at = self.position(tsn);
+            self.ahead.get_mut(at)
+        }) {
+            chunk.charged = true;
+            self.ahead_bytes += usize::from(bytes);
+        }
         Ok(true)
     }
 
-    /// Notes a chunk of data. Says whether there is room for it.
+    /// Whether the stack has not acknowledged it.
+    fn is_new(&self, tsn: u32) -> bool {
+        self.acknowledged.is_none_or(|acknowledged| is_after(tsn, acknowledged))
+    }
+
+    /// Where a TSN is in what came beyond, or belongs.
+    fn position(&self, tsn: u32) -> usize {
+        if self.ahead.back().is_none_or(|last| is_after(tsn, last.tsn)) {
+            return self.ahead.len();
+        }
+        self.ahead.partition_point(|other| is_after(tsn, other.tsn))
+    }
+
+    /// Notes a chunk of data. Says whether it is new.
     fn take(&mut self, chunk: Chunk) -> Result<bool, EngineError> {
-        if usize::from(chunk.stream) >= STREAMS {
-            let reason = "only streams 0, 1 and 2 are in use";
-            return Err(EngineError::Stream { stream: chunk.stream, reason });
-        }
-        if self.acknowledged.is_some_and(|tsn| !is_after(chunk.tsn, tsn)) {
+        if !self.is_new(chunk.tsn) {
             // It came before; the stack says so once more.
-            return Ok(true);
+            return Ok(false);
         }
-        let newest = self.ahead.back().is_none_or(|last| is_after(chunk.tsn, last.tsn));
-        let at = if newest {
-            self.ahead.len()
-        } else {
-            self.ahead.partition_point(|other| is_after(chunk.tsn, other.tsn))
-        };
+        let at = self.position(chunk.tsn);
         if let Some(same) = self.ahead.get(at).filter(|other| other.tsn == chunk.tsn) {
             let differs = (same.stream, same.sequence, same.flags)
                 != (chunk.stream, chunk.sequence, chunk.flags);
-            return if differs { Err(broken("a TSN came twice, and differs")) } else { Ok(true) };
+            return if differs { Err(broken("a TSN came twice, and differs")) } else { Ok(false) };
         }
-        let bytes = self.ahead_bytes + usize::from(chunk.packet);
-        if self.ahead.len() == MAX_AHEAD || bytes > MAX_AHEAD_BYTES {
-            return Ok(false);
-        }
-        self.ahead_bytes = bytes;
         self.ahead.insert(at, chunk);
         Ok(true)
     }
@@ -180,44 +277,57 @@ impl Admission {
     fn acknowledge(&mut self, tsn: u32) -> Result<(), EngineError> {
         self.acknowledged = Some(tsn);
         while let Some(chunk) = self.ahead.pop_front_if(|chunk| !is_after(chunk.tsn, tsn)) {
-            self.ahead_bytes -= usize::from(chunk.packet);
-            if !self.lossy {
-                self.follow(chunk)?;
+            if chunk.charged {
+                self.ahead_bytes -= usize::from(chunk.packet);
             }
+            self.follow(chunk)?;
         }
         Ok(())
     }
 
     /// The next chunk in the order of TSNs.
     fn follow(&mut self, chunk: Chunk) -> Result<(), EngineError> {
+        let lossy =
+            self.lossy.filter(|(stream, _)| *stream == chunk.stream).map(|(_, order)| order);
         let begins = chunk.flags & BEGIN != 0;
-        let count = match &self.current {
-            None if !begins => return Err(broken("a message began without its first chunk")),
+        let ordered = chunk.flags & UNORDERED == 0;
+        if ordered && lossy == Some(DeliveryOrder::Unordered) {
+            return Err(broken("a message was ordered where none is"));
+        }
+        // What was left out is the rest of the message, which the stack has given up.
+        if let Some((first, ..)) = self.current.take_if(|(_, last, _)| !follows(chunk.tsn, *last))
+            && self.lossy.is_none_or(|(stream, _)| stream != first.stream)
+        {
+            return Err(broken("a message was left out where none may get lost"));
+        }
+        let (first, count) = match self.current {
+            None if !begins && lossy.is_none() => {
+                return Err(broken("a message began without its first chunk"));
+            }
             None => {
                 let next = &mut self.next[usize::from(chunk.stream)];
-                if chunk.flags & UNORDERED == 0 {
+                if ordered && lossy.is_none() {
                     if chunk.sequence != *next {
                         return Err(broken("a stream's messages were not numbered one by one"));
                     }
                     *next = next.wrapping_add(1);
                 }
-                1
+                (chunk, 1)
             }
-            Some((first, count)) => {
+            Some((first, _, count)) => {
                 let same = (first.stream, first.sequence) == (chunk.stream, chunk.sequence)
                     && (first.flags ^ chunk.flags) & UNORDERED == 0;
                 if begins || !same {
                     return Err(broken("a message began within another"));
                 }
-                count + 1
+                (first, count + 1)
             }
         };
         if count > MAX_CHUNKS {
             return Err(broken("a message came in more chunks than any needs"));
         }
         let ends = chunk.flags & END != 0;
-        let first = self.current.map_or(chunk, |(first, _)| first);
-        self.current = (!ends).then_some((first, count));
+        self.current = (!ends).then_some((first, chunk.tsn, count));
         Ok(())
     }
 }
@@ -231,8 +341,14 @@ impl Chunk {
             sequence: streams as u16,
             flags: chunk.get(1)? & (UNORDERED | BEGIN | END),
             packet,
+            charged: false,
         })
     }
+}
+
+/// Whether a TSN is the next after another.
+fn follows(tsn: u32, other: u32) -> bool {
+    tsn == other.wrapping_add(1)
 }
 
 /// Whether a TSN comes after another: they wrap around (RFC 1982).
@@ -240,13 +356,18 @@ fn is_after(tsn: u32, other: u32) -> bool {
     (tsn.wrapping_sub(other) as i32) > 0
 }
 
-fn broken(what: &str) -> EngineError {
-    EngineError::Sctp(what.to_owned())
+fn broken(what: &'static str) -> EngineError {
+    EngineError::Sctp(what)
 }
 
 /// The big-endian number that stands here.
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// The acknowledgement in a packet.
+fn sack(packet: &[u8]) -> Option<&[u8]> {
+    chunks(packet).flatten().find(|chunk| chunk.first() == Some(&SACK))
 }
 
 /// The chunks of a packet; `None`, and no more, where the packet breaks off.

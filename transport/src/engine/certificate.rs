@@ -108,9 +108,9 @@ thread_local! {
     static GATE: RefCell<Option<Arc<Gate>>> = const { RefCell::new(None) };
 }
 
-/// The gate of the connection that this thread has just made.
-pub(super) fn take_gate() -> Arc<Gate> {
-    GATE.take().unwrap_or_default()
+/// The gate of the connection that this thread has just made; `None` if it has no DTLS yet.
+pub(super) fn take_gate() -> Option<Arc<Gate>> {
+    GATE.take()
 }
 
 /// DTLS whose configuration is made once instead of for each link, with a longer queue.
@@ -166,7 +166,7 @@ impl DtlsProvider for SharedDtls {
             DtlsVersion::Dtls13 => dimpl::Dtls::new_13(config, certificate.clone(), now),
             _ => dimpl::Dtls::new_auto(config, certificate.clone(), now),
         };
-        let gate = Arc::new(Gate::default());
+        let gate = Arc::new(Gate::new());
         GATE.set(Some(gate.clone()));
         Ok(Box::new(Instance { dtls, gate }))
     }

@@ -12,7 +12,7 @@
 //! Nothing above knows which stack it is.
 
 #[cfg(not(target_arch = "wasm32"))]
-pub mod admission;
+pub(crate) mod admission;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod certificate;
 #[cfg(not(target_arch = "wasm32"))]
@@ -32,6 +32,11 @@ use deltawire_channels::{Delivery, Order};
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
 
+#[cfg(not(target_arch = "wasm32"))]
+#[doc(hidden)]
+pub use self::admission::max_ahead;
+#[cfg(not(target_arch = "wasm32"))]
+pub use self::admission::max_held;
 #[cfg(not(target_arch = "wasm32"))]
 pub use self::certificate::{Certificate, CertificateError};
 #[cfg(not(target_arch = "wasm32"))]
@@ -166,7 +171,7 @@ pub enum EngineError {
     NoWay,
     /// The peer sends over SCTP what no honest peer does.
     #[error("the peer broke the rules of SCTP: {0}")]
-    Sctp(String),
+    Sctp(&'static str),
     /// The stack panicked: a fault of its, which ended this link and no other. The log says where.
     #[error("the WebRTC stack panicked: {0}")]
     Panicked(String),
@@ -214,7 +219,8 @@ pub trait Streams {
         false
     }
 
-    /// Whether such a check succeeded since the last call.
+    /// Whether such a check succeeded since the last call, or the peer acknowledged something, if
+    /// [`hears`](Self::hears).
     fn take_heard(&mut self) -> bool {
         false
     }

@@ -55,6 +55,8 @@ impl Str0m {
         now: Instant,
     ) -> Result<(Rtc, Arc<Gate>), EngineError> {
         let mtu = config.mtu.clamp(str0m::DATAGRAM_MTU_TARGET_MIN, super::MAX_MTU);
+        // Of one that failed, the gate may have been left.
+        drop(take_gate());
         let mut rtc = RtcConfig::new()
             .set_crypto_provider(provider(config.certificate.is_reproducible()).clone())
             .set_dtls_cert(config.certificate.dtls())
@@ -66,10 +68,15 @@ impl Str0m {
             .set_snap_enabled(true)
             .set_mtu(mtu..=usize::MAX)
             .build(now);
-        let gate = take_gate();
-        if [config.initiator, config.acceptor].iter().any(Delivery::may_lose) {
-            gate.set_lossy();
-        }
+        // Without it, whatever a peer says would reach the stack.
+        let Some(gate) = take_gate() else {
+            return Err(EngineError::Stack("it made no DTLS with the connection".to_owned()));
+        };
+        let (peer, delivery) = match role {
+            Role::Initiator => (Role::Acceptor, config.acceptor),
+            Role::Acceptor => (Role::Initiator, config.initiator),
+        };
+        gate.configure(receive_buffer(config), stream(peer, Channel::Data), delivery);
         for address in local {
             let candidate = Candidate::host(*address, Protocol::Udp).map_err(|error| {
                 let (candidate, reason) = (address.to_string(), error.to_string());
@@ -184,7 +191,7 @@ impl Engine for Str0m {
         };
         let mut engine = Self::new((rtc, gate), Role::Initiator, streams, start);
         engine.pending = Some(pending);
-        Ok((engine, checks::mark(describe(offer.to_sdp_string(), config))))
+        Ok((engine, checks::mark(describe(offer.to_sdp_string(), config)?)))
     }
 
     fn accept_answer(&mut self, answer: &str, _now: Duration) -> Result<(), EngineError> {
@@ -219,7 +226,7 @@ impl Engine for Str0m {
         let mut engine = Self::new((rtc, gate), Role::Acceptor, streams, start);
         engine.max_message_len = max_message_len;
         engine.checks.count = marked;
-        let answer = describe(answer.to_sdp_string(), config);
+        let answer = describe(answer.to_sdp_string(), config)?;
         Ok((engine, if marked { checks::mark(answer) } else { answer }))
     }
 
@@ -340,7 +347,8 @@ impl Streams for Str0m {
     }
 
     fn take_heard(&mut self) -> bool {
-        self.checks.take_heard()
+        let acknowledged = self.gate.take_acknowledged() && self.checks.count;
+        self.checks.take_heard() || acknowledged
     }
 
     fn close(&mut self) {
@@ -377,9 +385,13 @@ fn receive_buffer(config: &EngineConfig) -> u32 {
 }
 
 /// What peers are told is the longest message that the session takes.
-fn describe(description: String, config: &EngineConfig) -> String {
+fn describe(description: String, config: &EngineConfig) -> Result<String, EngineError> {
     let line = |size| format!("a=max-message-size:{size}\r\n");
-    description.replace(&line(receive_buffer(config)), &line(config.max_message_size))
+    let (stated, wanted) = (line(receive_buffer(config)), line(config.max_message_size));
+    if !description.contains(&stated) {
+        return Err(EngineError::Stack("its description does not say max-message-size".to_owned()));
+    }
+    Ok(description.replace(&stated, &wanted))
 }
 
 /// By stream.
