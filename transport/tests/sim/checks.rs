@@ -19,7 +19,9 @@ fn all() -> Vec<Check> {
         .collect();
     all.extend([
         check("The same seed", matrix::in_another_process),
+        check("A path that loses nothing", matrix::nothing_lost),
         check("A cut network", outages::check),
+        check("A dead peer", outages::dead),
         check("A host that gets another address", outages::new_address),
         check("After a quiet while", utilization::quiet),
         check("A reader that stalls", stalls::check),
