@@ -32,7 +32,8 @@ fn main() -> ExitCode {
     }
     let result = match arguments.seed {
         Some(seed) => matrix::replay(seed),
-        None => matrix::run(&arguments).and_then(|()| checks::run()),
+        None if arguments.check.is_some() => checks::run(arguments.check.as_deref()),
+        None => matrix::run(&arguments).and_then(|()| checks::run(None)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
