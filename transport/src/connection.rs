@@ -354,7 +354,8 @@ impl<E: Streams> Connection<E> {
             return;
         }
         if self.ended.is_none() {
-            self.ended = Some(ended);
+            let answered = self.session.answered().filter(|_| ended == Ended::HungUp);
+            self.ended = Some(answered.map_or(ended, Ended::Session));
         }
         self.finish();
     }

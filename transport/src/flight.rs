@@ -27,11 +27,11 @@ impl Default for FlightLimits {
 
 /// As many times bandwidth × delay are on their way: what is more waits in queues.
 const GAIN: f64 = 1.25;
+/// The same while the rate still grows by a quarter in [`STARTUP_ROUNDS`].
+const STARTUP_GAIN: f64 = 2.0;
 /// The most that waits in queues, bytes: a path's own may be short, and SCTP is slow to get over
 /// its overflow.
 const MAX_EXCESS: f64 = 64.0 * 1024.0;
-/// The same while the rate still grows by a quarter in [`STARTUP_ROUNDS`].
-const STARTUP_GAIN: f64 = 2.0;
 /// So many round trips without growth end the search for the path's rate.
 const STARTUP_ROUNDS: u64 = 3;
 /// Writes are spread over a round trip, at so many times the pace that would fill it.

@@ -80,9 +80,10 @@ enum Command {
     /// Tries links on a simulated network: reliability in a matrix of networks, and tables of
     /// utilization, latency and outages.
     Sim {
-        /// So many runs, each in another cell of the matrix.
-        #[arg(long, default_value_t = 1_000)]
-        seeds: u64,
+        /// So many runs, each in another cell of the matrix. Default: 1,000, or with `--minutes`
+        /// as many as it takes.
+        #[arg(long)]
+        seeds: Option<u64>,
         /// Begins no run after so long.
         #[arg(long)]
         minutes: Option<u64>,

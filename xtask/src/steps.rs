@@ -61,14 +61,16 @@ pub(crate) fn soak(minutes: f64) -> anyhow::Result<()> {
 }
 
 /// Optimized as all tests are: enough, and already built.
-pub(crate) fn sim(seeds: u64, minutes: Option<u64>, seed: Option<u64>) -> anyhow::Result<()> {
+pub(crate) fn sim(
+    seeds: Option<u64>,
+    minutes: Option<u64>,
+    seed: Option<u64>,
+) -> anyhow::Result<()> {
     let mut command = cargo("test --quiet -p deltawire-transport --test sim --");
-    match seed {
-        Some(seed) => command.args(["--seed", &seed.to_string()]),
-        None => command.args(["--seeds", &seeds.to_string()]),
-    };
-    if let Some(minutes) = minutes {
-        command.args(["--minutes", &minutes.to_string()]);
+    for (name, value) in [("--seed", seed), ("--seeds", seeds), ("--minutes", minutes)] {
+        if let Some(value) = value {
+            command.args([name, &value.to_string()]);
+        }
     }
     run("simulated network", &mut command)
 }

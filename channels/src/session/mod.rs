@@ -352,9 +352,22 @@ impl Session {
     /// Tells the session that its link is gone. What came before is still handed on.
     pub fn lose_link(&mut self) {
         if !matches!(self.state, State::Closed) {
-            self.end(Closed::LinkLost);
+            self.end(self.answered().unwrap_or(Closed::LinkLost));
         }
         self.pending.clear();
+    }
+
+    /// How the session ends if its peer goes now, provided that this side has closed it and the
+    /// peer has answered: in order. It is open only for what the peer sent before, which may have
+    /// got lost; a peer that has answered goes as soon as it has nothing left to send.
+    #[must_use]
+    pub fn answered(&self) -> Option<Closed> {
+        match self.state {
+            State::Closing { code, answered: true, .. } => {
+                Some(Closed::ByUs { code, complete: true })
+            }
+            _ => None,
+        }
     }
 
     /// Whether the session is open, and nobody is left to talk to the peer.
@@ -418,7 +431,11 @@ impl Session {
                 return;
             }
             _ if self.peer.is_some() && self.liveness.is_dead(now) => {
-                self.fail(ProtocolError::TimedOut(self.config.limits.idle_timeout));
+                let timed_out = ProtocolError::TimedOut(self.config.limits.idle_timeout);
+                match self.answered() {
+                    Some(closed) => self.end(closed),
+                    None => self.fail(timed_out),
+                }
                 return;
             }
             _ => {}

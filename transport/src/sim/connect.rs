@@ -15,8 +15,8 @@ use crate::connection::{Connection, Progress};
 use crate::engine::{Engine, EngineConfig, EngineError, Str0m};
 use crate::link::{Ended, Link, PeerId};
 
-/// One end of a link: what [`Node::connect`](crate::Node::connect) and
-/// [`Node::accept`](crate::Node::accept) give.
+/// One end of a link: the two that [`Node::connect`](crate::Node::connect) and
+/// [`Node::accept`](crate::Node::accept) give as a pair.
 #[derive(Debug)]
 pub struct End {
     /// The application's handle on its peer.
@@ -31,6 +31,10 @@ impl Simulation {
     /// # Errors
     ///
     /// Why the link ended before.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such host: it is of another simulation.
     pub fn connect(&mut self, initiator: Host, acceptor: Host) -> Result<(End, End), Ended> {
         self.connect_with(initiator, acceptor, &LinkOptions::default())
     }
@@ -40,6 +44,10 @@ impl Simulation {
     /// # Errors
     ///
     /// Why the link ended before.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such host: it is of another simulation.
     pub fn connect_with(
         &mut self,
         initiator: Host,
@@ -53,19 +61,21 @@ impl Simulation {
             }
         };
         let [here, there] = links.map_err(Ended::Engine)?;
-        let first = self.ends.len() - 2;
+        let first = self.ends_made - 2;
         self.settle();
         while [first, first + 1]
             .iter()
-            .any(|end| self.ends[*end].as_ref().is_some_and(|end| end.peer.is_none()))
+            .any(|end| self.ends.get(end).is_some_and(|end| end.peer.is_none()))
         {
             if let Some(ended) = [&here, &there].into_iter().find_map(Link::ended) {
                 return Err(ended);
             }
-            self.step();
+            if !self.step() {
+                break;
+            }
         }
         let mut take = |end: usize, link: Link| {
-            let peer = self.ends[end].as_mut().and_then(|end| end.peer.take());
+            let peer = self.ends.get_mut(&end).and_then(|end| end.peer.take());
             match peer {
                 Some(peer) => Ok(End { peer, link }),
                 None => Err(link.ended().unwrap_or(Ended::HungUp)),
@@ -88,27 +98,30 @@ impl Simulation {
         let (mut offerer, offer) = E::offer(&config, &[near], now)?;
         let (answerer, answer) = E::answer(&config, &[far], &offer, now)?;
         offerer.accept_answer(&answer, now)?;
-        let first = self.ends.len();
-        let mut add = |engine: E, host, other, address, role| {
-            let (link, shared) = Link::new(PeerId(self.ends.len() as u64), role);
+        let first = self.ends_made;
+        let mut add = |engine: E, hosts, other, address, role| {
+            let number = self.ends_made;
+            self.ends_made += 1;
+            let (link, shared) = Link::new(PeerId(number as u64), role);
             let config = options.connection(role, &mut self.random);
             let user_fragment = engine.user_fragment().to_owned();
             let connection = Connection::new(engine, config, shared, now);
             let stack = stack(Box::new(connection));
-            self.ends.push(Some(EndState::new(stack, host, other, address, &user_fragment)));
+            let end = EndState::new(stack, hosts, other, address, &user_fragment);
+            self.ends.insert(number, end);
             link
         };
         Ok([
-            add(offerer, initiator, first + 1, near, Role::Initiator),
-            add(answerer, acceptor, first, far, Role::Acceptor),
+            add(offerer, [initiator, acceptor], first + 1, near, Role::Initiator),
+            add(answerer, [acceptor, initiator], first, far, Role::Acceptor),
         ])
     }
 
     pub(super) fn work(&mut self, index: usize, now: Duration) {
         let mut sent = Vec::new();
-        let Some(end) = &mut self.ends[index] else { return };
+        let Some(end) = self.ends.get_mut(&index) else { return };
         let progress = end.work(now, &mut sent);
-        let (host, other, whole) = (end.host, end.other, end.is_frames());
+        let (host, to, other, whole) = (end.host, end.peer_host, end.other, end.is_frames());
         let source = self.hosts[host.0].public(end.address);
         match progress {
             Progress::Quiet => {}
@@ -121,11 +134,12 @@ impl Simulation {
                 end.bell.ring();
                 self.trace.link(now, index, &ended.to_string());
             }
-            Progress::Over => self.ends[index] = None,
+            Progress::Over => {
+                self.ends.remove(&index);
+            }
         }
-        let to = self.ends[other].as_ref().map_or(host, |end| end.host);
-        let way = self.way(host, to);
         for transmit in sent {
+            let way = self.way(host, to);
             let (destination, bytes) = (transmit.destination, transmit.bytes);
             let parcel = Parcel { end: other, way, source, destination, bytes, damaged: false };
             self.ways[way].send(parcel, whole, now, &mut self.arrivals, &mut self.trace);

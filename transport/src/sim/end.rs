@@ -24,6 +24,8 @@ pub(super) struct EndState {
     stack: Stack,
     pub(super) bell: Arc<Bell>,
     pub(super) host: Host,
+    /// Where the other end is, for as long as this one has something to send.
+    pub(super) peer_host: Host,
     /// The other end's number.
     pub(super) other: usize,
     /// What it takes for its own address.
@@ -38,7 +40,7 @@ pub(super) struct EndState {
 impl EndState {
     pub(super) fn new(
         stack: Stack,
-        host: Host,
+        [host, peer_host]: [Host; 2],
         other: usize,
         address: SocketAddr,
         user_fragment: &str,
@@ -52,7 +54,7 @@ impl EndState {
         let mut routes = Routes::default();
         let ways = routes.add(0, user_fragment);
         let (timeout, peer) = (None, None);
-        Self { stack, bell, host, other, address, routes, ways, timeout, peer }
+        Self { stack, bell, host, peer_host, other, address, routes, ways, timeout, peer }
     }
 
     pub(super) fn is_frames(&self) -> bool {

@@ -18,10 +18,12 @@ pub(super) struct HostState {
     number: usize,
     /// How often it moved.
     moves: usize,
-    links: u16,
+    links: u64,
 }
 
 const FIRST_PORT: u16 = 1_024;
+/// After so many links the first port has its turn again.
+const PORTS: u64 = (u16::MAX - FIRST_PORT) as u64;
 
 impl HostState {
     pub(super) fn new(number: usize) -> Self {
@@ -30,9 +32,9 @@ impl HostState {
 
     /// The address that a new link takes for its own.
     pub(super) fn new_address(&mut self) -> SocketAddr {
-        let port = FIRST_PORT + self.links % (u16::MAX - FIRST_PORT);
+        let port = FIRST_PORT + (self.links % PORTS) as u16;
         self.links += 1;
-        (ip(10, self.number), port).into()
+        self.public((ip(10, self.number), port).into())
     }
 
     pub(super) fn change_address(&mut self) {

@@ -1,9 +1,13 @@
 //! A simulated network for tests: any number of hosts in one process, on virtual time.
 //!
-//! An application's code runs on it unchanged: it gets the same [`Peer`] and the same [`Link`] as
-//! from a [`Node`](crate::Node), while the network between delays, loses, repeats, overtakes and
-//! damages what it sends, as its [`Path`] says. Hours pass in moments, and the same seed is the
-//! same run.
+//! What an application does with a link runs on it unchanged: it gets the same [`Peer`] and the same
+//! [`Link`] as from a [`Node`](crate::Node), while the network between delays, loses, repeats,
+//! overtakes and damages what it sends, as its [`Path`] says. Hours pass in moments, and the same
+//! seed is the same run.
+//!
+//! How links come about is not simulated: there is no node, no signalling and no reconnecting here.
+//! The test connects hosts, between two steps, and hands on what it gets; no future can do that, nor
+//! [spawn](Simulation::spawn) another.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -105,6 +109,7 @@ use crate::link::Link;
 /// A network of hosts, and its time. See the [module](self).
 pub struct Simulation {
     clock: Clock,
+    seed: u64,
     random: Random,
     hosts: Vec<HostState>,
     default_path: Path,
@@ -112,8 +117,10 @@ pub struct Simulation {
     /// Their places in `ways`, by from and to.
     ways_between: BTreeMap<(Host, Host), usize>,
     arrivals: Arrivals,
-    /// Of those that are over, `None`.
-    ends: Vec<Option<EndState>>,
+    /// Those that are not over.
+    ends: BTreeMap<usize, EndState>,
+    /// How many there ever were: their numbers.
+    ends_made: usize,
     tasks: Tasks,
     trace: Trace,
 }
@@ -132,13 +139,15 @@ impl Simulation {
     pub fn new(seed: u64) -> Self {
         Self {
             clock: Clock::new(),
+            seed,
             random: Random::new(seed),
             hosts: Vec::new(),
             default_path: Path::default(),
             ways: Vec::new(),
             ways_between: BTreeMap::new(),
             arrivals: Arrivals::default(),
-            ends: Vec::new(),
+            ends: BTreeMap::new(),
+            ends_made: 0,
             tasks: Tasks::default(),
             trace: Trace::default(),
         }
@@ -161,8 +170,9 @@ impl Simulation {
         self.random.fork()
     }
 
-    /// A hash of all that happened so far: times, lengths and fates of datagrams, and when links
-    /// opened and ended. Equal for equal runs.
+    /// A hash of what was sent so far: when, how long, what the path decided to become of it, and
+    /// when links opened and ended. Equal for equal runs. What applications read is not part of it,
+    /// and neither are bytes.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         self.trace.value()
@@ -223,6 +233,7 @@ impl Simulation {
 
     /// Lets everything happen that happens now, then moves on to the next thing that does. `false`
     /// when nothing ever will.
+    #[must_use = "a loop that waits for something has to end when nothing happens any more"]
     pub fn step(&mut self) -> bool {
         self.settle();
         let next = self.next();
@@ -235,7 +246,7 @@ impl Simulation {
 
     /// When something happens next, provided that nothing does now.
     fn next(&self) -> Option<Duration> {
-        let ends = self.ends.iter().flatten().filter_map(|end| end.timeout);
+        let ends = self.ends.values().filter_map(|end| end.timeout);
         let held = self.ways.iter().filter_map(Way::next_release);
         let others = [self.arrivals.next(), self.clock.next()].into_iter().flatten();
         Some(ends.chain(held).chain(others).min()?.max(self.now()))
@@ -243,7 +254,7 @@ impl Simulation {
 
     fn is_due(&self) -> bool {
         let now = self.now();
-        self.ends.iter().flatten().any(|end| end.is_due(now))
+        self.ends.values().any(|end| end.is_due(now))
     }
 
     /// Moves on to then.
@@ -262,11 +273,10 @@ impl Simulation {
         let now = self.now();
         for _ in 0..MAX_ROUNDS {
             let mut busy = self.tasks.run();
-            for end in 0..self.ends.len() {
-                if self.ends[end].as_ref().is_some_and(|end| end.is_due(now)) {
-                    self.work(end, now);
-                    busy = true;
-                }
+            let due = self.ends.iter().filter(|(_, end)| end.is_due(now));
+            for end in due.map(|(number, _)| *number).collect::<Vec<_>>() {
+                self.work(end, now);
+                busy = true;
             }
             if !busy {
                 return;
@@ -281,7 +291,7 @@ impl fmt::Debug for Simulation {
         f.debug_struct("Simulation")
             .field("now", &self.now())
             .field("hosts", &self.hosts.len())
-            .field("links", &(self.ends.len() / 2))
+            .field("links", &(self.ends_made / 2))
             .finish_non_exhaustive()
     }
 }

@@ -8,7 +8,7 @@ pub struct Path {
     pub latency: Duration,
     /// It may take so much longer, evenly distributed; the order stays. Default: 0.
     pub jitter: Duration,
-    /// Bytes per second; `None` has no limit. Default: `None`.
+    /// Bytes per second, of which 0 counts as 1; `None` has no limit. Default: `None`.
     pub rate: Option<u64>,
     /// Bytes that wait where `rate` is not enough; what does not fit is dropped. Default: 256 KiB.
     pub queue: usize,

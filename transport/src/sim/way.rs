@@ -83,6 +83,8 @@ impl Arrivals {
 #[derive(Debug)]
 pub(super) struct Way {
     pub(super) path: Path,
+    /// Whether somebody said what it is like, so that the default does not count.
+    pub(super) said: bool,
     pub(super) stats: PathStats,
     random: Random,
     /// When everything before is through the bottleneck.
@@ -108,6 +110,7 @@ impl Way {
     pub(super) fn new(path: Path, random: Random) -> Self {
         Self {
             path,
+            said: false,
             stats: PathStats::default(),
             random,
             free_at: Duration::ZERO,
@@ -171,13 +174,14 @@ impl Way {
             return Fate::TooLong;
         }
         if let Some(rate) = self.path.rate {
+            let rate = rate.max(1);
             let waiting = self.free_at.saturating_sub(now).as_nanos() * u128::from(rate);
             let waiting = (waiting / 1_000_000_000) as usize;
             if waiting > 0 && waiting + len > self.path.queue {
                 return Fate::Overflowed;
             }
             self.stats.longest_queue = self.stats.longest_queue.max(waiting + len);
-            let takes = Duration::from_nanos(len as u64 * 1_000_000_000 / rate.max(1));
+            let takes = Duration::from_nanos(len as u64 * 1_000_000_000 / rate);
             self.free_at = self.free_at.max(now) + takes;
         }
         let lost = match self.path.loss {

@@ -8,23 +8,43 @@ pub(crate) struct Arguments {
     pub(crate) limit: Option<Duration>,
     /// Only this one, with what it does.
     pub(crate) seed: Option<u64>,
+    /// Only this one of the checks with tables.
+    pub(crate) check: Option<String>,
+    /// Whether nothing is to be run: somebody asked libtest for other tests, or for a list.
+    pub(crate) nothing: bool,
 }
 
-const USAGE: &str = "usage: [--seeds N (default: 1000)] [--minutes M] [--seed S (only this one)]";
+/// This program's name among tests, for filters such as `cargo test name`.
+const NAME: &str = "sim";
+
+const USAGE: &str = "usage: [--seeds N (default: 1000)] [--minutes M] [--seed S (only this one)] \
+                     [--check NAME (only this table)]";
 
 impl Arguments {
+    /// Those of this program, and libtest's, which `cargo test` hands to each.
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut arguments = Self { seeds: 1_000, limit: None, seed: None };
+        let (mut seeds, mut limit, mut seed, mut check, mut nothing) =
+            (None, None, None, None, false);
         while let Some(word) = words.next() {
-            let number = words.next().and_then(|number| number.parse::<u64>().ok());
-            let number = number.ok_or_else(|| format!("{word} needs a number; {USAGE}"))?;
+            let mut number = || {
+                let number = words.next().and_then(|number| number.parse::<u64>().ok());
+                number.ok_or_else(|| format!("{word} needs a number; {USAGE}"))
+            };
             match word.as_str() {
-                "--seeds" => arguments.seeds = number,
-                "--minutes" => arguments.limit = Some(Duration::from_secs(60 * number)),
-                "--seed" => arguments.seed = Some(number),
-                _ => return Err(format!("unknown argument {word}; {USAGE}")),
+                "--seeds" => seeds = Some(number()?),
+                "--minutes" => limit = Some(Duration::from_secs(60 * number()?)),
+                "--seed" => seed = Some(number()?),
+                "--check" => check = words.next(),
+                "--list" => nothing = true,
+                "--test-threads" => drop(number()?),
+                "--skip" => nothing |= words.next().is_some_and(|name| NAME.contains(&name)),
+                "--color" | "--format" => drop(words.next()),
+                option if option.starts_with('-') => {}
+                filter => nothing |= !NAME.contains(filter),
             }
         }
-        Ok(arguments)
+        // With a time and no number, time alone ends it.
+        let seeds = seeds.unwrap_or(if limit.is_some() { u64::MAX } else { 1_000 });
+        Ok(Self { seeds, limit, seed, check, nothing })
     }
 }

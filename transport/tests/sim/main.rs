@@ -27,9 +27,13 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if arguments.nothing {
+        return ExitCode::SUCCESS;
+    }
     let result = match arguments.seed {
         Some(seed) => matrix::replay(seed),
-        None => matrix::run(&arguments).and_then(|()| checks::run()),
+        None if arguments.check.is_some() => checks::run(arguments.check.as_deref()),
+        None => matrix::run(&arguments).and_then(|()| checks::run(None)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -23,15 +23,16 @@ pub(crate) fn path(round_trip: Duration) -> Path {
 
 /// How long messages took, from when they were committed until they were read.
 #[derive(Clone, Default)]
-pub(crate) struct Latencies(Rc<RefCell<Vec<Duration>>>);
+pub(crate) struct Latencies(Rc<RefCell<Vec<Duration>>>, Rc<Cell<Duration>>);
 
 impl Latencies {
     pub(crate) fn clear(&self) {
         self.0.borrow_mut().clear();
     }
 
+    /// When what was read last was committed.
     pub(crate) fn latest(&self) -> Duration {
-        self.0.borrow().last().copied().unwrap_or(Duration::MAX)
+        self.1.get()
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -75,7 +76,9 @@ pub(crate) async fn time(mut receiver: Receiver, latencies: Latencies, clock: Cl
     while let Ok(frame) = receiver.next().await {
         let Ok(delta) = frame.delta() else { return };
         let sent = u64::from_le_bytes(delta.payload()[..8].try_into().unwrap());
-        latencies.0.borrow_mut().push(clock.now() - Duration::from_nanos(sent));
+        let sent = Duration::from_nanos(sent);
+        latencies.0.borrow_mut().push(clock.now() - sent);
+        latencies.1.set(sent);
     }
 }
 

@@ -66,8 +66,7 @@ fn run(on: Carrier, senders: &[(Share, usize, Duration)]) -> Result<Ledger, Stri
 
 pub(crate) fn weights() -> Result<String, String> {
     const WEIGHTS: [u8; 3] = [1, 2, 4];
-    let mut table =
-        String::from("| carrier | weights | shares of the bytes that came |\n|---|---|---|");
+    let mut table = String::from("| carrier | shares of the bytes that came |\n|---|---|");
     for on in CARRIERS {
         let sender = |weight| (Share { weight, ..Share::default() }, 4_000, Duration::ZERO);
         let ledger = run(on, &WEIGHTS.map(sender))?;
@@ -75,7 +74,7 @@ pub(crate) fn weights() -> Result<String, String> {
         let all = bytes.iter().sum::<f64>();
         let shares = bytes.iter().map(|bytes| format!("{:.1} %", 100.0 * bytes / all));
         let shares = shares.collect::<Vec<_>>().join(", ");
-        table.push_str(&format!("\n| {} | 1, 2, 4 | {shares} |", carrier(on)));
+        table.push_str(&format!("\n| {} | {shares} |", carrier(on)));
         for (bytes, weight) in bytes.iter().zip(WEIGHTS) {
             let due = f64::from(weight) / 7.0;
             ensure((bytes / all - due).abs() < 0.05 * due, || {

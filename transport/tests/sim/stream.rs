@@ -63,15 +63,13 @@ impl Stream {
     }
 }
 
-/// Lengths of deltas: as many short ones as long ones, up to 1 MiB.
+/// Lengths of messages, together `volume` bytes unless there are 500: as many short ones as long
+/// ones, up to 1 MiB.
 pub(crate) fn lengths(random: &mut Random, mut volume: u64, longest: u64) -> Vec<usize> {
     let mut lengths = Vec::new();
-    while lengths.len() < 500 {
+    while lengths.len() < 500 && volume > 0 {
         let scale = 1 << random.below(20);
-        let len = (1 + random.below(2 * scale)).min(longest);
-        if len > volume {
-            break;
-        }
+        let len = (1 + random.below(2 * scale)).min(longest).min(volume);
         volume -= len;
         lengths.push(len as usize);
     }

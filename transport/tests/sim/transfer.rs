@@ -16,6 +16,15 @@ use deltawire_transport::{Ended, Link, LinkStats};
 use crate::matrix::Cell;
 use crate::stream::{Stream, lengths};
 
+/// How long closing may take where three of ten datagrams get lost, and what was committed last
+/// is still to be sent.
+const CLOSE: Duration = Duration::from_secs(300);
+
+/// How much longer than a cut it may take, once it is over, until everything has come that had
+/// been committed before. With much on its way, SCTP's first try can be followed by a second one
+/// 2 s later.
+const OVER_CUT: Duration = Duration::from_secs(4);
+
 /// How long everything may take, virtual time: far more than a network of the matrix needs.
 const LIMIT: Duration = Duration::from_secs(3_600);
 
@@ -33,6 +42,10 @@ pub(crate) struct Outcome {
     pub(crate) after_heal: Option<Duration>,
     pub(crate) paths: [PathStats; 2],
     pub(crate) links: [LinkStats; 2],
+    /// Whether it was checked that everything came although something might have been given up.
+    pub(crate) nothing_lost: bool,
+    /// Whether it was closed right after the last message had been committed.
+    pub(crate) closed_early: bool,
 }
 
 type Result<T> = std::result::Result<T, String>;
@@ -111,6 +124,14 @@ async fn receive(
     Ok(Box::new(receiver))
 }
 
+/// A cut that is over.
+struct Cut {
+    lasts: Duration,
+    healed: Duration,
+    /// How much each stream had committed when the network healed.
+    committed: Vec<usize>,
+}
+
 /// A run in the middle of it.
 struct Run {
     sim: Simulation,
@@ -137,7 +158,7 @@ impl Run {
                 send_ring: room,
                 data_window: room as u64,
                 idle_timeout: cell.network.patience,
-                close_timeout: Duration::from_secs(60),
+                close_timeout: CLOSE,
                 ..Limits::default()
             },
             connect_timeout: Duration::from_secs(120),
@@ -225,28 +246,55 @@ impl Run {
         format!("at {:?}, waiting until {what}; {streams}", self.sim.now())
     }
 
-    /// Cuts the network for a while in the middle of everything. Tells when it healed, and what had
-    /// been committed before.
-    fn cut(&mut self, random: &mut Random) -> (Duration, Vec<usize>) {
+    /// Cuts the network for a while in the middle of everything.
+    fn cut(&mut self, random: &mut Random) -> Result<Cut> {
         let [near, far] = self.hosts;
-        self.sim.run_for(Duration::from_micros(random.below(300_000)));
+        let all = self.streams.iter().map(|stream| stream.lengths.len()).sum::<usize>();
+        let begin = (all * random.below(90) as usize).div_ceil(100).max(1);
+        self.drive("the cut begins", |run| {
+            run.streams.iter().map(|stream| stream.committed.get()).sum::<usize>() >= begin
+        })?;
+        if self.streams.iter().all(|stream| stream.has(stream.lengths.len())) {
+            return Err("everything had come before the cut".to_owned());
+        }
         self.sim.set_cut(&[near], &[far], true);
-        self.sim.run_for(Duration::from_millis(50 + random.below(1_950)));
+        let lasts = Duration::from_millis(50 + random.below(1_950));
+        self.sim.run_for(lasts);
         self.sim.set_cut(&[near], &[far], false);
         let committed = self.streams.iter().map(|stream| stream.committed.get()).collect();
-        (self.sim.now(), committed)
+        Ok(Cut { lasts, healed: self.sim.now(), committed })
     }
 
-    /// Closes the link, and checks that both ends are told that everything arrived.
-    fn close(&mut self) -> Result<()> {
-        self.links[0].close(CloseCode::NORMAL, "done");
-        let limit = self.sim.now() + Duration::from_secs(200);
+    /// Closes the link, and checks what both ends are told.
+    fn close(&mut self, closer: usize, complete: bool) -> Result<()> {
+        const REASON: &str = "enough said";
+        const CODE: CloseCode = CloseCode(4_242);
+        self.links[closer].close(CODE, REASON);
+        let limit = self.sim.now() + 2 * CLOSE;
         while self.links.iter().any(|link| link.ended().is_none())
             || self.progress.reading.get() > 0
         {
             if self.sim.now() > limit || !self.sim.step() {
                 return Err(format!("it does not end; {}", self.state("the link has ended")));
             }
+        }
+        if let Some(reason) = self.progress.failed.borrow().clone() {
+            return Err(reason);
+        }
+        let [ours, theirs] = [&self.links[closer], &self.links[1 - closer]].map(Link::ended);
+        let ours = match &ours {
+            Some(Ended::Session(Closed::ByUs { code: CODE, complete: all })) => *all || !complete,
+            _ => false,
+        };
+        let theirs_is = match &theirs {
+            Some(Ended::Session(Closed::ByPeer { code: CODE, reason, complete: all })) => {
+                reason == REASON && (*all || !complete)
+            }
+            _ => false,
+        };
+        if !(ours && theirs_is) {
+            let ends = self.links.each_ref().map(Link::ended);
+            return Err(format!("end {closer} closed it, and it did not end in order: {ends:?}"));
         }
         Ok(())
     }
@@ -258,42 +306,48 @@ pub(crate) fn run(cell: &Cell, seed: u64) -> Result<Outcome> {
     let started = run.sim.now();
     let mut after_heal = None;
     if cell.network.cut {
-        let (healed, committed) = run.cut(&mut random);
+        let Cut { lasts, healed, committed } = run.cut(&mut random)?;
         run.drive("what was committed before the network healed has come", |run| {
             let mut streams = run.streams.iter().zip(&committed);
             streams.all(|(stream, count)| stream.may_lose || stream.has(*count))
         })?;
-        after_heal = Some(run.sim.now() - healed);
+        let after = run.sim.now() - healed;
+        if after > lasts + OVER_CUT {
+            return Err(format!("it took {after:?} to get over a cut of {lasts:?}"));
+        }
+        after_heal = Some(after);
     }
     run.drive("everything is sent", |run| run.progress.sending.get() == 0)?;
-    run.drive("everything has come that must", |run| {
-        run.streams.iter().all(|stream| stream.may_lose || stream.has(stream.lengths.len()))
-    })?;
-    run.drive("nothing is on its way", |run| {
-        let stats = run.links.iter().map(Link::stats);
-        stats.into_iter().all(|link| link.buffered == 0 && link.session.data_sent.queued_bytes == 0)
-    })?;
+    let may_lose = cell.delivery.1.may_lose();
+    let closed_early = random.chance(0.5);
+    if !closed_early {
+        run.drive("everything has come that must", |run| {
+            run.streams.iter().all(|stream| stream.may_lose || stream.has(stream.lengths.len()))
+        })?;
+        run.drive("nothing is on its way", |run| {
+            let mut stats = run.links.iter().map(Link::stats);
+            stats.all(|link| link.buffered == 0 && link.session.data_sent.queued_bytes == 0)
+        })?;
+    }
     let took = run.sim.now() - started;
     let links = run.links.each_ref().map(Link::stats);
-    run.close()?;
-    for link in &run.links {
-        let complete = match link.ended() {
-            Some(Ended::Session(Closed::ByUs { complete, .. })) => complete,
-            Some(Ended::Session(Closed::ByPeer { complete, .. })) => complete,
-            _ => false,
-        };
-        if !complete && !cell.delivery.1.may_lose() {
-            return Err(format!("it did not end in order: {:?}", link.ended()));
-        }
+    run.close(random.below(2) as usize, !may_lose)?;
+    if let Some(stream) =
+        run.streams.iter().find(|stream| !stream.may_lose && !stream.has(stream.lengths.len()))
+    {
+        return Err(format!("{} are missing when the link has ended", stream.name));
     }
     let [near, far] = run.hosts;
     let paths = [run.sim.path_stats(near, far), run.sim.path_stats(far, near)];
-    let whole = paths.iter().all(|path| path.sent + path.duplicated == path.arrived);
+    let dropped = |path: &PathStats| path.lost + path.overflowed + path.too_long + path.cut;
     let patient = !matches!(cell.delivery.1.reliability, Reliability::MaxLifetime(_));
-    let all = run.streams.iter().all(|stream| stream.has(stream.lengths.len()));
-    // What was overtaken by enough counts as lost in SCTP.
+    // What was overtaken by enough counts as lost in SCTP, and who closes does not wait for what
+    // may get lost.
     let Path { corrupt, reorder, .. } = cell.network.path;
-    if whole && patient && corrupt == 0.0 && reorder == 0.0 && !all {
+    let undisturbed = corrupt == 0.0 && reorder == 0.0 && !closed_early;
+    let nothing_lost =
+        may_lose && patient && undisturbed && paths.iter().all(|path| dropped(path) == 0);
+    if nothing_lost && !run.streams.iter().all(|stream| stream.has(stream.lengths.len())) {
         return Err("the network lost nothing, the link did".to_owned());
     }
     Ok(Outcome {
@@ -305,5 +359,7 @@ pub(crate) fn run(cell: &Cell, seed: u64) -> Result<Outcome> {
         after_heal,
         paths,
         links,
+        nothing_lost,
+        closed_early,
     })
 }
