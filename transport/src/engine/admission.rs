@@ -238,8 +238,10 @@ impl Admission {
             let at = self.position(tsn);
             self.ahead.get_mut(at)
         }) {
-            chunk.charged = true;
-            self.ahead_bytes += usize::from(bytes);
+            // One that came twice may be kept in the longer packet: the stack may have dropped the other.
+            let before = if chunk.charged { chunk.packet } else { 0 };
+            (chunk.charged, chunk.packet) = (true, before.max(bytes));
+            self.ahead_bytes += usize::from(chunk.packet - before);
         }
         Ok(true)
     }
@@ -257,7 +259,7 @@ impl Admission {
         self.ahead.partition_point(|other| is_after(tsn, other.tsn))
     }
 
-    /// Notes a chunk of data. Says whether it is new.
+    /// Notes a chunk of data. Says whether the stack may keep it.
     fn take(&mut self, chunk: Chunk) -> Result<bool, EngineError> {
         if !self.is_new(chunk.tsn) {
             // It came before; the stack says so once more.
@@ -267,7 +269,7 @@ impl Admission {
         if let Some(same) = self.ahead.get(at).filter(|other| other.tsn == chunk.tsn) {
             let differs = (same.stream, same.sequence, same.flags)
                 != (chunk.stream, chunk.sequence, chunk.flags);
-            return if differs { Err(broken("a TSN came twice, and differs")) } else { Ok(false) };
+            return if differs { Err(broken("a TSN came twice, and differs")) } else { Ok(true) };
         }
         self.ahead.insert(at, chunk);
         Ok(true)
