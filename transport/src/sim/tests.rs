@@ -302,3 +302,42 @@ fn what_is_said_after_a_quiet_while_is_sent_once() {
         assert!((964..1_800).contains(&sent), "{sent} bytes after {quiet} ms");
     }
 }
+
+#[test]
+fn looking_changes_nothing() {
+    let run = |look: bool| {
+        let mut sim = Simulation::new(3);
+        let hosts: [Host; 3] = sim.add_hosts();
+        if look {
+            assert_eq!(sim.path(hosts[2], hosts[0]), Path::default());
+            assert_eq!(sim.path_stats(hosts[0], hosts[1]), PathStats::default());
+            sim.set_cut(&hosts[..1], &hosts[2..], true);
+        }
+        sim.set_default_path(Path { loss: Loss::Independent(0.3), ..Path::default() });
+        assert_eq!(sim.path(hosts[0], hosts[1]).loss, Loss::Independent(0.3));
+        let (mut here, mut there) = sim.connect(hosts[0], hosts[1]).unwrap();
+        delta_within(60, &mut sim, &mut here, &mut there).unwrap();
+        (sim.now(), sim.path_stats(hosts[0], hosts[1]))
+    };
+    assert_eq!(run(false), run(true));
+}
+
+#[test]
+fn a_host_that_has_moved_is_connected_to() {
+    for carrier in [Carrier::Frames, Carrier::Datagrams] {
+        let mut sim = Simulation::new(1);
+        let [one, other] = sim.add_hosts();
+        sim.change_address(one);
+        sim.change_address(other);
+        let options = LinkOptions { carrier, ..LinkOptions::default() };
+        let (mut here, mut there) = sim.connect_with(one, other, &options).unwrap();
+        assert!(delta(&mut sim, &mut here, &mut there).is_ok());
+    }
+}
+
+#[test]
+fn a_path_without_rate_fills_its_queue() {
+    let path = Path { rate: Some(0), queue: 10_000, ..Path::default() };
+    let (_, stats) = through(path, 100);
+    assert_eq!((stats.sent, stats.overflowed), (100, 90));
+}

@@ -18,7 +18,7 @@ use crate::stream::{Stream, lengths};
 
 /// How long closing may take where three of ten datagrams get lost, and what was committed last
 /// is still to be sent.
-const CLOSE: Duration = Duration::from_secs(300);
+const CLOSE: Duration = Duration::from_secs(1_800);
 
 /// How much longer than a cut it may take, once it is over, until everything has come that had
 /// been committed before. With much on its way, SCTP's first try can be followed by a second one
