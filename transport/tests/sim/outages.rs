@@ -118,9 +118,7 @@ fn noticed_in_time(after: &Duration) -> bool {
 
 const NOT_IN_TIME: &str = "a dead peer was not noticed after 4.5 to 5.5 s";
 
-/// A peer that is never heard again is noticed, by ends that say something or nothing. Left out are
-/// deltas that may get lost over datagrams: there SCTP gives up what it sent, which looks as if it
-/// had been acknowledged, so it takes longer.
+/// A peer that is never heard again is noticed, by ends that say something or nothing.
 pub(crate) fn dead() -> Result<String, String> {
     let lossy = Reliability::MaxRetransmits(0);
     let lossy = Delivery { reliability: lossy, order: Order::Unordered };
@@ -132,9 +130,6 @@ pub(crate) fn dead() -> Result<String, String> {
             for (what, traffic) in
                 [("nothing", None), ("64 B each 20 ms", Some(64)), ("bulk", Some(16_000))]
             {
-                if on == Carrier::Datagrams && delivery.may_lose() && traffic.is_some() {
-                    continue;
-                }
                 let mut after = Vec::new();
                 // Bulk takes long to simulate.
                 let seeds = if traffic == Some(16_000) { 3 } else { SEEDS };

@@ -9,15 +9,12 @@ use flate2::write::GzEncoder;
 use wasm_bindgen_cli_support::Bindgen;
 
 use crate::processes::Server;
-use crate::steps::{cargo, root, run, target};
+use crate::steps::{TESTS, cargo, root, run, target};
 use crate::wasm::Compiler;
 
 const PAGE: &str = "build -p deltawire-browser-demo --lib --profile wasm";
 
 const SERVERS: &str = "build --release -p deltawire-browser-demo --bin browser_demo_server --example yardstick_server";
-
-/// The same programs as tests have them: these arguments build nothing anew after the tests.
-const SERVERS_OF_TESTS: &str = "test --workspace --lib --bins --tests --examples --no-run";
 
 /// What the page's wasm may take compressed with gzip, bytes: Deltawire, the demo, and std.
 const BUDGET: usize = 250_000;
@@ -40,7 +37,8 @@ impl Site {
     /// Builds everything for tests, which don't mind slower servers.
     pub(super) fn build_for_tests(compiler: &Compiler) -> anyhow::Result<Self> {
         let folder = build_page(compiler)?;
-        run("servers", &mut cargo(SERVERS_OF_TESTS))?;
+        // After the tests there is nothing to build.
+        run("servers", cargo(TESTS).arg("--no-run"))?;
         Ok(Self { folder, programs: target().join("debug") })
     }
 
