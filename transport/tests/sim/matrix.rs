@@ -65,7 +65,7 @@ const NETWORKS: [Network; 12] = [
     network("loss of 1 %", 10, Path { loss: Loss::Independent(0.01), ..path() }),
     network("loss of 5 %", 5, Path { loss: Loss::Independent(0.05), ..path() }),
     Network {
-        patience: Duration::from_secs(120),
+        patience: Duration::from_secs(600),
         attempts: 3,
         ..network("loss of 30 %", 1, Path { loss: Loss::Independent(0.3), ..path() })
     },
