@@ -14,7 +14,7 @@ use crate::wasm::Compiler;
 
 const PAGE: &str = "build -p deltawire-browser-demo --lib --profile wasm";
 
-const SERVERS: &str = "build --release -p deltawire-browser-demo --bin browser_demo_server --example yardstick_server";
+const SERVERS: &str = "build --release -p deltawire-browser-demo --bins";
 
 /// What the page's wasm may take compressed with gzip, bytes: Deltawire, the demo, and std.
 const BUDGET: usize = 250_000;
@@ -56,7 +56,7 @@ impl Site {
 
     /// Starts the yardstick's server.
     pub(super) fn start_yardstick(&self) -> anyhow::Result<Server> {
-        Server::start(&mut Command::new(self.programs.join("examples/yardstick_server")))
+        Server::start(&mut Command::new(self.programs.join("yardstick_server")))
     }
 }
 
