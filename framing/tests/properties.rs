@@ -250,6 +250,7 @@ proptest! {
             command_window: windows[1],
             max_unfinished: numbers[2],
             idle_timeout_ms: numbers[3],
+            features: 0,
             session_id,
         };
         let hello = Hello::new(fields);

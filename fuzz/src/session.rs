@@ -194,6 +194,7 @@ impl Run {
                 command_window: 2_048,
                 max_unfinished: 4,
                 idle_timeout_ms: 800,
+                features: 0,
                 session_id: [9; 16],
             }
         } else {
@@ -205,6 +206,7 @@ impl Run {
                 command_window: input.position(),
                 max_unfinished: input.byte().into(),
                 idle_timeout_ms: input.number().into(),
+                features: 0,
                 session_id: [9; 16],
             }
         };

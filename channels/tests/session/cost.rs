@@ -81,6 +81,7 @@ fn hello() -> Vec<u8> {
         command_window: 1 << 20,
         max_unfinished: 64,
         idle_timeout_ms: 5_000,
+        features: 0,
         session_id: [9; 16],
     });
     let header = FrameHeader::whole(Kind::Control, Channel::Command, 64).unwrap();

@@ -35,6 +35,7 @@ fn hello(change: impl FnOnce(&mut HelloFields)) -> Vec<u8> {
         command_window: 1 << 16,
         max_unfinished: 64,
         idle_timeout_ms: 5_000,
+        features: 0,
         session_id: [9; 16],
     };
     change(&mut fields);

@@ -35,6 +35,8 @@ pub struct HelloFields {
     pub max_unfinished: u32,
     /// After how many milliseconds of silence it takes its peer for dead; 0: never.
     pub idle_timeout_ms: u32,
+    /// Bits of what it speaks beyond version 1; unknown ones are ignored.
+    pub features: u64,
     /// Names the session; a later link with the same id is the same session.
     pub session_id: [u8; 16],
 }
@@ -117,7 +119,7 @@ impl Hello {
             command_window: U64::new(fields.command_window),
             max_unfinished: U32::new(fields.max_unfinished),
             idle_timeout_ms: U32::new(fields.idle_timeout_ms),
-            features: U64::ZERO,
+            features: U64::new(fields.features),
             session_id: fields.session_id,
         }
     }
@@ -165,6 +167,7 @@ impl Hello {
             command_window: self.command_window.get(),
             max_unfinished: self.max_unfinished.get(),
             idle_timeout_ms: self.idle_timeout_ms.get(),
+            features: self.features.get(),
             session_id: self.session_id,
         }
     }

@@ -19,6 +19,7 @@ fn hello() -> Vec<u8> {
         command_window: 1 << 16,
         max_unfinished: 64,
         idle_timeout_ms: 5_000,
+        features: 0,
         session_id: [7; 16],
     });
     hello.as_bytes().to_vec()
