@@ -2,6 +2,7 @@
 
 mod browser;
 mod licences;
+mod manifests;
 mod native;
 mod processes;
 mod steps;

@@ -8,13 +8,16 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 
 use crate::wasm::Compiler;
-use crate::{browser, licences};
+use crate::{browser, licences, manifests};
 
 /// Tests, and the programs that they start. What xtask needs is large, and built as xtask is.
 pub(crate) const TESTS: &str = "test --workspace --exclude xtask --lib --bins --tests --examples";
 
 /// What needs no std is tested without it, so that CRC-32C by table is too.
 const NO_STD: &str = "test -p deltawire-framing --no-default-features --lib --test golden";
+
+/// What is behind features that nothing here switches on.
+const FEATURES: &str = "test -p deltawire-channels --features futures --test streams";
 
 /// What is tested in a browser without a server.
 const WASM_TESTS: &str = "-p deltawire-transport --lib --test worker";
@@ -31,12 +34,14 @@ pub(crate) fn test() -> anyhow::Result<()> {
     let started = Instant::now();
     run("format", &mut cargo("fmt --all --check"))?;
     licences::check().context("licences")?;
+    manifests::check().context("manifests")?;
     run("lints", &mut cargo("clippy --workspace --all-targets -- -D warnings"))?;
     run("docs", cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings"))?;
     run("tests", &mut cargo(TESTS))?;
     run("tests of xtask", &mut cargo("test --package xtask --profile xtask"))?;
     run("doc tests", &mut cargo("test --workspace --exclude xtask --doc"))?;
     run("tests without std", &mut cargo(NO_STD))?;
+    run("tests of features", &mut cargo(FEATURES))?;
     let compiler = Compiler::get()?;
     compiler.lint(WASM)?;
     browser::install()?;
