@@ -31,6 +31,9 @@ pub(super) const LOW: u32 = 64 << 10;
 /// What may come before the link's session takes it: hello and windows. Bytes.
 const EARLY: usize = 64 << 10;
 
+/// What the worker says to a relay when the link is over.
+pub(super) const CLOSE: &str = "close";
+
 /// While something waits, the buffers are looked at so often even if the browser says nothing.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -48,6 +51,8 @@ pub(super) struct Channels {
 #[derive(Default)]
 pub(super) struct Inbox {
     messages: RefCell<VecDeque<(Channel, Vec<u8>)>>,
+    /// Bytes of `messages`.
+    waiting: Cell<usize>,
     /// The session takes what comes.
     taken: Cell<bool>,
     /// By stream.
@@ -141,15 +146,19 @@ impl Inbox {
         let Some(buffer) = data.dyn_ref::<ArrayBuffer>() else {
             return fault("a text came, only binary messages may");
         };
-        let mut messages = self.messages.borrow_mut();
-        let len = buffer.byte_length() as usize;
-        let waiting: usize = messages.iter().map(|(_, message)| message.len()).sum();
-        if !self.taken.get() && waiting + len > EARLY {
+        let waiting = self.waiting.get() + buffer.byte_length() as usize;
+        if !self.taken.get() && waiting > EARLY {
             return fault("too much came before the link was open");
         }
-        messages.push_back((channel, Uint8Array::new(buffer).to_vec()));
-        drop(messages);
+        self.waiting.set(waiting);
+        self.messages.borrow_mut().push_back((channel, Uint8Array::new(buffer).to_vec()));
         self.wake();
+    }
+
+    fn take(&self) -> Option<(Channel, Vec<u8>)> {
+        let (channel, message) = self.messages.borrow_mut().pop_front()?;
+        self.waiting.set(self.waiting.get() - message.len());
+        Some((channel, message))
     }
 
     fn wake(&self) {
@@ -249,7 +258,7 @@ impl Streams for Channels {
     fn handle_timeout(&mut self, _now: Duration) {}
 
     fn poll_output(&mut self) -> Result<Output, EngineError> {
-        if let Some((channel, message)) = self.inbox.messages.borrow_mut().pop_front() {
+        if let Some((channel, message)) = self.inbox.take() {
             return Ok(Output::Message(channel, message));
         }
         if !self.told_open && self.inbox.open.get() == [true; 3] {
@@ -287,8 +296,10 @@ impl Streams for Channels {
 
     fn close(&mut self) {
         for pipe in &self.pipes {
-            if let Pipe::Transferred { channel, .. } = pipe {
-                channel.close();
+            match pipe {
+                Pipe::Transferred { channel, .. } => channel.close(),
+                // It goes behind the messages. The window may be gone, and the channel with it.
+                Pipe::Relayed { port, .. } => drop(port.post_message(&CLOSE.into())),
             }
         }
     }

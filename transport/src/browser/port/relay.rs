@@ -5,13 +5,13 @@ use js_sys::{Array, ArrayBuffer};
 use wasm_bindgen::prelude::*;
 use web_sys::{Event, MessageChannel, MessageEvent, MessagePort, RtcDataChannel};
 
-use crate::browser::channels::LOW;
+use crate::browser::channels::{CLOSE, LOW};
 
 /// A channel that the window keeps, and hands its messages on: buffers change hands and are not
 /// copied.
 ///
 /// To the worker go buffers, how many bytes have left the channel's own buffer (a number), and
-/// `"open"` and `"closed"`.
+/// `"open"` and `"closed"`. From the worker come buffers, and [`CLOSE`] behind the last one.
 pub(super) struct Relay {
     channel: RtcDataChannel,
     port: MessagePort,
@@ -66,7 +66,12 @@ impl Relay {
         let from_worker = Closure::new({
             let (channel, port) = (channel.clone(), port.clone());
             move |event: MessageEvent| {
-                let Ok(buffer) = event.data().dyn_into::<ArrayBuffer>() else { return };
+                let data = event.data();
+                if data.as_string().as_deref() == Some(CLOSE) {
+                    channel.close();
+                    return;
+                }
+                let Ok(buffer) = data.dyn_into::<ArrayBuffer>() else { return };
                 count(&buffer);
                 match channel.send_with_array_buffer(&buffer) {
                     Ok(()) => {
