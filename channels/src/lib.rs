@@ -7,6 +7,9 @@
 //!
 //! Nothing here knows a socket, a runtime, a clock or a random source. The crate's only unsafe
 //! code is in four files of [`ring`]: the two memories, their pages, and the parking of tasks.
+//!
+//! # Features
+//! `futures`: [`Receiver`] as a `Stream` and [`Sender`] as a `Sink`, of owned messages.
 
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
@@ -20,5 +23,9 @@ mod sync;
 
 pub use delivery::{Delivery, Order, Reliability};
 pub use limits::Limits;
-pub use peer::{Command, DeltaGrant, OpaqueGrant, Peer, Receiver, Sender, TryNext};
+pub use peer::{
+    ChannelClosed, Command, DeltaGrant, OpaqueGrant, Peer, Receiver, SendError, Sender, TryNext,
+};
+#[cfg(feature = "futures")]
+pub use peer::{DeltaSink, Messages};
 pub use session::Session;

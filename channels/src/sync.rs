@@ -16,6 +16,9 @@ pub(crate) use std::sync::{
 
 pub(crate) use std::sync::atomic::Ordering;
 
+/// Loom has none. What is in one is written before a ring is closed and read after, which loom sees.
+pub(crate) use std::sync::OnceLock;
+
 /// A cell that lends its pointer for the length of a closure, so that loom can watch the access.
 #[cfg(not(loom))]
 #[derive(Debug)]

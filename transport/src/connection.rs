@@ -355,6 +355,9 @@ impl<E: Streams> Connection<E> {
         }
         if self.ended.is_none() {
             let answered = self.session.answered().filter(|_| ended == Ended::HungUp);
+            if answered.is_none() {
+                self.session.explain_loss(&ended);
+            }
             self.ended = Some(answered.map_or(ended, Ended::Session));
         }
         self.finish();

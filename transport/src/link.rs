@@ -44,16 +44,7 @@ pub enum Ended {
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Session(Closed::ByUs { code, complete }) => {
-                let how = if *complete { "" } else { ", not everything was delivered" };
-                write!(f, "closed by this side with code {}{how}", code.0)
-            }
-            Self::Session(Closed::ByPeer { code, reason, complete }) => {
-                let how = if *complete { "" } else { ", not everything arrived" };
-                write!(f, "closed by the peer with code {}: {reason:?}{how}", code.0)
-            }
-            Self::Session(Closed::Error(error)) => write!(f, "{error}"),
-            Self::Session(_) => write!(f, "the link was lost"),
+            Self::Session(closed) => write!(f, "{closed}"),
             Self::Engine(error) => write!(f, "{error}"),
             Self::HungUp => write!(f, "the peer hung up without closing its session"),
             Self::NotReached(after) => write!(

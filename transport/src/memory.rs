@@ -59,8 +59,7 @@ fn directed(capacity: usize, channel: Channel) -> (Sender, Receiver) {
 
 #[cfg(test)]
 mod tests {
-    use deltawire_channels::TryNext;
-    use deltawire_channels::ring::ReserveError;
+    use deltawire_channels::{ChannelClosed, SendError, TryNext};
     use deltawire_framing::{DeltaFields, DocId};
 
     use super::*;
@@ -96,7 +95,7 @@ mod tests {
     fn a_full_ring_waits_for_the_reader() {
         let (mut alice, mut bob) = pair_with(&Limits { send_ring: 256, ..Limits::default() });
         send(&mut alice.send, &[1; 100]);
-        assert!(matches!(alice.send.try_reserve(100), Err(ReserveError::Full { .. })));
+        assert!(matches!(alice.send.try_reserve(100), Err(SendError::Full { .. })));
         let reader = std::thread::spawn(move || {
             for _ in 0..100 {
                 let read = pollster::block_on(bob.receive.next()).unwrap().delta().unwrap();
@@ -110,7 +109,10 @@ mod tests {
             grant.commit(DeltaFields::new(DocId([7; 16])), 100).unwrap();
         }
         drop(reader.join().unwrap());
-        assert!(matches!(alice.send.try_reserve(1), Err(ReserveError::Closed)));
+        assert!(matches!(
+            alice.send.try_reserve(1),
+            Err(SendError::Closed(ChannelClosed::Dropped))
+        ));
         assert!(pollster::block_on(alice.receive.next()).is_err());
     }
 

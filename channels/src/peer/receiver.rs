@@ -5,8 +5,9 @@ use core::task::{Context, Poll, ready};
 
 use deltawire_framing::{Frame, Frames, Kind, RecordBuf, frame_step};
 
+use super::closed::{ChannelClosed, EndNotice};
 use crate::ring::byte::Ahead;
-use crate::ring::{Closed, PopError, ReadError, byte, slot};
+use crate::ring::{PopError, ReadError, byte, slot};
 
 /// Reads messages where they arrived.
 ///
@@ -15,6 +16,7 @@ use crate::ring::{Closed, PopError, ReadError, byte, slot};
 /// the peer's sender waits.
 pub struct Receiver {
     source: Source,
+    end: EndNotice,
 }
 
 enum Source {
@@ -25,38 +27,45 @@ enum Source {
 }
 
 /// What [`Receiver::try_next`] has instead of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TryNext {
     /// None came yet.
     #[error("no message has come yet")]
     Empty,
-    /// None will come any more.
-    #[error("the session is over, and everything was read")]
-    Closed,
+    /// None will come any more, and everything was read.
+    #[error(transparent)]
+    Closed(#[from] ChannelClosed),
 }
 
 impl Receiver {
     /// Reads what lies in a sender's ring, in place.
     #[must_use]
     pub fn from_ring(ring: byte::Consumer) -> Self {
-        Self { source: Source::Ring(RingSource { ring, current: None }) }
+        let source = Source::Ring(RingSource { ring, current: None });
+        Self { source, end: EndNotice::default() }
     }
 
     pub(crate) fn from_queue(
         arrivals: slot::Consumer<Arrived>,
         returns: slot::Producer<Returned>,
+        end: EndNotice,
     ) -> Self {
         let source = QueueSource { arrivals, returns, current: None, next: 0 };
-        Self { source: Source::Queue(source) }
+        Self { source: Source::Queue(source), end }
     }
 
     /// Waits for the next message.
     ///
+    /// Cancel safe: no message is lost with a future that is dropped; the view that was given before
+    /// has ended.
+    ///
     /// # Errors
-    /// When the session is over and everything was read.
-    pub async fn next(&mut self) -> Result<Frame<'_>, Closed> {
-        let found = poll_fn(|context| self.source.poll_next(context)).await?;
-        self.source.frame(found)
+    /// When the session is over and everything was read. The error says how it ended.
+    pub async fn next(&mut self) -> Result<Frame<'_>, ChannelClosed> {
+        match poll_fn(|context| self.source.poll_next(context)).await {
+            Ok(found) => Ok(self.source.frame(found)),
+            Err(Over) => Err(self.end.why()),
+        }
     }
 
     /// The next message, if there is one now.
@@ -65,17 +74,35 @@ impl Receiver {
     /// When there is none, now or ever again.
     #[inline]
     pub fn try_next(&mut self) -> Result<Frame<'_>, TryNext> {
-        let found = self.source.try_next()?;
-        self.source.frame(found).map_err(|_| TryNext::Closed)
+        match self.source.try_next() {
+            Ok(found) => Ok(self.source.frame(found)),
+            Err(Nothing::Yet) => Err(TryNext::Empty),
+            Err(Nothing::EverAgain) => Err(TryNext::Closed(self.end.why())),
+        }
     }
 
     /// [`next`](Self::next), for futures written by hand.
     ///
     /// # Errors
     /// As [`next`](Self::next).
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Frame<'_>, Closed>> {
-        let found = ready!(self.source.poll_next(context))?;
-        Poll::Ready(self.source.frame(found))
+    pub fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Frame<'_>, ChannelClosed>> {
+        Poll::Ready(match ready!(self.source.poll_next(context)) {
+            Ok(found) => Ok(self.source.frame(found)),
+            Err(Over) => Err(self.end.why()),
+        })
+    }
+
+    /// Why nothing more comes; `None` while something may. What came before can still be read.
+    #[must_use]
+    pub fn closed_reason(&self) -> Option<ChannelClosed> {
+        let closed = match &self.source {
+            Source::Ring(source) => source.ring.is_closed(),
+            Source::Queue(source) => source.arrivals.is_closed(),
+        };
+        closed.then(|| self.end.why())
     }
 
     /// Gives the room of the message that was read last back to the peer, without asking for the
@@ -103,9 +130,18 @@ impl fmt::Debug for Receiver {
 /// Where the current message lies in its source.
 type Found = Range<usize>;
 
+/// What a source has instead of a message.
+enum Nothing {
+    Yet,
+    EverAgain,
+}
+
+/// The source is closed, and everything was read.
+struct Over;
+
 impl Source {
     #[inline]
-    fn try_next(&mut self) -> Result<Found, TryNext> {
+    fn try_next(&mut self) -> Result<Found, Nothing> {
         match self {
             Self::Ring(ring) => ring.try_next(),
             Self::Queue(queue) => queue.try_next(),
@@ -113,32 +149,37 @@ impl Source {
     }
 
     #[inline]
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Found, Closed>> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Found, Over>> {
         loop {
             match self.try_next() {
                 Ok(found) => return Poll::Ready(Ok(found)),
-                Err(TryNext::Closed) => return Poll::Ready(Err(Closed(()))),
-                Err(TryNext::Empty) => {}
+                Err(Nothing::EverAgain) => return Poll::Ready(Err(Over)),
+                Err(Nothing::Yet) => {}
             }
             match self {
-                Self::Ring(ring) => ready!(ring.ring.poll_readable(context))?,
+                Self::Ring(ring) => ready!(ring.ring.poll_readable(context)).map_err(|_| Over)?,
                 Self::Queue(queue) => match ready!(queue.arrivals.poll_pop(context)) {
                     Some(arrived) => queue.start(arrived),
-                    None => return Poll::Ready(Err(Closed(()))),
+                    None => return Poll::Ready(Err(Over)),
                 },
             }
         }
     }
 
-    /// The message at `found`. Every message was checked before it came here.
+    /// The message at `found`.
+    ///
+    /// # Panics
+    /// Never because of a peer: every message was checked before it came here.
     #[inline]
-    fn frame(&self, found: Found) -> Result<Frame<'_>, Closed> {
+    fn frame(&self, found: Found) -> Frame<'_> {
         let bytes = match self {
             Self::Ring(ring) => ring.bytes(),
             Self::Queue(queue) => queue.current.as_ref().map_or(&[][..], Arrived::bytes),
         };
-        let bytes = bytes.get(found).unwrap_or_default();
-        Frame::parse(bytes).map_err(|_| Closed(()))
+        match Frame::parse(bytes.get(found).unwrap_or_default()) {
+            Ok(frame) => frame,
+            Err(error) => panic!("a message that was checked is broken: {error}"),
+        }
     }
 }
 
@@ -149,7 +190,7 @@ struct RingSource {
 
 impl RingSource {
     #[inline]
-    fn try_next(&mut self) -> Result<Found, TryNext> {
+    fn try_next(&mut self) -> Result<Found, Nothing> {
         self.release();
         match self.ring.read_ahead() {
             Ok(ahead) => {
@@ -157,8 +198,8 @@ impl RingSource {
                 self.current = Some(ahead);
                 Ok(0..len)
             }
-            Err(ReadError::Empty) => Err(TryNext::Empty),
-            Err(ReadError::Closed) => Err(TryNext::Closed),
+            Err(ReadError::Empty) => Err(Nothing::Yet),
+            Err(ReadError::Closed) => Err(Nothing::EverAgain),
         }
     }
 
@@ -185,7 +226,7 @@ struct QueueSource {
 
 impl QueueSource {
     #[inline]
-    fn try_next(&mut self) -> Result<Found, TryNext> {
+    fn try_next(&mut self) -> Result<Found, Nothing> {
         loop {
             if let Some(found) = self.next_in_current() {
                 return Ok(found);
@@ -193,8 +234,8 @@ impl QueueSource {
             self.release();
             match self.arrivals.try_pop() {
                 Ok(arrived) => self.start(arrived),
-                Err(PopError::Empty) => return Err(TryNext::Empty),
-                Err(PopError::Closed) => return Err(TryNext::Closed),
+                Err(PopError::Empty) => return Err(Nothing::Yet),
+                Err(PopError::Closed) => return Err(Nothing::EverAgain),
             }
         }
     }

@@ -6,35 +6,94 @@ use deltawire_framing::{
     WriteError, payload_as_mut,
 };
 
+use super::closed::{ChannelClosed, EndNotice, SendError};
+use crate::ring::CommitError;
 use crate::ring::byte::{Grant, Producer};
-use crate::ring::{CommitError, ReserveError};
 
 /// Writes messages where they will be sent from.
 ///
 /// Reserve room, fill it in place, commit: nothing is copied afterwards on this side but by the
 /// transport. When the peer does not read, the ring fills, and [`reserve`](Self::reserve) waits.
 /// Dropping the sender ends its stream; what was committed is still sent.
+///
+/// What waits can be cancelled: where a future is dropped before it is ready, nothing was reserved
+/// and nothing sent. Who only sends and never reads can wait for ever: see [`Peer`](crate::Peer).
 #[derive(Debug)]
 pub struct Sender {
     ring: Producer,
     channel: Channel,
+    end: EndNotice,
 }
 
 impl Sender {
     /// A sender whose messages are read from the other end of `ring`.
     #[must_use]
     pub fn new(ring: Producer, channel: Channel) -> Self {
-        Self { ring, channel }
+        Self::of_session(ring, channel, EndNotice::default())
+    }
+
+    /// A sender that can say how its session ended.
+    pub(crate) fn of_session(ring: Producer, channel: Channel, end: EndNotice) -> Self {
+        Self { ring, channel, end }
+    }
+
+    /// Sends a delta with a copy of `payload`; waits for room. [`reserve`](Self::reserve) spares the
+    /// copy.
+    ///
+    /// Cancel safe: a future that is dropped before it is ready has sent nothing.
+    ///
+    /// # Errors
+    /// When the delta is longer than the ring, or the session is over.
+    pub async fn send(&mut self, fields: DeltaFields, payload: &[u8]) -> Result<(), SendError> {
+        let mut grant = self.reserve(payload.len()).await?;
+        grant.payload_mut().copy_from_slice(payload);
+        Ok(grant.commit(fields, payload.len())?)
+    }
+
+    /// The same, if there is room now.
+    ///
+    /// # Errors
+    /// Also when the ring is full.
+    pub fn try_send(&mut self, fields: DeltaFields, payload: &[u8]) -> Result<(), SendError> {
+        let mut grant = self.try_reserve(payload.len())?;
+        grant.payload_mut().copy_from_slice(payload);
+        Ok(grant.commit(fields, payload.len())?)
+    }
+
+    /// Sends a copy of `bytes` as they are, without a delta header; waits for room.
+    /// [`reserve_opaque`](Self::reserve_opaque) spares the copy.
+    ///
+    /// Cancel safe: a future that is dropped before it is ready has sent nothing.
+    ///
+    /// # Errors
+    /// When there are none, or more than the ring holds, or the session is over.
+    pub async fn send_opaque(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+        let mut grant = self.reserve_opaque(bytes.len()).await?;
+        grant.body_mut().copy_from_slice(bytes);
+        Ok(grant.commit(bytes.len())?)
+    }
+
+    /// The same, if there is room now.
+    ///
+    /// # Errors
+    /// Also when the ring is full.
+    pub fn try_send_opaque(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+        let mut grant = self.try_reserve_opaque(bytes.len())?;
+        grant.body_mut().copy_from_slice(bytes);
+        Ok(grant.commit(bytes.len())?)
     }
 
     /// Waits for room for a delta with up to `payload_len` bytes of payload.
     ///
+    /// Cancel safe: a future that is dropped has reserved nothing.
+    ///
     /// # Errors
     /// When the delta is longer than the ring, or the session is over.
-    pub async fn reserve(&mut self, payload_len: usize) -> Result<DeltaGrant<'_>, ReserveError> {
-        let channel = self.channel;
-        let grant = self.ring.reserve(delta_len(payload_len)).await?;
-        Ok(DeltaGrant { grant, channel })
+    pub async fn reserve(&mut self, payload_len: usize) -> Result<DeltaGrant<'_>, SendError> {
+        let Self { ring, channel, end } = self;
+        let reserved = ring.reserve(delta_len(payload_len)).await;
+        let grant = reserved.map_err(|error| SendError::of_ring(error, end))?;
+        Ok(DeltaGrant { grant, channel: *channel })
     }
 
     /// Room for a delta with up to `payload_len` bytes of payload, if there is some now.
@@ -42,9 +101,11 @@ impl Sender {
     /// # Errors
     /// Also when the ring is full.
     #[inline]
-    pub fn try_reserve(&mut self, payload_len: usize) -> Result<DeltaGrant<'_>, ReserveError> {
-        let grant = self.ring.try_reserve(delta_len(payload_len))?;
-        Ok(DeltaGrant { grant, channel: self.channel })
+    pub fn try_reserve(&mut self, payload_len: usize) -> Result<DeltaGrant<'_>, SendError> {
+        let Self { ring, channel, end } = self;
+        let reserved = ring.try_reserve(delta_len(payload_len));
+        let grant = reserved.map_err(|error| SendError::of_ring(error, end))?;
+        Ok(DeltaGrant { grant, channel: *channel })
     }
 
     /// [`reserve`](Self::reserve), for futures written by hand.
@@ -55,20 +116,25 @@ impl Sender {
         &mut self,
         context: &mut Context<'_>,
         payload_len: usize,
-    ) -> Poll<Result<DeltaGrant<'_>, ReserveError>> {
-        let channel = self.channel;
-        let grant = self.ring.poll_reserve(context, delta_len(payload_len));
-        grant.map_ok(|grant| DeltaGrant { grant, channel })
+    ) -> Poll<Result<DeltaGrant<'_>, SendError>> {
+        let Self { ring, channel, end } = self;
+        let reserved = ring.poll_reserve(context, delta_len(payload_len));
+        reserved
+            .map_ok(|grant| DeltaGrant { grant, channel: *channel })
+            .map_err(|error| SendError::of_ring(error, end))
     }
 
     /// Waits for room for up to `len` bytes of the application's own, without a delta header.
     ///
+    /// Cancel safe: a future that is dropped has reserved nothing.
+    ///
     /// # Errors
     /// When they are longer than the ring, or the session is over.
-    pub async fn reserve_opaque(&mut self, len: usize) -> Result<OpaqueGrant<'_>, ReserveError> {
-        let channel = self.channel;
-        let grant = self.ring.reserve(len).await?;
-        Ok(OpaqueGrant { grant, channel })
+    pub async fn reserve_opaque(&mut self, len: usize) -> Result<OpaqueGrant<'_>, SendError> {
+        let Self { ring, channel, end } = self;
+        let reserved = ring.reserve(len).await;
+        let grant = reserved.map_err(|error| SendError::of_ring(error, end))?;
+        Ok(OpaqueGrant { grant, channel: *channel })
     }
 
     /// Room for up to `len` bytes of the application's own, if there is some now.
@@ -76,9 +142,11 @@ impl Sender {
     /// # Errors
     /// Also when the ring is full.
     #[inline]
-    pub fn try_reserve_opaque(&mut self, len: usize) -> Result<OpaqueGrant<'_>, ReserveError> {
-        let grant = self.ring.try_reserve(len)?;
-        Ok(OpaqueGrant { grant, channel: self.channel })
+    pub fn try_reserve_opaque(&mut self, len: usize) -> Result<OpaqueGrant<'_>, SendError> {
+        let Self { ring, channel, end } = self;
+        let reserved = ring.try_reserve(len);
+        let grant = reserved.map_err(|error| SendError::of_ring(error, end))?;
+        Ok(OpaqueGrant { grant, channel: *channel })
     }
 
     /// Wakes who sends, after quiet commits.
@@ -96,6 +164,18 @@ impl Sender {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.ring.is_closed()
+    }
+
+    /// Why nothing more is accepted; `None` while it is.
+    #[must_use]
+    pub fn closed_reason(&self) -> Option<ChannelClosed> {
+        self.is_closed().then(|| self.end.why())
+    }
+
+    /// Takes no more; what was committed is still sent.
+    #[cfg(feature = "futures")]
+    pub(super) fn close(&mut self) {
+        self.ring.close();
     }
 }
 

@@ -1,6 +1,8 @@
 //! How a session ends: the stages of a close, and what is still waited for in each.
 
+use core::fmt;
 use core::time::Duration;
+use std::sync::Arc;
 
 use deltawire_framing::control::CloseCode;
 
@@ -8,6 +10,7 @@ use super::event::{Closed, Event};
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::{CHANNELS, ProtocolError, Session};
+use crate::peer::ChannelClosed;
 
 /// How far a session is.
 #[derive(Clone, Debug)]
@@ -49,6 +52,7 @@ impl Session {
                 let deadline = now.saturating_add(self.config.limits.close_timeout);
                 let reason = reason.to_owned();
                 self.state = State::PeerClosing { code, reason, deadline };
+                self.end_notice.closing(ChannelClosed::ClosingByPeer(code));
                 self.close_outgoing();
             }
         }
@@ -69,6 +73,7 @@ impl Session {
         }
         self.now = self.now.max(now);
         let deadline = now.saturating_add(self.config.limits.close_timeout);
+        self.end_notice.closing(ChannelClosed::ClosingByUs(code));
         self.close_outgoing();
         let reason = reason.to_owned();
         self.state = State::Draining { code, reason, deadline, answered: false };
@@ -94,9 +99,18 @@ impl Session {
     pub(super) fn end(&mut self, closed: Closed) {
         self.state = State::Closed;
         self.pending.clear_but_goodbye();
+        self.end_notice.ended(ChannelClosed::Ended(Arc::new(closed.clone())));
         self.close_outgoing();
         self.incoming.iter_mut().for_each(Incoming::close);
         self.events.push(Event::Closed(closed));
+    }
+
+    /// Says why the link is about to go, for [`lose_link`](Self::lose_link): senders and receivers
+    /// tell.
+    pub fn explain_loss(&mut self, why: impl fmt::Display) {
+        if !matches!(self.state, State::Closed) {
+            self.end_notice.ended(ChannelClosed::LinkLost(why.to_string().into()));
+        }
     }
 
     /// Tells the session that its link is gone. What came before is still handed on.

@@ -1,3 +1,4 @@
+use core::fmt;
 use std::collections::VecDeque;
 
 use deltawire_framing::control::{CloseCode, HelloFields};
@@ -51,6 +52,25 @@ pub enum Closed {
     /// The link ended before the session did.
     LinkLost,
 }
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByUs { code, complete } => {
+                let how = if *complete { "" } else { ", not everything was delivered" };
+                write!(f, "closed by this side with code {}{how}", code.0)
+            }
+            Self::ByPeer { code, reason, complete } => {
+                let how = if *complete { "" } else { ", not everything arrived" };
+                write!(f, "closed by the peer with code {}: {reason:?}{how}", code.0)
+            }
+            Self::Error(error) => error.fmt(f),
+            Self::LinkLost => f.write_str("the link was lost"),
+        }
+    }
+}
+
+impl std::error::Error for Closed {}
 
 /// Events that were not asked for yet. Bounded: of messages that could not be delivered only the
 /// first few are told one by one, all are counted.

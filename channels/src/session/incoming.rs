@@ -13,7 +13,7 @@ use super::ProtocolError;
 use super::window::{ReceiveWindow, cost};
 use crate::delivery::{Delivery, Order};
 use crate::limits::Limits;
-use crate::peer::{Arrived, Memory, Receiver, Returned};
+use crate::peer::{Arrived, EndNotice, Memory, Receiver, Returned};
 use crate::ring::{PushError, slot};
 
 /// Transport messages up to this long are copied together while the application does not read.
@@ -55,6 +55,7 @@ impl Incoming {
         delivery: Delivery,
         limits: &Limits,
         seed: u64,
+        end: EndNotice,
     ) -> (Self, Receiver) {
         let (arrivals, arrived) = slot::ring(limits.max_arrivals);
         let (returned, returns) = slot::ring(limits.max_arrivals);
@@ -85,7 +86,7 @@ impl Incoming {
             copied_bytes: 0,
             refused: 0,
         };
-        (incoming, Receiver::from_queue(arrived, returned))
+        (incoming, Receiver::from_queue(arrived, returned, end))
     }
 
     /// Takes in a transport message of whole frames, `messages` of which are the application's and

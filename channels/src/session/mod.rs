@@ -39,7 +39,7 @@ pub use window::MAX_POSITION;
 
 use crate::delivery::{Delivery, Order};
 use crate::limits::Limits;
-use crate::peer::{Command, Peer, Sender};
+use crate::peer::{Command, EndNotice, Peer, Sender};
 use crate::ring::byte;
 
 /// One end of a session. See the [module](self) for the order of calls.
@@ -54,6 +54,8 @@ pub struct Session {
     peer: Option<HelloFields>,
     pending: Pending,
     events: Events,
+    /// What senders and receivers say of the end.
+    end_notice: EndNotice,
     liveness: Liveness,
     /// By channel: command, data.
     outgoing: [Outgoing; 2],
@@ -92,8 +94,10 @@ impl Session {
             features: 0,
             session_id: config.session_id,
         });
+        let end_notice = EndNotice::default();
         let incoming = |channel, window, delivery| {
-            Incoming::new(channel, window, delivery, &config.limits, config.seed)
+            let end = end_notice.clone();
+            Incoming::new(channel, window, delivery, &config.limits, config.seed, end)
         };
         let command = Delivery { order: config.command, ..Delivery::default() };
         let (commands, command_receiver) = incoming(Channel::Command, command_window, command);
@@ -104,6 +108,7 @@ impl Session {
             peer: None,
             pending: Pending::new(hello),
             events: Events::default(),
+            end_notice,
             liveness: Liveness::new(
                 now,
                 config.limits.idle_timeout,
@@ -138,7 +143,7 @@ impl Session {
     fn add_sender(&mut self, channel: Channel, capacity: usize, share: Share) -> Sender {
         let (producer, consumer) = byte::ring(capacity.next_power_of_two().max(64));
         self.outgoing[channel as usize].add(consumer, share);
-        Sender::new(producer, channel)
+        Sender::of_session(producer, channel, self.end_notice.clone())
     }
 
     /// Takes in a transport message that came on `channel`. It is kept where it lies; only

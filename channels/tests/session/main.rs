@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, reason = "one test binary")]
 
 mod cost;
+mod ends;
 mod faults;
 mod floods;
 mod flow;

@@ -36,6 +36,20 @@ impl RecordBuf {
         Self { lines: vec![Line::new_zeroed(); lines], body_len: 0 }
     }
 
+    /// A copy of a whole message, to keep it when its view ends.
+    ///
+    /// # Errors
+    /// [`WriteError::Invalid`] for a fragment.
+    pub fn copy_of(frame: Frame<'_>) -> Result<Self, WriteError> {
+        let body = frame.body();
+        let mut record = Self::with_body_capacity(body.len());
+        if let Some(room) = record.body_mut().get_mut(..body.len()) {
+            room.copy_from_slice(body);
+        }
+        record.seal(*frame.header())?;
+        Ok(record)
+    }
+
     /// Bytes that a body may have.
     #[must_use]
     pub fn body_capacity(&self) -> usize {

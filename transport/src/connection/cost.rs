@@ -193,7 +193,7 @@ impl Pair {
             let came = counted(allocations, || match receiver.try_next() {
                 Ok(frame) => Some(frame.delta().unwrap().payload().len()),
                 Err(TryNext::Empty) => None,
-                Err(TryNext::Closed) => panic!("closed"),
+                Err(TryNext::Closed(_)) => panic!("closed"),
             });
             if let Some(came) = came {
                 assert_eq!(came, len);
