@@ -141,9 +141,25 @@ impl fmt::Display for Expected {
     }
 }
 
+/// A value as people read it of this field: a magic as its characters and in hex, a checksum in hex,
+/// all others in decimal.
+struct Shown(Field, u64);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(field, value) = *self;
+        match (field, u32::try_from(value)) {
+            (Field::Magic, Ok(magic)) => {
+                write!(f, "\"{}\" ({magic:#010x})", magic.to_le_bytes().escape_ascii())
+            }
+            (Field::Checksum, Ok(checksum)) => write!(f, "{checksum:#010x}"),
+            _ => value.fmt(f),
+        }
+    }
+}
+
 /// Bytes from a peer that break the format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("malformed: {field} is {value}, {expected}")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed {
     /// The field that breaks a rule.
     pub field: Field,
@@ -152,6 +168,19 @@ pub struct Malformed {
     /// The rule.
     pub expected: Expected,
 }
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { field, value, expected } = *self;
+        write!(f, "malformed: {field} is {}, ", Shown(field, value))?;
+        match expected {
+            Expected::Exactly(value) => write!(f, "must be {}", Shown(field, value)),
+            other => other.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for Malformed {}
 
 impl Malformed {
     /// An error about `field`, which holds `value`.
@@ -274,4 +303,29 @@ pub enum CastError {
         /// Bytes of one element.
         element: u64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn values_are_shown_as_people_read_them() {
+        let magic = |bytes| u64::from(u32::from_le_bytes(bytes));
+        let expected = Expected::Exactly(magic(*b"DLT1"));
+        let error = Malformed::new(Field::Magic, magic(*b"GET "), expected);
+        assert_eq!(
+            error.to_string(),
+            "malformed: magic is \"GET \" (0x20544547), must be \"DLT1\" (0x31544c44)"
+        );
+        let error = Malformed::new(Field::Magic, magic([0, 1, b'a', 0xff]), expected);
+        let text = error.to_string();
+        assert!(text.contains("magic is \"\\x00\\x01a\\xff\" (0xff610100)"), "{text}");
+        let error = Malformed::new(Field::Checksum, 5, Expected::Exactly(0xDEAD_BEEF));
+        assert_eq!(error.to_string(), "malformed: checksum is 0x00000005, must be 0xdeadbeef");
+        let error = Malformed::new(Field::Version, 2, Expected::Exactly(1));
+        assert_eq!(error.to_string(), "malformed: version is 2, must be 1");
+    }
 }

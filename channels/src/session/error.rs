@@ -14,7 +14,7 @@ pub enum ProtocolError {
     #[error(transparent)]
     Limit(#[from] LimitExceeded),
     /// It sent a transport message that is longer than our hello allows.
-    #[error("a transport message of {len} bytes came, at most {allowed} are taken")]
+    #[error("a transport message of {len} bytes came, max_frame_len is {allowed}")]
     FrameTooLong {
         /// Its length, bytes.
         len: usize,
@@ -25,7 +25,7 @@ pub enum ProtocolError {
     #[error("out of place: {0}")]
     OutOfPlace(&'static str),
     /// It sent more than it was granted.
-    #[error("{channel:?} window exceeded: {received} bytes came, {granted} were granted")]
+    #[error("{} exceeded: {received} bytes came, {granted} were granted", window(.channel))]
     WindowExceeded {
         /// The channel.
         channel: Channel,
@@ -35,7 +35,7 @@ pub enum ProtocolError {
         granted: u64,
     },
     /// It took back what it had granted.
-    #[error("{channel:?} window shrank to {limit}, it was {before}")]
+    #[error("{} shrank to {limit}, it was {before}", window(.channel))]
     WindowShrank {
         /// The channel.
         channel: Channel,
@@ -45,7 +45,7 @@ pub enum ProtocolError {
         before: u64,
     },
     /// It granted more than positions can say.
-    #[error("{channel:?} window of {limit} is too large, at most 2^62 can be granted")]
+    #[error("{} of {limit} is too large, at most 2^62 can be granted", window(.channel))]
     WindowOverflow {
         /// The channel.
         channel: Channel,
@@ -53,7 +53,7 @@ pub enum ProtocolError {
         limit: u64,
     },
     /// It says to have sent more than it was granted.
-    #[error("{channel:?} position {sent} is ahead of the {granted} that were granted")]
+    #[error("position {sent} is ahead of the {granted} that {} granted", window(.channel))]
     PositionAhead {
         /// The channel.
         channel: Channel,
@@ -102,11 +102,28 @@ impl ProtocolError {
     }
 }
 
+/// The name that a channel's window has in hello and in [`Limits`](crate::Limits).
+fn window(channel: &Channel) -> &'static str {
+    match channel {
+        Channel::Command => "command_window",
+        Channel::Data => "data_window",
+    }
+}
+
+/// A limit of the reassembler's, by the name that it has in hello and in [`Limits`](crate::Limits).
+fn told_in_hello(exceeded: LimitExceeded) -> LimitExceeded {
+    let limit = match exceeded.limit {
+        "max_messages" => "max_unfinished",
+        other => other,
+    };
+    LimitExceeded { limit, ..exceeded }
+}
+
 impl From<Refused> for ProtocolError {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Malformed(error) => Self::Malformed(error),
-            Refused::Limit(error) => Self::Limit(error),
+            Refused::Limit(error) => Self::Limit(told_in_hello(error)),
             _ => Self::OutOfPlace("a fragment that was refused"),
         }
     }

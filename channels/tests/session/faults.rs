@@ -172,7 +172,7 @@ fn a_peer_that_ignores_its_window() {
         }
     };
     assert_eq!(sent, ((1 << 20) / 16_016 + 1) * 16_016);
-    let text = format!("Data window exceeded: {sent} bytes came, 1048576 were granted");
+    let text = format!("data_window exceeded: {sent} bytes came, 1048576 were granted");
     assert_eq!(error.to_string(), text);
     assert_eq!(error.close_code(), CloseCode::WINDOW_EXCEEDED);
 }

@@ -109,7 +109,7 @@ fn error(flooded: Flooded) -> ProtocolError {
 fn fragments_of_messages_that_never_end() {
     let error = error(flood(10_000, |id| (Channel::Data, fragment(id, 600, 16, 0))));
     assert!(
-        matches!(error, ProtocolError::Limit(limit) if limit.limit == "max_messages"),
+        matches!(error, ProtocolError::Limit(limit) if limit.limit == "max_unfinished"),
         "{error}"
     );
 }
