@@ -164,45 +164,40 @@ fn waiting_and_dropped(address: SocketAddr) -> (u64, u64) {
     (u64::from_str_radix(waiting, 16).unwrap(), row[12].parse().unwrap())
 }
 
-/// CPU time of this thread.
-#[cfg(target_os = "linux")]
-fn cpu() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
-}
-
-/// What others send takes from honest peers as much of the node's time as it costs. It is measured as CPU
-/// time of the node's thread, which does not depend on what else the machine does.
+/// What others send takes from honest peers as much of the node's time as it costs: it is looked at and dropped
+/// where it was read. What is made for each is counted, as time would be that of a busy machine.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_datagram_of_a_stranger_costs_at_most_twice_one_of_a_peer() {
+fn nothing_is_made_for_a_datagram_of_a_stranger() {
     use std::sync::mpsc;
     const DATAGRAMS: u32 = 20_000;
     let (offers, offered) = mpsc::channel::<String>();
     let (answers, answered) = mpsc::channel();
-    let (phases, phase) = tokio::sync::mpsc::unbounded_channel::<()>();
+    let (phases, mut phase) = tokio::sync::mpsc::unbounded_channel::<()>();
     let node = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut phase = phase;
+        let (_server, mut far, link) = runtime.block_on(async {
             let server = server();
             let offer = offered.recv().unwrap();
             let answer = server.answer(&offer).await.unwrap();
             answers.send((answer, server.addresses().next().unwrap())).unwrap();
-            let (mut far, link) = server.accept().await.unwrap();
-            // Some of the honest peer's, then the strangers', each until the main thread says so.
-            let mut costs = Vec::new();
-            for _ in 0..2 {
-                let (before, received) = (cpu(), link.stats().datagrams_received);
-                loop {
-                    tokio::select! {
-                        frame = far.receive.next() => drop(frame.unwrap()),
-                        _ = phase.recv() => break,
+            let (far, link) = server.accept().await.unwrap();
+            (server, far, link)
+        });
+        // Some of the honest peer's, then the strangers', each until the main thread says so.
+        [(); 2].map(|()| {
+            let received = link.stats().datagrams_received;
+            let made = measure(|| {
+                runtime.block_on(async {
+                    loop {
+                        tokio::select! {
+                            frame = far.receive.next() => drop(frame.unwrap()),
+                            _ = phase.recv() => break,
+                        }
                     }
-                }
-                costs.push((cpu() - before, link.stats().datagrams_received - received));
-            }
-            costs
+                });
+            });
+            (made.count_total, link.stats().datagrams_received - received)
         })
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -233,15 +228,12 @@ fn a_datagram_of_a_stranger_costs_at_most_twice_one_of_a_peer() {
         phases.send(()).unwrap();
         dropped
     });
-    let costs = node.join().unwrap();
-    let [(honest, datagrams), (strange, _)] = costs[..] else { panic!("two phases") };
-    let honest = honest / u32::try_from(datagrams).unwrap();
+    let [(honest, datagrams), (strange, _)] = node.join().unwrap();
     // What the system drops costs the node nothing.
-    let arrived = DATAGRAMS - u32::try_from(dropped).unwrap();
-    assert!(arrived > DATAGRAMS / 2, "{arrived} of {DATAGRAMS} reached the node");
-    let strange = strange / arrived;
+    let arrived = u64::from(DATAGRAMS) - dropped;
+    assert!(arrived >= 1_000, "{arrived} of {DATAGRAMS} reached the node");
     println!(
-        "a datagram costs a node's thread {honest:?} if a peer's, {strange:?} if a stranger's"
+        "{honest} allocations for {datagrams} datagrams of a peer, {strange} for {arrived} of strangers"
     );
-    assert!(strange <= 2 * honest, "{strange:?}, a peer's {honest:?}");
+    assert!(strange < arrived / 100, "{strange} allocations for {arrived} datagrams of strangers");
 }
