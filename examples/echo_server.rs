@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 
 use clap::Parser;
+use deltawire::framing::Kind;
 use deltawire::prelude::*;
 use deltawire::signalling::{SignallingOptions, SignallingServer};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Accepts peers and sends back their deltas and commands.
+/// Accepts peers and sends back their deltas, opaque messages and commands.
 #[derive(Parser)]
 struct Arguments {
     /// Where signalling listens (HTTP).
@@ -19,13 +20,18 @@ struct Arguments {
     listen: SocketAddr,
 }
 
-/// Sends every delta back. Stops when the peer closes.
+/// Sends every message back. Stops when the peer closes.
 async fn echo(mut receive: Receiver, mut send: Sender) -> Result<()> {
-    while let Ok(frame) = receive.next().await {
-        let delta = frame.delta()?;
-        let mut grant = send.reserve(delta.payload().len()).await?;
-        grant.payload_mut().copy_from_slice(delta.payload());
-        grant.commit(DeltaFields::new(delta.doc_id()), delta.payload().len())?;
+    while let Ok(message) = receive.next().await {
+        match message.kind() {
+            Kind::Delta => {
+                let delta = message.delta()?;
+                let mut grant = send.reserve(delta.payload().len()).await?;
+                grant.payload_mut().copy_from_slice(delta.payload());
+                grant.commit(DeltaFields::new(delta.doc_id()), delta.payload().len())?;
+            }
+            _ => send.send_opaque(message.body()).await?,
+        }
     }
     Ok(())
 }
@@ -41,11 +47,15 @@ async fn main() -> Result<()> {
 
     while let Some((Peer { command, send, receive }, link)) = node.accept().await {
         println!("{}: connected", link.id());
-        tokio::spawn(echo(command.receive, command.send));
-        tokio::spawn(async move {
-            let _ = echo(receive, send).await;
-            println!("{}: {}", link.id(), link.closed().await);
-        });
+        for (receive, send) in [(command.receive, command.send), (receive, send)] {
+            let id = link.id();
+            tokio::spawn(async move {
+                if let Err(error) = echo(receive, send).await {
+                    eprintln!("{id}: {error}");
+                }
+            });
+        }
+        tokio::spawn(async move { println!("{}: {}", link.id(), link.closed().await) });
     }
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! Measures round trips and throughput to an echo server:
 //! `cargo run --release --example ping -- --rounds 1000 --throughput 256MiB`.
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use deltawire::framing::control::CloseCode;
+use deltawire::channels::session::Closed;
 use deltawire::prelude::*;
 use deltawire::signalling::{ClientOptions, Token};
 use hdrhistogram::Histogram;
@@ -52,15 +53,24 @@ fn parse_size(text: &str) -> std::result::Result<u64, String> {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+async fn main() -> ExitCode {
+    match run(&Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<()> {
     let token = arguments.token.clone().map(Token::new).transpose()?;
     let options = ClientOptions { token, ..ClientOptions::default() };
     let node = Node::builder().signalling(options).build()?;
     let (mut peer, link) = node.connect(&arguments.url).await?;
 
-    let round_trips = ping(&mut peer, &arguments).await?;
-    let elapsed = bulk(&mut peer, &arguments).await?;
+    let round_trips = ping(&mut peer, arguments).await?;
+    let elapsed = bulk(&mut peer, arguments).await?;
     let rate = arguments.throughput as f64 / elapsed.as_secs_f64().max(1e-9) / 1e6;
     let micros = |quantile| round_trips.value_at_quantile(quantile) as f64 / 1e3;
     if arguments.json {
@@ -82,9 +92,12 @@ async fn main() -> Result<()> {
             println!("{size:.1} MB there and back in {elapsed:.2?}: {rate:.1} MB/s each way");
         }
     }
+    // The server forgets the link, and what signalling holds of it, when this has ended in order.
     link.close(CloseCode::NORMAL, "done");
-    link.closed().await;
-    Ok(())
+    match link.closed().await {
+        Ended::Session(Closed::ByUs { complete: true, .. }) => Ok(()),
+        ended => Err(format!("the link did not end in order: {ended}").into()),
+    }
 }
 
 fn bar(share: f64) -> String {

@@ -1,6 +1,6 @@
 //! What the server does for a peer: the same code in every process that has one.
 
-use deltawire::channels::Limits;
+use deltawire::framing::Delta;
 use deltawire::prelude::*;
 use futures_util::try_join;
 

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
+use deltawire::channels::Command;
 use deltawire::prelude::*;
 use futures_util::try_join;
 use serde::{Deserialize, Serialize};

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use deltawire::framing::control::CloseCode;
 use deltawire::prelude::*;
 use deltawire::signalling::{ClientOptions, SignallingError, Token};
-use deltawire::{ConnectError, Ended, NodeEvent, Route};
+use deltawire::{ConnectError, Route};
 use futures_util::future::{Either, select};
 
 use super::message::{Report, ToPage};

@@ -4,10 +4,9 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use deltawire::engine::EngineError;
-use deltawire::framing::control::CloseCode;
 use deltawire::prelude::*;
 use deltawire::signalling::ClientOptions;
-use deltawire::{Change, ConnectError, Ended, Node, Reconnecting};
+use deltawire::{Change, ConnectError, Reconnecting};
 use futures_channel::mpsc;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
