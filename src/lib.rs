@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+/// The web framework whose `Router` [`Node::router`] gives: the version that it has to be.
+#[cfg(not(target_arch = "wasm32"))]
+pub use axum;
 pub use deltawire_channels as channels;
 pub use deltawire_framing as framing;
 #[cfg(target_arch = "wasm32")]
@@ -13,12 +16,19 @@ pub use deltawire_transport::{
     PeerState, Reconnecting, Route, Undelivered, engine, memory, signalling,
 };
 
-/// What most programs use.
+/// What most programs name: nodes and links, peers and their ends, what one says of a delta, and
+/// what one sets.
+///
+/// Messages and their parts are views that methods give; a program that names their types has them
+/// from [`framing`](crate::framing), so that its own `Frame`, `Record` or `Channel` is the only one.
 pub mod prelude {
-    pub use deltawire_channels::{Command, Peer, Receiver, Sender};
-    pub use deltawire_framing::{
-        Channel, Checksum, Delta, DeltaFields, DeltaType, DeltaWriter, DocId, Fragmenter, Frame,
-        FrameHeader, Frames, Kind, Reassembled, Reassembler, ReassemblerLimits, Record, RecordBuf,
+    pub use deltawire_channels::{
+        ChannelClosed, Delivery, Limits, Order, Peer, Receiver, Reliability, SendError, Sender,
+        TryNext,
     };
-    pub use deltawire_transport::{Link, Node};
+    pub use deltawire_framing::control::CloseCode;
+    pub use deltawire_framing::{Checksum, DeltaFields, DeltaType, DocId};
+    pub use deltawire_transport::{
+        Ended, Link, Node, NodeBuilder, NodeEvent, NodeLimits, PeerId, Undelivered,
+    };
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use deltawire::channels::Command;
 use deltawire::prelude::*;
 use hdrhistogram::Histogram;
 use tokio::time::{MissedTickBehavior, interval};

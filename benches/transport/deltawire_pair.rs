@@ -5,9 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use deltawire::channels::Limits;
+use deltawire::LinkStats;
 use deltawire::prelude::*;
-use deltawire::{LinkStats, NodeBuilder};
 use hdrhistogram::Histogram;
 
 use crate::harness::Links;

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use std::{env, io, process, thread};
 
 use anyhow::{Context, bail, ensure};
-use deltawire::NodeLimits;
 use deltawire::prelude::*;
 use tokio::task::JoinSet;
 

@@ -1,7 +1,6 @@
 use std::num::NonZero;
 use std::time::Duration;
 
-use deltawire::NodeLimits;
 use deltawire::prelude::*;
 use deltawire::signalling::{Rate, SignallingOptions, SignallingServer};
 

@@ -4,9 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use deltawire::Ended;
 use deltawire::channels::session::Closed;
-use deltawire::framing::control::CloseCode;
 use deltawire::prelude::*;
 
 /// How visits went.

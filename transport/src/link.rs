@@ -200,6 +200,8 @@ impl Link {
     /// One more sender for my deltas, with a ring of its own, so that its messages go between the
     /// fragments of other senders' long ones.
     ///
+    /// Cancel safe: a sender that nobody waits for any more is closed at once.
+    ///
     /// # Errors
     ///
     /// [`NoMoreSenders`] when the link has ended or has as many as it may.
@@ -213,7 +215,7 @@ impl Link {
         opened.await.map_err(|_| NoMoreSenders)
     }
 
-    /// Waits for its end, and says why it ended.
+    /// Waits for its end, and says why it ended. Cancel safe.
     pub async fn closed(&self) -> Ended {
         poll_fn(|context| {
             let mut state = self.shared.state();

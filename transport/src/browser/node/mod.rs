@@ -50,6 +50,8 @@ impl Node {
 
     /// Connects to the node whose signalling is at `url`, such as `http://127.0.0.1:8080/webrtc`.
     ///
+    /// A future that is dropped before it is ready gives the link up; the other node forgets it in time.
+    ///
     /// # Errors
     ///
     /// [`ConnectError`] says which step failed: the window, the signalling, WebRTC, or the session.
@@ -70,7 +72,8 @@ impl Node {
         self.inner.network.accept().await
     }
 
-    /// What happened next to the node's links. Each event is told once.
+    /// What happened next to the node's links. Each event is told once. Cancel safe: what was not
+    /// told yet is told to who asks next.
     pub async fn event(&self) -> NodeEvent {
         self.inner.network.event().await
     }

@@ -76,6 +76,8 @@ impl Node {
 
     /// Connects to the node whose signalling is at `url`, such as `http://127.0.0.1:8080/webrtc`.
     ///
+    /// A future that is dropped before it is ready gives the link up; the other node forgets it in time.
+    ///
     /// # Errors
     ///
     /// [`ConnectError`] says which step failed: the signalling, WebRTC, or the session.
@@ -91,12 +93,13 @@ impl Node {
     }
 
     /// The next peer that connected; `None` when the node is shutting down. A node that listens
-    /// nowhere waits until then.
+    /// nowhere waits until then. Cancel safe: a peer that was not given yet goes to who asks next.
     pub async fn accept(&self) -> Option<(Peer, Link)> {
         self.inner.network.accept().await
     }
 
-    /// What happened next to the node's links. Each event is told once.
+    /// What happened next to the node's links. Each event is told once. Cancel safe: what was not
+    /// told yet is told to who asks next.
     pub async fn event(&self) -> NodeEvent {
         self.inner.network.event().await
     }
