@@ -36,8 +36,8 @@ pub struct Limits {
     /// How long the peer may take to say hello. Default: 5 s.
     pub hello_timeout: Duration,
     /// After how much silence the peer is taken for dead; a busy one is pinged five times
-    /// in that time, a quiet one when the transport has not heard of it for most of it.
-    /// Default: 5 s.
+    /// in that time, a quiet one when the transport has not heard of it for most of it. Where the
+    /// transport hears of it, an eighth more is waited. Default: 5 s.
     pub idle_timeout: Duration,
     /// How long a close waits for what is still on its way. Default: 5 s.
     pub close_timeout: Duration,

@@ -4,6 +4,7 @@ mod browser;
 mod licences;
 mod manifests;
 mod native;
+mod packages;
 mod processes;
 mod steps;
 mod wasm;

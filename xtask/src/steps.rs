@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 
 use crate::wasm::Compiler;
-use crate::{browser, licences, manifests};
+use crate::{browser, licences, manifests, packages};
 
 /// Tests, and the programs that they start. What xtask needs is large, and built as xtask is.
 pub(crate) const TESTS: &str = "test --workspace --exclude xtask --lib --bins --tests --examples";
@@ -37,6 +37,8 @@ pub(crate) fn test() -> anyhow::Result<()> {
     manifests::check().context("manifests")?;
     run("lints", &mut cargo("clippy --workspace --all-targets -- -D warnings"))?;
     run("docs", cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings"))?;
+    // A host that gets another address needs a network of its own: transport/tests/moves.
+    packages::install("network namespaces", &["ip", "unshare"], &["iproute2", "util-linux"])?;
     run("tests", &mut cargo(TESTS))?;
     run("tests of xtask", &mut cargo("test --package xtask --profile xtask"))?;
     run("doc tests", &mut cargo("test --workspace --exclude xtask --doc"))?;

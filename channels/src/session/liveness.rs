@@ -13,6 +13,8 @@ pub(super) struct Liveness {
     pub(super) round_trip: Option<Duration>,
     pub(super) variation: Duration,
     idle_timeout: Duration,
+    /// Silence that means death; 0 never does.
+    deadline: Duration,
     /// How long a quiet peer is waited for before it is pinged.
     patience: Duration,
     /// Whether there was anything but control messages since the last ping.
@@ -36,6 +38,11 @@ impl Liveness {
             round_trip: None,
             variation: Duration::ZERO,
             idle_timeout,
+            deadline: if heard {
+                idle_timeout.saturating_add(grace(idle_timeout))
+            } else {
+                idle_timeout
+            },
             patience,
             busy: true,
         }
@@ -56,12 +63,11 @@ impl Liveness {
         now >= self.dead_at()
     }
 
-    /// When silence means death; a time-out of 0 is none.
     fn dead_at(&self) -> Duration {
-        if self.idle_timeout.is_zero() {
+        if self.deadline.is_zero() {
             return Duration::MAX;
         }
-        self.last_heard.saturating_add(self.idle_timeout)
+        self.last_heard.saturating_add(self.deadline)
     }
 
     /// When the next ping is due. A busy link is pinged regularly, as the round trip changes; a
@@ -109,6 +115,13 @@ impl Liveness {
             }
         }
     }
+}
+
+/// How much longer than the time-out a peer is waited for whose transport is heard. Its checks are
+/// so far apart (three seconds) that of a cut of two seconds that begins with one of them, nothing
+/// is left of five: with this, what heals is heard in time.
+fn grace(idle_timeout: Duration) -> Duration {
+    idle_timeout / 8
 }
 
 /// How often a busy peer is pinged.

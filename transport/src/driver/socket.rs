@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::{Context, Poll, ready};
 
 use quinn_udp::{RecvMeta, UdpSocketState};
@@ -52,16 +52,34 @@ struct Batch {
 impl Socket {
     /// Binds it; the system's buffers are asked to be `buffer` bytes long.
     pub(crate) fn bind(address: SocketAddr, buffer: usize) -> io::Result<Self> {
+        Self::new(address, None, buffer)
+    }
+
+    /// Binds it to no address, so that it stays of use when the host gets another one: the system
+    /// chooses the source of each datagram. `known` is what it goes by from first to last.
+    pub(crate) fn bind_to_host(known: IpAddr, buffer: usize) -> io::Result<Self> {
+        let any: IpAddr = match known {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        Self::new(SocketAddr::new(any, 0), Some(known), buffer)
+    }
+
+    fn new(address: SocketAddr, known: Option<IpAddr>, buffer: usize) -> io::Result<Self> {
         let socket =
             socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
+        if known.is_some() && address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
         socket.bind(&address.into())?;
         let state = UdpSocketState::new((&socket).into())?;
         // The system may allow less; that costs speed, not correctness.
         let _ = state.set_send_buffer_size((&socket).into(), buffer);
         let _ = state.set_recv_buffer_size((&socket).into(), buffer);
         let socket = UdpSocket::from_std(socket.into())?;
-        let local = socket.local_addr()?;
+        let bound = socket.local_addr()?;
+        let local = known.map_or(bound, |known| SocketAddr::new(known, bound.port()));
         Ok(Self {
             socket,
             state,
@@ -72,7 +90,7 @@ impl Socket {
         })
     }
 
-    /// Where it is bound.
+    /// Where it is bound, or what it goes by.
     pub(crate) fn local_address(&self) -> SocketAddr {
         self.local
     }
@@ -190,7 +208,7 @@ impl Socket {
 }
 
 impl Inbox {
-    /// For a socket that is bound to this address.
+    /// For a socket that is bound to this address, or goes by it.
     pub(crate) fn new(local: SocketAddr) -> Self {
         Self { local, received: vec![0; PLACES * PLACE], meta: [RecvMeta::default(); PLACES] }
     }
@@ -200,8 +218,9 @@ impl Inbox {
         let local = self.local;
         let places = self.received.chunks_exact(PLACE).zip(&self.meta).take(places);
         places.flat_map(move |(place, meta)| {
-            let address: IpAddr = meta.dst_ip.unwrap_or(local.ip());
-            let destination = SocketAddr::new(address, local.port());
+            // One that goes by an address may have been reached at another.
+            let reached = meta.dst_ip.filter(|_| local.ip().is_unspecified());
+            let destination = SocketAddr::new(reached.unwrap_or(local.ip()), local.port());
             let bytes = place.get(..meta.len).unwrap_or_default();
             let source = meta.addr;
             let datagrams = bytes.chunks(meta.stride.max(1));

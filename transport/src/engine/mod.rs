@@ -19,6 +19,8 @@ pub(crate) mod certificate;
 mod checks;
 pub(crate) mod description;
 #[cfg(not(target_arch = "wasm32"))]
+mod path;
+#[cfg(not(target_arch = "wasm32"))]
 mod shell;
 #[cfg(not(target_arch = "wasm32"))]
 mod sources;

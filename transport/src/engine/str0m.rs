@@ -17,6 +17,7 @@ use super::admission::Gate;
 use super::certificate::{provider, take_gate};
 use super::checks::{self, Checks};
 use super::description::{UNSTATED_MAX_MESSAGE_SIZE, max_message_size};
+use super::path::Path;
 use super::shell::Shell;
 use super::sources::Sources;
 use super::{Datagram, Engine, EngineConfig, EngineError, Output, Streams, Transmit, stream};
@@ -27,6 +28,8 @@ pub struct Str0m {
     role: Role,
     /// The instant at which `now` is 0.
     start: Instant,
+    /// The latest time that it was told.
+    now: Duration,
     user_fragment: String,
     /// By SCTP stream.
     streams: [Stream; 3],
@@ -36,6 +39,7 @@ pub struct Str0m {
     pending: Option<SdpPendingOffer>,
     max_message_len: usize,
     checks: Checks,
+    path: Path,
     sources: Sources,
     gate: Arc<Gate>,
     closed: bool,
@@ -98,11 +102,13 @@ impl Str0m {
             rtc: Shell::new(rtc),
             role,
             start,
+            now: Duration::ZERO,
             streams: streams.map(|id| Stream { id, open: false }),
             connected: false,
             pending: None,
             max_message_len: UNSTATED_MAX_MESSAGE_SIZE,
             checks: Checks::default(),
+            path: Path::new(role),
             sources: Sources::default(),
             gate,
             closed: false,
@@ -120,6 +126,11 @@ impl Str0m {
 
     fn is_open(&self) -> bool {
         self.connected && self.streams.iter().all(|stream| stream.open)
+    }
+
+    /// Whether the way to the peer was found, and is not over.
+    fn is_up(&self) -> bool {
+        self.connected && !self.closed
     }
 
     /// Takes in what happened; `None` when it is of no interest.
@@ -200,6 +211,7 @@ impl Engine for Str0m {
         };
         self.max_message_len = max_message_size(answer)?;
         self.checks.count = checks::is_marked(answer);
+        self.path.know(answer, &self.user_fragment);
         let answer = SdpAnswer::from_sdp_string(answer)
             .map_err(|error| EngineError::Malformed(error.to_string()))?;
         match self.rtc.with(|rtc| rtc.sdp_api().accept_answer(pending, answer)) {
@@ -216,6 +228,7 @@ impl Engine for Str0m {
     ) -> Result<(Self, String), EngineError> {
         let max_message_len = max_message_size(offer)?;
         let marked = checks::is_marked(offer);
+        let description = offer;
         let offer = SdpOffer::from_sdp_string(offer)
             .map_err(|error| EngineError::Malformed(error.to_string()))?;
         let start = start(now);
@@ -226,6 +239,7 @@ impl Engine for Str0m {
         let mut engine = Self::new((rtc, gate), Role::Acceptor, streams, start);
         engine.max_message_len = max_message_len;
         engine.checks.count = marked;
+        engine.path.know(description, &engine.user_fragment);
         let answer = describe(answer.to_sdp_string(), config)?;
         Ok((engine, if marked { checks::mark(answer) } else { answer }))
     }
@@ -256,7 +270,11 @@ impl Engine for Str0m {
         if !self.sources.admit(source, bytes) {
             return;
         }
+        self.now = now;
         self.checks.received(bytes);
+        if self.connected {
+            self.path.received(&datagram);
+        }
         let Ok(receive) = Receive::new(Protocol::Udp, source, destination, bytes) else {
             return;
         };
@@ -274,6 +292,10 @@ impl Streams for Str0m {
     }
 
     fn handle_timeout(&mut self, now: Duration) {
+        self.now = now;
+        if self.is_up() {
+            self.path.handle_timeout(now);
+        }
         let input = Input::Timeout(self.instant(now));
         if let Some(Err(error)) = self.rtc.with(|rtc| rtc.handle_input(input)) {
             tracing::debug!(%error, "a time-out failed");
@@ -282,6 +304,10 @@ impl Streams for Str0m {
 
     fn poll_output(&mut self) -> Result<Output, EngineError> {
         loop {
+            if let Some(check) = self.path.poll_check() {
+                self.checks.sent(&check.bytes);
+                return Ok(Output::Transmit(check));
+            }
             let Some(output) = self.rtc.with(Rtc::poll_output) else {
                 self.closed = true;
                 return Err(self.panicked());
@@ -295,11 +321,13 @@ impl Streams for Str0m {
                 Ok(str0m::Output::Transmit(transmit)) => {
                     self.checks.sent(&transmit.contents);
                     self.sources.sent(transmit.destination, &transmit.contents);
-                    return Ok(Output::Transmit(Transmit {
+                    let mut transmit = Transmit {
                         destination: transmit.destination,
                         source: transmit.source,
                         bytes: transmit.contents.into(),
-                    }));
+                    };
+                    self.path.send(&mut transmit, self.now);
+                    return Ok(Output::Transmit(transmit));
                 }
                 Ok(str0m::Output::Event(event)) => {
                     if let Some(output) = self.take_event(event)? {
@@ -311,7 +339,9 @@ impl Streams for Str0m {
                     // str0m says "never" with a time that is years away.
                     let soon = at < Duration::from_secs(365 * 24 * 3_600);
                     let alive = self.rtc.with(|rtc| rtc.is_alive()).unwrap_or(false);
-                    return Ok(Output::Timeout((soon && alive).then_some(at)));
+                    let next = (soon && alive).then_some(at);
+                    let ask = self.path.poll_timeout().filter(|_| alive && self.is_up());
+                    return Ok(Output::Timeout(next.into_iter().chain(ask).min()));
                 }
                 Err(error) => {
                     self.closed = true;
@@ -323,6 +353,7 @@ impl Streams for Str0m {
     }
 
     fn write(&mut self, channel: Channel, message: &[u8]) -> Result<bool, EngineError> {
+        self.path.expect(self.now);
         let number = stream(self.role, channel);
         let id = self.streams[usize::from(number)].id;
         match self.rtc.with(|rtc| rtc.channel(id).map(|mut stream| stream.write(true, message))) {
@@ -339,7 +370,11 @@ impl Streams for Str0m {
                 |stream: &Stream| rtc.channel(stream.id).map(|mut it| it.buffered_amount());
             streams.iter().filter_map(buffered).sum()
         });
-        all.unwrap_or(0)
+        let all = all.unwrap_or(0);
+        if all > 0 {
+            self.path.expect(self.now);
+        }
+        all
     }
 
     fn hears(&self) -> bool {

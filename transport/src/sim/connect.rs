@@ -12,7 +12,7 @@ use super::host::Host;
 use super::options::{Carrier, LinkOptions};
 use super::way::Parcel;
 use crate::connection::{Connection, Progress};
-use crate::engine::{Engine, EngineConfig, EngineError, Str0m};
+use crate::engine::{Engine, EngineError, Str0m};
 use crate::link::{Ended, Link, PeerId};
 
 /// One end of a link: the two that [`Node::connect`](crate::Node::connect) and
@@ -92,11 +92,12 @@ impl Simulation {
         stack: fn(Box<Connection<E>>) -> Stack,
     ) -> Result<[Link; 2], EngineError> {
         let now = self.now();
-        let config: EngineConfig = options.engine();
+        let [offering, answering] =
+            [Role::Initiator, Role::Acceptor].map(|role| options.engine(role));
         let near = self.hosts[initiator.0].new_address();
         let far = self.hosts[acceptor.0].new_address();
-        let (mut offerer, offer) = E::offer(&config, &[near], now)?;
-        let (answerer, answer) = E::answer(&config, &[far], &offer, now)?;
+        let (mut offerer, offer) = E::offer(&offering, &[near], now)?;
+        let (answerer, answer) = E::answer(&answering, &[far], &offer, now)?;
         offerer.accept_answer(&answer, now)?;
         let first = self.ends_made;
         let mut add = |engine: E, hosts, other, address, role| {

@@ -20,13 +20,15 @@ pub enum Carrier {
     Datagrams,
 }
 
-/// How two hosts are connected. Both ends get the same.
+/// How two hosts are connected. Both ends get the same, but for [`acceptor_limits`](Self::acceptor_limits).
 #[derive(Clone, Copy, Debug)]
 pub struct LinkOptions {
     /// What the link runs on. Default: [`Carrier::Frames`].
     pub carrier: Carrier,
     /// What bounds each peer. Default: [`Limits::default`].
     pub limits: Limits,
+    /// What bounds the acceptor's peer, where that differs. Default: `None`.
+    pub acceptor_limits: Option<Limits>,
     /// How much is on its way. Default: [`FlightLimits::default`].
     pub flight: FlightLimits,
     /// How long it may take to reach the peer. Default: 10 s.
@@ -47,6 +49,7 @@ impl Default for LinkOptions {
         Self {
             carrier: Carrier::default(),
             limits: Limits::default(),
+            acceptor_limits: None,
             flight: FlightLimits::default(),
             connect_timeout: Duration::from_secs(10),
             mtu: DEFAULT_MTU,
@@ -58,12 +61,20 @@ impl Default for LinkOptions {
 }
 
 impl LinkOptions {
-    pub(super) fn engine(&self) -> EngineConfig {
+    fn limits_of(&self, role: Role) -> Limits {
+        match role {
+            Role::Initiator => self.limits,
+            Role::Acceptor => self.acceptor_limits.unwrap_or(self.limits),
+        }
+    }
+
+    pub(super) fn engine(&self, role: Role) -> EngineConfig {
+        let limits = self.limits_of(role);
         let mut config = EngineConfig::new(certificate());
         config.mtu = self.mtu;
-        config.max_buffered = self.flight.max.max(self.flight.min) + self.limits.max_frame_len;
-        config.max_message_size = u32::try_from(self.limits.max_frame_len).unwrap_or(u32::MAX);
-        config.receive_buffer = u32::try_from(self.limits.data_window).unwrap_or(u32::MAX);
+        config.max_buffered = self.flight.max.max(self.flight.min) + limits.max_frame_len;
+        config.max_message_size = u32::try_from(limits.max_frame_len).unwrap_or(u32::MAX);
+        config.receive_buffer = u32::try_from(limits.data_window).unwrap_or(u32::MAX);
         config.command = self.command;
         config.initiator = self.initiator;
         config.acceptor = self.acceptor;
@@ -74,7 +85,7 @@ impl LinkOptions {
         let mut session_id = [0; 16];
         random.fill(&mut session_id);
         let mut session = Config::new(role, session_id, random.number());
-        session.limits = self.limits;
+        session.limits = self.limits_of(role);
         session.command = self.command;
         (session.send, session.receive) = match role {
             Role::Initiator => (self.initiator, self.acceptor),

@@ -6,6 +6,7 @@
 mod deltas;
 mod hostile;
 mod life;
+mod moves;
 mod nodes;
 mod proxy;
 mod random;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::net::UdpSocket;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::nodes::ANY_PORT;
@@ -24,6 +25,7 @@ pub(crate) type Fate = Box<dyn FnMut(Way, Vec<u8>) -> Vec<Vec<u8>> + Send>;
 pub(crate) struct Proxy {
     address: SocketAddr,
     fate: Arc<Mutex<Fate>>,
+    rebind: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -31,12 +33,12 @@ impl Proxy {
     /// Before a node that listens here.
     pub(crate) async fn before(listening: SocketAddr) -> Self {
         let front = UdpSocket::bind(ANY_PORT).await.unwrap();
-        let back = UdpSocket::bind(ANY_PORT).await.unwrap();
-        back.connect(listening).await.unwrap();
+        let back = towards(listening).await;
         let address = front.local_addr().unwrap();
         let fate: Arc<Mutex<Fate>> = Arc::new(Mutex::new(Box::new(|_, bytes| vec![bytes])));
-        let task = tokio::spawn(run(front, back, fate.clone()));
-        Self { address, fate, task }
+        let rebind = Arc::new(Notify::new());
+        let task = tokio::spawn(run(front, back, listening, fate.clone(), rebind.clone()));
+        Self { address, fate, rebind, task }
     }
 
     /// The description of the node behind it, with its own address in place of the node's.
@@ -44,6 +46,12 @@ impl Proxy {
         let of = |address: SocketAddr| format!("{} {}", address.ip(), address.port());
         assert!(sdp.contains(&of(listening)), "{sdp}");
         sdp.replace(&of(listening), &of(self.address))
+    }
+
+    /// Gives what comes from the node that connects another port, and forgets the old one, as a NAT
+    /// does.
+    pub(crate) fn rebind(&self) {
+        self.rebind.notify_one();
     }
 
     pub(crate) fn set(&self, fate: impl FnMut(Way, Vec<u8>) -> Vec<Vec<u8>> + Send + 'static) {
@@ -57,12 +65,28 @@ impl Drop for Proxy {
     }
 }
 
-async fn run(front: UdpSocket, back: UdpSocket, fate: Arc<Mutex<Fate>>) {
+async fn towards(listening: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind(ANY_PORT).await.unwrap();
+    socket.connect(listening).await.unwrap();
+    socket
+}
+
+async fn run(
+    front: UdpSocket,
+    mut back: UdpSocket,
+    listening: SocketAddr,
+    fate: Arc<Mutex<Fate>>,
+    rebind: Arc<Notify>,
+) {
     let mut client = None;
     let (mut one, mut other) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
         // A port that was closed may answer with an error, which is the node's to notice.
         let (way, bytes) = tokio::select! {
+            () = rebind.notified() => {
+                back = towards(listening).await;
+                continue;
+            }
             received = front.recv_from(&mut one) => match received {
                 Ok((len, from)) => {
                     client = Some(from);

@@ -4,7 +4,7 @@ use std::panic::catch_unwind;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use crate::{matrix, outages, sharing, stalls, utilization};
+use crate::{matrix, moves, outages, quiet, sharing, stalls, utilization};
 
 type Check = (&'static str, Box<dyn Fn() -> Result<String, String> + Send>);
 
@@ -21,8 +21,9 @@ fn all() -> Vec<Check> {
         check("The same seed", matrix::in_another_process),
         check("A path that loses nothing", matrix::nothing_lost),
         check("A cut network", outages::check),
+        check("A cut network and links that say little", quiet::check),
         check("A dead peer", outages::dead),
-        check("A host that gets another address", outages::new_address),
+        check("A host that gets another address", moves::check),
         check("After a quiet while", utilization::quiet),
         check("A reader that stalls", stalls::check),
         check("Senders of different weight", sharing::weights),

@@ -9,8 +9,10 @@
 mod arguments;
 mod checks;
 mod matrix;
+mod moves;
 mod outages;
 mod probe;
+mod quiet;
 mod sharing;
 mod stalls;
 mod stream;

@@ -149,18 +149,24 @@ impl Run {
         let [near, far] = hosts;
         // A handshake that is damaged fails, as it must: DTLS takes it for an attack.
         sim.set_path(near, far, Path { corrupt: 0.0, ..cell.network.path });
-        // Half of the runs with longer rings and windows, which messages of 1 MiB need.
-        let room = if random.chance(0.5) { 1 << 20 } else { 4 << 20 };
+        // Half of the ends with longer rings and windows, which messages of 1 MiB need, and half
+        // of them more patient.
+        let mut limits = || {
+            let room = if random.chance(0.5) { 1 << 20 } else { 4 << 20 };
+            Limits {
+                send_ring: room,
+                data_window: room as u64,
+                idle_timeout: cell.network.patience * (1 + random.below(2) as u32),
+                close_timeout: CLOSE,
+                ..Limits::default()
+            }
+        };
+        let (limits, acceptor_limits) = (limits(), limits());
         let (_, delivery) = cell.delivery;
         let options = LinkOptions {
             carrier: cell.carrier,
-            limits: Limits {
-                send_ring: room,
-                data_window: room as u64,
-                idle_timeout: cell.network.patience,
-                close_timeout: CLOSE,
-                ..Limits::default()
-            },
+            limits,
+            acceptor_limits: Some(acceptor_limits),
             connect_timeout: Duration::from_secs(120),
             command: if random.chance(0.5) { Order::Ordered } else { Order::Unordered },
             initiator: delivery,
@@ -181,6 +187,7 @@ impl Run {
             Carrier::Frames => 256 << 10,
             Carrier::Datagrams => 48 << 10,
         };
+        let room = limits.send_ring.min(acceptor_limits.send_ring);
         let longest = (room as u64 - 112).min(1 << 20);
         let mut stream = |name, order, volume, longest| {
             Rc::new(Stream {

@@ -81,8 +81,9 @@ impl NodeBuilder {
         self
     }
 
-    /// The address that links of this node's own come from. Default: the one from which the system
-    /// reaches the signalling server.
+    /// The address that links of this node's own come from, and with which they end. Default: the
+    /// one from which the system reaches the signalling server; such links go on when the host gets
+    /// another one.
     pub fn bind(mut self, address: IpAddr) -> Self {
         self.bind = Some(address);
         self

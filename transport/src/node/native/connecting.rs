@@ -61,11 +61,29 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// From a socket at this address, with which the link lives and ends.
     pub(super) fn new(inner: &Arc<Inner>, local: IpAddr) -> Result<Self, ConnectError> {
+        Self::with(inner, local, |buffer| Socket::bind(SocketAddr::new(local, 0), buffer))
+    }
+
+    /// From a host that has this address now, and may get another one.
+    fn from_host(inner: &Arc<Inner>, local: IpAddr) -> Result<Self, ConnectError> {
+        // That of the host to itself stays, and what is there is for nobody else.
+        if local.is_loopback() {
+            return Self::new(inner, local);
+        }
+        Self::with(inner, local, |buffer| Socket::bind_to_host(local, buffer))
+    }
+
+    fn with(
+        inner: &Arc<Inner>,
+        local: IpAddr,
+        bind: impl FnOnce(usize) -> std::io::Result<Socket>,
+    ) -> Result<Self, ConnectError> {
         let (shared, outcome) = inner.network.begin_connect()?;
         let place = Place::new(&inner.network, &shared);
         let address = SocketAddr::new(local, 0);
-        let socket = Socket::bind(address, inner.settings.socket_buffer)
+        let socket = bind(inner.settings.socket_buffer)
             .map_err(|source| ConnectError::Socket { address, source })?;
         let config = inner.settings.engine(local);
         let (engine, sdp) = NativeEngine::offer(&config, &[socket.local_address()], inner.now())?;
@@ -111,11 +129,10 @@ impl std::fmt::Debug for Offer {
 
 /// Offers by HTTP, and opens the link with the answer.
 pub(super) async fn connect(inner: &Arc<Inner>, url: &str) -> Result<(Peer, Link), ConnectError> {
-    let local = match inner.settings.bind {
-        Some(local) => local,
-        None => local_address(&signalling::parse(url)?).await?,
+    let offer = match inner.settings.bind {
+        Some(local) => Offer::new(inner, local)?,
+        None => Offer::from_host(inner, local_address(&signalling::parse(url)?).await?)?,
     };
-    let offer = Offer::new(inner, local)?;
     let answered = inner.client.offer(url, offer.sdp()).await?;
     let outcome = offer.finish(&answered.sdp).await;
     if outcome.is_err()

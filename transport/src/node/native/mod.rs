@@ -122,7 +122,7 @@ impl Node {
     }
 
     /// Starts a link whose offer travels by other means than HTTP: see [`Offer`]. `local` is the
-    /// address to be reached at.
+    /// address to be reached at; the link ends when the host loses it.
     ///
     /// # Errors
     ///

@@ -1,0 +1,226 @@
+//! Connectivity checks of our own, beside those of the stack (RFC 8445).
+//!
+//! str0m checks every three seconds, and again only three seconds after a check was lost. That is
+//! too late for a link that says little and was cut for two seconds, or whose host got another
+//! address. So:
+//!
+//! - The side that connected asks at once where an answer is overdue, and goes on asking until
+//!   something comes. Where it is heard, nothing is sent beside the stack's checks.
+//! - The side that accepted follows a peer that checks and nominates from a new address. It asks
+//!   there first, so that a check that somebody else sends again from elsewhere moves nothing (RFC
+//!   9000, section 8.2, does the same). The stack would stay with the old address for 15 seconds.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use deltawire_framing::control::Role;
+use str0m::ice::{StunMessage, TransId};
+
+use super::certificate::provider;
+use super::{Datagram, Transmit};
+
+/// How long an answer is waited for: as long as most take, and a little less than STUN's 500 ms (RFC
+/// 8489, section 6.2.1), so that a cut of 2 s that begins with a check of the stack's leaves time.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// The priority of an address that is learned from a check (RFC 8445, section 5.1.2.1).
+const PRIORITY: u32 = (110 << 24) | (65_535 << 8) | 255;
+
+/// Fits a check whose user fragments are as long as they may be (RFC 8839, section 5.4).
+const MAX_CHECK: usize = 768;
+const MAX_FRAGMENT: usize = 256;
+
+/// From where to where datagrams go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Way {
+    source: SocketAddr,
+    destination: SocketAddr,
+}
+
+/// The way to one link's peer.
+#[derive(Debug)]
+pub(super) struct Path {
+    role: Role,
+    names: Option<Names>,
+    /// Where the peer is.
+    way: Option<Way>,
+    /// Whether it has moved there, so that the stack may not know.
+    moved: bool,
+    /// Since when an answer is due that did not come.
+    due: Option<Duration>,
+    /// When it was last asked.
+    asked: Duration,
+    /// Where a check came from since the last drain that may be that of a peer which has moved.
+    suspect: Option<Way>,
+    /// Where a peer that may have moved was asked, and in which transaction.
+    question: Option<(Way, TransId)>,
+    /// Whether anything came from where the peer was since then.
+    heard: bool,
+    /// A check to be sent.
+    check: Option<Transmit>,
+}
+
+/// What the checks to a peer are made with.
+struct Names {
+    /// The peer's user fragment and ours.
+    user: String,
+    password: String,
+}
+
+impl Path {
+    pub(super) fn new(role: Role) -> Self {
+        Self {
+            role,
+            names: None,
+            way: None,
+            moved: false,
+            due: None,
+            asked: Duration::ZERO,
+            suspect: None,
+            question: None,
+            heard: false,
+            check: None,
+        }
+    }
+
+    /// Takes the peer's name and password from its description. Without them nothing is asked.
+    pub(super) fn know(&mut self, description: &str, local_fragment: &str) {
+        let value = |name| description.lines().find_map(|line| line.strip_prefix(name));
+        let fragment = value("a=ice-ufrag:").map(str::trim);
+        let password = value("a=ice-pwd:").map(str::trim);
+        let short = |text: &&str| text.len() <= MAX_FRAGMENT;
+        if let (Some(fragment), Some(password)) = (fragment.filter(short), password.filter(short)) {
+            let user = format!("{fragment}:{local_fragment}");
+            self.names = Some(Names { user, password: password.to_owned() });
+        }
+    }
+
+    /// Notes that an answer is due.
+    #[inline]
+    pub(super) fn expect(&mut self, now: Duration) {
+        self.due.get_or_insert(now);
+    }
+
+    /// Notes a datagram that came, before the stack takes it.
+    #[inline]
+    pub(super) fn received(&mut self, datagram: &Datagram<'_>) {
+        let Some(way) = self.way else { return };
+        if datagram.source == way.destination {
+            self.due = None;
+            self.heard = true;
+        } else if self.role == Role::Acceptor {
+            self.take_stray(datagram);
+        }
+    }
+
+    /// Notes where a datagram goes that the stack sends, or sends it where the peer is.
+    #[inline]
+    pub(super) fn send(&mut self, transmit: &mut Transmit, now: Duration) {
+        match transmit.bytes[..] {
+            // A check.
+            [0, 1, ..] => self.expect(now),
+            // The answer to one that proved itself.
+            [1, 1, ..] => self.ask_suspect(transmit.destination),
+            // DTLS (RFC 7983).
+            [20..=63, ..] => match self.way {
+                Some(way) if self.moved => {
+                    (transmit.source, transmit.destination) = (way.source, way.destination);
+                }
+                _ => {
+                    let Transmit { source, destination, .. } = *transmit;
+                    self.way = Some(Way { source, destination });
+                }
+            },
+            _ => {}
+        }
+    }
+
+    /// A check of ours that is to be sent.
+    #[inline]
+    pub(super) fn poll_check(&mut self) -> Option<Transmit> {
+        self.check.take()
+    }
+
+    /// When to ask next. The longer the peer is silent, the longer it is waited for: what heals
+    /// after a while is found within another eighth of it.
+    pub(super) fn poll_timeout(&self) -> Option<Duration> {
+        let due = self.due.filter(|_| self.role == Role::Initiator && self.names.is_some())?;
+        self.way?;
+        let silence = self.asked.saturating_sub(due);
+        Some(due.max(self.asked).saturating_add(PATIENCE.max(silence / 8)))
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Duration) {
+        if self.poll_timeout().is_some_and(|at| at <= now)
+            && let Some(way) = self.way
+        {
+            self.asked = now;
+            self.ask(way);
+        }
+    }
+
+    /// Takes in what comes from where the peer is not.
+    fn take_stray(&mut self, datagram: &Datagram<'_>) {
+        let way = Way { source: datagram.destination, destination: datagram.source };
+        match (datagram.bytes, &self.question) {
+            // Whether it is the peer's shows when the stack answers.
+            ([0, 1, ..], _) => {
+                let nominates = StunMessage::parse(datagram.bytes)
+                    .is_ok_and(|check| check.is_binding_request() && check.use_candidate());
+                if nominates {
+                    self.suspect = Some(way);
+                }
+            }
+            ([1, 1, ..], Some((asked, transaction))) if *asked == way => {
+                // A peer that is still heard where it was has not moved.
+                if !self.heard && self.answers(datagram.bytes, *transaction) {
+                    tracing::debug!(from = ?self.way, to = ?way, "the peer has moved");
+                    (self.way, self.moved, self.question) = (Some(way), true, None);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Asks a peer that may have moved, once its check has been answered.
+    fn ask_suspect(&mut self, answered: SocketAddr) {
+        let Some(way) = self.suspect.take_if(|way| way.destination == answered) else { return };
+        if let Some(transaction) = self.ask(way) {
+            self.question = Some((way, transaction));
+            self.heard = false;
+        }
+    }
+
+    fn ask(&mut self, Way { source, destination }: Way) -> Option<TransId> {
+        let Names { user, password } = self.names.as_ref()?;
+        let (transaction, controls) = (TransId::new(), self.role == Role::Initiator);
+        // Roles were settled when the link opened, so no tie is left to break.
+        let check =
+            StunMessage::binding_request(user, transaction, controls, 0, PRIORITY, controls);
+        let mut bytes = vec![0; MAX_CHECK];
+        let len = check.to_bytes(Some(password.as_bytes()), &mut bytes, authenticate).ok()?;
+        bytes.truncate(len);
+        self.check = Some(Transmit { destination, source, bytes });
+        Some(transaction)
+    }
+
+    fn answers(&self, datagram: &[u8], transaction: TransId) -> bool {
+        let Some(Names { password, .. }) = &self.names else { return false };
+        StunMessage::parse(datagram).is_ok_and(|answer| {
+            answer.is_successful_binding_response()
+                && answer.trans_id() == transaction
+                && answer.verify(password.as_bytes(), authenticate)
+        })
+    }
+}
+
+fn authenticate(key: &[u8], parts: &[&[u8]]) -> [u8; 20] {
+    provider(false).sha1_hmac_provider.sha1_hmac(key, parts)
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Names").field("user", &self.user).finish_non_exhaustive()
+    }
+}
