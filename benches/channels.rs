@@ -64,6 +64,7 @@ impl Joined {
         let joined = [Role::Initiator, Role::Acceptor].map(|role| {
             let limits = Limits { data_window: 1 << 20, ..Limits::default() };
             Session::new(Config { limits, ..Config::new(role, [1; 16], 1) }, Duration::ZERO)
+                .unwrap()
         });
         let [(one, alice), (other, bob)] = joined;
         let mut joined = Self { sessions: [one, other], peers: [alice, bob], now: Duration::ZERO };

@@ -11,7 +11,7 @@ use crate::measure::{OneWay, PingPong};
 use crate::plan::Measured;
 
 pub(crate) fn one_way(plan: OneWay, _links: &Links) -> anyhow::Result<Measured> {
-    let (alice, bob) = memory::pair_with(&limits(plan.size));
+    let (alice, bob) = memory::pair_with(&limits(plan.size)).unwrap();
     thread::scope(|scope| {
         let sending = scope.spawn(|| pollster::block_on(send_until_closed(alice.send, plan.size)));
         let flow = pollster::block_on(receive(bob, plan));

@@ -14,15 +14,14 @@
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
-mod delivery;
 mod limits;
 mod peer;
 pub mod ring;
 pub mod session;
 mod sync;
 
-pub use delivery::{Delivery, Order, Reliability};
-pub use limits::Limits;
+pub use deltawire_framing::control::{Delivery, Order, Reliability};
+pub use limits::{InvalidLimits, Limits};
 pub use peer::{
     ChannelClosed, Command, DeltaGrant, OpaqueGrant, Peer, Receiver, SendError, Sender, TryNext,
 };

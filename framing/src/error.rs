@@ -65,6 +65,10 @@ pub enum Field {
     MaxFrameLen,
     /// `role` of a hello.
     Role,
+    /// `delivery` of a hello.
+    Delivery,
+    /// `delivery_limit` of a hello.
+    DeliveryLimit,
     /// `reason` of a close message.
     Reason,
 }
@@ -96,6 +100,8 @@ impl Field {
             Self::ControlType => "control_type",
             Self::MaxFrameLen => "max_frame_len",
             Self::Role => "role",
+            Self::Delivery => "delivery",
+            Self::DeliveryLimit => "delivery_limit",
             Self::Reason => "reason",
         }
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use deltawire_framing::control::{Close, CloseCode, Control, Hello, HelloFields, Role, Window};
+use deltawire_framing::control::{
+    Close, CloseCode, Control, Delivery, Hello, HelloFields, Order, Reliability, Role, Window,
+};
 use deltawire_framing::operations::{Operation, Operations, OperationsWriter};
 use deltawire_framing::{
     Channel, Checksum, DeltaFields, DeltaType, DeltaWriter, DocId, Fragmenter, Frame, FrameHeader,
@@ -14,6 +16,11 @@ use zerocopy::IntoBytes;
 
 fn kinds() -> impl Strategy<Value = Kind> {
     prop_oneof![Just(Kind::Delta), Just(Kind::Control), Just(Kind::Opaque)]
+}
+
+/// Either order, as a bit says.
+fn order(bit: u32) -> Order {
+    if bit == 0 { Order::Ordered } else { Order::Unordered }
 }
 
 fn channels() -> impl Strategy<Value = Channel> {
@@ -251,6 +258,15 @@ proptest! {
             max_unfinished: numbers[2],
             idle_timeout_ms: numbers[3],
             features: 0,
+            command: order(numbers[0] & 2),
+            deltas: Delivery {
+                order: order(numbers[0] & 4),
+                reliability: match (numbers[1] % 3, numbers[2] as u16) {
+                    (0, _) => Reliability::Reliable,
+                    (1, most) => Reliability::MaxRetransmits(most),
+                    (_, ms) => Reliability::MaxLifetime(Duration::from_millis(ms.into())),
+                },
+            },
             session_id,
         };
         let hello = Hello::new(fields);

@@ -49,7 +49,8 @@ pub fn session(data: &[u8]) {
     drop(kept);
     // Rings lie in pages of their own, which are not counted.
     let rings = (LIMITS.send_ring + LIMITS.command_ring) as u64;
-    let bound = LIMITS.memory_bound() - rings + LONGEST;
+    let unordered = [LIMITS.data_window, LIMITS.command_window].map(Limits::unordered_bound);
+    let bound = LIMITS.memory_bound() + unordered.iter().sum::<u64>() - rings + LONGEST;
     assert!(taken.bytes_max <= bound, "{} of {bound} bytes", taken.bytes_max);
 }
 
@@ -91,6 +92,9 @@ struct Run {
     /// What was sent, by channel.
     sent: [u64; 2],
     closed: bool,
+    /// What it expects of the peer's channels.
+    command: Order,
+    deltas: Delivery,
 }
 
 impl Run {
@@ -105,9 +109,10 @@ impl Run {
         config.command = if how & 1 == 0 { Order::Ordered } else { Order::Unordered };
         (config.send, config.receive) = (lossy(1), lossy(3));
         config.transport_hears = how & 0x80 != 0;
-        let (session, peer) = Session::new(config, Duration::ZERO);
+        let (session, peer) = Session::new(config, Duration::ZERO).unwrap();
         let (now, granted, sent) = (Duration::ZERO, [0; 2], [0; 2]);
-        Self { session, peer: Some(peer), now, granted, sent, closed: false }
+        let (command, deltas) = (config.command, config.receive);
+        Self { session, peer: Some(peer), now, granted, sent, closed: false, command, deltas }
     }
 
     /// Does what the next bytes say; `false` at their end.
@@ -195,6 +200,8 @@ impl Run {
                 max_unfinished: 4,
                 idle_timeout_ms: 800,
                 features: 0,
+                command: self.command,
+                deltas: self.deltas,
                 session_id: [9; 16],
             }
         } else {
@@ -207,6 +214,8 @@ impl Run {
                 max_unfinished: input.byte().into(),
                 idle_timeout_ms: input.number().into(),
                 features: 0,
+                command: self.command,
+                deltas: self.deltas,
                 session_id: [9; 16],
             }
         };

@@ -102,7 +102,10 @@ impl<E: Streams> Connection<E> {
         // The peer's hello comes after the streams are open.
         limits.hello_timeout = limits.hello_timeout.saturating_add(config.connect_timeout);
         let flush_timeout = limits.close_timeout;
-        let (session, peer) = Session::new(config.session, now);
+        let (session, peer) = match Session::new(config.session, now) {
+            Ok(made) => made,
+            Err(error) => unreachable!("nodes and simulations check their limits: {error}"),
+        };
         Self {
             engine,
             session,
@@ -302,13 +305,6 @@ impl<E: Streams> Connection<E> {
                 Event::Opened(hello) => {
                     tracing::debug!(?hello, "session open");
                     opened = self.peer.take();
-                }
-                Event::Undeliverable(message) => {
-                    tracing::warn!(
-                        len = message.len,
-                        allowed = message.allowed,
-                        "dropped a message that is longer than the peer takes"
-                    );
                 }
                 Event::Closed(closed) => {
                     // Who is silent hears nothing either.

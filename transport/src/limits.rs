@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use deltawire_channels::Limits;
+use deltawire_channels::session::MAX_PONGS;
 
 use crate::driver::{routes, socket};
 use crate::engine::{MAX_SOURCES, admission, certificate};
@@ -105,6 +106,7 @@ fn in_code() -> BTreeMap<String, String> {
         "Fragment::MAX_CANDIDATE_LEN" => size(Fragment::MAX_CANDIDATE_LEN),
         "browser::EARLY" => size(early()),
         "MAX_CANDIDATES" => count(MAX_CANDIDATES),
+        "session::MAX_PONGS" => count(MAX_PONGS),
         "NodeBuilder::connect_timeout" => time(builder::CONNECT_TIMEOUT),
         "NodeBuilder::socket_buffer" => size(builder::SOCKET_BUFFER),
         "builder::REQUESTS" => count(builder::REQUESTS),

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use deltawire_channels::Sender;
 use deltawire_channels::session::{Closed, Share, Stats};
+use deltawire_channels::{InvalidLimits, Sender};
 use deltawire_framing::control::{CloseCode, Role};
 use futures_channel::oneshot;
 
@@ -39,6 +39,8 @@ pub enum Ended {
     NotReached(Duration),
     /// The node stopped before the link was open.
     Stopped,
+    /// A simulated link was to have limits that cannot be kept.
+    Limits(InvalidLimits),
 }
 
 impl fmt::Display for Ended {
@@ -53,6 +55,7 @@ impl fmt::Display for Ended {
                  between the two let through?"
             ),
             Self::Stopped => write!(f, "the node stopped"),
+            Self::Limits(error) => write!(f, "{error}"),
         }
     }
 }

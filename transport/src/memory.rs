@@ -6,7 +6,7 @@
 //! with peers on other links.
 
 use deltawire_channels::ring::byte;
-use deltawire_channels::{Command, Limits, Peer, Receiver, Sender};
+use deltawire_channels::{Command, InvalidLimits, Limits, Peer, Receiver, Sender};
 use deltawire_framing::Channel;
 
 /// Two peers that are each other's, with the default [`Limits`].
@@ -27,13 +27,20 @@ use deltawire_framing::Channel;
 /// ```
 #[must_use]
 pub fn pair() -> (Peer, Peer) {
-    pair_with(&Limits::default())
+    pair_of_rings(&Limits::default())
 }
 
 /// Two peers that are each other's, with rings of these sizes: [`Limits::send_ring`] and
 /// [`Limits::command_ring`], each twice.
-#[must_use]
-pub fn pair_with(limits: &Limits) -> (Peer, Peer) {
+///
+/// # Errors
+/// When the limits cannot be kept: see [`Limits::validate`].
+pub fn pair_with(limits: &Limits) -> Result<(Peer, Peer), InvalidLimits> {
+    limits.validate()?;
+    Ok(pair_of_rings(limits))
+}
+
+fn pair_of_rings(limits: &Limits) -> (Peer, Peer) {
     let (command_there, command_here) = directed(limits.command_ring, Channel::Command);
     let (command_back, command_home) = directed(limits.command_ring, Channel::Command);
     let (there, here) = directed(limits.send_ring, Channel::Data);
@@ -93,7 +100,8 @@ mod tests {
 
     #[test]
     fn a_full_ring_waits_for_the_reader() {
-        let (mut alice, mut bob) = pair_with(&Limits { send_ring: 256, ..Limits::default() });
+        let (mut alice, mut bob) =
+            pair_with(&Limits { send_ring: 256, ..Limits::default() }).unwrap();
         send(&mut alice.send, &[1; 100]);
         assert!(matches!(alice.send.try_reserve(100), Err(SendError::Full { .. })));
         let reader = std::thread::spawn(move || {
@@ -114,6 +122,17 @@ mod tests {
             Err(SendError::Closed(ChannelClosed::Dropped))
         ));
         assert!(pollster::block_on(alice.receive.next()).is_err());
+    }
+
+    #[test]
+    fn rings_that_cannot_be_are_refused_by_name() {
+        for (field, limits) in [
+            ("send_ring", Limits { send_ring: 2 << 30, ..Limits::default() }),
+            ("command_ring", Limits { command_ring: 0, ..Limits::default() }),
+            ("max_arrivals", Limits { max_arrivals: 0, ..Limits::default() }),
+        ] {
+            assert_eq!(pair_with(&limits).unwrap_err().field, field);
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ fn options_out_of_bounds_are_named() {
     let limits = Limits { max_frame_len: 79, ..Limits::default() };
     let error = Node::builder().limits(limits).build().unwrap_err();
     assert!(
-        matches!(error, BuildError::Option { option: "limits.max_frame_len", value: 79, .. }),
+        matches!(error, BuildError::Limits(limits) if (limits.field, limits.value) == ("max_frame_len", 79)),
         "{error}"
     );
 }

@@ -52,6 +52,15 @@ pub enum SendError {
         /// Bytes of the ring.
         capacity: usize,
     },
+    /// The peer never takes so long a message on this channel: make it smaller, or the peer's window
+    /// larger.
+    #[error("a message of {len} bytes is longer than the {allowed} that the peer takes")]
+    TooLongForPeer {
+        /// Bytes of the message's body; a delta's header, 48 bytes, counts.
+        len: usize,
+        /// The longest body that the peer takes on the channel, bytes.
+        allowed: usize,
+    },
     /// Nothing more is accepted.
     #[error(transparent)]
     Closed(#[from] ChannelClosed),

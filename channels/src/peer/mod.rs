@@ -3,6 +3,7 @@
 mod closed;
 #[cfg(feature = "futures")]
 mod futures;
+mod limit;
 mod receiver;
 mod sender;
 
@@ -10,6 +11,7 @@ pub(crate) use closed::EndNotice;
 pub use closed::{ChannelClosed, SendError};
 #[cfg(feature = "futures")]
 pub use futures::{DeltaSink, Messages};
+pub(crate) use limit::MessageLimit;
 pub(crate) use receiver::{Arrived, Memory, Returned};
 pub use receiver::{Receiver, TryNext};
 pub use sender::{DeltaGrant, OpaqueGrant, Sender};

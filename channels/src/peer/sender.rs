@@ -6,6 +6,7 @@ use deltawire_framing::{
     WriteError, payload_as_mut,
 };
 
+use super::MessageLimit;
 use super::closed::{ChannelClosed, EndNotice, SendError};
 use crate::ring::CommitError;
 use crate::ring::byte::{Grant, Producer};
@@ -23,18 +24,25 @@ pub struct Sender {
     ring: Producer,
     channel: Channel,
     end: EndNotice,
+    /// What the peer takes.
+    limit: MessageLimit,
 }
 
 impl Sender {
     /// A sender whose messages are read from the other end of `ring`.
     #[must_use]
     pub fn new(ring: Producer, channel: Channel) -> Self {
-        Self::of_session(ring, channel, EndNotice::default())
+        Self::of_session(ring, channel, EndNotice::default(), MessageLimit::unknown())
     }
 
-    /// A sender that can say how its session ended.
-    pub(crate) fn of_session(ring: Producer, channel: Channel, end: EndNotice) -> Self {
-        Self { ring, channel, end }
+    /// A sender that can say how its session ended, and refuses what the session's peer never takes.
+    pub(crate) fn of_session(
+        ring: Producer,
+        channel: Channel,
+        end: EndNotice,
+        limit: MessageLimit,
+    ) -> Self {
+        Self { ring, channel, end, limit }
     }
 
     /// Sends a delta with a copy of `payload`; waits for room. [`reserve`](Self::reserve) spares the
@@ -43,7 +51,7 @@ impl Sender {
     /// Cancel safe: a future that is dropped before it is ready has sent nothing.
     ///
     /// # Errors
-    /// When the delta is longer than the ring, or the session is over.
+    /// When the delta is longer than the ring or than the peer takes, or the session is over.
     pub async fn send(&mut self, fields: DeltaFields, payload: &[u8]) -> Result<(), SendError> {
         let mut grant = self.reserve(payload.len()).await?;
         grant.payload_mut().copy_from_slice(payload);
@@ -66,7 +74,7 @@ impl Sender {
     /// Cancel safe: a future that is dropped before it is ready has sent nothing.
     ///
     /// # Errors
-    /// When there are none, or more than the ring holds, or the session is over.
+    /// When there are none, or more than the ring holds or the peer takes, or the session is over.
     pub async fn send_opaque(&mut self, bytes: &[u8]) -> Result<(), SendError> {
         let mut grant = self.reserve_opaque(bytes.len()).await?;
         grant.body_mut().copy_from_slice(bytes);
@@ -88,11 +96,14 @@ impl Sender {
     /// Cancel safe: a future that is dropped has reserved nothing.
     ///
     /// # Errors
-    /// When the delta is longer than the ring, or the session is over.
+    /// When the delta is longer than the ring or than the peer takes, or the session is over.
     pub async fn reserve(&mut self, payload_len: usize) -> Result<DeltaGrant<'_>, SendError> {
-        let Self { ring, channel, end } = self;
-        let reserved = ring.reserve(delta_len(payload_len)).await;
-        let grant = reserved.map_err(|error| SendError::of_ring(error, end))?;
+        let Self { ring, channel, end, limit } = self;
+        let len = delta_len(payload_len);
+        limit.check(len)?;
+        let grant = ring.reserve(len).await.map_err(|error| SendError::of_ring(error, end))?;
+        // The peer may have said what it takes in the meantime.
+        limit.check(len)?;
         Ok(DeltaGrant { grant, channel: *channel })
     }
 
@@ -102,9 +113,10 @@ impl Sender {
     /// Also when the ring is full.
     #[inline]
     pub fn try_reserve(&mut self, payload_len: usize) -> Result<DeltaGrant<'_>, SendError> {
-        let Self { ring, channel, end } = self;
-        let reserved = ring.try_reserve(delta_len(payload_len));
-        let grant = reserved.map_err(|error| SendError::of_ring(error, end))?;
+        let Self { ring, channel, end, limit } = self;
+        let len = delta_len(payload_len);
+        limit.check(len)?;
+        let grant = ring.try_reserve(len).map_err(|error| SendError::of_ring(error, end))?;
         Ok(DeltaGrant { grant, channel: *channel })
     }
 
@@ -117,9 +129,10 @@ impl Sender {
         context: &mut Context<'_>,
         payload_len: usize,
     ) -> Poll<Result<DeltaGrant<'_>, SendError>> {
-        let Self { ring, channel, end } = self;
-        let reserved = ring.poll_reserve(context, delta_len(payload_len));
-        reserved
+        let Self { ring, channel, end, limit } = self;
+        let len = delta_len(payload_len);
+        limit.check(len)?;
+        ring.poll_reserve(context, len)
             .map_ok(|grant| DeltaGrant { grant, channel: *channel })
             .map_err(|error| SendError::of_ring(error, end))
     }
@@ -129,11 +142,13 @@ impl Sender {
     /// Cancel safe: a future that is dropped has reserved nothing.
     ///
     /// # Errors
-    /// When they are longer than the ring, or the session is over.
+    /// When they are longer than the ring or than the peer takes, or the session is over.
     pub async fn reserve_opaque(&mut self, len: usize) -> Result<OpaqueGrant<'_>, SendError> {
-        let Self { ring, channel, end } = self;
-        let reserved = ring.reserve(len).await;
-        let grant = reserved.map_err(|error| SendError::of_ring(error, end))?;
+        let Self { ring, channel, end, limit } = self;
+        limit.check(len)?;
+        let grant = ring.reserve(len).await.map_err(|error| SendError::of_ring(error, end))?;
+        // The peer may have said what it takes in the meantime.
+        limit.check(len)?;
         Ok(OpaqueGrant { grant, channel: *channel })
     }
 
@@ -143,9 +158,9 @@ impl Sender {
     /// Also when the ring is full.
     #[inline]
     pub fn try_reserve_opaque(&mut self, len: usize) -> Result<OpaqueGrant<'_>, SendError> {
-        let Self { ring, channel, end } = self;
-        let reserved = ring.try_reserve(len);
-        let grant = reserved.map_err(|error| SendError::of_ring(error, end))?;
+        let Self { ring, channel, end, limit } = self;
+        limit.check(len)?;
+        let grant = ring.try_reserve(len).map_err(|error| SendError::of_ring(error, end))?;
         Ok(OpaqueGrant { grant, channel: *channel })
     }
 

@@ -57,8 +57,7 @@ impl Session {
             }
         }
         // After an error nothing more comes that would be worth waiting for.
-        let error = CloseCode::MALFORMED.0..=CloseCode::TIMED_OUT.0;
-        if error.contains(&code.0) && !matches!(self.state, State::Closed) {
+        if code.is_error() && !matches!(self.state, State::Closed) {
             let reason = reason.to_owned();
             self.pending.close = Some((code, String::new()));
             self.end(Closed::ByPeer { code, reason, complete: false });

@@ -1,6 +1,5 @@
-use deltawire_framing::control::Role;
+use deltawire_framing::control::{Delivery, Order, Role};
 
-use crate::delivery::{Delivery, Order};
 use crate::limits::Limits;
 
 /// What a session is made with.

@@ -1,12 +1,17 @@
-//! Control messages that wait to be sent. All of them are cumulative or idempotent, so of each
+//! Control messages that wait to be sent. All but pongs are cumulative or idempotent, so of each
 //! kind only the latest has to be kept.
+
+use std::collections::VecDeque;
 
 use deltawire_framing::control::{Close, CloseCode, Hello, Ping, Pong, Position, Window};
 use deltawire_framing::{Channel, FRAME_ALIGN, FrameHeader, Kind, frame_step};
 use zerocopy::IntoBytes;
 
-/// Room for one of each: 80 + 2 · 32 + 2 · 32 + 2 · 32 + 280 bytes.
-const CAPACITY: usize = 576;
+/// How many pings may wait for their answer at a time: of more, the oldest get none.
+pub const MAX_PONGS: usize = 16;
+
+/// Room for one of each, and for all pongs: 80 + 2 · 32 + 2 · 32 + 16 · 32 + 32 + 280 bytes.
+const CAPACITY: usize = 1_032;
 
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -16,7 +21,8 @@ pub(super) struct Pending {
     /// By channel.
     pub(super) positions: [Option<Position>; 2],
     pub(super) ping: Option<Ping>,
-    pub(super) pong: Option<Pong>,
+    /// At most [`MAX_PONGS`], oldest first.
+    pongs: VecDeque<Pong>,
     /// Goes last, when nothing else is to be sent any more.
     pub(super) close: Option<(CloseCode, String)>,
     buffer: [u8; CAPACITY],
@@ -29,7 +35,7 @@ impl Pending {
             windows: [None; 2],
             positions: [None; 2],
             ping: None,
-            pong: None,
+            pongs: VecDeque::with_capacity(MAX_PONGS),
             close: None,
             buffer: [0; CAPACITY],
         }
@@ -40,15 +46,23 @@ impl Pending {
             && self.windows.iter().all(Option::is_none)
             && self.positions.iter().all(Option::is_none)
             && self.ping.is_none()
-            && self.pong.is_none()
+            && self.pongs.is_empty()
             && self.close.is_none()
+    }
+
+    /// Has a ping answered. Each is, but in a flood of them.
+    pub(super) fn answer(&mut self, ping: &Ping) {
+        if self.pongs.len() == MAX_PONGS {
+            self.pongs.pop_front();
+        }
+        self.pongs.push_back(Pong::to(ping));
     }
 
     /// The session is over: nothing is said any more but how much was sent, and the close.
     pub(super) fn clear_but_goodbye(&mut self) {
         self.windows = [None; 2];
         self.ping = None;
-        self.pong = None;
+        self.pongs.clear();
     }
 
     /// There is nobody to say anything to.
@@ -67,7 +81,14 @@ impl Pending {
         packer.take(&mut self.hello);
         self.windows.iter_mut().for_each(|window| packer.take(window));
         self.positions.iter_mut().for_each(|position| packer.take(position));
-        packer.take(&mut self.pong);
+        while let Some(pong) = self.pongs.pop_front() {
+            let mut pong = Some(pong);
+            packer.take(&mut pong);
+            if let Some(pong) = pong {
+                self.pongs.push_front(pong);
+                break;
+            }
+        }
         packer.take(&mut self.ping);
         packer.take_close(&mut self.close);
         let len = packer.end;
@@ -101,8 +122,9 @@ impl Packer<'_> {
         let reason = &reason[..reason.floor_char_boundary(room)];
         let message = Close::new(*code, reason);
         if self.push(8 + message.reason().len(), |body| {
-            // The room is what the message says it needs.
-            let _ = message.write(body);
+            if let Err(error) = message.write(body) {
+                unreachable!("the room is what the message says it needs: {error}");
+            }
         }) {
             *close = None;
         }

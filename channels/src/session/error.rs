@@ -1,9 +1,9 @@
 use core::time::Duration;
 
-use deltawire_framing::control::CloseCode;
+use deltawire_framing::control::{CloseCode, Delivery};
 use deltawire_framing::{Blame, Channel, LimitExceeded, Malformed, Refused};
 
-/// What a peer did that ends the session.
+/// What ends a session by name: what a peer did that it must not, or what the two cannot do together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
@@ -19,6 +19,31 @@ pub enum ProtocolError {
         /// Its length, bytes.
         len: usize,
         /// What we take.
+        allowed: usize,
+    },
+    /// It sends on a channel with another delivery than this side expects: both have to say the
+    /// same.
+    #[error(
+        "the two ends disagree on delivery: the peer sends {channel:?} {theirs}; this side \
+         expects {ours}"
+    )]
+    Delivery {
+        /// The channel.
+        channel: Channel,
+        /// What the peer says of it.
+        theirs: Delivery,
+        /// What this side was set up for.
+        ours: Delivery,
+    },
+    /// Before the peer said what it takes, the application had committed a message that the peer never
+    /// takes. From then on `reserve` refuses such messages.
+    #[error("{channel:?} message of {len} bytes was committed, the peer takes at most {allowed}")]
+    MessageTooLong {
+        /// The channel.
+        channel: Channel,
+        /// The message's body, bytes.
+        len: usize,
+        /// The longest body that the peer takes on the channel.
         allowed: usize,
     },
     /// It sent a well-formed message where it has no place.
@@ -76,6 +101,7 @@ impl ProtocolError {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Limit(_) => Blame::Limit,
+            Self::MessageTooLong { .. } => Blame::Caller,
             _ => Blame::Peer,
         }
     }
@@ -96,6 +122,8 @@ impl ProtocolError {
             | Self::WindowShrank { .. }
             | Self::WindowOverflow { .. }
             | Self::PositionAhead { .. } => CloseCode::OUT_OF_PLACE,
+            Self::Delivery { .. } => CloseCode::DELIVERY,
+            Self::MessageTooLong { .. } => CloseCode::UNDELIVERABLE,
             Self::WindowExceeded { .. } => CloseCode::WINDOW_EXCEEDED,
             Self::NoHello(_) | Self::TimedOut(_) => CloseCode::TIMED_OUT,
         }

@@ -11,19 +11,8 @@ use super::ProtocolError;
 pub enum Event {
     /// The peer said hello; what it takes is known.
     Opened(HelloFields),
-    /// A message was dropped because the peer would never take it.
-    Undeliverable(Undeliverable),
     /// The session is over. The last event.
     Closed(Closed),
-}
-
-/// A message of ours that is longer than the peer takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Undeliverable {
-    /// Its body, bytes.
-    pub len: usize,
-    /// The longest body that the peer takes.
-    pub allowed: u64,
 }
 
 /// How a session ended.
@@ -72,22 +61,14 @@ impl fmt::Display for Closed {
 
 impl std::error::Error for Closed {}
 
-/// Events that were not asked for yet. Bounded: of messages that could not be delivered only the
-/// first few are told one by one, all are counted.
+/// Events that were not asked for yet: at most one of each kind.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     queue: VecDeque<Event>,
 }
 
-/// How many undeliverable messages are told of before the driver asks.
-const MAX_UNDELIVERABLE: usize = 8;
-
 impl Events {
     pub(super) fn push(&mut self, event: Event) {
-        let told = self.queue.iter().filter(|event| matches!(event, Event::Undeliverable(_)));
-        if matches!(event, Event::Undeliverable(_)) && told.count() >= MAX_UNDELIVERABLE {
-            return;
-        }
         self.queue.push_back(event);
     }
 

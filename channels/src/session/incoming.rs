@@ -4,6 +4,7 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 use std::collections::VecDeque;
 
+use deltawire_framing::control::{Delivery, Hello, Order};
 use deltawire_framing::{
     Channel, Delta, Frame, FrameHeader, Frames, Kind, Reassembled, Reassembler, ReassemblerLimits,
     RecordBuf, Refused, frame_step,
@@ -11,7 +12,6 @@ use deltawire_framing::{
 
 use super::ProtocolError;
 use super::window::{ReceiveWindow, cost};
-use crate::delivery::{Delivery, Order};
 use crate::limits::Limits;
 use crate::peer::{Arrived, EndNotice, Memory, Receiver, Returned};
 use crate::ring::{PushError, slot};
@@ -22,10 +22,6 @@ const SMALL: usize = 1_024;
 /// How much is copied together.
 const HEAP: usize = 16_384;
 
-/// How many times as many messages may be unfinished where they overtake each other: then more
-/// are than the sender is in the middle of.
-const OVERTAKING: u32 = 16;
-
 /// Free buffers that are kept, so that looking for one takes bounded time.
 const MAX_POOLED: usize = 64;
 
@@ -33,6 +29,7 @@ pub(super) struct Incoming {
     reassembler: Reassembler<RecordBuf>,
     pool: Pool,
     pub(super) window: ReceiveWindow,
+    order: Order,
     may_lose: bool,
     arrivals: slot::Producer<Arrived>,
     returns: slot::Consumer<Returned>,
@@ -60,10 +57,9 @@ impl Incoming {
         let (arrivals, arrived) = slot::ring(limits.max_arrivals);
         let (returned, returns) = slot::ring(limits.max_arrivals);
         let may_lose = delivery.may_lose();
-        let max_messages = match delivery.order {
-            Order::Ordered => limits.max_unfinished,
-            Order::Unordered => limits.max_unfinished.saturating_mul(OVERTAKING),
-        };
+        // Deltas may overtake the hello that says how long the peer's frames are.
+        let shortest_frame = Hello::MIN_FRAME_LEN as usize;
+        let max_messages = limits.unfinished(delivery.order, window, shortest_frame);
         let reassembler = ReassemblerLimits {
             max_bytes: window,
             max_messages,
@@ -75,6 +71,7 @@ impl Incoming {
             reassembler: Reassembler::new(reassembler, seed),
             pool: Pool { buffers: VecDeque::new(), bytes: 0, max_bytes: window },
             window: ReceiveWindow::new(channel, window),
+            order: delivery.order,
             may_lose,
             arrivals,
             returns,
@@ -87,6 +84,12 @@ impl Incoming {
             refused: 0,
         };
         (incoming, Receiver::from_queue(arrived, returned, end))
+    }
+
+    /// Takes in how long the frames are that the peer cuts messages into, at most.
+    pub(super) fn learn(&mut self, limits: &Limits, max_frame_len: usize) {
+        let window = self.window.size();
+        self.reassembler.set_max_messages(limits.unfinished(self.order, window, max_frame_len));
     }
 
     /// Takes in a transport message of whole frames, `messages` of which are the application's and
@@ -132,7 +135,7 @@ impl Incoming {
             return self.refuse(error);
         }
         let pool = &mut self.pool;
-        let mut landing = |message: &FrameHeader| pool.claim(message.message_len() as usize);
+        let mut landing = |message: &FrameHeader| Some(pool.claim(message.message_len() as usize));
         let result = self.reassembler.insert(frame, now, &mut landing);
         match &result {
             Ok(Reassembled::Partial) if begins => self.unfinished += cost,
@@ -147,8 +150,8 @@ impl Incoming {
                 self.copied_bytes += frame.body().len() as u64;
                 self.messages += 1;
                 let mut record = message.buffer;
-                if record.seal(message.header).is_err() {
-                    return Err(ProtocolError::OutOfPlace("a message longer than its buffer"));
+                if let Err(error) = record.seal(message.header) {
+                    unreachable!("a message fits the buffer that was claimed for it: {error}");
                 }
                 check(message.header.kind(), record.frame()?.body())?;
                 self.push(Arrived { memory: Memory::Landed(record), cost });
@@ -297,10 +300,11 @@ impl Incoming {
     }
 }
 
-/// What has to hold of a message's body before the application sees it.
+/// What has to hold of a message's body before the application sees it. A delta's checksum is checked
+/// here, where its bytes enter, and nowhere after.
 pub(super) fn check(kind: Kind, body: &[u8]) -> Result<(), ProtocolError> {
     match kind {
-        Kind::Delta => Ok(Delta::parse(body).map(|_| ())?),
+        Kind::Delta => Ok(Delta::parse(body)?.verify_checksum()?),
         Kind::Opaque => Ok(()),
         Kind::Control => Err(ProtocolError::OutOfPlace("a control message in fragments")),
     }
@@ -315,14 +319,15 @@ struct Pool {
 
 impl Pool {
     /// A buffer that is not much too long: a short message must not hold a long one's memory.
-    fn claim(&mut self, len: usize) -> Option<RecordBuf> {
+    fn claim(&mut self, len: usize) -> RecordBuf {
         let fits = len..=(2 * len).max(1_024);
         let fitting =
             self.buffers.iter().rposition(|buffer| fits.contains(&buffer.body_capacity()));
-        let Some(index) = fitting else { return Some(RecordBuf::with_body_capacity(len)) };
-        let buffer = self.buffers.remove(index)?;
+        let Some(buffer) = fitting.and_then(|index| self.buffers.remove(index)) else {
+            return RecordBuf::with_body_capacity(len);
+        };
         self.bytes -= buffer.body_capacity() as u64;
-        Some(buffer)
+        buffer
     }
 
     /// Keeps a buffer, and lets the oldest go until it fits.

@@ -19,15 +19,16 @@ use core::fmt;
 use core::task::Context;
 use core::time::Duration;
 
-use deltawire_framing::control::{Control, Hello, HelloFields, Pong, Position, Window};
+use deltawire_framing::control::{Control, Delivery, Hello, HelloFields, Order, Position, Window};
 use deltawire_framing::{Channel, Frame, Frames, Kind, frame_step};
 
 use self::closing::State;
+pub use self::control::MAX_PONGS;
 use self::control::Pending;
 pub use config::Config;
 pub use error::ProtocolError;
 use event::Events;
-pub use event::{Closed, Event, Undeliverable};
+pub use event::{Closed, Event};
 use incoming::{Incoming, check};
 use liveness::Liveness;
 pub use outgoing::Share;
@@ -36,9 +37,9 @@ pub use stats::{ChannelStats, Stats};
 use transmit::Bytes;
 pub use transmit::Transmit;
 pub use window::MAX_POSITION;
+use window::longest;
 
-use crate::delivery::{Delivery, Order};
-use crate::limits::Limits;
+use crate::limits::{InvalidLimits, Limits};
 use crate::peer::{Command, EndNotice, Peer, Sender};
 use crate::ring::byte;
 
@@ -79,19 +80,25 @@ const CHANNELS: [Channel; 2] = [Channel::Command, Channel::Data];
 
 impl Session {
     /// A session, which is for the driver, and the handle on it, which is for the application.
-    #[must_use]
-    pub fn new(config: Config, now: Duration) -> (Self, Peer) {
+    ///
+    /// # Errors
+    /// When [`Config::limits`] cannot be kept: see [`Limits::validate`].
+    pub fn new(config: Config, now: Duration) -> Result<(Self, Peer), InvalidLimits> {
+        config.limits.validate()?;
         let Limits { max_frame_len, data_window, command_window, .. } = config.limits;
         let hello = Hello::new(HelloFields {
             role: config.role,
             max_frame_len: u32::try_from(max_frame_len).unwrap_or(u32::MAX),
-            max_message_len: u32::try_from(data_window).unwrap_or(u32::MAX),
+            max_message_len: u32::try_from(longest(data_window.max(command_window)))
+                .unwrap_or(u32::MAX),
             data_window,
             command_window,
             max_unfinished: config.limits.max_unfinished,
             idle_timeout_ms: u32::try_from(config.limits.idle_timeout.as_millis())
                 .unwrap_or(u32::MAX),
             features: 0,
+            command: config.command,
+            deltas: config.send,
             session_id: config.session_id,
         });
         let end_notice = EndNotice::default();
@@ -128,7 +135,7 @@ impl Session {
             session.add_sender(Channel::Command, config.limits.command_ring, Share::default());
         let sender = session.add_sender(Channel::Data, config.limits.send_ring, Share::default());
         let command = Command { send: command_sender, receive: command_receiver };
-        (session, Peer { command, send: sender, receive: receiver })
+        Ok((session, Peer { command, send: sender, receive: receiver }))
     }
 
     /// One more sender for the data channel, with a ring of its own, so that its messages go
@@ -142,8 +149,10 @@ impl Session {
 
     fn add_sender(&mut self, channel: Channel, capacity: usize, share: Share) -> Sender {
         let (producer, consumer) = byte::ring(capacity.next_power_of_two().max(64));
-        self.outgoing[channel as usize].add(consumer, share);
-        Sender::of_session(producer, channel, self.end_notice.clone())
+        let end = self.end_notice.clone();
+        let outgoing = &mut self.outgoing[channel as usize];
+        outgoing.add(consumer, share);
+        Sender::of_session(producer, channel, end, outgoing.limit.clone())
     }
 
     /// Takes in a transport message that came on `channel`. It is kept where it lies; only
@@ -183,7 +192,7 @@ impl Session {
             if frame.channel() != channel {
                 return Err(ProtocolError::OutOfPlace("a frame of the other channel"));
             }
-            if frame.is_fragment() {
+            if frame.is_fragment() && frame.kind() != Kind::Control {
                 self.liveness.mark_busy();
                 return self.incoming[channel as usize].take_fragment(frame, now);
             }
@@ -207,6 +216,9 @@ impl Session {
         if frame.channel() != Channel::Command {
             return Err(ProtocolError::OutOfPlace("a control message on the data channel"));
         }
+        if frame.is_fragment() {
+            return Err(ProtocolError::OutOfPlace("a control message in fragments"));
+        }
         match Control::parse(frame.body())? {
             Control::Hello(hello) => self.handle_hello(hello),
             Control::Window(window) => {
@@ -219,7 +231,7 @@ impl Session {
                 self.incoming[position.channel() as usize].window.announce(position.sent(), lost_at)
             }
             Control::Ping(ping) => {
-                self.pending.pong = Some(Pong::to(ping));
+                self.pending.answer(ping);
                 Ok(())
             }
             Control::Pong(pong) => {
@@ -227,7 +239,7 @@ impl Session {
                 Ok(())
             }
             Control::Close(close) => {
-                self.handle_close(close.code(), close.reason(), now);
+                self.handle_close(close.code().known(), close.reason(), now);
                 Ok(())
             }
             _ => Err(ProtocolError::OutOfPlace("a control message of a later version")),
@@ -244,12 +256,17 @@ impl Session {
             Some(_) => return Err(ProtocolError::OutOfPlace("a second hello that differs")),
             None => self.peer = Some(fields),
         }
+        self.check_delivery(&fields)?;
         // The hello's windows are the first limits: control messages that came ahead of it on an
         // unordered channel may have raised them already.
         for (channel, limit) in
             [(Channel::Command, fields.command_window), (Channel::Data, fields.data_window)]
         {
             self.outgoing[channel as usize].window.grant(channel, limit, false)?;
+            let allowed = self.peer_limits(channel, &fields).max_message();
+            self.outgoing[channel as usize].limit.set(allowed);
+            let max_frame_len = self.max_frame_len(&fields);
+            self.incoming[channel as usize].learn(&self.config.limits, max_frame_len);
         }
         if matches!(self.state, State::Connecting { .. }) {
             self.state = State::Open;
@@ -267,6 +284,54 @@ impl Session {
     pub fn hear(&mut self, now: Duration) {
         self.now = self.now.max(now);
         self.liveness.heard(now);
+    }
+
+    /// Both ends have to say the same of each channel: otherwise one waits for ever for what the
+    /// other has given up.
+    fn check_delivery(&self, peer: &HelloFields) -> Result<(), ProtocolError> {
+        let command = |order| Delivery { order, ..Delivery::default() };
+        for (channel, theirs, ours) in [
+            (Channel::Command, command(peer.command), command(self.config.command)),
+            (Channel::Data, peer.deltas, self.config.receive.on_wire()),
+        ] {
+            if theirs != ours {
+                return Err(ProtocolError::Delivery { channel, theirs, ours });
+            }
+        }
+        Ok(())
+    }
+
+    /// The longest frame that both sides take.
+    fn max_frame_len(&self, peer: &HelloFields) -> usize {
+        self.config.limits.max_frame_len.min(peer.max_frame_len as usize)
+    }
+
+    fn peer_limits(&self, channel: Channel, peer: &HelloFields) -> PeerLimits {
+        let window = match channel {
+            Channel::Command => peer.command_window,
+            Channel::Data => peer.data_window,
+        };
+        PeerLimits {
+            max_frame_len: self.max_frame_len(peer),
+            max_message_len: peer.max_message_len,
+            window,
+            max_unfinished: peer.max_unfinished,
+        }
+    }
+
+    /// Ends the session if it cannot deliver what it has accepted.
+    fn check_lengths(&mut self) {
+        let Some(peer) = self.peer else { return };
+        if matches!(self.state, State::Closed) {
+            return;
+        }
+        for channel in CHANNELS {
+            let allowed = self.peer_limits(channel, &peer).max_message();
+            if let Some(len) = self.outgoing[channel as usize].find_too_long(allowed) {
+                self.fail(ProtocolError::MessageTooLong { channel, len, allowed });
+                return;
+            }
+        }
     }
 
     /// Lets time pass. Call it when [`poll_timeout`](Self::poll_timeout) says so.
@@ -350,6 +415,7 @@ impl Session {
     /// that they need not wait for room that `deltas` have taken.
     pub fn poll_transmit_with(&mut self, urgent: usize, deltas: usize) -> Option<Transmit<'_>> {
         self.outgoing.iter_mut().for_each(Outgoing::release_sent);
+        self.check_lengths();
         self.prepare_control();
         self.settle();
         if self.pending.is_empty() {
@@ -398,26 +464,15 @@ impl Session {
         if matches!(self.state, State::Closing { .. } | State::Closed) {
             return None;
         }
-        let max_frame_len = (peer.max_frame_len as usize).min(self.config.limits.max_frame_len);
+        let limits = CHANNELS.map(|channel| self.peer_limits(channel, &peer));
         // Deltas that need less room must not overtake a command that waits for more.
         let channels = if self.outgoing[0].waits_for_room(budgets[0]) { 1 } else { 2 };
         let Self { outgoing: [commands, data], sent: [commands_sent, data_sent], liveness, .. } =
             self;
-        let by_urgency = [
-            (Channel::Command, commands, commands_sent, peer.command_window),
-            (Channel::Data, data, data_sent, peer.data_window),
-        ];
-        let by_urgency = by_urgency.into_iter().zip(budgets);
-        for ((channel, outgoing, sent, window), budget) in by_urgency.take(channels) {
-            let limits = PeerLimits {
-                max_frame_len,
-                max_message_len: peer.max_message_len,
-                window,
-                max_unfinished: peer.max_unfinished,
-            };
-            while let Some(undeliverable) = outgoing.poll_undeliverable(limits) {
-                self.events.push(Event::Undeliverable(undeliverable));
-            }
+        let by_urgency =
+            [(Channel::Command, commands, commands_sent), (Channel::Data, data, data_sent)];
+        let by_urgency = by_urgency.into_iter().zip(limits).zip(budgets);
+        for (((channel, outgoing, sent), limits), budget) in by_urgency.take(channels) {
             if let Some(bytes) = outgoing.next(budget, limits) {
                 sent.add(bytes.len());
                 liveness.mark_busy();

@@ -8,10 +8,10 @@
 use core::ops::{Deref, Range};
 use core::task::{Context, Poll};
 
-use deltawire_framing::{FragmentInPlace, Fragmenter, FrameHeader, frame_step};
+use deltawire_framing::{FRAME_ALIGN, FragmentInPlace, Fragmenter, FrameHeader, frame_step};
 
-use super::event::Undeliverable;
-use super::window::{SendWindow, cost};
+use super::window::{SendWindow, longest};
+use crate::peer::MessageLimit;
 use crate::ring::byte::{Ahead, Consumer, RunView};
 
 /// How a sender's messages compete with those of the session's other senders.
@@ -47,6 +47,31 @@ struct Long {
 }
 
 impl Long {
+    /// Begins the message that stands first in `ring`: one that is longer than a frame and no longer
+    /// than the peer takes.
+    fn begin(ring: &mut Consumer, message_id: u32, max_frame_len: usize) -> Self {
+        let Ok(message) = ring.read_ahead() else {
+            unreachable!("the message was looked at before");
+        };
+        let Some(header) = FrameHeader::of_whole(ring.bytes(&message)) else {
+            unreachable!("a ring holds whole messages");
+        };
+        match Fragmenter::new(header, message_id, max_frame_len) {
+            Ok(fragmenter) => Self { message, fragmenter, next: 0 },
+            Err(error) => unreachable!("what the peer takes can be cut: {error}"),
+        }
+    }
+
+    /// Its next fragment, where it lies. There is one: [`is_sent`](Self::is_sent) said so.
+    fn next_fragment<'a>(&mut self, ring: &'a mut Consumer) -> FragmentInPlace<'a> {
+        let index = self.next;
+        self.next += 1;
+        match self.fragmenter.in_place(ring.bytes_mut(&self.message), index) {
+            Ok(fragment) => fragment,
+            Err(error) => unreachable!("a message holds its fragments: {error}"),
+        }
+    }
+
     fn is_sent(&self) -> bool {
         self.next == self.fragmenter.count()
     }
@@ -62,11 +87,15 @@ pub(super) struct PeerLimits {
 }
 
 impl PeerLimits {
-    /// The longest message that the peer takes, and that can be cut into its frames.
-    fn max_message(&self) -> u64 {
-        let window = (self.window / 16 * 16).saturating_sub(16);
-        let fragments = 65_535 * (self.max_frame_len.saturating_sub(16) / 16 * 16) as u64;
-        u64::from(self.max_message_len).min(window).min(fragments)
+    /// The longest message body that the peer takes, and that can be cut into its frames.
+    pub(super) fn max_message(&self) -> usize {
+        let one_frame = self.max_frame_len.saturating_sub(FrameHeader::SIZE);
+        let frames = match self.max_unfinished {
+            0 => one_frame,
+            _ => (one_frame / FRAME_ALIGN * FRAME_ALIGN).saturating_mul(65_535).max(one_frame),
+        };
+        let whole = longest(self.window).min(self.max_message_len.into());
+        usize::try_from(whole).unwrap_or(usize::MAX).min(frames)
     }
 }
 
@@ -85,8 +114,9 @@ pub(super) struct Outgoing {
     lanes: Vec<Lane>,
     next_message_id: u32,
     pub(super) window: SendWindow,
+    /// What the peer takes, as the senders are told.
+    pub(super) limit: MessageLimit,
     pub(super) messages: u64,
-    pub(super) undeliverable: u64,
 }
 
 impl Outgoing {
@@ -95,8 +125,8 @@ impl Outgoing {
             lanes: Vec::new(),
             next_message_id: 0,
             window: SendWindow::default(),
+            limit: MessageLimit::unknown(),
             messages: 0,
-            undeliverable: 0,
         }
     }
 
@@ -115,12 +145,12 @@ impl Outgoing {
         self.lanes.iter().map(|lane| lane.ring.queued_bytes()).sum()
     }
 
-    /// Whether all that was committed has been handed out.
     /// Whether the application dropped all its senders.
     pub(super) fn is_abandoned(&self) -> bool {
         self.lanes.iter().all(|lane| lane.ring.is_closed())
     }
 
+    /// Whether all that was committed has been handed out.
     pub(super) fn is_empty(&mut self) -> bool {
         self.lanes.iter_mut().all(|lane| lane.long.is_none() && lane.ring.is_empty())
     }
@@ -165,53 +195,43 @@ impl Outgoing {
         ready
     }
 
-    /// Drops, one a call, a message that the peer would never take.
-    pub(super) fn poll_undeliverable(&mut self, peer: PeerLimits) -> Option<Undeliverable> {
-        for lane in &mut self.lanes {
-            if lane.long.is_some() {
-                continue;
-            }
-            let Some(len) = lane.ring.peek_len() else { continue };
-            let message_len = len - FrameHeader::SIZE;
-            let allowed = peer.max_message();
-            if message_len as u64 > allowed {
-                drop(lane.ring.try_read());
-                self.undeliverable += 1;
-                return Some(Undeliverable { len: message_len, allowed });
-            }
-        }
-        None
+    /// The length of a message that stands first and is longer than the peer takes: it was committed
+    /// before that was known.
+    pub(super) fn find_too_long(&mut self, allowed: usize) -> Option<usize> {
+        let waiting = self.lanes.iter_mut().filter(|lane| lane.long.is_none());
+        let mut bodies = waiting.filter_map(|lane| Some(lane.ring.peek_len()? - FrameHeader::SIZE));
+        bodies.find(|len| *len > allowed)
     }
 
-    /// The next transport message, of at most `budget` bytes; it counts as sent.
+    /// The next transport message, of at most `budget` bytes; it counts as sent. None of those that
+    /// stand first is [too long](Self::find_too_long).
     pub(super) fn next(&mut self, budget: usize, peer: PeerLimits) -> Option<Outbound<'_>> {
         let (index, len) = self.choose(budget, peer)?;
         let Self { lanes, window, next_message_id, messages, .. } = self;
-        let lane = lanes.get_mut(index)?;
-        if lane.long.is_none() && lane.ring.peek_len()? > peer.max_frame_len {
-            let message = lane.ring.read_ahead().ok()?;
-            let header = *FrameHeader::of_whole(lane.ring.bytes(&message))?;
+        let Some(Lane { ring, deficit, long, .. }) = lanes.get_mut(index) else {
+            unreachable!("a lane that was chosen is there");
+        };
+        let first = ring.peek_len().unwrap_or_default();
+        if long.is_none() && first > peer.max_frame_len {
             *next_message_id = next_message_id.wrapping_add(1);
-            let fragmenter = Fragmenter::new(&header, *next_message_id, peer.max_frame_len).ok()?;
-            window.take(cost(header.message_len()));
+            *long = Some(Long::begin(ring, *next_message_id, peer.max_frame_len));
+            window.take(frame_step(first) as u64);
             *messages += 1;
-            lane.long = Some(Long { message, fragmenter, next: 0 });
         }
-        if let Some(long) = &mut lane.long {
-            let index = long.next;
-            long.next += 1;
-            let message = lane.ring.bytes_mut(&long.message);
-            let frame = long.fragmenter.in_place(message, index).ok()?;
-            lane.deficit -= frame.len() as i64;
-            return Some(Outbound::Fragment(frame));
+        if let Some(long) = long {
+            let fragment = long.next_fragment(ring);
+            *deficit -= fragment.len() as i64;
+            return Some(Outbound::Fragment(fragment));
         }
         // Only the first message of a run was looked at; what is no longer than the peer takes can
         // hold none that is.
-        let len = if peer.max_message() < len as u64 { lane.ring.peek_len()? } else { len };
-        let run = lane.ring.read_run(len)?;
+        let len = if peer.max_message() < len { first } else { len };
+        let Some(run) = ring.read_run(len) else {
+            unreachable!("a lane that was chosen has a message that fits");
+        };
         window.take(frame_step(run.len()) as u64);
         *messages += run.frame_count() as u64;
-        lane.deficit -= run.len() as i64;
+        *deficit -= run.len() as i64;
         Some(Outbound::Run(run))
     }
 

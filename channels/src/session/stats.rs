@@ -14,8 +14,8 @@ pub struct ChannelStats {
     pub bytes: u64,
     /// The application's messages.
     pub messages: u64,
-    /// Messages of the application's that were refused or could not be sent; each was also an
-    /// event or ended the session, but for those on a channel that may lose messages.
+    /// Messages of the peer's that were refused, on a channel that may lose messages; elsewhere the
+    /// first one ends the session.
     pub refused: u64,
     /// Body bytes that this side copied, transports not counted.
     pub copied_bytes: u64,
@@ -72,7 +72,6 @@ impl Session {
             transport_messages: sent.transport_messages,
             bytes: sent.bytes,
             messages: outgoing.messages,
-            refused: outgoing.undeliverable,
             queued_bytes: outgoing.queued_bytes() as u64,
             ..ChannelStats::default()
         }

@@ -14,6 +14,12 @@ pub(super) fn cost(message_len: u32) -> u64 {
     (u64::from(message_len) + 16).next_multiple_of(16)
 }
 
+/// The longest message that a window of `size` bytes ever takes.
+#[inline]
+pub(super) fn longest(size: u64) -> u64 {
+    (size / 16 * 16).saturating_sub(16)
+}
+
 /// How much we may send on a channel.
 #[derive(Debug, Default)]
 pub(super) struct SendWindow {
@@ -98,6 +104,11 @@ impl ReceiveWindow {
             announced: None,
             asked: false,
         }
+    }
+
+    /// How much may be here at a time.
+    pub(super) fn size(&self) -> u64 {
+        self.size
     }
 
     /// What is here: read or unread, it was not given back.

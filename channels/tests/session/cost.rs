@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use deltawire_channels::session::{Closed, Config, Event};
-use deltawire_channels::{Limits, Peer, Session};
+use deltawire_channels::{Delivery, Limits, Order, Peer, Session};
 use deltawire_framing::control::{Hello, HelloFields, Ping, Role};
 use deltawire_framing::{Channel, DeltaFields, DocId, Fragmenter, FrameHeader, Kind};
 use zerocopy::IntoBytes;
@@ -37,8 +37,8 @@ fn carry(from: &mut Session, to: &mut Session) -> Option<u64> {
 #[test]
 fn no_message_costs_an_allocation_once_warm() {
     let [one, other] = configs();
-    let (mut alice, mut alices) = Session::new(one, START);
-    let (mut bob, mut bobs) = Session::new(other, START);
+    let (mut alice, mut alices) = Session::new(one, START).unwrap();
+    let (mut bob, mut bobs) = Session::new(other, START).unwrap();
     for (len, rounds) in [(64, 1_000), (10_000, 500), (100_000, 200)] {
         let mut allocations = 0;
         for round in 0..rounds {
@@ -82,6 +82,8 @@ fn hello() -> Vec<u8> {
         max_unfinished: 64,
         idle_timeout_ms: 5_000,
         features: 0,
+        command: Order::Ordered,
+        deltas: Delivery::default(),
         session_id: [9; 16],
     });
     let header = FrameHeader::whole(Kind::Control, Channel::Command, 64).unwrap();
@@ -107,7 +109,7 @@ fn held(limits: Limits, mut messages: impl FnMut(u32) -> (Channel, Vec<u8>)) -> 
     let config = Config { limits, ..configs()[1] };
     let mut kept: Option<(Session, Peer)> = None;
     let info = measure(|| {
-        let (mut session, peer) = Session::new(config, START);
+        let (mut session, peer) = Session::new(config, START).unwrap();
         session.handle_message(Channel::Command, hello(), START);
         for number in 0.. {
             let (channel, message) = messages(number);
@@ -128,7 +130,7 @@ fn held(limits: Limits, mut messages: impl FnMut(u32) -> (Channel, Vec<u8>)) -> 
 fn a_hostile_peer_cannot_make_it_hold_more_than_the_bound() {
     let limits = Limits::default();
     let bound = limits.memory_bound();
-    assert_eq!(format!("{:.1} MiB", bound as f64 / (1 << 20) as f64), "5.4 MiB", "as its doc says");
+    assert_eq!(format!("{:.1} MiB", bound as f64 / (1 << 20) as f64), "5.1 MiB", "as its doc says");
     let tiny = |_| (Channel::Data, opaque(Channel::Data, 1));
     let frames = |_| (Channel::Data, opaque(Channel::Data, 16_000));
     let commands = |_| (Channel::Command, opaque(Channel::Command, 1));
@@ -178,7 +180,7 @@ fn a_hostile_peer_cannot_pin_long_buffers_with_short_messages() {
     let mut sent = [whole.as_bytes(), &vec![1; 1_000_000]].concat();
     let mut kept = None;
     let info = measure(|| {
-        let (mut session, mut peer) = Session::new(config, START);
+        let (mut session, mut peer) = Session::new(config, START).unwrap();
         session.handle_message(Channel::Command, hello(), START);
         for number in 0..60 {
             let fragmenter = Fragmenter::new(&whole, number, 16_384).unwrap();

@@ -101,7 +101,7 @@ fn a_link_that_is_lost_says_why_if_the_transport_knows() {
 
 #[test]
 fn a_session_that_is_dropped_is_named_too() {
-    let (session, mut peer) = Session::new(configs()[0], Duration::ZERO);
+    let (session, mut peer) = Session::new(configs()[0], Duration::ZERO).unwrap();
     drop(session);
     for text in told(&mut peer) {
         assert!(text.contains("nobody is left at the channel's other end"), "{text}");

@@ -5,12 +5,14 @@
 use std::time::Duration;
 
 use allocation_counter::{measure, opt_out};
-use deltawire_channels::session::{Closed, Event, ProtocolError};
-use deltawire_channels::{Peer, Session};
+use deltawire_channels::session::{Closed, Config, Event, ProtocolError};
+use deltawire_channels::{Delivery, Limits, Order, Peer, Session};
 use deltawire_framing::control::{
     CloseCode, Hello, HelloFields, Ping, Pong, Position, Role, Window,
 };
-use deltawire_framing::{Channel, DeltaFields, DocId, Fragmenter, FrameHeader, Frames, Kind};
+use deltawire_framing::{
+    Channel, DeltaFields, DocId, Fragmenter, FrameHeader, Frames, Kind, LimitExceeded,
+};
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::pipe::configs;
@@ -24,7 +26,11 @@ fn control(message: &(impl IntoBytes + Immutable)) -> Vec<u8> {
 }
 
 fn hello() -> Vec<u8> {
-    control(&Hello::new(HelloFields {
+    hello_with(|_| {})
+}
+
+fn hello_with(change: impl FnOnce(&mut HelloFields)) -> Vec<u8> {
+    let mut fields = HelloFields {
         role: Role::Initiator,
         max_frame_len: 16_384,
         max_message_len: 1 << 20,
@@ -33,8 +39,12 @@ fn hello() -> Vec<u8> {
         max_unfinished: 64,
         idle_timeout_ms: 5_000,
         features: 0,
+        command: Order::Ordered,
+        deltas: Delivery::default(),
         session_id: [9; 16],
-    }))
+    };
+    change(&mut fields);
+    control(&Hello::new(fields))
 }
 
 /// Fragment `index` of a message, with bodies of `len` bytes.
@@ -58,11 +68,23 @@ struct Flooded {
 
 /// Tells an acceptor, which says what it has to say after each message and whose application reads
 /// nothing, so many messages, or until it ends.
-fn flood(count: u32, mut message: impl FnMut(u32) -> (Channel, Vec<u8>)) -> Flooded {
+fn flood(count: u32, message: impl FnMut(u32) -> (Channel, Vec<u8>)) -> Flooded {
+    let limits = configs()[1].limits;
+    flood_with(configs()[1], hello(), limits.memory_bound(), count, message)
+}
+
+/// The same, of a session with other options, and within `bound` bytes.
+fn flood_with(
+    config: Config,
+    hello: Vec<u8>,
+    bound: u64,
+    count: u32,
+    mut message: impl FnMut(u32) -> (Channel, Vec<u8>),
+) -> Flooded {
     let mut kept = None;
     let whole = measure(|| {
-        let (mut session, peer) = Session::new(configs()[1], Duration::ZERO);
-        session.handle_message(Channel::Command, hello(), Duration::ZERO);
+        let (mut session, peer) = Session::new(config, Duration::ZERO).unwrap();
+        session.handle_message(Channel::Command, hello, Duration::ZERO);
         let (mut allocations, mut ended) = ([0; 2], None);
         for number in 0..count {
             let (mut channel, mut bytes) = (Channel::Command, Vec::new());
@@ -91,8 +113,8 @@ fn flood(count: u32, mut message: impl FnMut(u32) -> (Channel, Vec<u8>)) -> Floo
         kept = Some((session, peer, allocations, ended));
     });
     let (session, peer, allocations, ended) = kept.unwrap();
-    let limits = configs()[1].limits;
-    let bound = limits.memory_bound() - (limits.send_ring + limits.command_ring) as u64;
+    let limits = config.limits;
+    let bound = bound - (limits.send_ring + limits.command_ring) as u64;
     assert!(whole.bytes_max <= bound, "{} of {bound} bytes beside rings", whole.bytes_max);
     Flooded { session, _peer: peer, most: whole.bytes_max, allocations, ended }
 }
@@ -112,6 +134,25 @@ fn fragments_of_messages_that_never_end() {
         matches!(error, ProtocolError::Limit(limit) if limit.limit == "max_unfinished"),
         "{error}"
     );
+}
+
+/// Where messages overtake each other as many may be unfinished as an honest peer with the shortest
+/// frames has on its way.
+#[test]
+fn unordered_fragments_of_messages_that_never_end() {
+    let unordered = Delivery { order: Order::Unordered, ..Delivery::default() };
+    let config = Config { receive: unordered, ..configs()[1] };
+    let bound = config.limits.memory_bound() + Limits::unordered_bound(config.limits.data_window);
+    for (max_frame_len, allowed) in [(80, (1 << 20) / 96), (16_384, 64)] {
+        let hello = hello_with(|fields| {
+            fields.max_frame_len = max_frame_len;
+            fields.deltas = unordered;
+        });
+        let flooded =
+            flood_with(config, hello, bound, 40_000, |id| (Channel::Data, fragment(id, 32, 16, 0)));
+        let limit = LimitExceeded { limit: "max_unfinished", value: allowed + 1, allowed };
+        assert_eq!(error(flooded), ProtocolError::Limit(limit));
+    }
 }
 
 /// The shortest fragments that there are, of the longest message that the window takes.
@@ -213,7 +254,7 @@ fn a_peer_that_never_reads() {
     let limits = configs()[1].limits;
     let mut kept = None;
     let info = measure(|| {
-        let (mut session, mut peer) = Session::new(configs()[1], Duration::ZERO);
+        let (mut session, mut peer) = Session::new(configs()[1], Duration::ZERO).unwrap();
         session.handle_message(Channel::Command, hello(), Duration::ZERO);
         let (mut committed, mut sent) = (0, 0);
         for _ in 0..10_000 {
@@ -241,7 +282,7 @@ fn a_peer_that_never_reads() {
 fn whatever_comes_after_the_end() {
     let mut kept = None;
     let info = measure(|| {
-        let (mut session, peer) = Session::new(configs()[1], Duration::ZERO);
+        let (mut session, peer) = Session::new(configs()[1], Duration::ZERO).unwrap();
         session.handle_message(Channel::Command, hello(), Duration::ZERO);
         session.close(CloseCode::NORMAL, "enough", Duration::ZERO);
         session.lose_link();

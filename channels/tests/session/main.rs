@@ -8,4 +8,5 @@ mod floods;
 mod flow;
 mod pipe;
 mod properties;
+mod rules;
 mod waking;

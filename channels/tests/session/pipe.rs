@@ -78,7 +78,7 @@ impl Link {
         let command = Delivery { order: configs[0].command, ..Delivery::default() };
         let delivery = [command, configs[0].send];
         let ends = configs.map(|config| {
-            let (session, peer) = Session::new(config, Duration::ZERO);
+            let (session, peer) = Session::new(config, Duration::ZERO).unwrap();
             End {
                 session,
                 peer: Some(peer),

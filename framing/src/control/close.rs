@@ -30,8 +30,29 @@ impl CloseCode {
     pub const VERSION: Self = Self(6);
     /// Nothing was heard of the peer for too long.
     pub const TIMED_OUT: Self = Self(7);
+    /// The two ends are set up for different delivery.
+    pub const DELIVERY: Self = Self(8);
+    /// This side had accepted a message that is longer than its peer takes.
+    pub const UNDELIVERABLE: Self = Self(10);
     /// The first of the application's own codes.
     pub const FIRST_APPLICATION: u32 = 256;
+
+    /// Whether it says that an end could not go on: nothing more comes that would be worth waiting
+    /// for.
+    #[must_use]
+    pub const fn is_error(self) -> bool {
+        matches!(self.0, 2..=8 | 10)
+    }
+
+    /// The code as this version reads it: one that is set aside for later versions counts as
+    /// [`NORMAL`](Self::NORMAL), and is answered as such.
+    #[must_use]
+    pub const fn known(self) -> Self {
+        match self.0 {
+            11..Self::FIRST_APPLICATION => Self::NORMAL,
+            _ => self,
+        }
+    }
 }
 
 /// What a close begins with. 8 bytes; the reason follows.

@@ -3,7 +3,7 @@ use core::mem::{offset_of, size_of};
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{ControlType, check_reserved, wrong_length};
+use super::{ControlType, Delivery, Order, wrong_length};
 use crate::error::{Expected, Field, Malformed};
 use crate::frame::FrameHeader;
 
@@ -37,6 +37,11 @@ pub struct HelloFields {
     pub idle_timeout_ms: u32,
     /// Bits of what it speaks beyond version 1; unknown ones are ignored.
     pub features: u64,
+    /// Whether commands of its own arrive in the order in which it sends them.
+    pub command: Order,
+    /// What the channel of its deltas promises. The wire tells a lifetime in milliseconds: see
+    /// [`Delivery::on_wire`].
+    pub deltas: Delivery,
     /// Names the session; a later link with the same id is the same session.
     pub session_id: [u8; 16],
 }
@@ -46,7 +51,7 @@ pub struct HelloFields {
 /// ```text
 ///  0                 2                 4                 6        7        8
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
-/// | control_type 1  | reserved        | version         | role   |reserved|
+/// | control_type 1  | delivery_limit  | version         | role   |delivery|
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
 /// | max_frame_len                     | max_message_len                   |
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
@@ -67,10 +72,10 @@ pub struct HelloFields {
 #[repr(C)]
 pub struct Hello {
     control_type: U16,
-    reserved: U16,
+    delivery_limit: U16,
     version: U16,
     role: u8,
-    reserved_too: u8,
+    delivery: u8,
     max_frame_len: U32,
     max_message_len: U32,
     data_window: U64,
@@ -85,10 +90,10 @@ const _: () = {
     assert!(size_of::<Hello>() == 64);
     assert!(align_of::<Hello>() == 1);
     assert!(offset_of!(Hello, control_type) == 0);
-    assert!(offset_of!(Hello, reserved) == 2);
+    assert!(offset_of!(Hello, delivery_limit) == 2);
     assert!(offset_of!(Hello, version) == 4);
     assert!(offset_of!(Hello, role) == 6);
-    assert!(offset_of!(Hello, reserved_too) == 7);
+    assert!(offset_of!(Hello, delivery) == 7);
     assert!(offset_of!(Hello, max_frame_len) == 8);
     assert!(offset_of!(Hello, max_message_len) == 12);
     assert!(offset_of!(Hello, data_window) == 16);
@@ -107,12 +112,13 @@ impl Hello {
     /// raised to it.
     #[must_use]
     pub fn new(fields: HelloFields) -> Self {
+        let (delivery, delivery_limit) = fields.deltas.to_bits(fields.command);
         Self {
             control_type: ControlType::Hello.to_wire(),
-            reserved: U16::ZERO,
+            delivery_limit: U16::new(delivery_limit),
             version: U16::new(1),
             role: fields.role as u8,
-            reserved_too: 0,
+            delivery,
             max_frame_len: U32::new(fields.max_frame_len.max(Self::MIN_FRAME_LEN)),
             max_message_len: U32::new(fields.max_message_len),
             data_window: U64::new(fields.data_window),
@@ -127,7 +133,7 @@ impl Hello {
     pub(super) fn parse(body: &[u8]) -> Result<&Self, Malformed> {
         let hello =
             Self::ref_from_bytes(body).map_err(|_| wrong_length(body.len(), size_of::<Self>()))?;
-        check_reserved(hello.reserved)?;
+        Delivery::check_limit(hello.delivery, hello.delivery_limit.get())?;
         if hello.version.get() == 0 {
             return Err(Malformed::new(Field::Version, 0, Expected::AtLeast(1)));
         }
@@ -135,7 +141,7 @@ impl Hello {
             let expected = Expected::OneOf("0 (initiator), 1 (acceptor)");
             return Err(Malformed::new(Field::Role, u64::from(hello.role), expected));
         }
-        check_reserved(hello.reserved_too)?;
+        Delivery::check_bits(hello.delivery)?;
         let max_frame_len = hello.max_frame_len.get();
         if max_frame_len < Self::MIN_FRAME_LEN {
             let expected = Expected::AtLeast(u64::from(Self::MIN_FRAME_LEN));
@@ -168,6 +174,8 @@ impl Hello {
             max_unfinished: self.max_unfinished.get(),
             idle_timeout_ms: self.idle_timeout_ms.get(),
             features: self.features.get(),
+            command: Delivery::command_from_bits(self.delivery),
+            deltas: Delivery::from_bits(self.delivery, self.delivery_limit.get()),
             session_id: self.session_id,
         }
     }

@@ -5,6 +5,7 @@
 //! one of them is cumulative or idempotent, so none depends on the order of arrival.
 
 mod close;
+mod delivery;
 mod hello;
 mod ping;
 mod window;
@@ -13,6 +14,7 @@ use zerocopy::FromBytes;
 use zerocopy::byteorder::little_endian::U16;
 
 pub use close::{Close, CloseCode, MAX_REASON_LEN};
+pub use delivery::{Delivery, Order, Reliability};
 pub use hello::{Hello, HelloFields, Role};
 pub use ping::{Ping, Pong};
 pub use window::{Position, Window};

@@ -20,6 +20,8 @@ fn hello() -> Vec<u8> {
         max_unfinished: 64,
         idle_timeout_ms: 5_000,
         features: 0,
+        command: Order::Ordered,
+        deltas: Delivery::default(),
         session_id: [7; 16],
     });
     hello.as_bytes().to_vec()
@@ -39,10 +41,12 @@ fn broken_messages_are_refused_with_the_field() {
     }
     assert_eq!(refused(&hello()[..63]), Field::Length);
     assert_eq!(refused(&[hello(), vec![0]].concat()), Field::Length);
-    assert_eq!(refused(&with(hello(), 2, 1)), Field::Reserved);
+    assert_eq!(refused(&with(hello(), 2, 1)), Field::DeliveryLimit);
     assert_eq!(refused(&with(hello(), 4, 0)), Field::Version);
     assert_eq!(refused(&with(hello(), 6, 2)), Field::Role);
-    assert_eq!(refused(&with(hello(), 7, 1)), Field::Reserved);
+    for bits in [12, 15, 16, 128] {
+        assert_eq!(refused(&with(hello(), 7, bits)), Field::Delivery);
+    }
     let small = with(with(hello(), 9, 0), 8, 79);
     assert_eq!(refused(&small), Field::MaxFrameLen);
 
@@ -87,4 +91,40 @@ fn a_long_reason_is_cut_at_a_character() {
         other => panic!("{other:?}"),
     }
     assert!(Close::new(CloseCode::NORMAL, "why").write(&mut body[..10]).is_err());
+}
+
+/// What each side says of its delivery, bit by bit; the defaults are zeros.
+#[test]
+fn a_hello_says_what_its_channels_promise() {
+    use Reliability::{MaxLifetime, MaxRetransmits, Reliable};
+    let ms = core::time::Duration::from_millis;
+    for (command, order, reliability, bits, limit) in [
+        (Order::Ordered, Order::Ordered, Reliable, 0b0000, 0),
+        (Order::Unordered, Order::Ordered, Reliable, 0b0001, 0),
+        (Order::Ordered, Order::Unordered, MaxRetransmits(0), 0b0110, 0),
+        (Order::Unordered, Order::Unordered, MaxRetransmits(515), 0b0111, 515),
+        (Order::Ordered, Order::Ordered, MaxLifetime(ms(200)), 0b1000, 200),
+    ] {
+        let deltas = Delivery { order, reliability };
+        let (mut expected, limit) = (hello(), u16::to_le_bytes(limit));
+        expected[2..4].copy_from_slice(&limit);
+        expected[7] = bits;
+        let bytes = hello();
+        let Ok(Control::Hello(plain)) = Control::parse(&bytes) else { panic!() };
+        let said = Hello::new(HelloFields { command, deltas, ..plain.fields() });
+        assert_eq!(said.as_bytes(), expected);
+        assert_eq!(said.fields(), HelloFields { command, deltas, ..plain.fields() });
+    }
+    let longer = Delivery { reliability: MaxLifetime(ms(70_000)), ..Delivery::default() };
+    assert_eq!(longer.on_wire().reliability, MaxLifetime(ms(65_535)));
+}
+
+#[test]
+fn close_codes_that_are_set_aside_count_as_normal() {
+    for code in [11, 77, 255] {
+        assert_eq!(CloseCode(code).known(), CloseCode::NORMAL);
+    }
+    for code in [0, 1, 2, 7, 8, 10, 256, u32::MAX] {
+        assert_eq!(CloseCode(code).known(), CloseCode(code));
+    }
 }

@@ -2,8 +2,14 @@ use bytemuck::{Pod, PodCastError};
 
 use crate::error::CastError;
 
-/// Sees bytes as a slice of numbers, in place. The numbers have the byte order of this machine;
-/// every machine that Deltawire runs on so far is little-endian, as the wire is.
+// Numbers are read where they lie, and the wire is little-endian.
+#[cfg(target_endian = "big")]
+compile_error!(
+    "Deltawire reads little-endian payloads in place: big-endian targets are not supported"
+);
+
+/// Sees bytes as a slice of numbers, in place. They are little-endian, as on the wire; so is every
+/// machine that this compiles for.
 ///
 /// # Errors
 /// Where the bytes do not start at the type's alignment or are not whole elements. Nothing is

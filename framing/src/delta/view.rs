@@ -120,7 +120,8 @@ impl<'a> Delta<'a> {
         Ok(Operations::new(self.payload()))
     }
 
-    /// Whether the checksum, if there is one, is that of the bytes.
+    /// Whether the checksum, if there is one, is that of the bytes. A session has checked it of what it
+    /// hands on.
     ///
     /// # Errors
     /// [`Field::Checksum`] when it is not.

@@ -90,13 +90,16 @@ pub struct Reassembler<B> {
     limits: ReassemblerLimits,
     counters: ReassemblerCounters,
     slots: Slots<B>,
-    /// Where a message is. Allocated once, for all that it can ever hold.
+    /// Where a message is. Allocated at once for [`MAX_EXPECTED`]; it grows where there are more.
     known: HashMap<Key, Known, FixedState>,
     /// Finished messages that are still in `known`, oldest first.
     finished: VecDeque<Key>,
     /// Sum of the slots' `message_len`.
     claimed: u64,
 }
+
+/// For how many unfinished messages memory is taken at the start.
+const MAX_EXPECTED: u32 = 1_024;
 
 /// A sender's unfinished messages differ in this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,8 +119,9 @@ impl<B: AsMut<[u8]>> Reassembler<B> {
     /// are chosen to collide from slowing the look-up.
     #[must_use]
     pub fn new(limits: ReassemblerLimits, seed: u64) -> Self {
-        let entries = (limits.max_messages as usize).saturating_add(limits.remembered as usize);
-        // Twice the entries: then the map never grows, it only tidies up in place.
+        let expected = limits.max_messages.min(MAX_EXPECTED) as usize;
+        let entries = expected.saturating_add(limits.remembered as usize);
+        // Twice the entries: then the map does not grow, it only tidies up in place.
         let known = HashMap::with_capacity_and_hasher(
             entries.saturating_mul(2),
             FixedState::with_seed(seed),
@@ -130,6 +134,11 @@ impl<B: AsMut<[u8]>> Reassembler<B> {
             finished: VecDeque::with_capacity(limits.remembered as usize),
             claimed: 0,
         }
+    }
+
+    /// Changes [`max_messages`](ReassemblerLimits::max_messages). Messages that are unfinished stay.
+    pub fn set_max_messages(&mut self, max_messages: u32) {
+        self.limits.max_messages = max_messages;
     }
 
     /// Takes in a frame that came at `now`, counted from any fixed start.

@@ -1,6 +1,7 @@
 //! The unfinished messages, by index and from the one that waits longest to the latest.
 #![allow(clippy::indexing_slicing, reason = "indexes are this file's own, never a peer's")]
 
+use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -72,12 +73,15 @@ impl<B: AsMut<[u8]>> Slot<B> {
     }
 }
 
+/// Bitmaps that are kept for the next messages, so that looking for one takes bounded time.
+const MAX_SPARE: usize = 64;
+
 /// The slots in use, which form a list in the order of their last progress.
 pub(super) struct Slots<B> {
     slots: Slab<Slot<B>>,
     oldest: Option<usize>,
     newest: Option<usize>,
-    /// Bitmaps of slots that ended, for the next ones. Never more than there were slots at once.
+    /// Bitmaps of slots that ended, for the next ones: at most [`MAX_SPARE`].
     spare: Vec<Vec<u64>>,
 }
 
@@ -100,9 +104,7 @@ impl<B> Slots<B> {
         now: Duration,
     ) -> usize {
         let fragment_count = first.header().fragment_count();
-        let mut seen = self.spare.pop().unwrap_or_default();
-        seen.clear();
-        seen.resize(usize::from(fragment_count).div_ceil(64), 0);
+        let seen = self.bitmap(usize::from(fragment_count).div_ceil(64));
         let index = self.slots.insert(Slot {
             key,
             whole,
@@ -142,8 +144,26 @@ impl<B> Slots<B> {
     pub(super) fn remove(&mut self, index: usize) -> Slot<B> {
         self.unlink(index);
         let mut slot = self.slots.remove(index);
+        if self.spare.len() == MAX_SPARE {
+            self.spare.remove(0);
+        }
         self.spare.push(core::mem::take(&mut slot.seen));
         slot
+    }
+
+    /// A bitmap of `words` zeros that is not much too long: messages of few fragments must not
+    /// hold the memory of those of many.
+    fn bitmap(&mut self, words: usize) -> Vec<u64> {
+        let fits = words..=2 * words;
+        match self.spare.iter().rposition(|spare| fits.contains(&spare.capacity())) {
+            Some(index) => {
+                let mut bitmap = self.spare.swap_remove(index);
+                bitmap.clear();
+                bitmap.resize(words, 0);
+                bitmap
+            }
+            None => vec![0; words],
+        }
     }
 
     fn link_newest(&mut self, index: usize) {
@@ -166,5 +186,21 @@ impl<B> Slots<B> {
             Some(newer) => self.slots[newer].older = older,
             None => self.newest = older,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_message_does_not_hold_a_long_ones_bitmap() {
+        let mut slots = Slots::<Vec<u8>>::new();
+        slots.spare = vec![vec![7; 1_024], vec![7; 2], vec![7; 1_024]];
+        let short = slots.bitmap(1);
+        assert_eq!((short.capacity(), &short[..]), (2, &[0][..]));
+        assert_eq!(slots.bitmap(1).capacity(), 1);
+        assert_eq!(slots.bitmap(1_000), vec![0; 1_000]);
+        assert_eq!(slots.spare.len(), 1);
     }
 }

@@ -78,6 +78,9 @@ pub struct EngineConfig {
     pub initiator: Delivery,
     /// Delivery of the acceptor's deltas.
     pub acceptor: Delivery,
+    /// The instant at which an engine's `now` is 0, for stacks that count in instants. Default: when
+    /// these options are made.
+    pub start: std::time::Instant,
 }
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -95,6 +98,7 @@ impl EngineConfig {
             command: Order::default(),
             initiator: Delivery::default(),
             acceptor: Delivery::default(),
+            start: std::time::Instant::now(),
         }
     }
 }

@@ -193,7 +193,7 @@ impl Engine for Str0m {
         local: &[SocketAddr],
         now: Duration,
     ) -> Result<(Self, String), EngineError> {
-        let start = start(now);
+        let start = config.start;
         let (mut rtc, gate) = Self::connection(config, Role::Initiator, local, start + now)?;
         let mut changes = rtc.sdp_api();
         let streams = channels(config).map(|config| changes.add_channel_with_config(config));
@@ -231,7 +231,7 @@ impl Engine for Str0m {
         let description = offer;
         let offer = SdpOffer::from_sdp_string(offer)
             .map_err(|error| EngineError::Malformed(error.to_string()))?;
-        let start = start(now);
+        let start = config.start;
         let (mut rtc, gate) = Self::connection(config, Role::Acceptor, local, start + now)?;
         let answer = rtc.sdp_api().accept_offer(offer).map_err(description_error)?;
         let mut streams = rtc.direct_api();
@@ -405,18 +405,11 @@ impl fmt::Debug for Str0m {
     }
 }
 
-/// The instant at which `now` is 0.
-fn start(now: Duration) -> Instant {
-    let instant = Instant::now();
-    instant.checked_sub(now).unwrap_or(instant)
-}
-
-/// str0m's receive buffer is as large as the longest message that it takes.
+/// str0m's receive buffer is as large as the longest message that it takes, and at least 1 MiB. What is
+/// longer than the session takes is for the session to refuse, by name: here it would end SCTP's
+/// association without a word.
 fn receive_buffer(config: &EngineConfig) -> u32 {
-    match config.receive_buffer {
-        small if small <= 1 << 20 => config.max_message_size,
-        large => large.max(config.max_message_size),
-    }
+    config.receive_buffer.max(config.max_message_size).max(1 << 20)
 }
 
 /// What peers are told is the longest message that the session takes.

@@ -54,6 +54,7 @@ impl Simulation {
         acceptor: Host,
         options: &LinkOptions,
     ) -> Result<(End, End), Ended> {
+        options.limits.validate().map_err(Ended::Limits)?;
         let links = match options.carrier {
             Carrier::Frames => self.add_link::<Frames>(initiator, acceptor, options, Stack::Frames),
             Carrier::Datagrams => {

@@ -50,3 +50,24 @@ fn messages_of_both_channels_go_both_ways() {
         assert_eq!(end.engine.buffered_amount(), 0);
     }
 }
+
+/// What is longer than was announced reaches the session, which refuses it by name: SCTP's association
+/// does not end without a word.
+#[test]
+fn a_message_longer_than_was_announced_is_handed_on() {
+    let mut announced = pair::config();
+    announced.max_message_size = 16_384;
+    let unheard = |answer: String| {
+        assert!(answer.contains("a=max-message-size:16384\r\n"));
+        answer.replace("a=max-message-size:16384", "a=max-message-size:262144")
+    };
+    let latency = Duration::from_millis(1);
+    let mut pair = Pair::with(&pair::config(), &announced, latency, |offer| offer, unheard);
+    assert!(pair.run_until(SECOND, |pair| pair.ends.iter().all(|end| end.open.is_some())));
+    let long = vec![7; 60_000];
+    assert!(pair.ends[0].engine.write(Channel::Data, &long).unwrap());
+    let limit = pair.now + SECOND;
+    assert!(pair.run_until(limit, |pair| !pair.ends[1].messages.is_empty()));
+    assert_eq!(pair.ends[1].messages, [(Channel::Data, long)]);
+    assert_eq!((&pair.ends[1].error, pair.ends[1].closed), (&None, false));
+}

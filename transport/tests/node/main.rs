@@ -3,6 +3,7 @@
 
 #![cfg(not(target_arch = "wasm32"))]
 
+mod agreement;
 mod deltas;
 mod hostile;
 mod life;

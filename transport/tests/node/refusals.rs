@@ -377,6 +377,7 @@ async fn options_out_of_bounds_are_refused_by_name() {
     for (name, builder) in cases {
         match builder.build() {
             Err(BuildError::Option { option, .. }) => assert_eq!(option, name),
+            Err(BuildError::Limits(error)) => assert_eq!(format!("limits.{}", error.field), name),
             other => panic!("{name}: {other:?}"),
         }
     }

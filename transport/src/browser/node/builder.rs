@@ -23,16 +23,9 @@ pub enum BuildError {
     /// Data channels that windows have to move would wait for everything that a page does.
     #[error("a node has to be built in a dedicated worker: start one with browser::spawn_worker")]
     NoWorker,
-    /// An option is out of bounds.
-    #[error("{option} is {value}, must be {expected}")]
-    Option {
-        /// Which.
-        option: &'static str,
-        /// What it is.
-        value: usize,
-        /// What it must be.
-        expected: &'static str,
-    },
+    /// A limit is out of bounds.
+    #[error(transparent)]
+    Limits(#[from] InvalidLimits),
 }
 
 impl NodeBuilder {
@@ -74,7 +67,9 @@ impl NodeBuilder {
     }
 
     /// Delivery of deltas: of those from who connects, and of those from who accepts. Both nodes
-    /// have to say the same. Default: reliable and ordered.
+    /// have to say the same: else the link ends at once, with
+    /// [`ProtocolError::Delivery`](deltawire_channels::session::ProtocolError::Delivery). Default:
+    /// reliable and ordered.
     pub fn delivery(mut self, from_initiator: Delivery, from_acceptor: Delivery) -> Self {
         self.initiator = from_initiator;
         self.acceptor = from_acceptor;
@@ -87,14 +82,7 @@ impl NodeBuilder {
     ///
     /// [`BuildError`] says what could not be had.
     pub fn build(self) -> Result<Node, BuildError> {
-        let frame_len = self.limits.max_frame_len;
-        if !(80..=65_535).contains(&frame_len) {
-            return Err(BuildError::Option {
-                option: "limits.max_frame_len",
-                value: frame_len,
-                expected: "80 to 65535",
-            });
-        }
+        self.limits.validate()?;
         if !opening::listen() {
             return Err(BuildError::NoWorker);
         }

@@ -6,7 +6,7 @@ mod connecting;
 use std::rc::Rc;
 use std::time::Duration;
 
-use deltawire_channels::{Delivery, Limits, Order, Peer};
+use deltawire_channels::{Delivery, InvalidLimits, Limits, Order, Peer};
 
 pub use self::builder::{BuildError, NodeBuilder};
 pub use self::connecting::ConnectError;

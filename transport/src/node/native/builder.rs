@@ -54,7 +54,10 @@ pub enum BuildError {
     /// The signalling client could not be made.
     #[error(transparent)]
     Signalling(#[from] SignallingError),
-    /// An option is out of bounds.
+    /// A limit of each peer is out of bounds.
+    #[error(transparent)]
+    Limits(#[from] InvalidLimits),
+    /// Another option is out of bounds.
     #[error("{option} is {value}, must be {expected}")]
     Option {
         /// Which.
@@ -168,7 +171,9 @@ impl NodeBuilder {
     }
 
     /// Delivery of deltas: of those from who connects, and of those from who accepts. Both nodes
-    /// have to say the same. Default: reliable and ordered.
+    /// have to say the same: else the link ends at once, with
+    /// [`ProtocolError::Delivery`](deltawire_channels::session::ProtocolError::Delivery). Default:
+    /// reliable and ordered.
     ///
     /// str0m's SCTP sends what is unordered first: with unordered deltas, give commands
     /// [the same order](Self::command_order), or bulk holds them up on lossy paths.
@@ -203,6 +208,7 @@ impl NodeBuilder {
         engine.command = self.command;
         engine.initiator = self.initiator;
         engine.acceptor = self.acceptor;
+        let start = engine.start;
         let settings = Settings {
             engine,
             mtu: self.mtu,
@@ -214,7 +220,6 @@ impl NodeBuilder {
             backoff: self.backoff,
         };
         let network = network::Network::new(self.node_limits);
-        let start = Instant::now();
         let resources = Resources::default();
         let mut listeners = Vec::new();
         if let Some(mut address) = self.listen {
@@ -255,28 +260,13 @@ impl NodeBuilder {
         {
             return Err(BuildError::Advertise { address });
         }
-        let Limits { send_ring, command_ring, max_arrivals, .. } = self.limits;
-        let Limits { max_frame_len: frame_len, data_window, command_window, .. } = self.limits;
-        let window = |window| usize::try_from(window).unwrap_or(usize::MAX);
-        let (data_window, command_window) = (window(data_window), window(command_window));
-        let size = 1..=1 << 30;
+        self.limits.validate()?;
         let mtu = self.mtu.unwrap_or(DEFAULT_MTU);
         let FlightLimits { min, max } = self.flight;
         for (option, value, valid, expected) in [
             ("mtu", mtu, (576..=MAX_MTU).contains(&mtu), "576 to 1472"),
-            ("limits.max_frame_len", frame_len, (80..=65_535).contains(&frame_len), "80 to 65535"),
-            ("flight.min", min, min >= frame_len, "at least limits.max_frame_len"),
+            ("flight.min", min, min >= self.limits.max_frame_len, "at least limits.max_frame_len"),
             ("flight.max", max, (min..=1 << 30).contains(&max), "flight.min to 1 GiB"),
-            ("limits.send_ring", send_ring, size.contains(&send_ring), "1 B to 1 GiB"),
-            ("limits.command_ring", command_ring, size.contains(&command_ring), "1 B to 1 GiB"),
-            ("limits.data_window", data_window, size.contains(&data_window), "1 B to 1 GiB"),
-            (
-                "limits.command_window",
-                command_window,
-                size.contains(&command_window),
-                "1 B to 1 GiB",
-            ),
-            ("limits.max_arrivals", max_arrivals, max_arrivals > 0, "at least 1"),
         ] {
             if !valid {
                 return Err(BuildError::Option { option, value, expected });

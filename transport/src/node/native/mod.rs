@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use deltawire_channels::{Delivery, Limits, Order, Peer};
+use deltawire_channels::{Delivery, InvalidLimits, Limits, Order, Peer};
 use deltawire_framing::control::Role;
 use tokio::sync::mpsc;
 
