@@ -27,9 +27,11 @@ const PATIENCE: Duration = Duration::from_millis(400);
 /// The priority of an address that is learned from a check (RFC 8445, section 5.1.2.1).
 const PRIORITY: u32 = (110 << 24) | (65_535 << 8) | 255;
 
-/// Fits a check whose user fragments are as long as they may be (RFC 8839, section 5.4).
-const MAX_CHECK: usize = 768;
-const MAX_FRAGMENT: usize = 256;
+/// Longest USERNAME that the stack writes, bytes: two user fragments and a colon.
+const MAX_USER: usize = 128;
+
+/// Fits a check with it.
+const MAX_CHECK: usize = 256;
 
 /// From where to where datagrams go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +91,9 @@ impl Path {
         let value = |name| description.lines().find_map(|line| line.strip_prefix(name));
         let fragment = value("a=ice-ufrag:").map(str::trim);
         let password = value("a=ice-pwd:").map(str::trim);
-        let short = |text: &&str| text.len() <= MAX_FRAGMENT;
-        if let (Some(fragment), Some(password)) = (fragment.filter(short), password.filter(short)) {
+        if let (Some(fragment), Some(password)) = (fragment, password)
+            && fragment.len() + 1 + local_fragment.len() <= MAX_USER
+        {
             let user = format!("{fragment}:{local_fragment}");
             self.names = Some(Names { user, password: password.to_owned() });
         }
@@ -222,5 +225,157 @@ fn authenticate(key: &[u8], parts: &[&[u8]]) -> [u8; 20] {
 impl fmt::Debug for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Names").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DESCRIPTION: &str = "v=0\r\na=ice-ufrag:peer\r\na=ice-pwd:password of the peer\r\n";
+    const MS: Duration = Duration::from_millis(1);
+    const DTLS: [u8; 3] = [23, 254, 253];
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    /// A path from port 1 to a peer at port 2.
+    fn path(role: Role) -> Path {
+        let mut path = Path::new(role);
+        path.know(DESCRIPTION, "ours");
+        assert_eq!(goes_to(&mut path), address(2));
+        path
+    }
+
+    /// Where a datagram of DTLS goes that the stack sends to port 2.
+    fn goes_to(path: &mut Path) -> SocketAddr {
+        let (source, destination) = (address(1), address(2));
+        let mut transmit = Transmit { source, destination, bytes: DTLS.to_vec() };
+        path.send(&mut transmit, Duration::ZERO);
+        assert_eq!(transmit.source, source);
+        transmit.destination
+    }
+
+    fn comes(path: &mut Path, port: u16, bytes: &[u8]) {
+        path.received(&Datagram { source: address(port), destination: address(1), bytes });
+    }
+
+    fn sealed(message: StunMessage<'_>, password: &str) -> Vec<u8> {
+        let mut bytes = vec![0; MAX_CHECK];
+        let len = message.to_bytes(Some(password.as_bytes()), &mut bytes, authenticate).unwrap();
+        bytes.truncate(len);
+        bytes
+    }
+
+    /// A check of the peer's from this port, which the stack answers.
+    fn is_checked(path: &mut Path, port: u16, nominates: bool) {
+        let check =
+            StunMessage::binding_request("ours:peer", TransId::new(), true, 0, 1, nominates);
+        comes(path, port, &sealed(check, "ours too"));
+        assert!(path.poll_check().is_none(), "nothing is sent to who has proved nothing");
+        let (source, destination) = (address(1), address(port));
+        let mut answer = Transmit { source, destination, bytes: vec![1, 1, 0, 0] };
+        path.send(&mut answer, Duration::ZERO);
+        assert_eq!(answer.destination, destination);
+    }
+
+    /// The answer to our check, made with this password.
+    fn answer(check: &Transmit, password: &str) -> Vec<u8> {
+        let transaction = StunMessage::parse(&check.bytes).unwrap().trans_id();
+        sealed(StunMessage::binding_reply(transaction, address(1)), password)
+    }
+
+    #[test]
+    fn an_overdue_answer_is_asked_for_until_something_comes() {
+        let mut path = path(Role::Initiator);
+        assert_eq!(path.poll_timeout(), None);
+        path.expect(1_000 * MS);
+        path.expect(1_300 * MS);
+        let mut asked = Vec::new();
+        while asked.len() < 20 {
+            let now = path.poll_timeout().unwrap();
+            path.handle_timeout(now - MS);
+            assert!(path.poll_check().is_none());
+            path.handle_timeout(now);
+            let check = path.poll_check().unwrap();
+            assert_eq!((check.source, check.destination), (address(1), address(2)));
+            let message = StunMessage::parse(&check.bytes).unwrap();
+            assert_eq!(message.split_username(), Some(("peer", "ours")));
+            assert!(message.verify(b"password of the peer", authenticate));
+            assert!(message.use_candidate() && message.ice_controlling().is_some());
+            asked.push(now);
+        }
+        assert_eq!(asked[..4], [1_400, 1_800, 2_200, 2_600].map(|at| at * MS));
+        let late = asked.windows(2).find(|pair| {
+            let silence = pair[0] - 1_000 * MS;
+            pair[1] - pair[0] > (silence / 8).max(PATIENCE)
+        });
+        assert_eq!(late, None);
+        comes(&mut path, 3, &DTLS);
+        assert!(path.poll_timeout().is_some());
+        comes(&mut path, 2, &DTLS);
+        assert_eq!(path.poll_timeout(), None);
+    }
+
+    #[test]
+    fn the_side_that_accepted_asks_nothing_by_itself() {
+        let mut path = path(Role::Acceptor);
+        path.expect(Duration::ZERO);
+        assert_eq!(path.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_peer_is_followed_to_an_address_that_answers() {
+        let mut path = path(Role::Acceptor);
+        for port in [3, 4, 2, 3] {
+            is_checked(&mut path, port, true);
+            let Some(check) = path.poll_check() else { panic!("port {port} is not asked") };
+            assert_eq!(check.destination, address(port));
+            comes(&mut path, port, &answer(&check, "password of the peer"));
+            assert_eq!(goes_to(&mut path), address(port));
+        }
+    }
+
+    #[test]
+    fn nobody_else_moves_a_peer() {
+        let mut path = path(Role::Acceptor);
+        // Who repeats the peer's check from elsewhere has no answer, or not in time.
+        is_checked(&mut path, 3, true);
+        let check = path.poll_check().unwrap();
+        comes(&mut path, 3, &answer(&check, "another password"));
+        comes(&mut path, 4, &answer(&check, "password of the peer"));
+        comes(&mut path, 3, &answer(&check, "password of the peer")[..30]);
+        assert_eq!(goes_to(&mut path), address(2));
+        is_checked(&mut path, 4, true);
+        let newer = path.poll_check().unwrap();
+        comes(&mut path, 3, &answer(&check, "password of the peer"));
+        assert_eq!(goes_to(&mut path), address(2));
+        // The peer is still where it was.
+        comes(&mut path, 2, &DTLS);
+        comes(&mut path, 4, &answer(&newer, "password of the peer"));
+        assert_eq!(goes_to(&mut path), address(2));
+        // It only looks whether there is another way.
+        is_checked(&mut path, 5, false);
+        assert!(path.poll_check().is_none());
+    }
+
+    #[test]
+    fn descriptions_without_short_names_give_no_checks() {
+        let long = |len| format!("a=ice-ufrag:{}\r\na=ice-pwd:x\r\n", "x".repeat(len));
+        let longest = MAX_USER - ":ours".len();
+        for description in ["", "a=ice-ufrag:x\r\n", "a=ice-pwd:x\r\n", &long(longest + 1)] {
+            let mut path = Path::new(Role::Initiator);
+            path.know(description, "ours");
+            goes_to(&mut path);
+            path.expect(Duration::ZERO);
+            assert_eq!(path.poll_timeout(), None);
+        }
+        let mut path = Path::new(Role::Initiator);
+        path.know(&long(longest), "ours");
+        goes_to(&mut path);
+        path.expect(Duration::ZERO);
+        path.handle_timeout(1_000 * MS);
+        assert!(path.poll_check().is_some());
     }
 }
