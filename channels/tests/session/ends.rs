@@ -120,7 +120,7 @@ fn slices_are_sent_as_deltas_and_as_they_are() {
     let empty = send.try_send_opaque(b"").unwrap_err();
     assert!(matches!(empty, SendError::Invalid(_)), "{empty}");
     let long = send.try_send(fields, &vec![0; 2 << 20]).unwrap_err();
-    assert!(matches!(long, SendError::TooLarge { .. }), "{long}");
+    assert!(matches!(long, SendError::TooLongForPeer { .. }), "{long}");
     link.run_for(SECOND);
     let Peer { receive, .. } = link.peer(1);
     for payload in [&b"one"[..], b""] {
