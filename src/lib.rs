@@ -13,7 +13,7 @@ pub use deltawire_transport::{AnswerError, Offer, sim};
 pub use deltawire_transport::{
     Backoff, BuildError, Change, ConnectError, ConnectionManager, Ended, FlightLimits, Full, Link,
     LinkStats, Network, NoMoreSenders, Node, NodeBuilder, NodeEvent, NodeLimits, PeerId, PeerInfo,
-    PeerState, Reconnecting, Route, Undelivered, engine, memory, signalling,
+    PeerState, Reconnecting, Route, ShutDown, Undelivered, engine, memory, signalling,
 };
 
 /// What most programs name: nodes and links, peers and their ends, what one says of a delta, and

@@ -46,7 +46,10 @@ pub struct Limits {
     /// in that time, a quiet one when the transport has not heard of it for most of it. Where the
     /// transport hears of it, an eighth more is waited. Default: 5 s.
     pub idle_timeout: Duration,
-    /// How long a close waits for what is still on its way. Default: 5 s.
+    /// How long a close waits while nothing gets on: nothing of the application's is sent,
+    /// acknowledged or received, and the peer's window does not grow. Also how long the last words
+    /// may then go unacknowledged, and how long the transport waits for the peer to hang up.
+    /// Default: 5 s.
     pub close_timeout: Duration,
     /// On a channel that may lose messages: how long one may be on its way before what it took of
     /// the window is granted anew. Default: 1 s.

@@ -146,7 +146,9 @@ impl Run {
             }
             10 | 11 => self.transmit(usize::from(input.number()) % 2_048),
             12 => self.session.close(CloseCode(input.byte().into()), "enough", self.now),
-            13 => self.session.lose_link(),
+            13 => {
+                self.session.lose_link();
+            }
             14 => match input.byte() % 3 {
                 0 => self.peer = None,
                 1 => drop(self.session.open_sender(Share::default())),
@@ -213,7 +215,7 @@ impl Run {
                 command_window: input.position(),
                 max_unfinished: input.byte().into(),
                 idle_timeout_ms: input.number().into(),
-                features: 0,
+                features: u64::from(usual & 4 != 0),
                 command: self.command,
                 deltas: self.deltas,
                 session_id: [9; 16],

@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use deltawire_channels::session::{Closed, Config, Event, ProtocolError};
+use deltawire_channels::session::{Closed, Config, Event, HangUp};
 use deltawire_channels::{Peer, Session};
+use deltawire_framing::control::CloseCode;
 
 #[cfg(not(target_arch = "wasm32"))]
 use crate::engine::{Datagram, Engine};
 use crate::engine::{EngineError, Output, Streams, Transmit};
 use crate::flight::{Flight, FlightLimits};
-use crate::link::{Ended, LinkStats, Shared, Undelivered};
+use crate::link::{Ended, LinkStats, Shared};
 
 /// Datagrams that an engine takes in before it is asked what to send: its acknowledgements go
 /// together.
@@ -35,7 +36,8 @@ pub(crate) struct Connection<E> {
     stats: LinkStats,
     engine_timeout: Option<Duration>,
     stage: Stage,
-    /// How long the last words of the session may take to be acknowledged.
+    /// How long the last words of the session may go without being acknowledged, and how long the
+    /// peer then has to hang up or to answer.
     flush_timeout: Duration,
     /// Datagrams since the last drain.
     fed: usize,
@@ -47,9 +49,16 @@ pub(crate) struct Connection<E> {
     waiting: bool,
     /// Bytes that the engine holds until the peer has acknowledged them.
     buffered: usize,
+    /// Bytes that were written, cumulative; of these, up to the last of the application's; and those
+    /// that the peer has acknowledged.
+    written: u64,
+    written_for_application: u64,
+    acknowledged: u64,
     ended: Option<Ended>,
     /// Whether its driver knows.
     told: bool,
+    /// Whether its driver knows that the engine is gone.
+    gone: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +69,8 @@ enum Stage {
         deadline: Duration,
     },
     Open,
-    /// The session is over; what it said last is still on its way.
+    /// The session is over, as everybody knows; what it said last is still on its way, or the peer
+    /// is to hang up.
     Flushing {
         deadline: Duration,
     },
@@ -74,8 +84,11 @@ pub(crate) enum Progress {
     Quiet,
     /// The peer said hello: here it is.
     Opened(Box<Peer>),
-    /// It has ended. What came before may still have to be handed on.
+    /// It has ended. What it said last may still be on its way, and what came before may still
+    /// have to be handed on.
     Ended(Ended),
+    /// The engine is gone.
+    Gone,
     /// Everything was handed on: it can be dropped.
     Over,
 }
@@ -125,8 +138,12 @@ impl<E: Streams> Connection<E> {
             engine_now: now,
             waiting: false,
             buffered: 0,
+            written: 0,
+            written_for_application: 0,
+            acknowledged: 0,
             ended: None,
             told: false,
+            gone: false,
         }
     }
 
@@ -180,6 +197,7 @@ impl<E: Streams> Connection<E> {
             self.drain(now, send);
             self.buffered = self.engine.buffered_amount();
             self.flight.acknowledge(self.buffered, now);
+            self.note_acknowledged(now);
             // That less is buffered shows nothing: what may get lost is given up in time.
             if self.engine.take_heard() {
                 self.session.hear(now);
@@ -203,13 +221,33 @@ impl<E: Streams> Connection<E> {
             return Progress::Opened(Box::new(peer));
         }
         match (self.stage, &self.ended) {
-            (Stage::Delivering, Some(ended)) if !self.told => {
+            (Stage::Flushing { .. } | Stage::Delivering, Some(ended)) if !self.told => {
                 self.told = true;
                 Progress::Ended(ended.clone())
+            }
+            (Stage::Delivering, _) if !self.gone => {
+                self.gone = true;
+                Progress::Gone
             }
             (Stage::Delivering, _) if self.session.is_finished() => Progress::Over,
             _ => Progress::Quiet,
         }
+    }
+
+    /// What the peer acknowledged is progress; of a session that is open only if it was the
+    /// application's, as each ping is acknowledged by a peer that reads nothing.
+    fn note_acknowledged(&mut self, now: Duration) {
+        let acknowledged = self.written.saturating_sub(self.buffered as u64);
+        if acknowledged <= self.acknowledged {
+            return;
+        }
+        if self.acknowledged < self.written_for_application {
+            self.session.note_progress(now);
+        }
+        if let Stage::Flushing { deadline } = &mut self.stage {
+            *deadline = now.saturating_add(self.flush_timeout);
+        }
+        self.acknowledged = acknowledged;
     }
 
     /// Everything that the engine has to give.
@@ -235,9 +273,18 @@ impl<E: Streams> Connection<E> {
                     self.engine_timeout = at;
                     return;
                 }
+                // The engine lives: the peer can be told.
+                Err(error @ EngineError::Stream { .. }) => {
+                    let reason = error.to_string();
+                    self.end_by_name(Ended::Engine(error), CloseCode::OUT_OF_PLACE, &reason);
+                }
                 Err(error) => {
                     self.engine_timeout = None;
-                    self.lose(Ended::Engine(error));
+                    if self.stage != Stage::Delivering {
+                        self.lose(Ended::Engine(error));
+                        self.engine.close();
+                        self.dirty = true;
+                    }
                     return;
                 }
             }
@@ -256,7 +303,7 @@ impl<E: Streams> Connection<E> {
             // Commands do not wait for room among deltas.
             let urgent = (self.flight.cap() + self.max_frame_len).saturating_sub(buffered);
             let Some(transmit) = self.session.poll_transmit_with(urgent, room) else { break };
-            let len = transmit.len();
+            let (len, of_application) = (transmit.len(), transmit.is_application());
             // It starts its timers at the latest time that it knows: after a quiet while they would
             // be over at once.
             if now > self.engine_now + MAX_LAG {
@@ -281,6 +328,10 @@ impl<E: Streams> Connection<E> {
             let idle = 2 * (buffered + len) < self.flight.cap();
             self.flight.wrote(len, buffered, idle, now);
             self.buffered += len;
+            self.written += len as u64;
+            if of_application {
+                self.written_for_application = self.written;
+            }
             wrote = true;
         }
         wrote
@@ -289,6 +340,9 @@ impl<E: Streams> Connection<E> {
     fn take_requests(&mut self, now: Duration) {
         if let Some((code, reason)) = self.shared.take_close() {
             self.session.close(code, &reason, now);
+        }
+        if self.shared.take_cut() {
+            self.session.cut_short(now);
         }
         while let Some((share, reply)) = self.shared.take_sender_request() {
             if let Some(sender) = self.session.open_sender(share) {
@@ -307,15 +361,12 @@ impl<E: Streams> Connection<E> {
                     opened = self.peer.take();
                 }
                 Event::Closed(closed) => {
-                    // Who is silent hears nothing either.
-                    let silent = ProtocolError::is_silence;
-                    let silent = matches!(&closed, Closed::Error(error) if silent(error));
                     if matches!(self.stage, Stage::Connecting { .. } | Stage::Open) {
-                        let deadline =
-                            if silent { now } else { now.saturating_add(self.flush_timeout) };
+                        let deadline = now.saturating_add(self.flush_timeout);
                         self.stage = Stage::Flushing { deadline };
                     }
                     self.ended.get_or_insert(Ended::Session(closed));
+                    self.publish_end();
                 }
                 _ => {}
             }
@@ -333,8 +384,12 @@ impl<E: Streams> Connection<E> {
                 self.drain(now, send);
             }
             Stage::Flushing { deadline } => {
-                let flushed = !more && self.buffered == 0;
-                if flushed || now >= deadline {
+                let over = match self.session.hang_up() {
+                    HangUp::Now => true,
+                    HangUp::Flushed => !more && self.buffered == 0,
+                    HangUp::Wait => false,
+                };
+                if over || now >= deadline {
                     self.finish();
                     self.engine.close();
                     self.drain(now, send);
@@ -349,27 +404,49 @@ impl<E: Streams> Connection<E> {
         if self.stage == Stage::Delivering {
             return;
         }
+        let in_order = ended == Ended::HungUp && self.session.has_heard_close();
+        if self.ended.is_none() && !in_order {
+            self.session.explain_loss(&ended);
+        }
+        let heard = self.session.lose_link();
         if self.ended.is_none() {
-            let answered = self.session.answered().filter(|_| ended == Ended::HungUp);
-            if answered.is_none() {
-                self.session.explain_loss(&ended);
-            }
-            self.ended = Some(answered.map_or(ended, Ended::Session));
+            let heard = heard.filter(|_| ended == Ended::HungUp);
+            self.ended = Some(heard.map_or(ended, Ended::Session));
         }
         self.finish();
+    }
+
+    /// Ends the link because of `ended`, and lets the peer know as far as it can.
+    fn end_by_name(&mut self, ended: Ended, code: CloseCode, reason: &str) {
+        match self.stage {
+            Stage::Connecting { .. } => {
+                self.lose(ended);
+                self.engine.close();
+                self.dirty = true;
+            }
+            Stage::Open => {
+                self.session.explain_loss(&ended);
+                self.ended.get_or_insert(ended);
+                self.session.abort(code, reason);
+            }
+            Stage::Flushing { .. } | Stage::Delivering => {}
+        }
     }
 
     fn finish(&mut self) {
         self.stage = Stage::Delivering;
         // What it did not get to say, such as a close that found no room, nobody will hear.
         self.session.lose_link();
+        self.publish_end();
+    }
+
+    /// Tells everybody how it ended. Only the first time counts.
+    fn publish_end(&mut self) {
         let Some(ended) = self.ended.clone() else { return };
-        let stats = self.session.stats();
-        let unsent = stats.commands_sent.queued_bytes + stats.data_sent.queued_bytes;
-        let unacknowledged = self.engine.buffered_amount() as u64;
-        tracing::debug!(%ended, unsent, unacknowledged, "link ended");
+        let undelivered = self.session.undelivered();
+        tracing::debug!(%ended, ?undelivered, "link ended");
         self.publish();
-        self.shared.end(ended, Undelivered { unsent, unacknowledged });
+        self.shared.end(ended, undelivered);
     }
 
     fn publish(&mut self) {
@@ -401,9 +478,13 @@ impl<E: Engine> Connection<E> {
         self.fed >= DATAGRAMS_BETWEEN_DRAINS
     }
 
-    /// The peer hung up where signalling said so.
+    /// The peer hung up where signalling said so. A session that is being closed goes on to its
+    /// end: it hears by itself when the peer is gone.
     pub(crate) fn hang_up(&mut self) {
-        self.lose(Ended::HungUp);
+        if !self.session.is_ending() {
+            let reason = "the peer hung up over signalling";
+            self.end_by_name(Ended::HungUp, CloseCode::NORMAL, reason);
+        }
     }
 }
 
@@ -412,7 +493,8 @@ const MAX_LAG: Duration = Duration::from_millis(1);
 
 impl<E> Drop for Connection<E> {
     fn drop(&mut self) {
+        self.session.lose_link();
         let ended = self.ended.take().unwrap_or(Ended::Session(Closed::LinkLost));
-        self.shared.end(ended, Undelivered::default());
+        self.shared.end(ended, self.session.undelivered());
     }
 }

@@ -29,5 +29,5 @@ pub use link::{Ended, Link, LinkStats, NoMoreSenders, PeerId, Route, Undelivered
 pub use node::{AnswerError, MAX_CANDIDATES, Offer};
 pub use node::{
     Backoff, BuildError, Change, ConnectError, ConnectionManager, Full, Network, Node, NodeBuilder,
-    NodeEvent, NodeLimits, PeerInfo, PeerState, Reconnecting,
+    NodeEvent, NodeLimits, PeerInfo, PeerState, Reconnecting, ShutDown,
 };

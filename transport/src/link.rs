@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+pub use deltawire_channels::session::Undelivered;
 use deltawire_channels::session::{Closed, Share, Stats};
 use deltawire_channels::{InvalidLimits, Sender};
 use deltawire_framing::control::{CloseCode, Role};
@@ -61,16 +62,6 @@ impl fmt::Display for Ended {
 }
 
 impl std::error::Error for Ended {}
-
-/// What a link that ended had taken from its application and not delivered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Undelivered {
-    /// Bytes that were committed and never sent.
-    pub unsent: u64,
-    /// Bytes that were sent and that the peer's transport did not acknowledge: they may have
-    /// arrived.
-    pub unacknowledged: u64,
-}
 
 /// What a link knows of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -138,6 +129,8 @@ pub(crate) struct Shared {
 struct State {
     stats: LinkStats,
     close: Option<(CloseCode, String)>,
+    /// Whether a close is to wait no longer.
+    cut: bool,
     senders: VecDeque<(Share, oneshot::Sender<Sender>)>,
     ended: Option<(Ended, Undelivered)>,
     /// Who waits for the end.
@@ -200,6 +193,11 @@ impl Link {
         self.shared.ask(|state| state.close = Some((code, reason.to_owned())));
     }
 
+    /// Waits no longer for a close that was asked for.
+    pub(crate) fn cut_short(&self) {
+        self.shared.ask(|state| state.cut = true);
+    }
+
     /// One more sender for my deltas, with a ring of its own, so that its messages go between the
     /// fragments of other senders' long ones.
     ///
@@ -239,7 +237,7 @@ impl Link {
         self.shared.state().ended.as_ref().map(|(ended, _)| ended.clone())
     }
 
-    /// What was not delivered when it ended; nothing while it lives.
+    /// What was not delivered when it ended, as far as is known; nothing while it lives.
     #[must_use]
     pub fn undelivered(&self) -> Undelivered {
         self.shared.state().ended.as_ref().map_or_else(Undelivered::default, |(_, lost)| *lost)
@@ -297,6 +295,10 @@ impl Shared {
 
     pub(crate) fn take_close(&self) -> Option<(CloseCode, String)> {
         self.state().close.take()
+    }
+
+    pub(crate) fn take_cut(&self) -> bool {
+        std::mem::take(&mut self.state().cut)
     }
 
     pub(crate) fn take_sender_request(&self) -> Option<(Share, oneshot::Sender<Sender>)> {

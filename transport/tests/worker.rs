@@ -18,7 +18,7 @@ async fn a_window_without_a_port_is_named() {
     let ConnectError::WindowSilent { after } = error else { panic!("{error}") };
     assert_eq!(after, Duration::from_secs(5));
     assert!(node.peers().is_empty());
-    assert!(node.shut_down(Duration::from_secs(1)).await);
+    assert!(node.shut_down(Duration::from_secs(1)).await.is_complete());
 }
 
 #[wasm_bindgen_test]

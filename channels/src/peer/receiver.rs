@@ -8,12 +8,15 @@ use deltawire_framing::{Frame, Frames, Kind, Malformed, RecordBuf, frame_step};
 use super::closed::{ChannelClosed, EndNotice};
 use crate::ring::byte::Ahead;
 use crate::ring::{PopError, ReadError, byte, slot};
+use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// Reads messages where they arrived.
 ///
 /// What [`next`](Self::next) gives is a view; it ends, and its room goes back to the peer, when
 /// the next message is asked for. As long as nobody reads, the peer's window stays used up, and
-/// the peer's sender waits.
+/// the peer's sender waits. It waits for ever when the receiver is dropped and the session is not:
+/// what nobody reads is not taken for read. When all of a [`Peer`](super::Peer) is dropped the
+/// session ends, and the other side is told how much was not read.
 ///
 /// What came over a link was checked when it came in: frames, delta headers, and the checksum of
 /// deltas that have one. In one process nothing comes in, and checksums are not looked at.
@@ -51,9 +54,10 @@ impl Receiver {
     pub(crate) fn from_queue(
         arrivals: slot::Consumer<Arrived>,
         returns: slot::Producer<Returned>,
+        failed: Arc<AtomicBool>,
         end: EndNotice,
     ) -> Self {
-        let source = QueueSource { arrivals, returns, current: None, next: 0 };
+        let source = QueueSource { arrivals, returns, failed, current: None, next: 0 };
         Self { source: Source::Queue(source), end }
     }
 
@@ -220,6 +224,8 @@ impl RingSource {
 struct QueueSource {
     arrivals: slot::Consumer<Arrived>,
     returns: slot::Producer<Returned>,
+    /// Whether it was dropped by a panic.
+    failed: Arc<AtomicBool>,
     current: Option<Arrived>,
     /// Where the next frame lies in `current`.
     next: usize,
@@ -279,14 +285,15 @@ impl QueueSource {
 }
 
 impl Drop for QueueSource {
-    /// Gives everything back, so that the peer is not left waiting for its window.
+    /// Gives back what was read to its end, and nothing else: the rest was not read.
     fn drop(&mut self) {
-        self.arrivals.close();
-        self.release();
-        while let Ok(arrived) = self.arrivals.try_pop() {
-            self.current = Some(arrived);
+        // Pairs with the session's look, after it has seen that the arrivals are closed.
+        self.failed.store(std::thread::panicking(), Ordering::Release);
+        if self.is_read() {
             self.release();
         }
+        self.arrivals.close();
+        while self.arrivals.try_pop().is_ok() {}
     }
 }
 

@@ -1,12 +1,19 @@
-//! How a session ends: the stages of a close, and what is still waited for in each.
+//! How a session ends: who closed it, what is still waited for, and what was not delivered.
+//!
+//! A close waits for as long as there is progress: each time that something of the application's
+//! is sent, acknowledged, read by the peer or received, its deadline moves.
 
 use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
-use deltawire_framing::control::CloseCode;
+use deltawire_framing::control::{
+    Close, CloseCode, CloseFlags, Control, HelloFields, Role, Window,
+};
+use deltawire_framing::{Channel, Frames, Kind};
 
-use super::event::{Closed, Event};
+use super::control::LastWords;
+use super::event::{Closed, Event, Missing, Undelivered};
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::{CHANNELS, ProtocolError, Session};
@@ -20,69 +27,207 @@ pub(super) enum State {
         deadline: Duration,
     },
     Open,
-    /// We close: what was committed still goes. The peer may have closed too.
-    Draining {
-        code: CloseCode,
-        reason: String,
-        deadline: Duration,
-        answered: bool,
-    },
-    /// We told the peer, and wait for its answer, and for what it sent before.
-    Closing {
-        code: CloseCode,
-        deadline: Duration,
-        answered: bool,
-    },
-    /// The peer closed: what both committed still goes, then it gets its answer.
-    PeerClosing {
-        code: CloseCode,
-        reason: String,
-        deadline: Duration,
-    },
+    /// One of the two has closed it.
+    Ending(Ending),
     Closed,
 }
 
+/// What a session waits for that is being closed.
+#[derive(Clone, Debug)]
+pub(super) struct Ending {
+    /// Whether this side closed it, before it heard that the peer did.
+    by_us: bool,
+    /// Of whoever closed it.
+    code: CloseCode,
+    reason: String,
+    /// When it is given up, unless there is progress.
+    pub(super) deadline: Duration,
+    /// Whether the peer was told: nothing of the application's goes any more.
+    pub(super) told: bool,
+    /// Whether the peer has closed it, other than to answer.
+    peer_closed: bool,
+    /// Whether that was answered.
+    replied: bool,
+    /// Whether the peer has answered our close.
+    answered: bool,
+    /// Whether the peer takes nothing more.
+    unread: bool,
+    /// Whether the peer did not get all.
+    missing: bool,
+}
+
+/// When the transport under a session that is over is to be hung up: by whoever closed it first,
+/// so that nothing is lost that is still on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HangUp {
+    /// At once: the peer has everything.
+    Now,
+    /// When the peer has acknowledged everything.
+    Flushed,
+    /// When the peer hangs up, answers, or has had [`close_timeout`] for it.
+    ///
+    /// [`close_timeout`]: crate::Limits::close_timeout
+    Wait,
+}
+
 impl Session {
-    pub(super) fn handle_close(&mut self, code: CloseCode, reason: &str, now: Duration) {
+    pub(super) fn handle_close(&mut self, close: Close<'_>, now: Duration) {
+        let (code, flags) = (close.code().known(), close.flags());
+        let knows = self.peer_knows_closing();
         match &mut self.state {
-            State::Closed | State::PeerClosing { .. } => {}
-            // Its answer, or both closed at once.
-            State::Draining { answered, .. } | State::Closing { answered, .. } => *answered = true,
+            State::Closed => {}
+            State::Ending(ending) => {
+                ending.unread |= flags.contains(CloseFlags::UNREAD);
+                if ending.by_us && (!knows || flags.contains(CloseFlags::ANSWER) && ending.told) {
+                    ending.answered = true;
+                    ending.missing = flags.contains(CloseFlags::MISSING);
+                } else {
+                    ending.peer_closed = true;
+                }
+            }
             State::Connecting { .. } | State::Open => {
-                let deadline = now.saturating_add(self.config.limits.close_timeout);
-                let reason = reason.to_owned();
-                self.state = State::PeerClosing { code, reason, deadline };
-                self.end_notice.closing(ChannelClosed::ClosingByPeer(code));
-                self.close_outgoing();
+                let unread = flags.contains(CloseFlags::UNREAD);
+                self.begin_to_end(false, code, close.reason(), now);
+                if let State::Ending(ending) = &mut self.state {
+                    (ending.peer_closed, ending.unread) = (true, unread);
+                }
             }
         }
         // After an error nothing more comes that would be worth waiting for.
         if code.is_error() && !matches!(self.state, State::Closed) {
-            let reason = reason.to_owned();
-            self.pending.close = Some((code, String::new()));
-            self.end(Closed::ByPeer { code, reason, complete: false });
+            let reason = close.reason().to_owned();
+            let missing = self.say_goodbye(code, String::new(), CloseFlags::ANSWER);
+            self.end(Closed::ByPeer { code, reason, complete: false, missing });
         }
     }
 
     /// Ends the session in order: what was committed is still sent, then the peer is told `code`
     /// and `reason`, of which 256 bytes are kept, and answers.
+    ///
+    /// It is given up when nothing gets on for [`close_timeout`](crate::Limits::close_timeout).
     pub fn close(&mut self, code: CloseCode, reason: &str, now: Duration) {
         if !matches!(self.state, State::Connecting { .. } | State::Open) {
             return;
         }
         self.now = self.now.max(now);
-        let deadline = now.saturating_add(self.config.limits.close_timeout);
-        self.end_notice.closing(ChannelClosed::ClosingByUs(code));
-        self.close_outgoing();
-        let reason = reason.to_owned();
-        self.state = State::Draining { code, reason, deadline, answered: false };
+        self.begin_to_end(true, code, reason, now);
         self.settle();
     }
 
-    /// The last control messages: how much was sent, and the close.
-    fn say_goodbye(&mut self, code: CloseCode, reason: String) {
-        CHANNELS.into_iter().for_each(|channel| self.tell_position(channel));
-        self.pending.close = Some((code, reason));
+    /// Waits no longer for a close: what was not delivered by now is counted, and the peer is told.
+    pub fn cut_short(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+        if let State::Ending(ending) = &mut self.state {
+            ending.deadline = self.now;
+        }
+        self.settle();
+    }
+
+    /// Ends the session at once, for a reason of the transport's. The peer is told `code` and
+    /// `reason` if the transport still carries them.
+    pub fn abort(&mut self, code: CloseCode, reason: &str) {
+        if !matches!(self.state, State::Closed) {
+            self.explain(&Closed::LinkLost);
+            self.say_goodbye(code, reason.to_owned(), CloseFlags::UNREAD);
+            self.awaits_answer = true;
+            self.end(Closed::LinkLost);
+        }
+    }
+
+    /// Whether one of the two has closed it, and it is not over yet.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        matches!(self.state, State::Ending(_))
+    }
+
+    fn begin_to_end(&mut self, by_us: bool, code: CloseCode, reason: &str, now: Duration) {
+        let timeout = self.config.limits.close_timeout;
+        self.state = State::Ending(Ending {
+            by_us,
+            code,
+            reason: reason.to_owned(),
+            deadline: now.saturating_add(timeout),
+            told: false,
+            peer_closed: false,
+            replied: false,
+            answered: false,
+            unread: false,
+            missing: false,
+        });
+        let closing = if by_us { ChannelClosed::ClosingByUs } else { ChannelClosed::ClosingByPeer };
+        self.end_notice.closing(closing(code));
+        self.liveness.hurry(timeout / 5);
+        self.close_outgoing();
+    }
+
+    /// Tells the session that the transport got on with what the application sent.
+    pub fn note_progress(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+        self.progress();
+    }
+
+    /// Something got on: a close goes on waiting.
+    pub(super) fn progress(&mut self) {
+        if let State::Ending(ending) = &mut self.state {
+            ending.deadline = self.now.saturating_add(self.config.limits.close_timeout);
+        }
+    }
+
+    fn peer_knows_closing(&self) -> bool {
+        self.peer.is_some_and(|peer| peer.features & HelloFields::CLOSING != 0)
+    }
+
+    /// The last control messages: how much was read, how much was sent and how much will not be,
+    /// and the close. Gives what of the peer's will not come.
+    fn say_goodbye(&mut self, code: CloseCode, reason: String, flags: CloseFlags) -> Missing {
+        self.close_outgoing();
+        let knows = self.peer_knows_closing();
+        for channel in CHANNELS {
+            let incoming = &mut self.incoming[channel as usize];
+            incoming.take_returns(None);
+            let limit = incoming.advertise();
+            self.pending.windows[channel as usize] = Some(Window::new(channel, limit));
+            let unsent = self.outgoing[channel as usize].give_up();
+            self.tell_position(channel);
+            if knows && let Some(position) = &mut self.pending.positions[channel as usize] {
+                *position = position.with_unsent(u32::try_from(unsent).unwrap_or(u32::MAX));
+            }
+        }
+        let gone = self.incoming.iter().all(Incoming::is_abandoned);
+        let flags = flags.with(CloseFlags::UNREAD, gone);
+        let flags = if knows { flags } else { CloseFlags::default() };
+        self.pending.close = Some(LastWords { code, flags, reason });
+        self.missing()
+    }
+
+    /// What the peer says to have committed and what has not come.
+    fn missing(&self) -> Missing {
+        let mut missing = Missing::default();
+        for incoming in &self.incoming {
+            missing.messages += incoming.window.unsent();
+            missing.bytes += incoming.missing();
+        }
+        missing
+    }
+
+    fn unsent(&self) -> u64 {
+        self.outgoing.iter().map(|outgoing| outgoing.unsent.0).sum()
+    }
+
+    /// What was committed and is not known to have been read, once the session is over.
+    #[must_use]
+    pub fn undelivered(&self) -> Undelivered {
+        let mut undelivered = Undelivered::default();
+        let orders = [self.config.command, self.config.send.order];
+        for (outgoing, order) in self.outgoing.iter().zip(orders) {
+            let (messages, bytes) = outgoing.unsent;
+            undelivered.unsent += messages;
+            undelivered.unsent_bytes += bytes;
+            let (messages, bytes) = outgoing.unread.count(outgoing.window.limit, order);
+            undelivered.unread += messages;
+            undelivered.unread_bytes += bytes;
+        }
+        undelivered
     }
 
     fn close_outgoing(&mut self) {
@@ -91,17 +236,46 @@ impl Session {
 
     /// Ends the session because of what the peer did.
     pub(super) fn fail(&mut self, error: ProtocolError) {
-        self.pending.close = Some((error.close_code(), error.to_string()));
-        self.end(Closed::Error(error));
+        let closed = Closed::Error(error);
+        self.explain(&closed);
+        self.say_goodbye(error.close_code(), error.to_string(), CloseFlags::UNREAD);
+        self.awaits_answer = true;
+        self.end(closed);
     }
 
     pub(super) fn end(&mut self, closed: Closed) {
         self.state = State::Closed;
         self.pending.clear_but_goodbye();
-        self.end_notice.ended(ChannelClosed::Ended(Arc::new(closed.clone())));
-        self.close_outgoing();
+        self.explain(&closed);
+        // Once more: a grant may have been committed since.
+        self.give_up();
         self.incoming.iter_mut().for_each(Incoming::close);
         self.events.push(Event::Closed(closed));
+    }
+
+    /// Looks for the peer's answer in what comes after the end.
+    pub(super) fn handle_late(&mut self, channel: Channel, message: &[u8]) {
+        if !self.awaits_answer || channel != Channel::Command {
+            return;
+        }
+        let controls = Frames::new(message).flatten().filter(|it| it.kind() == Kind::Control);
+        if controls
+            .filter(|it| !it.is_fragment())
+            .any(|frame| matches!(Control::parse(frame.body()), Ok(Control::Close(_))))
+        {
+            self.hang_up = HangUp::Now;
+        }
+    }
+
+    /// When to hang up, once the session is over.
+    #[must_use]
+    pub fn hang_up(&self) -> HangUp {
+        self.hang_up
+    }
+
+    /// Leaves word of the end for senders and receivers, before their rings are closed.
+    fn explain(&self, closed: &Closed) {
+        self.end_notice.ended(ChannelClosed::Ended(Arc::new(closed.clone())));
     }
 
     /// Says why the link is about to go, for [`lose_link`](Self::lose_link): senders and receivers
@@ -112,25 +286,59 @@ impl Session {
         }
     }
 
-    /// Tells the session that its link is gone. What came before is still handed on.
-    pub fn lose_link(&mut self) {
-        if !matches!(self.state, State::Closed) {
-            self.end(self.answered().unwrap_or(Closed::LinkLost));
+    /// Whether the peer has closed the session or answered: if it hangs up now, that is in order.
+    #[must_use]
+    pub fn has_heard_close(&self) -> bool {
+        match &self.state {
+            State::Ending(ending) => ending.peer_closed || ending.answered,
+            _ => false,
         }
-        self.pending.clear();
     }
 
-    /// How the session ends if its peer goes now, provided that this side has closed it and the
-    /// peer has answered: in order. It is open only for what the peer sent before, which may have
-    /// got lost; a peer that has answered goes as soon as it has nothing left to send.
-    #[must_use]
-    pub fn answered(&self) -> Option<Closed> {
-        match self.state {
-            State::Closing { code, answered: true, .. } => {
-                Some(Closed::ByUs { code, complete: true })
+    /// Tells the session that its link is gone. What came before is still handed on. Gives how it
+    /// ended if its peer had closed it or answered; what it sent before may have got lost.
+    pub fn lose_link(&mut self) -> Option<Closed> {
+        let mut heard = None;
+        if !matches!(self.state, State::Closed) {
+            if !self.is_ending() {
+                self.explain(&Closed::LinkLost);
             }
-            _ => None,
+            self.give_up();
+            heard = self.heard_close();
+            self.end(heard.clone().unwrap_or(Closed::LinkLost));
         }
+        self.pending.clear();
+        heard
+    }
+
+    /// How the session ends if its peer goes now, provided that the peer has closed it or answered.
+    pub(super) fn heard_close(&self) -> Option<Closed> {
+        let State::Ending(ending) = &self.state else { return None };
+        (ending.peer_closed || ending.answered).then(|| self.closed(ending))
+    }
+
+    /// Counts what was not sent as never to be.
+    pub(super) fn give_up(&mut self) {
+        self.close_outgoing();
+        for outgoing in &mut self.outgoing {
+            outgoing.give_up();
+        }
+    }
+
+    /// How the session has ended.
+    fn closed(&self, ending: &Ending) -> Closed {
+        let (code, missing) = (ending.code, self.missing());
+        let came = missing == Missing::default() && self.incoming.iter().all(Incoming::is_complete);
+        let sent = self.unsent() == 0;
+        if !ending.by_us {
+            let reason = ending.reason.clone();
+            return Closed::ByPeer { code, reason, complete: came && sent, missing };
+        }
+        // An application that is gone misses nothing.
+        let came = came || self.incoming.iter().all(Incoming::is_abandoned);
+        let heard = ending.answered || ending.peer_closed;
+        let complete = heard && !ending.missing && came && sent;
+        Closed::ByUs { code, complete, missing }
     }
 
     /// Whether the session is open, and nobody is left to talk to the peer.
@@ -144,43 +352,88 @@ impl Session {
     pub(super) fn settle(&mut self) {
         let now = self.now;
         if self.is_abandoned() {
-            self.close(CloseCode::NORMAL, "the application dropped its peer", now);
+            if self.incoming.iter().any(Incoming::has_failed) {
+                self.close(CloseCode::FAILED, "the application failed", now);
+            } else {
+                self.close(CloseCode::NORMAL, "the application dropped its peer", now);
+            }
             return;
         }
-        match &self.state {
-            State::Draining { code, reason, deadline, answered } => {
-                let (code, deadline, answered) = (*code, *deadline, *answered);
-                let reason = reason.clone();
-                let late = now >= deadline;
-                if late || self.outgoing.iter_mut().all(Outgoing::is_empty) {
-                    self.say_goodbye(code, reason);
-                    self.state = State::Closing { code, deadline, answered };
-                }
-                if late {
-                    self.end(Closed::ByUs { code, complete: false });
-                }
+        let State::Ending(ending) = &self.state else { return };
+        let (late, told) = (now >= ending.deadline, ending.told);
+        let (code, peer_closed, unread) = (ending.code, ending.peer_closed, ending.unread);
+        let drained = unread || self.outgoing.iter_mut().all(Outgoing::is_empty);
+        let came = self.incoming.iter().all(Incoming::is_complete);
+        if told {
+            self.settle_told(came, late);
+        } else if peer_closed {
+            if (drained && came) || late {
+                self.answer(came);
+                self.end_as_said();
             }
-            State::Closing { code, answered: true, .. }
-                if self.incoming.iter().all(Incoming::is_complete) =>
-            {
-                let closed = Closed::ByUs { code: *code, complete: true };
-                self.end(closed);
+        } else if drained || late {
+            let State::Ending(ending) = &mut self.state else { return };
+            ending.told = true;
+            let reason = ending.reason.clone();
+            self.say_goodbye(
+                code,
+                reason,
+                CloseFlags::default().with(CloseFlags::UNREAD, !drained),
+            );
+            if drained {
+                self.settle_told(came, false);
+            } else {
+                self.awaits_answer = true;
+                self.end_as_said();
             }
-            State::Closing { code, deadline, .. } if now >= *deadline => {
-                let closed = Closed::ByUs { code: *code, complete: false };
-                self.end(closed);
-            }
-            State::PeerClosing { code, reason, deadline } => {
-                let (code, late) = (*code, now >= *deadline);
-                let complete = self.incoming.iter().all(Incoming::is_complete)
-                    && self.outgoing.iter_mut().all(Outgoing::is_empty);
-                if complete || late {
-                    let closed = Closed::ByPeer { code, reason: reason.clone(), complete };
-                    self.say_goodbye(code, String::new());
-                    self.end(closed);
-                }
-            }
-            _ => {}
+        }
+    }
+
+    /// Waits for the peer's answer, and answers its close if the two crossed.
+    fn settle_told(&mut self, came: bool, late: bool) {
+        let State::Ending(Ending { answered, peer_closed, replied, .. }) = self.state else {
+            return;
+        };
+        if peer_closed && !replied && (came || late) {
+            self.answer(came);
+        }
+        if answered && came || late {
+            self.hang_up = match (answered, peer_closed) {
+                (true, false) if self.peer_knows_closing() => HangUp::Now,
+                (true, false) => HangUp::Flushed,
+                // One of the two, so that both hear the other's answer.
+                (true, true) if self.config.role == Role::Initiator => HangUp::Flushed,
+                _ => HangUp::Wait,
+            };
+            self.awaits_answer = !answered;
+            self.end_as_said();
+        }
+    }
+
+    fn answer(&mut self, came: bool) {
+        let State::Ending(ending) = &mut self.state else { return };
+        ending.replied = true;
+        let reason = if ending.by_us { ending.reason.clone() } else { String::new() };
+        let code = ending.code;
+        let flags = CloseFlags::ANSWER.with(CloseFlags::MISSING, !came);
+        self.say_goodbye(code, reason, flags);
+    }
+
+    fn end_as_said(&mut self) {
+        if let State::Ending(ending) = &self.state {
+            let closed = self.closed(ending);
+            self.end(closed);
+        }
+    }
+}
+
+impl State {
+    /// Whether nothing more of the application's is to be sent.
+    pub(super) fn is_silent(&self) -> bool {
+        match self {
+            Self::Connecting { .. } | Self::Open => false,
+            Self::Ending(ending) => ending.told || ending.unread,
+            Self::Closed => true,
         }
     }
 }

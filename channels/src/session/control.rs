@@ -3,7 +3,9 @@
 
 use std::collections::VecDeque;
 
-use deltawire_framing::control::{Close, CloseCode, Hello, Ping, Pong, Position, Window};
+use deltawire_framing::control::{
+    Close, CloseCode, CloseFlags, Hello, Ping, Pong, Position, Window,
+};
 use deltawire_framing::{Channel, FRAME_ALIGN, FrameHeader, Kind, frame_step};
 use zerocopy::IntoBytes;
 
@@ -24,8 +26,16 @@ pub(super) struct Pending {
     /// At most [`MAX_PONGS`], oldest first.
     pongs: VecDeque<Pong>,
     /// Goes last, when nothing else is to be sent any more.
-    pub(super) close: Option<(CloseCode, String)>,
+    pub(super) close: Option<LastWords>,
     buffer: [u8; CAPACITY],
+}
+
+/// A close that waits to be sent.
+#[derive(Debug)]
+pub(super) struct LastWords {
+    pub(super) code: CloseCode,
+    pub(super) flags: CloseFlags,
+    pub(super) reason: String,
 }
 
 impl Pending {
@@ -58,9 +68,8 @@ impl Pending {
         self.pongs.push_back(Pong::to(ping));
     }
 
-    /// The session is over: nothing is said any more but how much was sent, and the close.
+    /// The session is over: nothing is said any more but how much was read and sent, and the close.
     pub(super) fn clear_but_goodbye(&mut self) {
-        self.windows = [None; 2];
         self.ping = None;
         self.pongs.clear();
     }
@@ -69,6 +78,7 @@ impl Pending {
     pub(super) fn clear(&mut self) {
         self.clear_but_goodbye();
         self.hello = None;
+        self.windows = [None; 2];
         self.positions = [None; 2];
         self.close = None;
     }
@@ -111,8 +121,8 @@ impl Packer<'_> {
         }
     }
 
-    fn take_close(&mut self, close: &mut Option<(CloseCode, String)>) {
-        let Some((code, reason)) = close else { return };
+    fn take_close(&mut self, close: &mut Option<LastWords>) {
+        let Some(LastWords { code, flags, reason }) = close else { return };
         let room = self.buffer.len().saturating_sub(frame_step(self.end) + FrameHeader::SIZE + 8);
         // With something in front of it a close can wait for a message of its own; alone it has
         // room for a reason of 56 bytes at the least.
@@ -120,7 +130,7 @@ impl Packer<'_> {
             return;
         }
         let reason = &reason[..reason.floor_char_boundary(room)];
-        let message = Close::new(*code, reason);
+        let message = Close::new(*code, reason).with_flags(*flags);
         if self.push(8 + message.reason().len(), |body| {
             if let Err(error) = message.write(body) {
                 unreachable!("the room is what the message says it needs: {error}");

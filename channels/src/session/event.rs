@@ -23,9 +23,12 @@ pub enum Closed {
     ByUs {
         /// What the peer was told.
         code: CloseCode,
-        /// Whether everything that was committed was handed to the transport, and the peer
-        /// answered.
+        /// Whether the peer answered that everything arrived that this side had committed, and
+        /// everything arrived that the peer had; the latter does not count when the application
+        /// had dropped its peer.
         complete: bool,
+        /// What the peer had committed and did not arrive.
+        missing: Missing,
     },
     /// The peer closed it.
     ByPeer {
@@ -33,8 +36,11 @@ pub enum Closed {
         code: CloseCode,
         /// The same, for people. At most 256 bytes.
         reason: String,
-        /// Whether everything arrived that the peer had sent before.
+        /// Whether everything arrived that the peer had committed, and everything was sent that
+        /// this side had.
         complete: bool,
+        /// What the peer had committed and did not arrive.
+        missing: Missing,
     },
     /// The peer did what it must not.
     Error(ProtocolError),
@@ -45,13 +51,13 @@ pub enum Closed {
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ByUs { code, complete } => {
-                let how = if *complete { "" } else { ", not everything was delivered" };
-                write!(f, "closed by this side with code {}{how}", code.0)
+            Self::ByUs { code, complete, missing } => {
+                write!(f, "closed by this side with code {}", code.0)?;
+                if *complete { Ok(()) } else { write!(f, ", {missing}") }
             }
-            Self::ByPeer { code, reason, complete } => {
-                let how = if *complete { "" } else { ", not everything arrived" };
-                write!(f, "closed by the peer with code {}: {reason:?}{how}", code.0)
+            Self::ByPeer { code, reason, complete, missing } => {
+                write!(f, "closed by the peer with code {}: {reason:?}", code.0)?;
+                if *complete { Ok(()) } else { write!(f, ", {missing}") }
             }
             Self::Error(error) => error.fmt(f),
             Self::LinkLost => f.write_str("the link was lost"),
@@ -60,6 +66,56 @@ impl fmt::Display for Closed {
 }
 
 impl std::error::Error for Closed {}
+
+/// What a peer had committed and did not arrive, as far as its close says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Messages that it never sent.
+    pub messages: u64,
+    /// Bytes of messages that it sent and that did not come, counted as windows count them.
+    pub bytes: u64,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not everything is known to have been delivered")?;
+        if *self != Self::default() {
+            let Self { messages, bytes } = self;
+            write!(
+                f,
+                ": {messages} messages of the peer's were not sent, {bytes} bytes are missing"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// What a session that ended had taken from its application, and is not known to have been read by
+/// the peer's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Undelivered {
+    /// Messages that were committed and never sent, or not to their end: they are lost.
+    pub unsent: u64,
+    /// Bytes of them, frame headers and gaps included.
+    pub unsent_bytes: u64,
+    /// Messages that were sent, and not known to have been read: each may have got lost, may wait
+    /// to be read, or may have been read. Never too few on a reliable channel; too many by what
+    /// the peer read since it last said so, and by more on an unordered channel, where the longest
+    /// may have been read first. On a channel that may lose messages, those that count as lost are
+    /// not among them.
+    pub unread: u64,
+    /// Bytes of them, counted as windows count them.
+    pub unread_bytes: u64,
+}
+
+impl core::ops::AddAssign for Undelivered {
+    fn add_assign(&mut self, other: Self) {
+        self.unsent += other.unsent;
+        self.unsent_bytes += other.unsent_bytes;
+        self.unread += other.unread;
+        self.unread_bytes += other.unread_bytes;
+    }
+}
 
 /// Events that were not asked for yet: at most one of each kind.
 #[derive(Debug, Default)]

@@ -15,6 +15,7 @@ use super::window::{ReceiveWindow, cost};
 use crate::limits::Limits;
 use crate::peer::{Arrived, EndNotice, Memory, Receiver, Returned};
 use crate::ring::{PushError, slot};
+use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// Transport messages up to this long are copied together while the application does not read.
 const SMALL: usize = 1_024;
@@ -32,6 +33,8 @@ pub(super) struct Incoming {
     order: Order,
     may_lose: bool,
     arrivals: slot::Producer<Arrived>,
+    /// Set by the receiver.
+    failed: Arc<AtomicBool>,
     returns: slot::Consumer<Returned>,
     /// How many were pushed and have not returned.
     out: usize,
@@ -56,6 +59,7 @@ impl Incoming {
     ) -> (Self, Receiver) {
         let (arrivals, arrived) = slot::ring(limits.max_arrivals);
         let (returned, returns) = slot::ring(limits.max_arrivals);
+        let failed = Arc::new(AtomicBool::new(false));
         let may_lose = delivery.may_lose();
         // Deltas may overtake the hello that says how long the peer's frames are.
         let shortest_frame = Hello::MIN_FRAME_LEN as usize;
@@ -74,6 +78,7 @@ impl Incoming {
             order: delivery.order,
             may_lose,
             arrivals,
+            failed: failed.clone(),
             returns,
             out: 0,
             closing: false,
@@ -83,7 +88,7 @@ impl Incoming {
             copied_bytes: 0,
             refused: 0,
         };
-        (incoming, Receiver::from_queue(arrived, returned, end))
+        (incoming, Receiver::from_queue(arrived, returned, failed, end))
     }
 
     /// Takes in how long the frames are that the peer cuts messages into, at most.
@@ -191,8 +196,9 @@ impl Incoming {
         match self.arrivals.try_push(arrived) {
             Ok(()) => self.out += 1,
             Err(PushError::Full(arrived)) => return Err(arrived),
-            // Nobody will read it.
-            Err(PushError::Closed(arrived)) => self.window.give_back(arrived.cost),
+            // Nobody will read it: it goes, and its room is not given back, so that the peer does
+            // not take it for read.
+            Err(PushError::Closed(_)) => {}
         }
         Ok(())
     }
@@ -286,7 +292,18 @@ impl Incoming {
 
     /// Whether all that the peer says to have sent has come, to its last fragment.
     pub(super) fn is_complete(&self) -> bool {
-        self.window.is_complete() && self.reassembler.unfinished() == 0
+        let unfinished = self.reassembler.unfinished() > 0 && self.window.unsent() == 0;
+        self.window.is_announced() && self.missing() == 0 && !unfinished
+    }
+
+    /// Bytes that the peer says to have sent and that did not come to their end.
+    pub(super) fn missing(&self) -> u64 {
+        self.window.missing_but(self.unfinished)
+    }
+
+    /// Whether the application dropped its receiver while its thread panicked.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     /// Whether the application dropped its receiver.

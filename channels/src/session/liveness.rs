@@ -12,9 +12,10 @@ pub(super) struct Liveness {
     ping: Option<(u32, Duration, bool)>,
     pub(super) round_trip: Option<Duration>,
     pub(super) variation: Duration,
-    idle_timeout: Duration,
     /// Silence that means death; 0 never does.
     deadline: Duration,
+    /// How often a busy peer is pinged.
+    interval: Duration,
     /// How long a quiet peer is waited for before it is pinged.
     patience: Duration,
     /// Whether there was anything but control messages since the last ping.
@@ -37,12 +38,12 @@ impl Liveness {
             ping: None,
             round_trip: None,
             variation: Duration::ZERO,
-            idle_timeout,
             deadline: if heard {
                 idle_timeout.saturating_add(grace(idle_timeout))
             } else {
                 idle_timeout
             },
+            interval,
             patience,
             busy: true,
         }
@@ -51,6 +52,13 @@ impl Liveness {
     /// The round trip is worth knowing anew.
     #[inline]
     pub(super) fn mark_busy(&mut self) {
+        self.busy = true;
+    }
+
+    /// Pings at least so often while busy, from now on.
+    pub(super) fn hurry(&mut self, interval: Duration) {
+        // A close that waits for nothing is over before.
+        self.interval = self.interval.min(interval.max(Duration::from_millis(1)));
         self.busy = true;
     }
 
@@ -74,7 +82,7 @@ impl Liveness {
     /// quiet one when nothing was heard for a while.
     fn ping_at(&self) -> Duration {
         let last = self.ping.map_or(self.start, |(_, sent_at, _)| sent_at);
-        let regular = last.saturating_add(interval(self.idle_timeout));
+        let regular = last.saturating_add(self.interval);
         if self.busy { regular } else { regular.max(self.last_heard.saturating_add(self.patience)) }
     }
 

@@ -13,6 +13,7 @@ mod liveness;
 mod outgoing;
 mod stats;
 mod transmit;
+mod unread;
 mod window;
 
 use core::fmt;
@@ -25,10 +26,11 @@ use deltawire_framing::{Channel, Frame, Frames, Kind, frame_step};
 use self::closing::State;
 pub use self::control::MAX_PONGS;
 use self::control::Pending;
+pub use closing::HangUp;
 pub use config::Config;
 pub use error::ProtocolError;
 use event::Events;
-pub use event::{Closed, Event};
+pub use event::{Closed, Event, Missing, Undelivered};
 use incoming::{Incoming, check};
 use liveness::Liveness;
 pub use outgoing::Share;
@@ -58,6 +60,10 @@ pub struct Session {
     /// What senders and receivers say of the end.
     end_notice: EndNotice,
     liveness: Liveness,
+    /// When the transport is to be hung up, once it is over.
+    hang_up: HangUp,
+    /// Whether, when it is over, an answer of the peer's is still of interest.
+    awaits_answer: bool,
     /// By channel: command, data.
     outgoing: [Outgoing; 2],
     /// By channel: command, data.
@@ -96,7 +102,7 @@ impl Session {
             max_unfinished: config.limits.max_unfinished,
             idle_timeout_ms: u32::try_from(config.limits.idle_timeout.as_millis())
                 .unwrap_or(u32::MAX),
-            features: 0,
+            features: HelloFields::CLOSING,
             command: config.command,
             deltas: config.send,
             session_id: config.session_id,
@@ -122,6 +128,8 @@ impl Session {
                 config.role,
                 config.transport_hears,
             ),
+            hang_up: HangUp::Wait,
+            awaits_answer: false,
             outgoing: [Outgoing::new(), Outgoing::new()],
             incoming: [commands, data],
             sent: [Sent::default(); 2],
@@ -162,6 +170,7 @@ impl Session {
     /// session, and shows as an event.
     pub fn handle_message(&mut self, channel: Channel, message: Vec<u8>, now: Duration) {
         if matches!(self.state, State::Closed) {
+            self.handle_late(channel, &message);
             return;
         }
         self.now = self.now.max(now);
@@ -194,6 +203,7 @@ impl Session {
             }
             if frame.is_fragment() && frame.kind() != Kind::Control {
                 self.liveness.mark_busy();
+                self.progress();
                 return self.incoming[channel as usize].take_fragment(frame, now);
             }
             if frame.kind() == Kind::Control {
@@ -209,6 +219,7 @@ impl Session {
             return Ok(());
         }
         self.liveness.mark_busy();
+        self.progress();
         self.incoming[channel as usize].take_whole(message, messages, cost)
     }
 
@@ -224,11 +235,17 @@ impl Session {
             Control::Window(window) => {
                 let channel = window.channel();
                 let in_order = self.config.command == Order::Ordered;
-                self.outgoing[channel as usize].window.grant(channel, window.limit(), in_order)
+                let outgoing = &mut self.outgoing[channel as usize];
+                if outgoing.window.grant(channel, window.limit(), in_order)? {
+                    self.progress();
+                }
+                Ok(())
             }
             Control::Position(position) => {
                 let lost_at = now.saturating_add(self.config.limits.loss_timeout);
-                self.incoming[position.channel() as usize].window.announce(position.sent(), lost_at)
+                let (sent, unsent) = (position.sent(), position.unsent());
+                let incoming = &mut self.incoming[position.channel() as usize];
+                incoming.window.announce(sent, unsent, lost_at)
             }
             Control::Ping(ping) => {
                 self.pending.answer(ping);
@@ -239,7 +256,7 @@ impl Session {
                 Ok(())
             }
             Control::Close(close) => {
-                self.handle_close(close.code().known(), close.reason(), now);
+                self.handle_close(close, now);
                 Ok(())
             }
             _ => Err(ProtocolError::OutOfPlace("a control message of a later version")),
@@ -262,9 +279,11 @@ impl Session {
         for (channel, limit) in
             [(Channel::Command, fields.command_window), (Channel::Data, fields.data_window)]
         {
-            self.outgoing[channel as usize].window.grant(channel, limit, false)?;
             let allowed = self.peer_limits(channel, &fields).max_message();
-            self.outgoing[channel as usize].limit.set(allowed);
+            let outgoing = &mut self.outgoing[channel as usize];
+            outgoing.window.grant(channel, limit, false)?;
+            outgoing.unread.begin(limit);
+            outgoing.limit.set(allowed);
             let max_frame_len = self.max_frame_len(&fields);
             self.incoming[channel as usize].learn(&self.config.limits, max_frame_len);
         }
@@ -345,7 +364,10 @@ impl Session {
             }
             _ if self.peer.is_some() && self.liveness.is_dead(now) => {
                 let timed_out = ProtocolError::TimedOut(self.config.limits.idle_timeout);
-                match self.answered() {
+                if self.is_ending() {
+                    self.give_up();
+                }
+                match self.heard_close() {
                     Some(closed) => self.end(closed),
                     None => self.fail(timed_out),
                 }
@@ -362,7 +384,8 @@ impl Session {
             self.pending.ping = Some(ping);
             self.repeat();
             // Who waits goes on asking.
-            if self.outgoing.iter().any(|outgoing| outgoing.window.blocked) {
+            let waits = self.outgoing.iter().any(|outgoing| outgoing.window.blocked);
+            if waits || matches!(self.state, State::Ending(_)) {
                 self.liveness.mark_busy();
             }
         }
@@ -386,10 +409,8 @@ impl Session {
     pub fn poll_timeout(&self) -> Option<Duration> {
         let state = match &self.state {
             State::Closed => return None,
-            State::Connecting { deadline }
-            | State::Draining { deadline, .. }
-            | State::Closing { deadline, .. }
-            | State::PeerClosing { deadline, .. } => Some(*deadline),
+            State::Connecting { deadline } => Some(*deadline),
+            State::Ending(ending) => Some(ending.deadline),
             State::Open => None,
         };
         let incoming = self.incoming.iter().filter_map(Incoming::poll_timeout).min();
@@ -461,21 +482,24 @@ impl Session {
     /// With budgets by channel.
     fn transmit_application(&mut self, budgets: [usize; 2]) -> Option<Transmit<'_>> {
         let peer = self.peer?;
-        if matches!(self.state, State::Closing { .. } | State::Closed) {
+        if self.state.is_silent() {
             return None;
         }
         let limits = CHANNELS.map(|channel| self.peer_limits(channel, &peer));
         // Deltas that need less room must not overtake a command that waits for more.
         let channels = if self.outgoing[0].waits_for_room(budgets[0]) { 1 } else { 2 };
-        let Self { outgoing: [commands, data], sent: [commands_sent, data_sent], liveness, .. } =
-            self;
+        let deadline = self.now.saturating_add(self.config.limits.close_timeout);
+        let Self { outgoing: [commands, data], sent: [commands_sent, data_sent], .. } = self;
         let by_urgency =
             [(Channel::Command, commands, commands_sent), (Channel::Data, data, data_sent)];
         let by_urgency = by_urgency.into_iter().zip(limits).zip(budgets);
         for (((channel, outgoing, sent), limits), budget) in by_urgency.take(channels) {
             if let Some(bytes) = outgoing.next(budget, limits) {
                 sent.add(bytes.len());
-                liveness.mark_busy();
+                self.liveness.mark_busy();
+                if let State::Ending(ending) = &mut self.state {
+                    ending.deadline = deadline;
+                }
                 return Some(Transmit { channel, bytes: Bytes::Outbound(bytes) });
             }
         }
@@ -491,8 +515,7 @@ impl Session {
             let open = self.peer.is_some() && !matches!(self.state, State::Closed);
             ready |= incoming.is_window_due() && open;
         }
-        let over = matches!(self.state, State::Closing { .. } | State::Closed);
-        if self.peer.is_some() && !over {
+        if self.peer.is_some() && !self.state.is_silent() {
             for outgoing in &mut self.outgoing {
                 ready |= outgoing.poll_ready(context);
             }

@@ -10,6 +10,7 @@ use core::task::{Context, Poll};
 
 use deltawire_framing::{FRAME_ALIGN, FragmentInPlace, Fragmenter, FrameHeader, frame_step};
 
+use super::unread::Unread;
 use super::window::{SendWindow, longest};
 use crate::peer::MessageLimit;
 use crate::ring::byte::{Ahead, Consumer, RunView};
@@ -72,6 +73,11 @@ impl Long {
         }
     }
 
+    /// What it takes of the window.
+    fn cost(&self) -> u64 {
+        frame_step(self.message.len()) as u64
+    }
+
     fn is_sent(&self) -> bool {
         self.next == self.fragmenter.count()
     }
@@ -116,6 +122,9 @@ pub(super) struct Outgoing {
     pub(super) window: SendWindow,
     /// What the peer takes, as the senders are told.
     pub(super) limit: MessageLimit,
+    pub(super) unread: Unread,
+    /// Messages and bytes that were committed and will never be sent.
+    pub(super) unsent: (u64, u64),
     pub(super) messages: u64,
 }
 
@@ -126,6 +135,8 @@ impl Outgoing {
             next_message_id: 0,
             window: SendWindow::default(),
             limit: MessageLimit::unknown(),
+            unread: Unread::default(),
+            unsent: (0, 0),
             messages: 0,
         }
     }
@@ -180,6 +191,29 @@ impl Outgoing {
         self.lanes.iter_mut().for_each(|lane| lane.ring.close());
     }
 
+    /// Sends nothing more: what is left counts as never to be sent, a long message in the middle of
+    /// it too. Gives how many messages that are.
+    pub(super) fn give_up(&mut self) -> u64 {
+        let (messages, bytes) = &mut self.unsent;
+        for lane in &mut self.lanes {
+            if let Some(long) = lane.long.take() {
+                if !long.is_sent() {
+                    let cost = long.cost();
+                    // The peer is told of it as if it had not begun.
+                    self.window.sent -= cost;
+                    *messages += 1;
+                    *bytes += cost;
+                }
+                lane.ring.release(long.message);
+            }
+            while let Ok(view) = lane.ring.try_read() {
+                *messages += 1;
+                *bytes += frame_step(view.len()) as u64;
+            }
+        }
+        *messages
+    }
+
     /// Wakes the task when one of the rings that may send gets something to send.
     pub(super) fn poll_ready(&mut self, context: &mut Context<'_>) -> bool {
         let blocked = self.window.blocked;
@@ -207,18 +241,22 @@ impl Outgoing {
     /// stand first is [too long](Self::find_too_long).
     pub(super) fn next(&mut self, budget: usize, peer: PeerLimits) -> Option<Outbound<'_>> {
         let (index, len) = self.choose(budget, peer)?;
-        let Self { lanes, window, next_message_id, messages, .. } = self;
+        let Self { lanes, window, unread, next_message_id, messages, .. } = self;
         let Some(Lane { ring, deficit, long, .. }) = lanes.get_mut(index) else {
             unreachable!("a lane that was chosen is there");
         };
         let first = ring.peek_len().unwrap_or_default();
         if long.is_none() && first > peer.max_frame_len {
             *next_message_id = next_message_id.wrapping_add(1);
-            *long = Some(Long::begin(ring, *next_message_id, peer.max_frame_len));
-            window.take(frame_step(first) as u64);
+            let begun = Long::begin(ring, *next_message_id, peer.max_frame_len);
+            window.take(begun.cost());
+            *long = Some(begun);
             *messages += 1;
         }
         if let Some(long) = long {
+            if long.next + 1 == long.fragmenter.count() {
+                unread.sent(long.cost(), 1, window.limit);
+            }
             let fragment = long.next_fragment(ring);
             *deficit -= fragment.len() as i64;
             return Some(Outbound::Fragment(fragment));
@@ -229,8 +267,10 @@ impl Outgoing {
         let Some(run) = ring.read_run(len) else {
             unreachable!("a lane that was chosen has a message that fits");
         };
-        window.take(frame_step(run.len()) as u64);
-        *messages += run.frame_count() as u64;
+        let (bytes, count) = (frame_step(run.len()) as u64, run.frame_count() as u64);
+        window.take(bytes);
+        unread.sent(bytes, count, window.limit);
+        *messages += count;
         *deficit -= run.len() as i64;
         Some(Outbound::Run(run))
     }

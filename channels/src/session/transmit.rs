@@ -17,6 +17,12 @@ pub(super) enum Bytes<'a> {
 }
 
 impl Transmit<'_> {
+    /// Whether it holds messages of the application's.
+    #[must_use]
+    pub fn is_application(&self) -> bool {
+        matches!(self.bytes, Bytes::Outbound(_))
+    }
+
     /// The channel that it goes over.
     #[must_use]
     pub fn channel(&self) -> Channel {

@@ -44,26 +44,27 @@ impl SendWindow {
         self.sent += cost;
     }
 
-    /// Takes in what the peer grants. A limit below an earlier one is an error where control
+    /// Takes in what the peer grants, and says whether it is more than before. A limit below an earlier one is an error where control
     /// messages come in order, and a late one where they do not.
     pub(super) fn grant(
         &mut self,
         channel: Channel,
         limit: u64,
         in_order: bool,
-    ) -> Result<(), ProtocolError> {
+    ) -> Result<bool, ProtocolError> {
         if limit > MAX_POSITION {
             return Err(ProtocolError::WindowOverflow { channel, limit });
         }
         if limit < self.limit && in_order {
             return Err(ProtocolError::WindowShrank { channel, limit, before: self.limit });
         }
-        if limit > self.limit {
+        let more = limit > self.limit;
+        if more {
             self.limit = limit;
             self.blocked = false;
             self.told = false;
         }
-        Ok(())
+        Ok(more)
     }
 
     /// Whether a message waits and the peer does not know it; from now on it does.
@@ -88,8 +89,12 @@ pub(super) struct ReceiveWindow {
     lost: u64,
     /// What the peer said that it had sent, and when what is missing of it counts as lost.
     announced: Option<(u64, Duration)>,
+    /// Messages that the peer says it will never send.
+    unsent: Option<u32>,
     /// Whether the peer waits for more than is worth a message by itself.
     asked: bool,
+    /// Whether it asked once more: whatever was read is worth a message.
+    pressed: bool,
 }
 
 impl ReceiveWindow {
@@ -102,7 +107,9 @@ impl ReceiveWindow {
             given_back: 0,
             lost: 0,
             announced: None,
+            unsent: None,
             asked: false,
+            pressed: false,
         }
     }
 
@@ -146,17 +153,40 @@ impl ReceiveWindow {
         debug_assert!(self.given_back <= self.received);
     }
 
-    /// Takes in what the peer says that it has sent.
-    pub(super) fn announce(&mut self, sent: u64, lost_at: Duration) -> Result<(), ProtocolError> {
+    /// Takes in what the peer says that it has sent, and how many messages it will never send.
+    pub(super) fn announce(
+        &mut self,
+        sent: u64,
+        unsent: u32,
+        lost_at: Duration,
+    ) -> Result<(), ProtocolError> {
         if sent > self.granted {
             let (channel, granted) = (self.channel, self.granted);
             return Err(ProtocolError::PositionAhead { channel, sent, granted });
         }
-        if self.announced.is_none_or(|(before, _)| before < sent) {
+        let before = self.announced.map(|(before, _)| before);
+        // Its last word: of a message that it began and did not finish, it takes back the whole.
+        if unsent > 0 && self.unsent.is_none() {
+            self.unsent = Some(unsent);
+            self.announced = Some((sent, lost_at));
+        } else if self.unsent.is_none() && before.is_none_or(|before| before < sent) {
             self.announced = Some((sent, lost_at));
         }
         self.asked = true;
+        self.pressed |= before == Some(sent);
         Ok(())
+    }
+
+    /// Messages that the peer says it will never send.
+    pub(super) fn unsent(&self) -> u64 {
+        self.unsent.unwrap_or_default().into()
+    }
+
+    /// What the peer said that it had sent and that has not come to its end, with `unfinished`
+    /// bytes of messages that came in part.
+    pub(super) fn missing_but(&self, unfinished: u64) -> u64 {
+        let announced = self.announced.map_or(0, |(sent, _)| sent);
+        announced.saturating_sub(self.received - unfinished + self.lost)
     }
 
     /// What the peer said that it had sent and that has not come.
@@ -165,9 +195,9 @@ impl ReceiveWindow {
         announced.saturating_sub(self.received + self.lost)
     }
 
-    /// Whether the peer said how much it has sent, and all of it has come.
-    pub(super) fn is_complete(&self) -> bool {
-        self.announced.is_some() && self.missing() == 0
+    /// Whether the peer said how much it has sent.
+    pub(super) fn is_announced(&self) -> bool {
+        self.announced.is_some()
     }
 
     /// When what is missing counts as lost.
@@ -184,16 +214,19 @@ impl ReceiveWindow {
 
     /// Whether a new limit is worth a message: a quarter of the window, or, when the peer asked
     /// because its next message may be longer than three quarters, whatever there is once all was
-    /// read but for the `unfinished` bytes that cannot be.
+    /// read but for the `unfinished` bytes that cannot be; when it asked once more, whatever there
+    /// is, so that it sees that it is read.
     #[inline]
     pub(super) fn due(&self, unfinished: u64) -> bool {
         let more = self.limit() - self.granted;
-        more > 0 && (more >= self.size.div_ceil(4) || (self.asked && self.held() == unfinished))
+        let asked = self.pressed || (self.asked && self.held() == unfinished);
+        more > 0 && (more >= self.size.div_ceil(4) || asked)
     }
 
     /// Grants all that can be granted.
     pub(super) fn advertise(&mut self, unfinished: u64) -> u64 {
         self.asked &= self.held() != unfinished;
+        self.pressed = false;
         self.granted = self.limit();
         self.granted
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deltawire_channels::session::Closed;
+use deltawire_channels::session::{Closed, Missing};
 use deltawire_channels::{ChannelClosed, Peer, SendError, Session, TryNext};
 use deltawire_framing::control::CloseCode;
 use deltawire_framing::{DeltaFields, DocId};
@@ -83,6 +83,7 @@ fn the_reason_can_be_asked_for() {
         code: CloseCode(400),
         reason: "enough for today".to_owned(),
         complete: true,
+        missing: Missing::default(),
     };
     let why = Some(ChannelClosed::Ended(closed.into()));
     let Peer { send, receive, .. } = link.peer(1);

@@ -1,6 +1,7 @@
 //! Two sessions, joined by pipes on virtual time.
 #![allow(unreachable_pub, reason = "one test binary")]
 
+mod closing;
 mod cost;
 mod ends;
 mod faults;

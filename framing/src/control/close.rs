@@ -3,7 +3,7 @@ use core::mem::{offset_of, size_of};
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{ControlType, check_reserved};
+use super::ControlType;
 use crate::error::{Expected, Field, Malformed, WriteError};
 
 /// Longest reason of a close, bytes of UTF-8.
@@ -32,6 +32,8 @@ impl CloseCode {
     pub const TIMED_OUT: Self = Self(7);
     /// The two ends are set up for different delivery.
     pub const DELIVERY: Self = Self(8);
+    /// The application failed: it dropped its peer while its thread panicked.
+    pub const FAILED: Self = Self(9);
     /// This side had accepted a message that is longer than its peer takes.
     pub const UNDELIVERABLE: Self = Self(10);
     /// The first of the application's own codes.
@@ -55,12 +57,40 @@ impl CloseCode {
     }
 }
 
+/// What a close says besides its code. Bits that a reader does not know are ignored.
+///
+/// Only for a peer whose hello has [`HelloFields::CLOSING`](super::HelloFields::CLOSING) among its
+/// features.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CloseFlags(pub u16);
+
+impl CloseFlags {
+    /// It answers the peer's close.
+    pub const ANSWER: Self = Self(1);
+    /// The sender's application is gone: it reads nothing more.
+    pub const UNREAD: Self = Self(2);
+    /// Not everything came that the peer had sent before its close.
+    pub const MISSING: Self = Self(4);
+
+    /// Whether all bits of `other` are set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// These bits, and those of `other` if `condition` holds.
+    #[must_use]
+    pub const fn with(self, other: Self, condition: bool) -> Self {
+        if condition { Self(self.0 | other.0) } else { self }
+    }
+}
+
 /// What a close begins with. 8 bytes; the reason follows.
 ///
 /// ```text
 ///  0                 2                 4                                 8
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
-/// | control_type 5  | reserved        | code                              |
+/// | control_type 5  | flags           | code                              |
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
 /// | reason: UTF-8, 0 to 256 bytes, not terminated                         |
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
@@ -71,7 +101,7 @@ impl CloseCode {
 #[repr(C)]
 struct CloseHeader {
     control_type: U16,
-    reserved: U16,
+    flags: U16,
     code: U32,
 }
 
@@ -81,7 +111,7 @@ const _: () = {
     assert!(size_of::<CloseHeader>() == 8);
     assert!(align_of::<CloseHeader>() == 1);
     assert!(offset_of!(CloseHeader, control_type) == 0);
-    assert!(offset_of!(CloseHeader, reserved) == 2);
+    assert!(offset_of!(CloseHeader, flags) == 2);
     assert!(offset_of!(CloseHeader, code) == 4);
 };
 
@@ -89,6 +119,7 @@ const _: () = {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Close<'a> {
     code: CloseCode,
+    flags: CloseFlags,
     reason: &'a str,
 }
 
@@ -98,7 +129,14 @@ impl<'a> Close<'a> {
     #[must_use]
     pub fn new(code: CloseCode, reason: &'a str) -> Self {
         let cut = reason.floor_char_boundary(MAX_REASON_LEN);
-        Self { code, reason: reason.get(..cut).unwrap_or_default() }
+        let reason = reason.get(..cut).unwrap_or_default();
+        Self { code, flags: CloseFlags::default(), reason }
+    }
+
+    /// The same with these flags.
+    #[must_use]
+    pub const fn with_flags(self, flags: CloseFlags) -> Self {
+        Self { flags, ..self }
     }
 
     /// Writes the message's body to the start of `body`; returns its length.
@@ -115,7 +153,7 @@ impl<'a> Close<'a> {
         };
         let fields = CloseHeader {
             control_type: ControlType::Close.to_wire(),
-            reserved: U16::ZERO,
+            flags: U16::new(self.flags.0),
             code: U32::new(self.code.0),
         };
         header.copy_from_slice(fields.as_bytes());
@@ -132,12 +170,18 @@ impl<'a> Close<'a> {
             let expected = Expected::AtMost((HEADER + MAX_REASON_LEN) as u64);
             return Err(Malformed::new(Field::Length, body.len() as u64, expected));
         }
-        check_reserved(header.reserved)?;
         let reason = core::str::from_utf8(reason).map_err(|error| {
             let expected = Expected::That("is where the reason stops being UTF-8");
             Malformed::new(Field::Reason, error.valid_up_to() as u64, expected)
         })?;
-        Ok(Self { code: CloseCode(header.code.get()), reason })
+        let (code, flags) = (CloseCode(header.code.get()), CloseFlags(header.flags.get()));
+        Ok(Self { code, flags, reason })
+    }
+
+    /// What it says besides.
+    #[must_use]
+    pub const fn flags(&self) -> CloseFlags {
+        self.flags
     }
 
     /// Why.

@@ -46,6 +46,12 @@ pub struct HelloFields {
     pub session_id: [u8; 16],
 }
 
+impl HelloFields {
+    /// Among the [`features`](Self::features): it knows the [flags](super::CloseFlags) of a close,
+    /// and what a [`Position`](super::Position) says of messages that were never sent.
+    pub const CLOSING: u64 = 1;
+}
+
 /// The first frame each way: version, limits, session. 64 bytes.
 ///
 /// ```text

@@ -13,7 +13,7 @@ mod window;
 use zerocopy::FromBytes;
 use zerocopy::byteorder::little_endian::U16;
 
-pub use close::{Close, CloseCode, MAX_REASON_LEN};
+pub use close::{Close, CloseCode, CloseFlags, MAX_REASON_LEN};
 pub use delivery::{Delivery, Order, Reliability};
 pub use hello::{Hello, HelloFields, Role};
 pub use ping::{Ping, Pong};

@@ -60,7 +60,7 @@ fn broken_messages_are_refused_with_the_field() {
     assert!(matches!(Control::parse(&position), Ok(Control::Position(p)) if p.sent() == 9));
     assert_eq!(refused(&position[..15]), Field::Length);
     assert_eq!(refused(&with(position.clone(), 2, 2)), Field::Channel);
-    assert_eq!(refused(&with(position, 4, 1)), Field::Reserved);
+    assert_eq!(refused(&with(position, 3, 1)), Field::Reserved);
 
     let ping = Ping::new(1, 2);
     assert_eq!(refused(&with(ping.as_bytes().to_vec(), 3, 1)), Field::Reserved);
@@ -77,6 +77,27 @@ fn a_later_version_and_its_features_can_be_read() {
     let later = with(with(hello(), 4, 2), 40, 0xFF);
     match Control::parse(&later).unwrap() {
         Control::Hello(hello) => assert_eq!((hello.version(), hello.features()), (2, 0xFF)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_close_and_its_position_say_what_is_missing() {
+    let flags = CloseFlags::ANSWER.with(CloseFlags::MISSING, true).with(CloseFlags::UNREAD, false);
+    let mut body = [0; 8];
+    Close::new(CloseCode::NORMAL, "").with_flags(flags).write(&mut body).unwrap();
+    assert_eq!(body, [5, 0, 5, 0, 0, 0, 0, 0]);
+    // Bits of a later version are kept.
+    match Control::parse(&with(body.to_vec(), 3, 0x80)).unwrap() {
+        Control::Close(close) => assert_eq!(close.flags(), CloseFlags(0x8005)),
+        other => panic!("{other:?}"),
+    }
+    let position = Position::new(Channel::Data, 9).with_unsent(0x0102);
+    assert_eq!(position.as_bytes(), [6, 0, 1, 0, 2, 1, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]);
+    match Control::parse(position.as_bytes()).unwrap() {
+        Control::Position(position) => {
+            assert_eq!((position.sent(), position.unsent()), (9, 0x0102))
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -57,10 +57,7 @@ impl Window {
     pub(super) fn parse(body: &[u8]) -> Result<&Self, Malformed> {
         let window =
             Self::ref_from_bytes(body).map_err(|_| wrong_length(body.len(), size_of::<Self>()))?;
-        if window.channel > Channel::Data as u8 {
-            let expected = Expected::OneOf("0 (command), 1 (data)");
-            return Err(Malformed::new(Field::Channel, u64::from(window.channel), expected));
-        }
+        check_channel(window.channel)?;
         check_reserved(window.reserved)?;
         check_reserved(window.reserved_too)?;
         Ok(window)
@@ -79,39 +76,95 @@ impl Window {
     }
 }
 
-/// How much the sender of this message has sent on a channel by now, counted as for [`Window`]:
-/// the same 16 bytes under `control_type` 6, with the position in place of the limit.
+/// How much the sender of this message has sent on a channel by now, counted as for [`Window`].
+/// 16 bytes.
+///
+/// ```text
+///  0                 2        3        4                                 8
+/// +--------+--------+--------+--------+--------+--------+--------+--------+
+/// | control_type 6  |channel |reserved| unsent                            |
+/// +--------+--------+--------+--------+--------+--------+--------+--------+
+/// | sent                                                                  |
+/// +--------+--------+--------+--------+--------+--------+--------+--------+
+/// ```
 ///
 /// A receiver learns from it what got lost on a channel that may lose messages, and, before a
-/// close, what is still on its way.
+/// close, what is still on its way and how many messages were given up.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
 )]
-#[repr(transparent)]
-pub struct Position(Window);
+#[repr(C)]
+pub struct Position {
+    control_type: U16,
+    channel: u8,
+    reserved: u8,
+    unsent: U32,
+    sent: U64,
+}
+
+const _: () = {
+    assert!(size_of::<Position>() == 16);
+    assert!(align_of::<Position>() == 1);
+    assert!(offset_of!(Position, control_type) == 0);
+    assert!(offset_of!(Position, channel) == 2);
+    assert!(offset_of!(Position, reserved) == 3);
+    assert!(offset_of!(Position, unsent) == 4);
+    assert!(offset_of!(Position, sent) == 8);
+};
 
 impl Position {
     /// `sent` bytes were sent on `channel` since the session began.
     #[must_use]
     pub const fn new(channel: Channel, sent: u64) -> Self {
-        let window = Window::new(channel, sent);
-        Self(Window { control_type: ControlType::Position.to_wire(), ..window })
+        Self {
+            control_type: ControlType::Position.to_wire(),
+            channel: channel as u8,
+            reserved: 0,
+            unsent: U32::ZERO,
+            sent: U64::new(sent),
+        }
+    }
+
+    /// The same in front of a close: `unsent` messages were committed and will never be sent.
+    /// Not 0 only for a peer whose hello has
+    /// [`HelloFields::CLOSING`](super::HelloFields::CLOSING) among its features.
+    #[must_use]
+    pub const fn with_unsent(self, unsent: u32) -> Self {
+        Self { unsent: U32::new(unsent), ..self }
     }
 
     pub(super) fn parse(body: &[u8]) -> Result<&Self, Malformed> {
-        Window::parse(body)?;
-        Self::ref_from_bytes(body).map_err(|_| wrong_length(body.len(), size_of::<Self>()))
+        let position =
+            Self::ref_from_bytes(body).map_err(|_| wrong_length(body.len(), size_of::<Self>()))?;
+        check_channel(position.channel)?;
+        check_reserved(position.reserved)?;
+        Ok(position)
     }
 
     /// The channel.
     #[must_use]
     pub const fn channel(&self) -> Channel {
-        self.0.channel()
+        if self.channel == 0 { Channel::Command } else { Channel::Data }
     }
 
     /// Bytes sent on the channel since the session began.
     #[must_use]
     pub const fn sent(&self) -> u64 {
-        self.0.limit()
+        self.sent.get()
     }
+
+    /// Messages that were committed on the channel and will never be sent; at most 2³² − 1 are
+    /// told.
+    #[must_use]
+    pub const fn unsent(&self) -> u32 {
+        self.unsent.get()
+    }
+}
+
+fn check_channel(channel: u8) -> Result<(), Malformed> {
+    if channel > Channel::Data as u8 {
+        let expected = Expected::OneOf("0 (command), 1 (data)");
+        return Err(Malformed::new(Field::Channel, u64::from(channel), expected));
+    }
+    Ok(())
 }

@@ -32,6 +32,7 @@ pub(super) async fn drive(
             match connection.work(now, context, &mut |_| {}) {
                 Progress::Opened(peer) => network.opened(id, *peer),
                 Progress::Ended(ended) => network.ended(id, ended),
+                Progress::Gone => network.gone(id),
                 Progress::Over => return Poll::Ready(()),
                 Progress::Quiet => {
                     if let Some(at) = connection.poll_timeout() {

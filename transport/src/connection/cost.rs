@@ -137,7 +137,7 @@ impl End {
             Progress::Quiet => {}
             Progress::Opened(peer) => self.peer = Some(*peer),
             Progress::Ended(ended) => panic!("{ended}"),
-            Progress::Over => panic!("it is over"),
+            Progress::Gone | Progress::Over => panic!("it is over"),
         }
     }
 }

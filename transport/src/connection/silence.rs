@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::task::Waker;
 
+use deltawire_channels::session::ProtocolError;
 use deltawire_channels::{Delivery, Order, Reliability, session};
 use deltawire_framing::control::Role;
 use deltawire_framing::{DeltaFields, DocId};
@@ -49,7 +50,7 @@ impl End {
         match self.connection.work(now, &mut context, &mut |transmit| sent.push(transmit)) {
             Progress::Opened(peer) => self.peer = Some(*peer),
             Progress::Ended(ended) => self.ended = Some(ended),
-            Progress::Quiet | Progress::Over => {}
+            Progress::Quiet | Progress::Gone | Progress::Over => {}
         }
         if let Some(peer) = &mut self.peer {
             while peer.receive.try_next().is_ok() {}

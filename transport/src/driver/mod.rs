@@ -49,6 +49,8 @@ pub(crate) trait Observer {
     fn opened(&self, id: PeerId, peer: deltawire_channels::Peer);
     /// It has ended. What came before may still have to be handed on to the application.
     fn ended(&self, id: PeerId, ended: Ended);
+    /// Its transport is gone too: another can have its place.
+    fn gone(&self, id: PeerId);
 }
 
 /// The future that moves one socket.
@@ -311,6 +313,11 @@ impl<E: Engine, O: Observer> Crowd<E, O> {
             Progress::Ended(ended) => {
                 drop(_entered);
                 self.observer.ended(id, ended);
+                self.mark(key);
+            }
+            Progress::Gone => {
+                drop(_entered);
+                self.observer.gone(id);
                 self.mark(key);
             }
             Progress::Over => {

@@ -181,8 +181,8 @@ impl Str0m {
 
     fn misused(&mut self, id: ChannelId, reason: &'static str) -> EngineError {
         let stream = self.rtc.with(|rtc| rtc.direct_api().sctp_stream_id_by_channel_id(id));
+        // The engine lives on until the peer has been told why.
         let stream = stream.flatten().unwrap_or(u16::MAX);
-        self.close();
         EngineError::Stream { stream, reason }
     }
 }

@@ -1,6 +1,6 @@
 //! Which links a node has, and what became of them: the same on every platform, without I/O.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use deltawire_framing::control::Role;
@@ -108,6 +108,8 @@ pub struct ConnectionManager {
     limits: NodeLimits,
     next_id: u64,
     peers: BTreeMap<PeerId, PeerInfo>,
+    /// Links that have ended and whose last words are on their way: they keep their places.
+    leaving: BTreeSet<PeerId>,
     /// Of those that are being opened, the ones that peers started.
     pending: usize,
     /// Of these, the addresses that are known.
@@ -125,6 +127,7 @@ impl ConnectionManager {
             limits,
             next_id: 1,
             peers: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             pending: 0,
             pending_from: BTreeMap::new(),
             events: VecDeque::new(),
@@ -147,7 +150,7 @@ impl ConnectionManager {
         if self.shutting_down {
             return Err(Full::ShuttingDown);
         }
-        if self.peers.len() >= max_peers {
+        if self.peers.len() + self.leaving.len() >= max_peers {
             return Err(Full::Peers { limit: max_peers });
         }
         if role == Role::Acceptor && self.pending >= max_pending {
@@ -186,8 +189,19 @@ impl ConnectionManager {
         let pending = info.state == PeerState::Connecting && info.link.role() == Role::Acceptor;
         self.pending -= usize::from(pending);
         self.pending_from.remove(&id);
+        self.leaving.insert(id);
         let undelivered = info.link.undelivered();
         self.push(NodeEvent::Down { id, ended, undelivered });
+    }
+
+    /// Nothing of it is left.
+    pub(crate) fn gone(&mut self, id: PeerId) {
+        self.leaving.remove(&id);
+    }
+
+    /// Whether nothing of any link is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.peers.is_empty() && self.leaving.is_empty()
     }
 
     /// Takes no more links from here on. Gives those that there are.

@@ -7,6 +7,7 @@ pub(crate) mod native;
 mod network;
 mod place;
 mod reconnecting;
+mod shut_down;
 
 pub use backoff::Backoff;
 pub use manager::{ConnectionManager, Full, NodeEvent, NodeLimits, PeerInfo, PeerState};
@@ -18,6 +19,7 @@ pub use network::Network;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use place::Place;
 pub use reconnecting::{Change, Reconnecting};
+pub use shut_down::ShutDown;
 
 #[cfg(target_arch = "wasm32")]
 pub use crate::browser::{BuildError, ConnectError, Node, NodeBuilder};

@@ -127,6 +127,11 @@ impl Network {
         });
     }
 
+    /// Its transport is gone too.
+    pub(crate) fn gone(&self, id: PeerId) {
+        self.change(|inner| inner.manager.gone(id));
+    }
+
     /// The next link that a peer opened; `None` when the node is shutting down.
     pub async fn accept(&self) -> Option<(Peer, Link)> {
         self.wait(|inner| match inner.accepted.pop_front() {
@@ -147,18 +152,19 @@ impl Network {
         self.inner().manager.peers().cloned().collect()
     }
 
-    /// Takes no more links, and closes those that there are.
-    pub(crate) fn shut_down(&self) {
+    /// Takes no more links, and closes those that there are; gives them.
+    pub(crate) fn shut_down(&self) -> Vec<Link> {
         let (links, dropped) =
             self.change(|inner| (inner.manager.shut_down(), std::mem::take(&mut inner.accepted)));
         drop(dropped);
-        for link in links {
+        for link in &links {
             link.close(CloseCode::SHUTDOWN, "the node is shutting down");
         }
+        links
     }
 
-    /// Waits until no links are left.
+    /// Waits until no links are left, and nothing of theirs is on its way.
     pub(crate) async fn empty(&self) {
-        self.wait(|inner| (inner.manager.peers().next().is_none()).then_some(())).await;
+        self.wait(|inner| inner.manager.is_empty().then_some(())).await;
     }
 }

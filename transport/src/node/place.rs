@@ -26,6 +26,7 @@ impl Drop for Place {
         if !self.taken {
             self.shared.end(Ended::Stopped, Undelivered::default());
             self.network.ended(self.shared.id(), Ended::Stopped);
+            self.network.gone(self.shared.id());
         }
     }
 }

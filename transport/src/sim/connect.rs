@@ -136,6 +136,7 @@ impl Simulation {
                 end.bell.ring();
                 self.trace.link(now, index, &ended.to_string());
             }
+            Progress::Gone => end.bell.ring(),
             Progress::Over => {
                 self.ends.remove(&index);
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deltawire_channels::session::{Closed, ProtocolError};
+use deltawire_channels::session::{Closed, Missing, ProtocolError};
 use deltawire_channels::{Limits, Peer};
 use deltawire_framing::control::{CloseCode, Role};
 use deltawire_transport::{
@@ -22,12 +22,17 @@ use crate::proxy::Proxy;
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn by_us(code: u32) -> Ended {
-    Ended::Session(Closed::ByUs { code: CloseCode(code), complete: true })
+    Ended::Session(Closed::ByUs {
+        code: CloseCode(code),
+        complete: true,
+        missing: Missing::default(),
+    })
 }
 
 fn by_peer(code: u32, reason: &str) -> Ended {
     let reason = reason.to_owned();
-    Ended::Session(Closed::ByPeer { code: CloseCode(code), reason, complete: true })
+    let missing = Missing::default();
+    Ended::Session(Closed::ByPeer { code: CloseCode(code), reason, complete: true, missing })
 }
 
 #[tokio::test]
@@ -142,7 +147,7 @@ async fn a_node_that_shuts_down_delivers_what_was_committed_and_ends_all() {
         }
     };
     let (stopped, ()) = tokio::join!(stopping, reading);
-    assert!(stopped && server.peers().is_empty());
+    assert!(stopped.is_complete() && server.peers().is_empty());
     for ((_, near_link), _) in &ends {
         let ended = soon("its end", near_link.closed()).await;
         assert_eq!(ended, by_peer(CloseCode::SHUTDOWN.0, "the node is shutting down"));
@@ -158,7 +163,7 @@ async fn a_node_that_shuts_down_delivers_what_was_committed_and_ends_all() {
 
 #[tokio::test]
 async fn a_node_without_links_shuts_down_at_once() {
-    assert!(server().shut_down(Duration::ZERO).await);
+    assert!(server().shut_down(Duration::ZERO).await.is_complete());
 }
 
 #[tokio::test]
@@ -196,12 +201,12 @@ async fn what_a_lost_link_did_not_deliver_is_told() {
     let timed_out = Closed::Error(ProtocolError::TimedOut(Duration::from_millis(500)));
     assert_eq!(ended, Ended::Session(timed_out));
     assert_eq!(near_link.undelivered(), lost);
-    assert!(lost.unsent > 0 && lost.unacknowledged > 0, "{lost:?}");
-    assert!(lost.unsent + lost.unacknowledged >= count * len as u64, "{lost:?}");
+    assert!(lost.unsent > 0 && lost.unread > 0, "{lost:?}");
+    assert!(lost.unsent + lost.unread >= count, "{lost:?}");
+    assert!(lost.unsent_bytes + lost.unread_bytes >= count * len as u64, "{lost:?}");
     // The other side had nothing to deliver.
     let (_, _, lost) = down(&server).await;
-    assert_eq!(lost.unsent, 0);
-    assert!(lost.unacknowledged < 1_000, "{lost:?}");
+    assert_eq!(lost, Undelivered::default());
 }
 
 #[tokio::test]
@@ -252,7 +257,7 @@ async fn a_connection_is_up_again_after_its_server_restarts_at_the_same_ports() 
 
     serving.abort();
     assert!(serving.await.unwrap_err().is_cancelled());
-    assert!(first.shut_down(LIMIT).await);
+    assert!(first.shut_down(LIMIT).await.is_complete());
     drop(first);
     let Some(Change::Down { ended, retry_after, .. }) = soon("Down", connection.next()).await
     else {
@@ -332,7 +337,8 @@ async fn a_connection_of_a_node_that_shuts_down_is_over() {
     let (_socket, url) = deserted();
     let mut connection = client.keep_connected(&url);
     assert!(matches!(soon("a failure", connection.next()).await, Some(Change::Failed { .. })));
-    assert!(client.shut_down(LIMIT).await);
+    let stopped = client.shut_down(LIMIT).await;
+    assert_eq!((stopped.in_order, stopped.undelivered), (0, Undelivered::default()));
     soon("the end", async { while connection.next().await.is_some() {} }).await;
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use deltawire_channels::session::{Closed, Share};
+use deltawire_channels::session::{Closed, Missing, Share};
 use deltawire_channels::{Delivery, Limits, Order, Peer, Reliability};
 use deltawire_framing::control::CloseCode;
 use deltawire_transport::{Ended, FlightLimits, Node};
@@ -215,7 +215,9 @@ async fn deltas_that_are_not_sent_again_get_lost_and_hold_up_nothing() {
     };
     let both = async { tokio::join!(sending, receive_all(&mut far.receive)) };
     let (ended, came) = soon("what was not lost", both).await;
-    assert_eq!(ended, Ended::Session(Closed::ByUs { code: CloseCode::NORMAL, complete: true }));
+    let by_us =
+        Closed::ByUs { code: CloseCode::NORMAL, complete: true, missing: Missing::default() };
+    assert_eq!(ended, Ended::Session(by_us));
     let unique: BTreeSet<_> = came.iter().collect();
     assert_eq!(unique.len(), came.len(), "some came twice");
     let total = total as usize;
@@ -281,7 +283,7 @@ async fn many_peers_of_one_node_do_not_mix() {
             client.shut_down(Duration::from_secs(30)).await
         });
     }
-    assert!(running.join_all().await.into_iter().all(|ended| ended));
+    assert!(running.join_all().await.into_iter().all(|stopped| stopped.is_complete()));
     until("all to have ended", || server.peers().is_empty()).await;
 }
 

@@ -16,10 +16,6 @@ use deltawire_transport::{Ended, Link, LinkStats};
 use crate::matrix::Cell;
 use crate::stream::{Stream, lengths};
 
-/// How long closing may take where three of ten datagrams get lost, and what was committed last
-/// is still to be sent.
-const CLOSE: Duration = Duration::from_secs(1_800);
-
 /// How much longer than a cut it may take, once it is over, until everything has come that had
 /// been committed before. With much on its way, SCTP's first try can be followed by a second one
 /// 2 s later.
@@ -157,7 +153,6 @@ impl Run {
                 send_ring: room,
                 data_window: room as u64,
                 idle_timeout: cell.network.patience * (1 + random.below(2) as u32),
-                close_timeout: CLOSE,
                 ..Limits::default()
             }
         };
@@ -277,7 +272,7 @@ impl Run {
         const REASON: &str = "enough said";
         const CODE: CloseCode = CloseCode(4_242);
         self.links[closer].close(CODE, REASON);
-        let limit = self.sim.now() + 2 * CLOSE;
+        let limit = self.sim.now() + LIMIT;
         while self.links.iter().any(|link| link.ended().is_none())
             || self.progress.reading.get() > 0
         {
@@ -290,11 +285,13 @@ impl Run {
         }
         let [ours, theirs] = [&self.links[closer], &self.links[1 - closer]].map(Link::ended);
         let ours = match &ours {
-            Some(Ended::Session(Closed::ByUs { code: CODE, complete: all })) => *all || !complete,
+            Some(Ended::Session(Closed::ByUs { code: CODE, complete: all, .. })) => {
+                *all || !complete
+            }
             _ => false,
         };
         let theirs_is = match &theirs {
-            Some(Ended::Session(Closed::ByPeer { code: CODE, reason, complete: all })) => {
+            Some(Ended::Session(Closed::ByPeer { code: CODE, reason, complete: all, .. })) => {
                 reason == REASON && (*all || !complete)
             }
             _ => false,

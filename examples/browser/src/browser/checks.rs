@@ -95,7 +95,8 @@ async fn over_a_link(origin: &str, quick: bool, report: &mut Report) -> Result<(
     })
     .await;
     add(report, Check::new("the node tells of both", told));
-    let shut = node.shut_down(Duration::from_secs(5)).await && node.accept().await.is_none();
+    let shut =
+        node.shut_down(Duration::from_secs(5)).await.is_complete() && node.accept().await.is_none();
     let shut = if shut { Ok(String::new()) } else { Err("links were left".into()) };
     add(report, Check::new("the node shuts down", shut));
     Ok(())

@@ -12,7 +12,7 @@ pub use self::builder::{BuildError, NodeBuilder};
 pub use self::connecting::ConnectError;
 use super::clock;
 use crate::link::Link;
-use crate::node::{Backoff, Network, NodeEvent, PeerInfo, Reconnecting};
+use crate::node::{Backoff, Network, NodeEvent, PeerInfo, Reconnecting, ShutDown};
 use crate::signalling::ClientOptions;
 
 /// One end of links to other nodes, in a dedicated worker whose window has a
@@ -84,11 +84,11 @@ impl Node {
         self.inner.network.peers()
     }
 
-    /// Takes no more links, delivers what was committed on those that there are, and ends them.
-    /// Says whether all had ended within this time; those that had not go on ending.
-    pub async fn shut_down(&self, within: Duration) -> bool {
-        self.inner.network.shut_down();
-        clock::timeout(within, self.inner.network.empty()).await.is_some()
+    /// Takes no more links, delivers what was committed on those that there are, and ends them. Says
+    /// what became of them. A link whose peer gets on is waited for; what has not ended when nine
+    /// tenths of the time are over is cut off, and its peer is told how much it misses.
+    pub async fn shut_down(&self, within: Duration) -> ShutDown {
+        self.inner.network.end_all(within).await
     }
 }
 

@@ -18,7 +18,7 @@ pub use self::answering::{AnswerError, MAX_CANDIDATES};
 pub use self::builder::{BuildError, NodeBuilder};
 pub use self::connecting::{ConnectError, Offer};
 use super::place::Place;
-use super::{Backoff, Network, NodeEvent, PeerInfo, Reconnecting};
+use super::{Backoff, Network, NodeEvent, PeerInfo, Reconnecting, ShutDown};
 use crate::connection::ConnectionConfig;
 use crate::driver::{Observer, Request};
 use crate::engine::{DEFAULT_MTU, EngineConfig, MAX_MTU, Str0m};
@@ -142,11 +142,11 @@ impl Node {
         answering::answer(&self.inner, offer, None).await.map(|answered| answered.sdp)
     }
 
-    /// Takes no more links, delivers what was committed on those that there are, and ends them.
-    /// Says whether all had ended within this time; those that had not go on ending.
-    pub async fn shut_down(&self, within: Duration) -> bool {
-        self.inner.network.shut_down();
-        tokio::time::timeout(within, self.inner.network.empty()).await.is_ok()
+    /// Takes no more links, delivers what was committed on those that there are, and ends them. Says
+    /// what became of them. A link whose peer gets on is waited for; what has not ended when nine
+    /// tenths of the time are over is cut off, and its peer is told how much it misses.
+    pub async fn shut_down(&self, within: Duration) -> ShutDown {
+        self.inner.network.end_all(within).await
     }
 }
 
@@ -198,6 +198,10 @@ impl Observer for ForNetwork {
             resources.remove(id);
         }
         self.network.ended(id, ended);
+    }
+
+    fn gone(&self, id: PeerId) {
+        self.network.gone(id);
     }
 }
 
