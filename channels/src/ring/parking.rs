@@ -257,6 +257,7 @@ pub(super) trait Parks {
 }
 
 #[cfg(all(test, not(loom)))]
+#[allow(clippy::disallowed_types)] // only counts
 mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::task::Wake;

@@ -132,7 +132,7 @@ pub(crate) fn skip_goes_along_with_its_message() {
     thread.join().unwrap();
 }
 
-pub(crate) fn skip_alone_with_a_parked_producer() {
+pub(crate) fn a_message_of_the_whole_ring_waits_for_the_rest() {
     // All of the ring, while the write index is in its middle.
     let (mut producer, mut consumer) = wrapping(64);
     let thread = thread::spawn(move || {
@@ -145,17 +145,45 @@ pub(crate) fn skip_alone_with_a_parked_producer() {
     thread.join().unwrap();
 }
 
-pub(crate) fn skip_alone_wakes_a_parked_consumer() {
-    let (mut producer, mut consumer) = wrapping(64);
+/// A page is 32 bytes here: one message, so each next one looks whether the ring is empty.
+pub(crate) fn an_empty_ring_starts_again() {
+    let (mut producer, mut consumer) = byte::ring_at(128, 0_usize.wrapping_sub(96));
     let thread = thread::spawn(move || {
-        // Tries instead of waiting, so nothing else wakes the consumer.
-        while producer.try_reserve(48).is_err() {
-            thread::yield_now();
+        for byte in 1..4 {
+            write(&mut producer, byte, 16);
         }
-        write(&mut producer, 2, 48);
+        producer
     });
-    assert_eq!(read(&mut consumer), Some((2, 48)));
-    thread.join().unwrap();
+    for byte in 1..4 {
+        assert_eq!(read(&mut consumer), Some((byte, 16)));
+    }
+    let producer = thread.join().unwrap();
+    assert_eq!((producer.queued_bytes(), consumer.queued_bytes()), (0, 0));
+}
+
+/// What is read ahead keeps the ring from starting again; what is counted never exceeds the ring.
+pub(crate) fn a_ring_that_is_held_does_not_start_again() {
+    let (mut producer, mut consumer) = byte::ring_at(128, 0_usize.wrapping_sub(64));
+    commit(&mut producer, 1);
+    let thread = thread::spawn(move || {
+        let first = consumer.read_ahead().unwrap();
+        let second = consumer.read_ahead();
+        assert!(consumer.queued_bytes() <= 128);
+        assert_eq!(consumer.bytes(&first)[16..], [1; 16]);
+        if let Ok(second) = &second {
+            assert_eq!(consumer.bytes(second)[16..], [2; 16]);
+        }
+        consumer.release(first);
+        assert!(consumer.queued_bytes() <= 128);
+        consumer
+    });
+    commit(&mut producer, 2);
+    let third = producer.try_reserve(80).is_ok_and(|mut grant| {
+        grant.body_mut().fill(3);
+        grant.commit(header(80)).is_ok()
+    });
+    assert!(producer.queued_bytes() <= 128);
+    drop((thread.join().unwrap(), third));
 }
 
 pub(crate) fn read_ahead_released_out_of_order() {

@@ -233,7 +233,12 @@ impl Consumer {
     fn find_frame(&mut self) -> Option<Found> {
         loop {
             if self.read == self.reader.tail() {
+                let given_back = self.read == self.reader.head();
                 self.reader.refresh();
+                if given_back {
+                    // The producer may have begun anew at the ring's start.
+                    self.read = self.reader.head();
+                }
                 if self.read == self.reader.tail() {
                     return None;
                 }

@@ -15,17 +15,23 @@ use crate::sync::{Arc, AtomicUsize, Ordering, Watch};
 /// Writes bytes and publishes them. There is one for every memory.
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    /// The published tail; only this side changes it.
+    /// The published tail, or behind it the start of a lap that was begun. Only this side changes it.
     tail: usize,
+    /// Where the last lap starts that was begun with an empty ring. A head before it means that
+    /// the reader, which has nothing to read, does not know of the lap yet.
+    lap: usize,
     /// Where free bytes end: the capacity behind the head as it was last seen. At or before the
     /// same behind the published head, as that only grows.
     limit: usize,
+    /// Bytes from the tail on that are free, lie in one piece and are of a page that is in use
+    /// already. At most to `limit`.
+    near: usize,
 }
 
 /// Reads bytes and gives them back. There is one for every memory.
 pub(super) struct Reader {
     shared: Arc<Shared>,
-    /// The published head; only this side changes it.
+    /// The published head, or behind it the start of a lap. Only this side changes it.
     head: usize,
     /// The tail as it was last seen. At or before the published tail, as that only grows.
     tail: usize,
@@ -37,7 +43,13 @@ struct Shared {
     /// Position of the first byte that the reader has not given back. Only the reader stores it.
     head: CachePadded<AtomicUsize>,
     /// Positions count bytes from the start and wrap around with `usize`; the index of a position
-    /// is its remainder by the capacity, a power of two. Invariants:
+    /// is its remainder by the capacity, a power of two.
+    ///
+    /// A *lap* begins when the writer finds that nothing is left to read: instead of walking
+    /// through memory that was never touched, it goes on at the ring's start. It takes the first
+    /// such position that is more than a capacity behind the tail. So the reader, when it finds a
+    /// tail more than a capacity behind its head, knows that it was through, and goes there too. A
+    /// published head before the lap therefore stands for the lap's start. Invariants:
     ///
     /// 1. head ≤ tail ≤ head + capacity, where ≤ counts from the head.
     /// 2. Bytes from tail up to head + capacity are the writer's. The writer lends them out only
@@ -51,6 +63,9 @@ struct Shared {
 
 /// Bytes of a cache line, to which the ring is aligned.
 const LINE: usize = 64;
+
+/// Bytes of a page of memory, the least that systems have. Loom gets to see many small ones.
+const PAGE: usize = if cfg!(loom) { 32 } else { 4_096 };
 
 // SAFETY: by invariants 2 and 3 a byte has one owner at a time, and storing a position with release
 // and loading it with acquire hands it over.
@@ -70,7 +85,9 @@ pub(super) fn memory(capacity: usize, position: usize) -> (Writer, Reader) {
     let writer = Writer {
         shared: Arc::clone(&shared),
         tail: position,
+        lap: position,
         limit: position.wrapping_add(capacity),
+        near: 0,
     };
     let reader = Reader { shared, head: position, tail: position };
     (writer, reader)
@@ -97,22 +114,52 @@ impl Writer {
 
     /// Bytes that are not free. The reader may be giving some back.
     pub(super) fn used(&self) -> usize {
-        // Acquire: pairs with the store in `Reader::release`.
-        let head = self.shared.head.load(Ordering::Acquire);
-        self.tail.wrapping_sub(head)
+        self.tail.wrapping_sub(self.head())
     }
 
-    /// Bytes that are free, in `0..=capacity`. Asks the reader only when fewer than `wanted` are
-    /// known of.
+    /// Bytes from the tail on that can be lent out without asking anybody: they are free and lie in
+    /// one piece.
     #[inline]
-    pub(super) fn free(&mut self, wanted: usize) -> usize {
-        if self.known_free() < wanted {
-            // Acquire: pairs with the store in `Reader::release`. The reader is done with the
-            // bytes before it.
-            let head = self.shared.head.load(Ordering::Acquire);
+    pub(super) fn near(&self) -> usize {
+        self.near
+    }
+
+    /// Notes that the page in which `len` bytes from the tail on end is about to be touched: what
+    /// is left of it is [`near`](Self::near) too.
+    #[inline]
+    pub(super) fn come_near(&mut self, len: usize) {
+        let to_page_end = self.tail.wrapping_add(len).wrapping_neg() & (PAGE - 1);
+        self.near = (len + to_page_end).min(self.known_free()).min(self.to_end(self.tail));
+    }
+
+    /// Asks the reader for its head. If it has given everything back, goes on at the ring's start.
+    #[inline]
+    pub(super) fn refresh(&mut self) {
+        let head = self.head();
+        if head == self.tail && self.shared.index(head) != 0 {
+            let capacity = self.capacity();
+            self.lap = head.wrapping_add(self.to_end(head)).wrapping_add(capacity);
+            self.tail = self.lap;
+            self.near = 0;
+            self.limit = self.lap.wrapping_add(capacity);
+        } else {
             self.limit = head.wrapping_add(self.capacity());
         }
-        self.known_free()
+    }
+
+    /// Bytes that are known to be free, in `0..=capacity`.
+    #[inline]
+    pub(super) fn known_free(&self) -> usize {
+        self.limit.wrapping_sub(self.tail)
+    }
+
+    /// The first byte that the reader has not given back.
+    #[inline]
+    fn head(&self) -> usize {
+        // Acquire: pairs with the store in `Reader::release`. The reader is done with the bytes
+        // before it.
+        let head = self.shared.head.load(Ordering::Acquire);
+        if self.tail.wrapping_sub(head) > self.capacity() { self.lap } else { head }
     }
 
     /// The `len` bytes from `start` on, all free and before the ring's end.
@@ -139,15 +186,12 @@ impl Writer {
     /// When they are not all the writer's.
     #[inline]
     pub(super) fn publish(&mut self, tail: usize) {
-        assert!(tail.wrapping_sub(self.tail) <= self.known_free(), "the range is the writer's");
+        let len = tail.wrapping_sub(self.tail);
+        assert!(len <= self.known_free(), "the range is the writer's");
         self.tail = tail;
-        // Release: pairs with the load in `Reader::refresh`. The bytes are written.
+        self.near = self.near.saturating_sub(len);
+        // Release: pairs with the load in `Reader::look`. The bytes are written.
         self.shared.tail.store(tail, Ordering::Release);
-    }
-
-    #[inline]
-    fn known_free(&self) -> usize {
-        self.limit.wrapping_sub(self.tail)
     }
 }
 
@@ -184,16 +228,28 @@ impl Reader {
 
     /// Bytes that were not given back. The writer may be adding some.
     pub(super) fn used(&self) -> usize {
-        // Acquire: pairs with the store in `Writer::publish`.
-        let tail = self.shared.tail.load(Ordering::Acquire);
-        tail.wrapping_sub(self.head)
+        let (head, tail) = self.look();
+        tail.wrapping_sub(head)
     }
 
-    /// Asks the writer for its tail.
+    /// Asks the writer for its tail. Where the writer has begun a lap, the head moves there.
     #[inline]
     pub(super) fn refresh(&mut self) {
+        (self.head, self.tail) = self.look();
+    }
+
+    /// The first byte that was not given back, and the position behind the last one that is there.
+    #[inline]
+    fn look(&self) -> (usize, usize) {
         // Acquire: pairs with the store in `Writer::publish`. The bytes before it are written.
-        self.tail = self.shared.tail.load(Ordering::Acquire);
+        let tail = self.shared.tail.load(Ordering::Acquire);
+        if tail.wrapping_sub(self.head) <= self.capacity() {
+            return (self.head, tail);
+        }
+        // At most a capacity behind the lap's start, and behind it: a lap is published with what
+        // lies in it.
+        let behind = self.shared.index(tail.wrapping_sub(1)) + 1;
+        (tail.wrapping_sub(behind), tail)
     }
 
     /// The `len` bytes from `start` on, all readable and before the ring's end.
@@ -230,7 +286,7 @@ impl Reader {
             "the range is the reader's"
         );
         self.head = head;
-        // Release: pairs with the load in `Writer::free`. The reader is done with the bytes.
+        // Release: pairs with the load in `Writer::head`. The reader is done with the bytes.
         self.shared.head.store(head, Ordering::Release);
     }
 

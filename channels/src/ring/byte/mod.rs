@@ -41,7 +41,11 @@
 //! ring's end. If it does not fit before the end, 16 zero bytes mark the rest as skipped (no frame
 //! starts with a zero) and it lies at the ring's start; so up to one message's room may be
 //! unused. The largest message has a body of the ring's capacity less 16 bytes; for one that is
-//! larger than half of the ring, the consumer may have to read everything first.
+//! larger than half of the ring, the consumer may have to read and release everything first.
+//!
+//! A ring that is empty starts again at its start when its writer comes to the end of a page (4 KiB)
+//! or its room, so one that never holds much keeps to the first pages of its memory, and takes no
+//! more of the machine's.
 //!
 //! # Reading ahead
 //! [`Consumer::read_ahead`] reads a message and keeps its room until [`Consumer::release`], while

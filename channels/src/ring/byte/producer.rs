@@ -30,9 +30,6 @@ impl Producer {
 
     /// Reserves room for a message with a body of up to `body_len` bytes.
     ///
-    /// When the message only fits at the ring's start, and only once everything was read, the
-    /// rest of the ring is given up at once, so that a later try finds the whole ring.
-    ///
     /// # Errors
     /// When there is no room now, or there can never be, or the ring is closed.
     #[inline]
@@ -117,55 +114,37 @@ impl Producer {
         if self.parker.is_closed() {
             return Err(ReserveError::Closed);
         }
-        let capacity = self.writer.capacity();
         let frame_len = body_len.saturating_add(FrameHeader::SIZE);
+        // What is near is a number of whole steps.
+        if frame_len <= self.writer.near() {
+            return Ok(Room { start: self.writer.tail(), body_len });
+        }
+        self.find_room_farther(body_len, frame_len)
+    }
+
+    /// Room where a page begins, or the ring, or where the consumer may have given room back.
+    fn find_room_farther(
+        &mut self,
+        body_len: usize,
+        frame_len: usize,
+    ) -> Result<Room, ReserveError> {
+        let capacity = self.writer.capacity();
         if frame_len > capacity {
             return Err(ReserveError::TooLarge { needed: frame_len, capacity });
         }
+        self.writer.refresh();
         let tail = self.writer.tail();
         let step = frame_step(frame_len);
         let to_end = self.writer.to_end(tail);
-        if step <= to_end {
-            return self.room_at(tail, body_len, step);
-        }
-        if to_end + step > capacity {
-            return self.room_in_whole_ring(body_len, step);
-        }
-        self.room_at(tail.wrapping_add(to_end), body_len, to_end + step)
-    }
-
-    /// Room at `start`, for which `needed` bytes have to be free.
-    #[inline]
-    fn room_at(
-        &mut self,
-        start: usize,
-        body_len: usize,
-        needed: usize,
-    ) -> Result<Room, ReserveError> {
-        let free = self.writer.free(needed);
+        let skipped = if step <= to_end { 0 } else { to_end };
+        let (needed, free) = (skipped + step, self.writer.known_free());
         if free < needed {
             return Err(ReserveError::Full { needed, free });
         }
-        Ok(Room { start, body_len })
-    }
-
-    /// Room at the ring's start for a message that cannot lie there while the rest before the
-    /// ring's end is still unread: gives up the rest by itself, as soon as it is free. The
-    /// consumer steps over it and releases it; that is why it is woken.
-    #[cold]
-    fn room_in_whole_ring(&mut self, body_len: usize, step: usize) -> Result<Room, ReserveError> {
-        let tail = self.writer.tail();
-        let to_end = self.writer.to_end(tail);
-        let free = self.writer.free(to_end + step);
-        if free < to_end {
-            let needed = to_end + step;
-            return Err(ReserveError::Full { needed, free });
+        if skipped == 0 {
+            self.writer.come_near(step);
         }
-        self.mark_skipped();
-        let start = tail.wrapping_add(to_end);
-        self.writer.publish(start);
-        self.wake_peer();
-        self.room_at(start, body_len, step)
+        Ok(Room { start: tail.wrapping_add(skipped), body_len })
     }
 
     /// Marks what is left before the ring's end as skipped: no frame starts with a zero.

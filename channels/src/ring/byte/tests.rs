@@ -49,30 +49,83 @@ fn the_largest_message_fills_the_ring() {
 fn a_message_of_the_whole_ring_fits_wherever_the_ring_stands() {
     for start in (0..256).step_by(16) {
         let (mut producer, mut consumer) = ring_at(256, start);
-        if start > 0 {
-            let full = producer.try_reserve(240).unwrap_err();
-            let free = start;
-            assert_eq!(full, ReserveError::Full { needed: 256, free });
-            // The rest before the ring's end was given up; looking gives it back.
-            assert!(consumer.is_empty());
+        for _ in 0..3 {
+            write(&mut producer, 7, 240);
+            assert_eq!(read(&mut consumer), (7, 240));
         }
-        write(&mut producer, 7, 240);
-        assert_eq!(read(&mut consumer), (7, 240));
     }
 }
 
 #[test]
+fn a_message_of_the_whole_ring_waits_until_all_is_released() {
+    let (mut producer, mut consumer) = ring(256);
+    write(&mut producer, 1, 16);
+    let kept = consumer.read_ahead().unwrap();
+    let full = producer.try_reserve(240).unwrap_err();
+    assert_eq!(full, ReserveError::Full { needed: 224 + 256, free: 224 });
+    assert_eq!(consumer.bytes(&kept)[16..], [1; 16]);
+    consumer.release(kept);
+    write(&mut producer, 2, 240);
+    assert_eq!(read(&mut consumer), (2, 240));
+}
+
+#[test]
 fn a_message_never_wraps() {
-    let (mut producer, mut consumer) = ring(128);
+    let (mut producer, mut consumer) = ring(256);
     soil(&mut producer, &mut consumer);
-    write(&mut producer, 1, 64);
-    assert_eq!(read(&mut consumer), (1, 64));
-    // 48 bytes are left before the end, 64 are needed.
-    write(&mut producer, 2, 48);
-    assert_eq!(consumer.queued_bytes(), 48 + 64);
-    assert_eq!(consumer.peek_len(), Some(64));
-    assert_eq!(read(&mut consumer), (2, 48));
+    write(&mut producer, 1, 128);
+    write(&mut producer, 2, 16);
+    assert_eq!(read(&mut consumer), (1, 128));
+    // 80 bytes are left before the end, 112 are needed.
+    write(&mut producer, 3, 96);
+    assert_eq!(consumer.queued_bytes(), 32 + 80 + 112);
+    assert_eq!(producer.queued_bytes(), 32 + 80 + 112);
+    assert_eq!(read(&mut consumer), (2, 16));
+    assert_eq!(consumer.peek_len(), Some(112));
+    assert_eq!(read(&mut consumer), (3, 96));
     assert_eq!(consumer.queued_bytes(), 0);
+}
+
+/// Where in the ring a message of 100 bytes is written.
+fn place(producer: &mut Producer) -> usize {
+    let mut grant = producer.try_reserve(100).unwrap();
+    let place = grant.body_mut().as_ptr() as usize;
+    grant.body_mut().fill(7);
+    grant.commit(header(100)).unwrap();
+    place
+}
+
+#[test]
+fn an_empty_ring_starts_again_at_its_start() {
+    let (mut producer, mut consumer) = ring_at(1 << 20, 0_usize.wrapping_sub(3 << 20));
+    let first = place(&mut producer);
+    assert_eq!(read(&mut consumer), (7, 100));
+    for _ in 0..100_000 {
+        assert!(place(&mut producer) - first < 4_096);
+        assert_eq!(read(&mut consumer), (7, 100));
+        assert_eq!((producer.queued_bytes(), consumer.queued_bytes()), (0, 0));
+    }
+}
+
+#[test]
+fn a_ring_that_holds_something_goes_on_where_it_is() {
+    let (mut producer, mut consumer) = ring(1 << 16);
+    let first = place(&mut producer);
+    let kept = consumer.read_ahead().unwrap();
+    let mut farthest = first;
+    for _ in 0..100 {
+        farthest = place(&mut producer);
+        assert_eq!(read(&mut consumer), (7, 100));
+    }
+    assert_eq!(farthest, first + 100 * 128);
+    // All of it is given back at once, and one that is dropped on the way changes nothing.
+    consumer.release(kept);
+    drop(producer.try_reserve(1 << 15).unwrap());
+    assert_eq!((producer.queued_bytes(), consumer.queued_bytes()), (0, 0));
+    assert_eq!(consumer.try_read().unwrap_err(), ReadError::Empty);
+    assert_eq!(place(&mut producer), first);
+    assert_eq!((producer.queued_bytes(), consumer.queued_bytes()), (128, 128));
+    assert_eq!(read(&mut consumer), (7, 100));
 }
 
 #[test]
