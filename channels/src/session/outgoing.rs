@@ -216,17 +216,22 @@ impl Outgoing {
 
     /// Wakes the task when one of the rings that may send gets something to send.
     pub(super) fn poll_ready(&mut self, context: &mut Context<'_>) -> bool {
-        let blocked = self.window.blocked;
+        let (blocked, available) = (self.window.blocked, self.window.available());
         let mut ready = false;
+        let mut waits: Option<u8> = None;
+        let mut fits: Option<u8> = None;
         for lane in &mut self.lanes {
             if lane.long.is_some() {
                 ready = true;
             } else if matches!(lane.ring.poll_readable(context), Poll::Ready(Ok(()))) {
-                // Where a message waits for a larger window, only what comes new may go.
+                let len = lane.ring.peek_len().unwrap_or_default();
+                let first = if frame_step(len) as u64 > available { &mut waits } else { &mut fits };
+                first.get_or_insert(lane.share.priority);
                 ready |= !blocked;
             }
         }
-        ready
+        // Where a message waits for a larger window, only what is of a higher priority may go.
+        ready || fits > waits
     }
 
     /// The length of a message that stands first and is longer than the peer takes: it was committed

@@ -1,10 +1,13 @@
 //! A driver that sleeps until it is woken misses nothing, and is not woken for nothing.
 
+#![allow(clippy::disallowed_types)] // only counts
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
+use deltawire_channels::session::Share;
 use deltawire_framing::{DeltaFields, DocId};
 
 use crate::pipe::{Link, configs};
@@ -80,4 +83,27 @@ fn a_peer_that_is_dropped_wakes_who_says_goodbye() {
     assert!(link.ends[0].session.poll_transmit(1 << 16).is_some());
     assert!(link.ends[0].session.poll_transmit(1 << 16).is_none());
     assert!(!ask(&mut link, 0, &count).0, "it was said");
+}
+
+#[test]
+fn what_has_a_higher_priority_than_what_waits_for_a_window_goes_at_once() {
+    let mut link = Link::new(configs(), 1);
+    link.run_for(Duration::from_millis(100));
+    let share = |priority| Share { priority, weight: 1 };
+    let [mut urgent, mut equal] =
+        [9, 0].map(|priority| link.ends[0].session.open_sender(share(priority)).unwrap());
+    send(&mut link, 900_000);
+    send(&mut link, 500_000);
+    link.run_for(Duration::from_millis(100));
+    let count = Arc::new(Count::default());
+    assert!(!ask(&mut link, 0, &count).0, "the second waits");
+
+    equal.try_reserve(100).unwrap().commit(DeltaFields::new(DocId([7; 16])), 100).unwrap();
+    assert_eq!(ask(&mut link, 0, &count), (false, true), "one of its priority waits with it");
+    urgent.try_reserve(100).unwrap().commit(DeltaFields::new(DocId([7; 16])), 100).unwrap();
+    assert_eq!(ask(&mut link, 0, &count), (true, true), "one of a higher priority goes");
+    link.run_for(Duration::from_millis(100));
+    assert!(!ask(&mut link, 0, &count).0, "it went");
+    assert!(link.peer(1).receive.try_next().is_ok());
+    assert_eq!(link.peer(1).receive.try_next().unwrap().delta().unwrap().payload().len(), 100);
 }
