@@ -132,6 +132,22 @@ pub(crate) fn skip_goes_along_with_its_message() {
     thread.join().unwrap();
 }
 
+/// A producer that waits for nothing but what was skipped, while what lies behind it is kept.
+pub(crate) fn stepping_over_a_skip_wakes_a_parked_producer() {
+    let (mut producer, mut consumer) = byte::ring(256);
+    write(&mut producer, 1, 128);
+    write(&mut producer, 2, 16);
+    assert_eq!(read(&mut consumer), Some((1, 128)));
+    write(&mut producer, 3, 80);
+    assert_eq!(read(&mut consumer), Some((2, 16)));
+    let thread = thread::spawn(move || write(&mut producer, 4, 80));
+    let kept = consumer.read_ahead().unwrap();
+    assert_eq!(read(&mut consumer), Some((4, 80)));
+    assert_eq!(consumer.bytes(&kept)[16..], [3; 80]);
+    consumer.release(kept);
+    thread.join().unwrap();
+}
+
 pub(crate) fn a_message_of_the_whole_ring_waits_for_the_rest() {
     // All of the ring, while the write index is in its middle.
     let (mut producer, mut consumer) = wrapping(64);
