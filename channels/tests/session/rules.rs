@@ -313,15 +313,18 @@ fn what_comes_ahead_of_the_hello_is_taken() {
     assert_eq!(peer.receive.try_next().unwrap().body(), b"early");
 }
 
+/// Sets a field.
+type Change = fn(&mut Limits, u64);
+
 #[test]
 fn limits_out_of_bounds_are_refused_by_name() {
     const GIB: u64 = 1 << 30;
-    let with = |change: fn(&mut Limits, u64), value| {
+    let with = |change: Change, value| {
         let mut limits = Limits::default();
         change(&mut limits, value);
         limits
     };
-    let fields: [(&str, fn(&mut Limits, u64), u64, u64); 8] = [
+    let fields: [(&str, Change, u64, u64); 8] = [
         ("send_ring", |limits, value| limits.send_ring = value as usize, 1, GIB),
         ("command_ring", |limits, value| limits.command_ring = value as usize, 1, GIB),
         ("data_window", |limits, value| limits.data_window = value, 64, GIB),
