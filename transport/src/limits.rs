@@ -77,13 +77,17 @@ fn in_code() -> BTreeMap<String, String> {
         max_peers: count,
         max_pending: count,
         max_pending_per_address: count,
+        max_per_address: count,
         max_events: count,
     });
     fields!(FlightLimits { min: size, max: size });
     fields!(ServerLimits {
         max_connections: count,
+        max_connections_per_address: count,
         max_head: size,
         head_timeout: time,
+        write_timeout: time,
+        max_age: time,
         shutdown_timeout: time,
     });
     fields!(Rate { burst: |burst: core::num::NonZeroU16| burst.to_string(), refill: time });
@@ -96,6 +100,7 @@ fn in_code() -> BTreeMap<String, String> {
         token: _,
         cors: _,
         path: _,
+        trusted_proxies: _,
     } = SignallingOptions::default();
     constants! {
         "Limits::memory_bound" => mebibytes(Limits::default().memory_bound()),

@@ -123,7 +123,8 @@ async fn ask(
     let is_problem = is_media_type(&header(&response, "content-type"), MEDIA_TYPE_PROBLEM);
     let problem = if is_problem { Problem::from_json(body.as_bytes()) } else { None };
     let retry_after = header(&response, "retry-after").parse().ok().map(Duration::from_secs);
-    Err(SignallingError::Refused { status: response.status(), problem, retry_after })
+    let (url, status) = (url.to_owned(), response.status());
+    Err(SignallingError::Refused { url, status, problem, retry_after })
 }
 
 fn request(

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use deltawire_framing::control::Role;
 
+use super::addresses::Addresses;
 use crate::link::{Ended, Link, PeerId, Undelivered};
 
 /// What bounds a node.
@@ -18,6 +19,10 @@ pub struct NodeLimits {
     /// The same of those whose offers came from one address by signalling, so that one cannot take
     /// all places; of IPv6 the first 64 bits count. Default: 16.
     pub max_pending_per_address: usize,
+    /// Links that are open or being opened, of those whose offers came from one address by
+    /// signalling. Raise it where many peers share an address; where they come through a proxy,
+    /// name that (`SignallingOptions::trusted_proxies`). Default: 128, an eighth of `max_peers`.
+    pub max_per_address: usize,
     /// Events that wait for [`Node::event`](crate::Node::event); beyond, the oldest are dropped and
     /// counted. Default: 256.
     pub max_events: usize,
@@ -25,7 +30,13 @@ pub struct NodeLimits {
 
 impl Default for NodeLimits {
     fn default() -> Self {
-        Self { max_peers: 1_024, max_pending: 64, max_pending_per_address: 16, max_events: 256 }
+        Self {
+            max_peers: 1_024,
+            max_pending: 64,
+            max_pending_per_address: 16,
+            max_per_address: 128,
+            max_events: 256,
+        }
     }
 }
 
@@ -50,6 +61,12 @@ pub enum Full {
         "{limit} links from one address are being opened, as many as max_pending_per_address allows"
     )]
     PendingOfAddress {
+        /// The limit.
+        limit: usize,
+    },
+    /// [`NodeLimits::max_per_address`].
+    #[error("one address has {limit} peers, as many as max_per_address allows")]
+    OfAddress {
         /// The limit.
         limit: usize,
     },
@@ -112,8 +129,8 @@ pub struct ConnectionManager {
     leaving: BTreeSet<PeerId>,
     /// Of those that are being opened, the ones that peers started.
     pending: usize,
-    /// Of these, the addresses that are known.
-    pending_from: BTreeMap<PeerId, IpAddr>,
+    /// The addresses from which links were asked for, if they are known.
+    addresses: Addresses,
     events: VecDeque<NodeEvent>,
     missed: u64,
     shutting_down: bool,
@@ -129,7 +146,7 @@ impl ConnectionManager {
             peers: BTreeMap::new(),
             leaving: BTreeSet::new(),
             pending: 0,
-            pending_from: BTreeMap::new(),
+            addresses: Addresses::default(),
             events: VecDeque::new(),
             missed: 0,
             shutting_down: false,
@@ -156,13 +173,10 @@ impl ConnectionManager {
         if role == Role::Acceptor && self.pending >= max_pending {
             return Err(Full::Pending { limit: max_pending });
         }
-        let limit = self.limits.max_pending_per_address;
-        let same = self.pending_from.values().filter(|other| Some(**other) == from).count();
-        if from.is_some() && same >= limit {
-            return Err(Full::PendingOfAddress { limit });
-        }
         let id = PeerId(self.next_id);
-        self.pending_from.extend(from.map(|from| (id, from)));
+        if let Some(from) = from {
+            self.addresses.add(id, from, self.limits)?;
+        }
         self.next_id += 1;
         let (link, shared) = Link::new(id, role);
         self.pending += usize::from(role == Role::Acceptor);
@@ -176,7 +190,7 @@ impl ConnectionManager {
         let (link, role) = (info.link.clone(), info.link.role());
         if info.state == PeerState::Connecting {
             info.state = PeerState::Open;
-            self.pending_from.remove(&id);
+            self.addresses.opened(id);
             self.pending -= usize::from(role == Role::Acceptor);
             self.push(NodeEvent::Up { id, role });
         }
@@ -188,7 +202,7 @@ impl ConnectionManager {
         let Some(info) = self.peers.remove(&id) else { return };
         let pending = info.state == PeerState::Connecting && info.link.role() == Role::Acceptor;
         self.pending -= usize::from(pending);
-        self.pending_from.remove(&id);
+        self.addresses.ended(id, info.state == PeerState::Open);
         self.leaving.insert(id);
         let undelivered = info.link.undelivered();
         self.push(NodeEvent::Down { id, ended, undelivered });
@@ -243,10 +257,13 @@ mod tests {
     use super::*;
 
     fn manager() -> ConnectionManager {
-        let max_pending_per_address = 1;
-        let (max_peers, max_pending, max_events) = (3, 2, 2);
-        let limits = NodeLimits { max_peers, max_pending, max_pending_per_address, max_events };
-        ConnectionManager::new(limits)
+        ConnectionManager::new(NodeLimits {
+            max_peers: 3,
+            max_pending: 2,
+            max_pending_per_address: 1,
+            max_per_address: 2,
+            max_events: 2,
+        })
     }
 
     #[test]
@@ -272,12 +289,19 @@ mod tests {
         let (first, _shared) = manager.begin(Role::Acceptor, from(1)).unwrap();
         let full = manager.begin(Role::Acceptor, from(1)).err();
         assert_eq!(full, Some(Full::PendingOfAddress { limit: 1 }));
-        let (second, _shared) = manager.begin(Role::Acceptor, from(2)).unwrap();
         manager.opened(first.id());
+        let (second, _shared) = manager.begin(Role::Acceptor, from(1)).unwrap();
+        manager.opened(second.id());
+        // Both are open: another address has a place, this one has not.
+        let full = manager.begin(Role::Acceptor, from(1)).err();
+        assert_eq!(full, Some(Full::OfAddress { limit: 2 }));
+        let (other, _shared) = manager.begin(Role::Acceptor, from(2)).unwrap();
+        manager.ended(first.id(), Ended::HungUp);
         let (third, _shared) = manager.begin(Role::Acceptor, from(1)).unwrap();
-        manager.ended(second.id(), Ended::HungUp);
-        manager.ended(third.id(), Ended::HungUp);
-        assert!(manager.pending_from.is_empty());
+        for link in [second, third, other] {
+            manager.ended(link.id(), Ended::HungUp);
+        }
+        assert!(manager.addresses.is_empty());
     }
 
     #[test]

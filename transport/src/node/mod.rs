@@ -1,10 +1,12 @@
 //! A node: what an application has of the peers that it talks to.
 
+mod addresses;
 mod backoff;
 mod manager;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod native;
 mod network;
+pub(crate) mod patience;
 mod place;
 mod reconnecting;
 mod shut_down;

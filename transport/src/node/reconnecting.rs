@@ -5,6 +5,7 @@ use std::time::Duration;
 use deltawire_channels::Peer;
 use deltawire_channels::session::Closed;
 
+use super::backoff::Attempts;
 use super::{Backoff, ConnectError, Full, Node};
 use crate::link::{Ended, Link, Undelivered};
 use crate::platform;
@@ -12,27 +13,30 @@ use crate::platform;
 /// A connection that is opened anew whenever its link ends: see
 /// [`Node::keep_connected`]. Nothing happens but in [`next`](Self::next).
 ///
-/// Each link has a session of its own: what was not delivered is told, and not sent again.
+/// Each link has a session of its own: what was not delivered is told, and not sent again. Between
+/// attempts it waits as [`Backoff`] says, and as long as the server asks by `Retry-After`.
 #[derive(Debug)]
 pub struct Reconnecting {
     node: Node,
     url: String,
     backoff: Backoff,
+    attempts: Attempts,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    /// The next attempt is due, after so many that failed in a row.
-    Connecting {
-        failed: u32,
-    },
+    /// The next attempt is due.
+    Connecting,
     /// The next attempt is due at this time.
     Waiting {
-        failed: u32,
         until: Duration,
     },
-    Up(Link),
+    /// The link is open since this time.
+    Up {
+        link: Link,
+        since: Duration,
+    },
     Over,
 }
 
@@ -63,41 +67,49 @@ pub enum Change {
 
 impl Reconnecting {
     pub(crate) fn new(node: Node, url: String, backoff: Backoff) -> Self {
-        Self { node, url, backoff, state: State::Connecting { failed: 0 } }
+        let (attempts, state) = (Attempts::default(), State::Connecting);
+        Self { node, url, backoff, attempts, state }
     }
 
     /// What becomes of it next; `None` when it is over: closed by this side, or given up.
     ///
     /// A future that is dropped before it is ready loses no more than an attempt.
     pub async fn next(&mut self) -> Option<Change> {
-        if let State::Waiting { failed, until } = self.state {
+        if let State::Waiting { until } = self.state {
             platform::sleep(until.saturating_sub(platform::now())).await;
-            self.state = State::Connecting { failed };
+            self.state = State::Connecting;
         }
         match &self.state {
-            State::Connecting { failed } => {
-                let failed = failed + 1;
-                match self.node.connect(&self.url).await {
-                    Ok((peer, link)) => {
-                        self.state = State::Up(link.clone());
-                        Some(Change::Up(Box::new(peer), link))
-                    }
-                    Err(error) => {
-                        let retry_after = match error {
-                            ConnectError::Full(Full::ShuttingDown) => self.over(),
-                            _ => self.wait(failed, self.backoff),
-                        };
-                        tracing::info!(url = self.url, %error, ?retry_after, "not connected");
-                        Some(Change::Failed { error, retry_after })
-                    }
+            State::Connecting => match self.node.try_connect(&self.url).await {
+                Ok((peer, link)) => {
+                    self.attempts.succeeded();
+                    self.state = State::Up { link: link.clone(), since: platform::now() };
+                    Some(Change::Up(Box::new(peer), link))
                 }
-            }
-            State::Up(link) => {
-                let ended = link.closed().await;
+                Err(error) => {
+                    let wait = match &error {
+                        ConnectError::Full(Full::ShuttingDown) => None,
+                        error => self.attempts.failed(&self.backoff, asked(error), random()),
+                    };
+                    let retry_after = match wait {
+                        Some(wait) => self.wait(wait),
+                        None => self.over(),
+                    };
+                    tracing::info!(url = self.url, %error, ?retry_after, "not connected");
+                    Some(Change::Failed { error, retry_after })
+                }
+            },
+            State::Up { link, since } => {
+                let (ended, since) = (link.closed().await, *since);
                 let undelivered = link.undelivered();
                 let by_us = matches!(ended, Ended::Session(Closed::ByUs { .. }));
-                let patient = Backoff { max_attempts: None, ..self.backoff };
-                let retry_after = if by_us { self.over() } else { self.wait(0, patient) };
+                let retry_after = if by_us {
+                    self.over()
+                } else {
+                    let was_up = platform::now().saturating_sub(since);
+                    let wait = self.attempts.ended(&self.backoff, was_up, random());
+                    self.wait(wait)
+                };
                 tracing::info!(url = self.url, %ended, ?retry_after, "down");
                 Some(Change::Down { ended, undelivered, retry_after })
             }
@@ -105,10 +117,8 @@ impl Reconnecting {
         }
     }
 
-    fn wait(&mut self, failed: u32, backoff: Backoff) -> Option<Duration> {
-        let random = getrandom::u64().unwrap_or_default();
-        let Some(wait) = backoff.wait(failed, random) else { return self.over() };
-        self.state = State::Waiting { failed, until: platform::now() + wait };
+    fn wait(&mut self, wait: Duration) -> Option<Duration> {
+        self.state = State::Waiting { until: platform::now() + wait };
         Some(wait)
     }
 
@@ -116,4 +126,17 @@ impl Reconnecting {
         self.state = State::Over;
         None
     }
+}
+
+/// How long the server asks to wait.
+fn asked(error: &ConnectError) -> Option<Duration> {
+    match error {
+        ConnectError::Signalling(error) => error.retry_after(),
+        _ => None,
+    }
+}
+
+/// Without randomness, the whole waits are kept.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or_default()
 }

@@ -71,6 +71,12 @@ pub enum Refusal {
         /// How many are allowed.
         limit: usize,
     },
+    /// The client's address has as many peers as one may have. Status 503.
+    #[error("your address has {limit} peers, as many as one may have: close those not needed")]
+    TooManyOfAddress {
+        /// How many one address may have.
+        limit: usize,
+    },
     /// The client sent more candidates for one offer than are allowed. Status 422.
     #[error("{limit} candidates have been taken for this offer, as many as are allowed")]
     TooManyCandidates {

@@ -8,21 +8,22 @@
 //! | `POST /webrtc` | the offer, `application/sdp` | 201, the answer, `Location: /webrtc/<id>` |
 //! | `PATCH <Location>` | candidates, `application/trickle-ice-sdpfrag` (RFC 8840) | 204 |
 //! | `DELETE <Location>` | | 200: hung up |
-//! | `OPTIONS` either | | 200, with `Allow` and `Accept-Post` |
+//! | `OPTIONS` either | | 200, with `Allow`, and `Accept-Post` or `Accept-Patch` |
 //!
-//! What goes wrong is told by a status and a [`Problem`] (RFC 9457):
+//! What goes wrong is told by a status and a [`Problem`] (RFC 9457), and then the connection is
+//! closed:
 //!
 //! | status | why |
 //! |---|---|
 //! | 400 | the body is not UTF-8, or breaks its format |
 //! | 401 | the bearer token is missing or wrong; with `WWW-Authenticate` |
-//! | 404 | no such resource, or no such path below the prefix |
+//! | 404 | no such resource, or nothing at this path; says where offers go |
 //! | 405 | another method; with `Allow` |
 //! | 408 | the body took too long |
 //! | 413 | the body is too long |
 //! | 415 | another media type; with `Accept-Post` or `Accept-Patch` |
 //! | 422 | an offer without data channels, or that asks for what the node cannot do |
-//! | 429 | too many requests from one address; with `Retry-After` |
+//! | 429 | too many requests or connections from one address; with `Retry-After` |
 //! | 500 | the node failed |
 //! | 503 | the node is full or shuts down; with `Retry-After` where waiting a moment helps |
 //!
@@ -55,8 +56,8 @@ pub use resource::{ResourceId, ResourceIdError};
 pub use sdpfrag::{Fragment, FragmentError};
 #[cfg(not(target_arch = "wasm32"))]
 pub use server::{
-    BindError, Cors, OriginError, PathPrefix, PathPrefixError, Rate, ServerLimits,
-    SignallingOptions, SignallingServer, router,
+    BindError, Cors, OriginError, PathPrefix, PathPrefixError, ProxyError, Rate, ServerLimits,
+    SignallingOptions, SignallingServer, TrustedProxies, router,
 };
 pub use token::{Token, TokenError};
 

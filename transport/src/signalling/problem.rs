@@ -23,7 +23,7 @@ pub struct Problem {
 
 impl Problem {
     /// How the kinds that say more than a status begin: `too-many-pending`, `too-many-peers`,
-    /// `too-many-candidates`, `shutting-down`, `no-channels`, `unsupported`, `malformed`,
+    /// `too-many-of-address`, `too-many-connections`, `too-many-candidates`, `shutting-down`, `no-channels`, `unsupported`, `malformed`,
     /// `unknown-resource`.
     pub const NAMESPACE: &str = "urn:deltawire:signalling:";
 

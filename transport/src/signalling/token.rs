@@ -64,6 +64,15 @@ impl Token {
     }
 }
 
+#[cfg(not(target_arch = "wasm32"))]
+impl Token {
+    /// Whether an `Authorization` header carries a bearer token, whichever.
+    pub(super) fn is_scheme_of(authorization: &[u8]) -> bool {
+        let scheme = authorization.split(|byte| *byte == b' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"Bearer")
+    }
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(_)")

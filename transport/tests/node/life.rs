@@ -1,10 +1,12 @@
 //! How links and nodes end, and begin again.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use deltawire_channels::session::{Closed, Missing, ProtocolError};
 use deltawire_channels::{Limits, Peer};
 use deltawire_framing::control::{CloseCode, Role};
+use deltawire_transport::signalling::{Rate, SignallingOptions};
 use deltawire_transport::{
     AnswerError, Backoff, Change, ConnectError, Ended, Full, Link, Node, NodeBuilder, NodeEvent,
     NodeLimits, Undelivered,
@@ -15,7 +17,7 @@ use tokio::time::timeout;
 use crate::deltas::{self, receive, receive_all, transfer};
 use crate::nodes::{
     ANY_PORT, End, LOOPBACK, client, deserted, down, join, join_with, listening, pair, serve,
-    server, soon, until,
+    serve_with, server, soon, until,
 };
 use crate::proxy::Proxy;
 
@@ -233,7 +235,7 @@ async fn a_delta_that_came_in_part_is_not_shown() {
 
 fn eager() -> NodeBuilder {
     let (first, longest) = (Duration::from_millis(10), Duration::from_millis(50));
-    Node::builder().backoff(Backoff { first, longest, max_attempts: None })
+    Node::builder().backoff(Backoff { first, longest, ..Backoff::default() })
 }
 
 /// Sends a delta there and another back.
@@ -295,6 +297,50 @@ async fn a_connection_is_up_again_after_its_server_restarts_at_the_same_ports() 
     };
     assert_eq!(ended, by_us(0));
     assert!(soon("the end", connection.next()).await.is_none());
+}
+
+#[tokio::test]
+async fn waits_grow_while_links_end_as_soon_as_they_are_up() {
+    let first = Duration::from_millis(8);
+    let client = Node::builder().backoff(Backoff { first, ..Backoff::default() }).build().unwrap();
+    let server = server();
+    let (url, _serving) = serve(&server, ANY_PORT).await;
+    let mut connection = client.keep_connected(&url);
+    for round in 0..5 {
+        let Some(Change::Up(peer, _link)) = soon("Up", connection.next()).await else { panic!() };
+        let (_far, link) = soon("a peer", server.accept()).await.unwrap();
+        link.close(CloseCode::NORMAL, "enough");
+        let Some(Change::Down { retry_after, .. }) = soon("Down", connection.next()).await else {
+            panic!()
+        };
+        drop(peer);
+        let (wait, whole) = (retry_after.unwrap(), first * (1 << round));
+        assert!(wait >= whole / 2 && wait <= whole, "{wait:?} after link {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_asked_too_often_says_how_long_to_wait() {
+    let longest_asked = Duration::from_secs(1000);
+    let first = Duration::from_millis(1);
+    let backoff = Backoff { first, longest_asked, ..Backoff::default() };
+    let client = Node::builder().backoff(backoff).build().unwrap();
+    let server = server();
+    for (refill, least) in [(100, 90), (3_600, 1_000)] {
+        let rate = Rate { burst: NonZeroU16::MIN, refill: Duration::from_secs(refill) };
+        let options = SignallingOptions { rate, ..SignallingOptions::default() };
+        let (url, _serving) = serve_with(&server, ANY_PORT, options).await;
+        let mut connection = client.keep_connected(&url);
+        let Some(Change::Up(..)) = soon("Up", connection.next()).await else { panic!() };
+        let Some(Change::Failed { retry_after: Some(wait), .. }) =
+            soon("a failure", client.keep_connected(&url).next()).await
+        else {
+            panic!()
+        };
+        // Within the seconds that have passed, and a wait of its own.
+        let least = Duration::from_secs(least);
+        assert!(wait >= least && wait <= least.max(Duration::from_secs(refill.min(1000))) + first);
+    }
 }
 
 #[tokio::test]

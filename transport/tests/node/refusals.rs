@@ -1,12 +1,13 @@
 //! What nodes do not do, and what they say of it.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use deltawire_channels::Limits;
 use deltawire_transport::engine::EngineError;
 use deltawire_transport::signalling::{
-    BindError, ClientOptions, SignallingClient, SignallingError, SignallingOptions,
+    BindError, ClientOptions, Rate, SignallingClient, SignallingError, SignallingOptions,
     SignallingServer, Token,
 };
 use deltawire_transport::{
@@ -124,6 +125,55 @@ async fn a_full_node_says_so_to_those_that_connect() {
 }
 
 #[tokio::test]
+async fn one_address_takes_no_more_than_its_places() {
+    let limits = NodeLimits { max_per_address: 2, ..NodeLimits::default() };
+    let server = listening(Node::builder().node_limits(limits));
+    let (url, _serving) = serve(&server, ANY_PORT).await;
+    let client = client();
+    let (_first, link) = soon("a link", client.connect(&url)).await.unwrap();
+    let _second = soon("a link", client.connect(&url)).await.unwrap();
+    let (status, kind) = refused(&client, &url).await;
+    assert_eq!((status, kind.as_str()), (503, "urn:deltawire:signalling:too-many-of-address"));
+    // Offers that came by other means have no address.
+    let _third = join(&client, &server).await;
+
+    link.close(deltawire_framing::control::CloseCode::NORMAL, "");
+    until("the place", || server.peers().len() == 2).await;
+    let _fourth = soon("a link", client.connect(&url)).await.unwrap();
+}
+
+#[tokio::test]
+async fn forty_that_come_at_once_from_one_address_all_connect() {
+    let server = server();
+    let (url, _serving) = serve_with(&server, ANY_PORT, SignallingOptions::default()).await;
+    let client = client();
+    let connecting: Vec<_> = (0..40)
+        .map(|_| {
+            let (client, url) = (client.clone(), url.clone());
+            tokio::spawn(async move { client.connect(&url).await })
+        })
+        .collect();
+    for connecting in connecting {
+        soon("a link", connecting).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_says_when_is_asked_again_then() {
+    let rate = Rate { burst: NonZeroU16::MIN, refill: Duration::from_millis(200) };
+    let server = server();
+    let options = SignallingOptions { rate, ..SignallingOptions::default() };
+    let (url, _serving) = serve_with(&server, ANY_PORT, options).await;
+    let client = client();
+    for _ in 0..2 {
+        soon("a link", client.connect(&url)).await.unwrap();
+    }
+    let options = ClientOptions { patience: Duration::ZERO, ..ClientOptions::default() };
+    let hasty = Node::builder().signalling(options).build().unwrap();
+    assert_eq!(refused(&hasty, &url).await.0, 429);
+}
+
+#[tokio::test]
 async fn a_full_node_connects_to_nobody() {
     let limits = NodeLimits { max_peers: 1, ..NodeLimits::default() };
     let client = Node::builder().node_limits(limits).build().unwrap();
@@ -138,7 +188,9 @@ async fn those_that_only_begin_take_a_bounded_number_of_places_for_a_bounded_tim
     let timeout = Duration::from_millis(300);
     let server = listening(Node::builder().node_limits(limits).connect_timeout(timeout));
     let (url, _serving) = serve(&server, ANY_PORT).await;
-    let client = client();
+    // It does not wait for a place.
+    let options = ClientOptions { patience: Duration::ZERO, ..ClientOptions::default() };
+    let client = Node::builder().signalling(options).build().unwrap();
     let offers = [(); 2].map(|()| client.offer(LOOPBACK).unwrap());
     for offer in &offers {
         server.answer(offer.sdp()).await.unwrap();

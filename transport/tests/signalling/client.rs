@@ -111,7 +111,7 @@ async fn answers_are_bounded() {
     }
     let problem = "Content-Type: application/problem+json\r\n";
     match offered(answer("500 Oops", problem, &sdp(100_000))).await.unwrap_err() {
-        SignallingError::Refused { status: 500, problem: None, retry_after: None } => {}
+        SignallingError::Refused { status: 500, problem: None, retry_after: None, .. } => {}
         other => panic!("{other:?}"),
     }
 }
@@ -122,13 +122,27 @@ async fn refusals_without_a_problem_are_told_too() {
     for (headers, body) in [("", "{}"), (problem, "{"), ("Content-Type: text/html\r\n", "<html>")] {
         let headers = format!("{headers}Retry-After: 7\r\n");
         let error = offered(answer("503 Busy", &headers, body)).await.unwrap_err();
-        assert_eq!(error.to_string(), "refused with status 503 (try again in 7s)");
+        assert!(error.to_string().ends_with("/webrtc refused with status 503 (try again in 7s)"));
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
     }
     let date = "Retry-After: Wed, 21 Oct 2026 07:28:00 GMT\r\n";
     let body = r#"{"title":"Busy","detail":"come\nback \u001b[31mlater"}"#;
     let bytes = answer("503 Busy", &format!("{problem}{date}"), body);
     let error = offered(bytes).await.unwrap_err();
-    assert_eq!(error.to_string(), "refused with status 503: comeback [31mlater");
+    assert!(error.to_string().ends_with("refused with status 503: comeback [31mlater"));
+    assert_eq!(error.retry_after(), None);
+}
+
+#[tokio::test]
+async fn a_wrong_path_is_named_with_what_to_check() {
+    let url = url(answer_with(answer("404 Not Found", "", "").into()).await);
+    let error = client(None).offer(&url, OFFER).await.unwrap_err().to_string();
+    assert!(error.starts_with(&url) && error.contains("404"), "{error}");
+    assert!(error.contains("check the path, /webrtc by default"), "{error}");
+    let (_node, address) = start(SignallingOptions::default()).await;
+    let wrong = format!("http://{address}/rtc");
+    let error = client(None).offer(&wrong, OFFER).await.unwrap_err().to_string();
+    assert!(error.starts_with(&wrong) && error.contains("POST offers to /webrtc"), "{error}");
 }
 
 #[tokio::test]
@@ -179,14 +193,4 @@ async fn what_cannot_be_sent_is_not() {
     let resource = "http://127.0.0.1:9/webrtc/x".parse().unwrap();
     let error = client.add_candidates(&resource, &fragment).await.unwrap_err();
     assert!(matches!(error, SignallingError::Fragment(_)), "{error}");
-}
-
-#[cfg(feature = "https")]
-#[tokio::test]
-async fn a_server_that_does_not_speak_tls_cannot_be_reached_by_https() {
-    let (node, address) = start(SignallingOptions::default()).await;
-    let url = format!("https://{address}/webrtc");
-    let error = client(Some("token")).offer(&url, OFFER).await.unwrap_err();
-    assert!(matches!(error, SignallingError::Unreachable { .. }), "{error:?}");
-    assert!(node.offers.lock().unwrap().is_empty());
 }

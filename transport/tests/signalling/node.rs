@@ -43,6 +43,7 @@ impl Answerer for Node {
             "no channels" => Err(Refusal::NoChannels),
             "pending" => Err(Refusal::TooManyPending { limit: 3 }),
             "peers" => Err(Refusal::TooManyPeers { limit: 4 }),
+            "address" => Err(Refusal::TooManyOfAddress { limit: 5 }),
             "shutdown" => Err(Refusal::ShuttingDown),
             "unsupported" => Err(Refusal::Unsupported { field, value, expected }),
             "never" => {
@@ -114,7 +115,7 @@ pub(crate) fn refused<T: std::fmt::Debug>(
     result: Result<T, SignallingError>,
 ) -> (u16, String, String, Option<u64>) {
     match result {
-        Err(SignallingError::Refused { status, problem, retry_after }) => {
+        Err(SignallingError::Refused { status, problem, retry_after, .. }) => {
             let problem = problem.expect("a problem");
             assert_eq!(problem.status, status);
             let kind = problem.kind.rsplit(':').next().unwrap().to_owned();

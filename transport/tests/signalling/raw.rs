@@ -50,6 +50,11 @@ pub(crate) async fn ask(
 pub(crate) async fn send(address: SocketAddr, bytes: &[u8]) -> Raw {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes).await.unwrap();
+    read_to_end(&mut stream).await
+}
+
+/// Reads an answer, and that nothing follows.
+pub(crate) async fn read_to_end(stream: &mut TcpStream) -> Raw {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     let answer = String::from_utf8(answer).unwrap();

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use deltawire_transport::signalling::{Cors, Rate, ResourceId, SignallingOptions, Token, router};
+use deltawire_transport::signalling::{
+    Cors, Rate, ResourceId, SignallingOptions, Token, TrustedProxies, router,
+};
 
 use crate::node::{ID, Node, OFFER, client, fragment, refused, serve, start, unlimited, url};
 use crate::raw::{self, Raw, ask};
@@ -50,12 +52,21 @@ async fn statuses_and_headers_are_those_of_the_rfc() {
     let taken = ask(address, "PATCH", &path, &[FRAGMENT], text.as_bytes()).await;
     assert_eq!((taken.status, taken.body.as_str()), (204, ""));
     assert_eq!(ask(address, "DELETE", &path, &[], b"").await.status, 200);
-    for (path, allow) in [("/webrtc", "POST, OPTIONS"), (&path, "PATCH, DELETE, OPTIONS")] {
+    for (path, allow, post, patch) in options_of(&path) {
         let options = ask(address, "OPTIONS", path, &[], b"").await;
         assert_eq!((options.status, options.header("allow")), (200, Some(allow)));
-        assert_eq!(options.header("accept-post"), Some("application/sdp"));
+        assert_eq!((options.header("accept-post"), options.header("accept-patch")), (post, patch));
         assert_eq!(options.header("access-control-allow-origin"), None);
     }
+}
+
+/// What `OPTIONS` says: `Allow`, `Accept-Post` and `Accept-Patch`.
+fn options_of(resource: &str) -> [(&str, &str, Option<&str>, Option<&str>); 2] {
+    let fragment = "application/trickle-ice-sdpfrag";
+    [
+        ("/webrtc", "POST, OPTIONS", Some("application/sdp"), None),
+        (resource, "PATCH, DELETE, OPTIONS", None, Some(fragment)),
+    ]
 }
 
 #[tokio::test]
@@ -68,6 +79,7 @@ async fn what_the_node_refuses_has_its_status() {
         ("unsupported", 422, "unsupported", "x…\", must be actpass", None),
         ("pending", 503, "too-many-pending", "3 peers are connecting", Some(1)),
         ("peers", 503, "too-many-peers", "4 peers are connected", None),
+        ("address", 503, "too-many-of-address", "your address has 5 peers", None),
         ("shutdown", 503, "shutting-down", "offer to another", None),
         ("internal", 500, "about:blank", "the node failed", None),
     ] {
@@ -123,7 +135,6 @@ async fn what_strangers_send_has_its_status() {
     }
     assert!(node.offers.lock().unwrap().is_empty());
     assert_eq!(ask(address, "POST", "/webrtc", &[SDP], &long[1..]).await.status, 201);
-    assert_eq!(ask(address, "GET", "/elsewhere", &[], b"").await.body, "");
 }
 
 #[tokio::test]
@@ -177,8 +188,11 @@ async fn only_the_token_passes() {
         (Some("Bearer the-right-toke"), invalid),
         (Some("Bearer the-right-token2"), invalid),
         (Some("Bearer "), invalid),
-        (Some("Basic the-right-token"), invalid),
-        (Some("the-right-token"), invalid),
+        (Some("Bearer"), invalid),
+        // Who uses another scheme sent no bearer token, so there is nothing wrong with it.
+        (Some("Basic the-right-token"), "Bearer"),
+        (Some("Bearers the-right-token"), "Bearer"),
+        (Some("the-right-token"), "Bearer"),
         (Some("Bearer wrong\r\nAuthorization: Bearer the-right-token"), invalid),
         (Some("Bearer the-right-token\r\nAuthorization: Bearer wrong"), invalid),
     ] {
@@ -253,14 +267,16 @@ async fn pages_of_listed_origins_may_signal() {
         "Access-Control-Request-Method: POST",
         "Access-Control-Request-Headers: authorization,content-type",
     ];
-    for path in ["/webrtc", &format!("/webrtc/{ID}")] {
+    let resource = format!("/webrtc/{ID}");
+    for (path, allow, post, patch) in options_of(&resource) {
         let answer = ask(address, "OPTIONS", path, &preflight, b"").await;
         assert_eq!((answer.status, allowed_origin(&answer)), (200, Some("https://example.org")));
         let methods = answer.header("access-control-allow-methods").unwrap();
         assert!(["POST", "PATCH", "DELETE"].iter().all(|method| methods.contains(method)));
         let headers = answer.header("access-control-allow-headers").unwrap();
         assert!(["authorization", "content-type"].iter().all(|name| headers.contains(name)));
-        assert_eq!(answer.header("accept-post"), Some("application/sdp"));
+        assert_eq!(answer.header("allow"), Some(allow));
+        assert_eq!((answer.header("accept-post"), answer.header("accept-patch")), (post, patch));
     }
     let other = ["Origin: https://evil.org", "Access-Control-Request-Method: POST"];
     assert_eq!(allowed_origin(&ask(address, "OPTIONS", "/webrtc", &other, b"").await), None);
@@ -308,4 +324,52 @@ async fn nested_and_merged_routers_name_the_path_that_the_client_sees() {
     assert_eq!((answer.status, answer.body.as_str()), (200, "the application"));
     let answer = ask(address, "GET", "/other", &[], b"").await;
     assert_eq!((answer.status, answer.body.as_str()), (404, ""));
+}
+
+#[tokio::test]
+async fn a_wrong_path_says_which_is_right() {
+    let path = "/signal".parse().unwrap();
+    let (node, address) = start(SignallingOptions { path, ..SignallingOptions::default() }).await;
+    for wrong in ["/", "/webrtc", "/signal/x", "/signal/"] {
+        let answer = ask(address, "POST", wrong, &[SDP], OFFER.as_bytes()).await;
+        assert_eq!(answer.status, 404);
+        answer.assert_problem();
+        let said = format!("nothing is at {wrong}: POST offers to /signal,");
+        assert!(answer.body.contains(&said), "{}", answer.body);
+    }
+    // An application's own answers stay as they are.
+    let own = |answer| axum::routing::get(async move || answer);
+    let not_found = (axum::http::StatusCode::NOT_FOUND, "no such page");
+    let application = router(node, SignallingOptions::default())
+        .route("/page", own((axum::http::StatusCode::OK, "a page")))
+        .fallback(async move || not_found);
+    let address = serve(application).await;
+    assert_eq!(ask(address, "GET", "/page", &[], b"").await.body, "a page");
+    assert_eq!(ask(address, "GET", "/other", &[], b"").await.body, "no such page");
+}
+
+#[tokio::test]
+async fn behind_trusted_proxies_each_client_counts_for_itself() {
+    let rate = Rate { burst: NonZeroU16::MIN, refill: Duration::from_secs(3600) };
+    for (trusted_proxies, statuses) in [
+        (TrustedProxies::x_forwarded_for(["127.0.0.0/8"]), [201, 201, 429, 429]),
+        (TrustedProxies::forwarded(["127.0.0.1"]), [201, 429, 429, 429]),
+        (TrustedProxies::x_forwarded_for(["127.0.0.2"]), [201, 429, 429, 429]),
+        (Ok(TrustedProxies::none()), [201, 429, 429, 429]),
+    ] {
+        let trusted_proxies = trusted_proxies.unwrap();
+        let node = Arc::new(Node::default());
+        let options = SignallingOptions { rate, trusted_proxies, ..SignallingOptions::default() };
+        let address = serve(router(Arc::clone(&node), options)).await;
+        let mut got = Vec::new();
+        // The second client makes up an address before its own, the third is the first again.
+        for named in ["192.0.2.1", "192.0.2.1, 192.0.2.2", "10.9.8.7, 192.0.2.1", "192.0.2.2"] {
+            let header = format!("X-Forwarded-For: {named}");
+            got.push(ask(address, "POST", "/webrtc", &[SDP, &header], b"v=0").await.status);
+        }
+        assert_eq!(got, statuses);
+        let from = node.offers.lock().unwrap().iter().map(|(_, from)| from.ip()).last().unwrap();
+        let believed = statuses[1] == 201;
+        assert_eq!(from.to_string(), if believed { "192.0.2.2" } else { "127.0.0.1" });
+    }
 }

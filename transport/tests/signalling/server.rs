@@ -1,19 +1,22 @@
 //! The server: its address, its limits and its end.
 
+use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
 use deltawire_transport::signalling::{
-    BindError, ServerLimits, SignallingError, SignallingOptions, SignallingServer, router,
+    BindError, Rate, ServerLimits, SignallingError, SignallingOptions, SignallingServer,
+    TrustedProxies, router,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
 use crate::node::{Node, OFFER, client, start, unlimited, url};
-use crate::raw::ask;
+use crate::raw::{ask, read_to_end};
 
 #[tokio::test]
 async fn a_port_in_use_is_named() {
@@ -115,5 +118,131 @@ async fn a_head_that_is_too_long_is_refused() {
         let header = format!("X: {}", "x".repeat(len));
         let answer = ask(address, "OPTIONS", "/webrtc", &[&header], &[]).await;
         assert_eq!(answer.status, status, "a head of {len} bytes");
+    }
+}
+
+const OPTIONS: &str = "OPTIONS /webrtc HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// A server with these limits, and without one of requests.
+async fn limited(limits: ServerLimits, proxies: TrustedProxies) -> SocketAddr {
+    let options = SignallingOptions { rate: unlimited(), ..SignallingOptions::default() };
+    let router = router(Arc::new(Node::default()), options);
+    let server = SignallingServer::bind(([127, 0, 0, 1], 0).into(), router).await.unwrap();
+    let address = server.local_addr();
+    let server = server.with_limits(limits).with_trusted_proxies(proxies);
+    tokio::spawn(server.serve(std::future::pending()));
+    address
+}
+
+/// Asks on a connection, and reads as much as comes at once.
+async fn asked(stream: &mut TcpStream) -> std::io::Result<String> {
+    stream.write_all(OPTIONS.as_bytes()).await?;
+    let mut answer = [0; 4096];
+    let len = stream.read(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer[..len]).into_owned())
+}
+
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let result = tokio::time::timeout(Duration::from_secs(30), future).await;
+    result.unwrap_or_else(|_| panic!("waited 30 s for {what}"))
+}
+
+#[tokio::test]
+async fn an_answer_that_refuses_ends_its_connection() {
+    let rate = Rate { refill: Duration::from_secs(3600), ..Rate::default() };
+    let options = SignallingOptions { rate, ..SignallingOptions::default() };
+    let node = Arc::new(Node::default());
+    let address = crate::node::serve(router(node, options)).await;
+    for (request, status) in [
+        ("GET /webrtc", 405),
+        ("POST /webrtc", 415),
+        ("DELETE /webrtc/x", 404),
+        ("DELETE /webrtc/07070707070707070707070707070707", 404),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = soon("the end", read_to_end(&mut stream)).await;
+        assert_eq!((answer.status, answer.header("connection")), (status, Some("close")));
+    }
+    // What is granted keeps its connection, until there are too many.
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut granted = 0;
+    let last = loop {
+        let answer = asked(&mut stream).await.unwrap();
+        if !answer.starts_with("HTTP/1.1 200") {
+            break answer;
+        }
+        granted += 1;
+    };
+    assert_eq!(granted, rate.burst.get() - 4);
+    assert!(last.starts_with("HTTP/1.1 429") && last.contains("connection: close"), "{last}");
+    assert_eq!(soon("the end", stream.read(&mut [0; 1])).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_ever_again_ends_when_it_is_old() {
+    let max_age = Duration::from_millis(200);
+    let limits = ServerLimits { max_age, ..ServerLimits::default() };
+    let address = limited(limits, TrustedProxies::none()).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    soon("the end", async {
+        while let Ok(answer) = asked(&mut stream).await
+            && !answer.is_empty()
+        {
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert!(asked(&mut TcpStream::connect(address).await.unwrap()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_not_waited_for() {
+    let limits =
+        ServerLimits { write_timeout: Duration::from_millis(200), ..ServerLimits::default() };
+    let address = limited(limits, TrustedProxies::none()).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let requests = OPTIONS.repeat(100);
+    // Room runs out on the way there only when the server reads no more, as it waits to write.
+    soon("the end", async { while stream.write_all(requests.as_bytes()).await.is_ok() {} }).await;
+}
+
+#[tokio::test]
+async fn one_address_cannot_take_all_connections() {
+    let patient = Duration::from_secs(3600);
+    let limits = ServerLimits {
+        max_connections_per_address: 2,
+        head_timeout: patient,
+        max_age: patient,
+        ..ServerLimits::default()
+    };
+    let address = limited(limits, TrustedProxies::none()).await;
+    let connect = || async { TcpStream::connect(address).await.unwrap() };
+    let mut held = [connect().await, connect().await];
+    for stream in &mut held {
+        assert!(asked(stream).await.unwrap().starts_with("HTTP/1.1 200"));
+    }
+    let answer = soon("the end", read_to_end(&mut connect().await)).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")));
+    answer.assert_problem();
+    assert!(answer.body.contains("your address has 2 connections"), "{}", answer.body);
+
+    drop(held);
+    soon("a place", async {
+        while !asked(&mut connect().await).await.is_ok_and(|answer| answer.contains(" 200 ")) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+
+    let proxies = TrustedProxies::forwarded(["127.0.0.1"]).unwrap();
+    let address = limited(limits, proxies).await;
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        assert!(asked(&mut stream).await.unwrap().starts_with("HTTP/1.1 200"));
+        held.push(stream);
     }
 }

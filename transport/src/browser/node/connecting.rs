@@ -13,6 +13,7 @@ use crate::engine::EngineError;
 use crate::engine::description::max_message_size;
 use crate::flight::FlightLimits;
 use crate::link::Ended;
+use crate::node::patience::patiently;
 use crate::node::{Full, Place};
 use crate::signalling::SignallingError;
 
@@ -49,13 +50,17 @@ pub enum ConnectError {
     Ended(#[from] Ended),
 }
 
-pub(super) async fn connect(inner: &Rc<Inner>, url: &str) -> Result<(Peer, Link), ConnectError> {
+pub(super) async fn connect(
+    inner: &Rc<Inner>,
+    url: &str,
+    patience: Duration,
+) -> Result<(Peer, Link), ConnectError> {
     let Inner { settings, network } = &**inner;
     let (shared, outcome) = network.begin_connect()?;
     let place = Place::new(network, &shared);
     let config = settings.connection().map_err(ConnectError::Random)?;
     let Offered { opening, mut channels, route, sdp } = opening::open(settings.streams()).await?;
-    let answered = signal::offer(&settings.client, url, &sdp).await?;
+    let answered = patiently(patience, || signal::offer(&settings.client, url, &sdp)).await?;
     channels.begin(max_message_size(&answered.sdp)?);
     let mut connection = Connection::new(channels, config, shared, clock::now());
     connection.set_route(route);

@@ -52,11 +52,19 @@ impl Node {
     ///
     /// A future that is dropped before it is ready gives the link up; the other node forgets it in time.
     ///
+    /// A server that refuses for lack of room and says how long to wait (429 and 503 with
+    /// `Retry-After`) is asked again, as long as [`ClientOptions::patience`] allows.
+    ///
     /// # Errors
     ///
     /// [`ConnectError`] says which step failed: the window, the signalling, WebRTC, or the session.
     pub async fn connect(&self, url: &str) -> Result<(Peer, Link), ConnectError> {
-        connecting::connect(&self.inner, url).await
+        connecting::connect(&self.inner, url, self.inner.settings.client.patience).await
+    }
+
+    /// Connects without asking a server twice.
+    pub(crate) async fn try_connect(&self, url: &str) -> Result<(Peer, Link), ConnectError> {
+        connecting::connect(&self.inner, url, Duration::ZERO).await
     }
 
     /// Connects, and connects anew whenever the link ends, after the waits that the builder's

@@ -157,6 +157,7 @@ impl From<AnswerError> for Refusal {
             AnswerError::Full(Full::Pending { limit } | Full::PendingOfAddress { limit }) => {
                 Self::TooManyPending { limit }
             }
+            AnswerError::Full(Full::OfAddress { limit }) => Self::TooManyOfAddress { limit },
             AnswerError::TooManyCandidates { .. } => {
                 Self::TooManyCandidates { limit: MAX_CANDIDATES }
             }

@@ -218,6 +218,7 @@ impl NodeBuilder {
             socket_buffer: self.socket_buffer.unwrap_or(SOCKET_BUFFER),
             bind: self.bind,
             backoff: self.backoff,
+            patience: self.client.patience,
         };
         let network = network::Network::new(self.node_limits);
         let resources = Resources::default();

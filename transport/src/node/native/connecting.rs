@@ -9,6 +9,7 @@ use crate::driver::{Driver, Socket};
 use crate::engine::{Engine, EngineError};
 use crate::node::Full;
 use crate::node::network::Outcome;
+use crate::node::patience::patiently;
 use crate::signalling::SignallingError;
 
 /// A link could not be opened.
@@ -128,12 +129,16 @@ impl std::fmt::Debug for Offer {
 }
 
 /// Offers by HTTP, and opens the link with the answer.
-pub(super) async fn connect(inner: &Arc<Inner>, url: &str) -> Result<(Peer, Link), ConnectError> {
+pub(super) async fn connect(
+    inner: &Arc<Inner>,
+    url: &str,
+    patience: Duration,
+) -> Result<(Peer, Link), ConnectError> {
     let offer = match inner.settings.bind {
         Some(local) => Offer::new(inner, local)?,
         None => Offer::from_host(inner, local_address(&signalling::parse(url)?).await?)?,
     };
-    let answered = inner.client.offer(url, offer.sdp()).await?;
+    let answered = patiently(patience, || inner.client.offer(url, offer.sdp())).await?;
     let outcome = offer.finish(&answered.sdp).await;
     if outcome.is_err()
         && let Some(resource) = &answered.resource

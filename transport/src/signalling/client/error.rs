@@ -1,7 +1,7 @@
 use core::error::Error;
 use core::time::Duration;
 
-use crate::signalling::{FragmentError, Problem, excerpt};
+use crate::signalling::{DEFAULT_PATH, FragmentError, Problem, excerpt};
 
 /// Why signalling failed, and what helps.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,17 @@ pub enum SignallingError {
         /// The reason.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The server's certificate is not trusted. Nothing was sent.
+    #[error(
+        "the certificate of {url} is not trusted ({reason}): check the address; if it is your own \
+         server, give the certificate of its authority (ClientOptions::root_certificates)"
+    )]
+    Untrusted {
+        /// The address.
+        url: String,
+        /// What is wrong with the certificate.
+        reason: String,
+    },
     /// The connection broke, or what came is not HTTP. The server may have taken the request.
     #[error("the exchange with {url} broke off: check that it is a web server's, and try again")]
     Broken {
@@ -39,9 +50,16 @@ pub enum SignallingError {
         /// How long was waited: [`ClientOptions::timeout`](super::ClientOptions::timeout).
         after: Duration,
     },
-    /// The server refused. 401: check the token. 404 of a resource: its peer is gone, offer anew.
-    #[error("refused with status {status}{}{}", detail(.problem.as_ref()), wait(*.retry_after))]
+    /// The server refused. 401: check the token. 404 of a resource: its peer is gone, offer anew;
+    /// of an offer: check the path, `/webrtc` if the server was not told another.
+    #[error(
+        "{url} refused with status {status}{}{}",
+        detail(*.status, .problem.as_ref()),
+        wait(*.retry_after)
+    )]
     Refused {
+        /// The address.
+        url: String,
         /// The status of the answer.
         status: u16,
         /// What the server says of it, if it does.
@@ -86,8 +104,25 @@ pub enum SignallingError {
     },
 }
 
-fn detail(problem: Option<&Problem>) -> String {
-    problem.map_or_else(String::new, |problem| format!(": {problem}"))
+impl SignallingError {
+    /// How long the server asks to wait before the next try, if it refused for now and says so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { status: 429 | 503, retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+fn detail(status: u16, problem: Option<&Problem>) -> String {
+    match problem {
+        Some(problem) => format!(": {problem}"),
+        None if status == 404 => {
+            format!(": nothing is there; check the path, {DEFAULT_PATH} by default, and the port")
+        }
+        None => String::new(),
+    }
 }
 
 fn wait(retry_after: Option<Duration>) -> String {

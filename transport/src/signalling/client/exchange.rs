@@ -8,6 +8,8 @@ use reqwest::header::{
 use reqwest::{Client, Method, Response};
 use url::Url;
 
+#[cfg(feature = "https")]
+use super::tls;
 use super::{ClientOptions, SignallingError};
 use crate::signalling::{
     DEFAULT_MAX_BODY, MEDIA_TYPE_PROBLEM, MEDIA_TYPE_SDP, Problem, is_media_type,
@@ -100,6 +102,7 @@ impl Exchange<'_> {
         let is_problem = is_media_type(text(&headers, &CONTENT_TYPE), MEDIA_TYPE_PROBLEM);
         let body = body.ok().filter(|_| is_problem);
         Err(SignallingError::Refused {
+            url: url.to_string(),
             status: status.as_u16(),
             problem: body.and_then(|body| Problem::from_json(&body)),
             retry_after: text(&headers, &RETRY_AFTER).parse().ok().map(Duration::from_secs),
@@ -121,6 +124,10 @@ async fn read(url: &Url, mut response: Response) -> Result<Vec<u8>, SignallingEr
 
 fn failed(url: &Url, error: reqwest::Error) -> SignallingError {
     let (url, unreachable) = (url.to_string(), error.is_connect());
+    #[cfg(feature = "https")]
+    if let Some(reason) = tls::untrusted(&error) {
+        return SignallingError::Untrusted { url, reason };
+    }
     let source = error.without_url().into();
     if unreachable {
         SignallingError::Unreachable { url, source }
@@ -159,7 +166,7 @@ pub(super) fn check(url: &Url) -> Result<(), SignallingError> {
         _ if has_user => "it names a user: give a token instead",
         "http" => return Ok(()),
         "https" if cfg!(feature = "https") => return Ok(()),
-        "https" => "https needs the feature https of deltawire-transport",
+        "https" => "https needs the feature https",
         _ => "it must start with http:// or https://",
     };
     Err(SignallingError::Url { url: without_user(url.as_str()), reason: reason.to_owned() })

@@ -51,6 +51,8 @@ impl SignallingClient {
             .referer(false)
             .no_proxy()
             .user_agent(concat!("deltawire/", env!("CARGO_PKG_VERSION")));
+        #[cfg(feature = "https")]
+        let builder = super::tls::trust(builder, &options)?;
         let http =
             builder.build().map_err(|error| SignallingError::Client { source: error.into() })?;
         Ok(Self { http, options })

@@ -6,6 +6,8 @@ mod exchange;
 #[cfg(not(target_arch = "wasm32"))]
 mod http;
 mod options;
+#[cfg(all(feature = "https", not(target_arch = "wasm32")))]
+mod tls;
 
 pub use error::SignallingError;
 #[cfg(not(target_arch = "wasm32"))]

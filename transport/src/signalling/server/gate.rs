@@ -4,17 +4,22 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::header::{AUTHORIZATION, HeaderName};
-use axum::http::{HeaderValue, Method};
+use axum::http::header::{ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::path::Target;
 use super::rate::RateLimits;
-use super::refuse;
-use crate::signalling::{MEDIA_TYPE_SDP, Token};
+use super::{PathPrefix, TrustedProxies, refuse};
+use crate::signalling::{MEDIA_TYPE_FRAGMENT, MEDIA_TYPE_SDP, Token};
 
-/// What the answer to `OPTIONS` names the media type of offers in (RFC 9725, section 4.1).
-pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+/// What stands before everything else.
+#[derive(Debug)]
+pub(super) struct Front {
+    pub(super) path: PathPrefix,
+    pub(super) proxies: TrustedProxies,
+}
 
 /// Who may pass.
 #[derive(Debug)]
@@ -29,15 +34,57 @@ pub(super) fn client(request: &Request) -> SocketAddr {
     info.map_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), |info| info.0)
 }
 
-/// Logs how each request went, and says to `OPTIONS` what may be posted.
-pub(super) async fn log(request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+/// Finds out who asks, says to `OPTIONS` what can be done, ends connections whose requests were
+/// refused, and logs how each request went.
+pub(super) async fn front(
+    State(front): State<Arc<Front>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Front { path, proxies } = &*front;
+    if let Some(ConnectInfo(from)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
+        let client = ConnectInfo(proxies.client(*from, request.headers()));
+        request.extensions_mut().insert(client);
+    }
+    let (method, asked, version) =
+        (request.method().clone(), request.uri().path().to_owned(), request.version());
     let from = client(&request);
     let mut response = next.run(request).await;
-    if method == Method::OPTIONS {
-        response.headers_mut().insert(ACCEPT_POST, HeaderValue::from_static(MEDIA_TYPE_SDP));
+    let (status, headers) = (response.status(), response.headers_mut());
+    if method == Method::OPTIONS && status.is_success() {
+        describe(&path.target(&asked), headers);
     }
-    tracing::debug!(%from, %method, path, status = response.status().as_u16(), "signalling");
+    let is_refusal = status.is_client_error() || status.is_server_error();
+    if is_refusal && version < Version::HTTP_2 {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    tracing::debug!(%from, %method, path = asked, status = status.as_u16(), "signalling");
+    response
+}
+
+/// What the answer to `OPTIONS` says (RFC 9725, section 4.1).
+fn describe(target: &Target, headers: &mut HeaderMap) {
+    let (allow, accept, media_type) = match target {
+        Target::Offers => (refuse::OFFERS_ALLOW, refuse::ACCEPT_POST, MEDIA_TYPE_SDP),
+        Target::Resource(_) => (refuse::RESOURCE_ALLOW, refuse::ACCEPT_PATCH, MEDIA_TYPE_FRAGMENT),
+        Target::Nothing => return,
+    };
+    headers.insert(ALLOW, allow);
+    headers.insert(accept, HeaderValue::from_static(media_type));
+}
+
+/// Says where offers go to who asks for a path at which nothing else is.
+pub(super) async fn elsewhere(
+    State(front): State<Arc<Front>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let asked = request.uri().path().to_owned();
+    let response = next.run(request).await;
+    if response.status() == StatusCode::NOT_FOUND && !response.headers().contains_key(CONTENT_TYPE)
+    {
+        return refuse::nothing_at(&asked, &front.path);
+    }
     response
 }
 
@@ -55,8 +102,9 @@ pub(super) async fn guard(State(gate): State<Arc<Gate>>, request: Request, next:
         let (first, second) = (values.next(), values.next());
         let is_right = first.is_some_and(|value| token.is_in(value.as_bytes()));
         if !is_right || second.is_some() {
-            tracing::warn!(%from, came = first.is_some(), "signalling refused: no valid token");
-            return refuse::unauthorized(first.is_some());
+            let came = first.is_some_and(|value| Token::is_scheme_of(value.as_bytes()));
+            tracing::warn!(%from, came, "signalling refused: no valid token");
+            return refuse::unauthorized(came);
         }
     }
     next.run(request).await

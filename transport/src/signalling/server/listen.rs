@@ -5,29 +5,33 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
-use axum::http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tower_service::Service;
+
+use super::TrustedProxies;
+use super::connections::{self, Places};
 
 /// What bounds the clients of a [`SignallingServer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
     /// How many connections there may be; more wait until others end. Default: 1024.
     pub max_connections: usize,
+    /// How many of these one address may have; more are answered with status 429 and closed. Of
+    /// IPv6, the first 64 bits count. Trusted proxies may have all. Default: 64.
+    pub max_connections_per_address: usize,
     /// The longest head of a request, bytes; fewer than 8 KiB count as 8 KiB. Default: 16 KiB.
     pub max_head: usize,
     /// How long a request's head may take to come, and how long a connection without a request
     /// is kept. Default: 10 s.
     pub head_timeout: Duration,
-    /// How long requests may go on when the server shuts down. Default: 10 s.
+    /// How long a client may leave an answer unread. Default: 10 s.
+    pub write_timeout: Duration,
+    /// How old a connection gets: after this it takes no more requests, and has
+    /// [`shutdown_timeout`](Self::shutdown_timeout) for the one that it is at. Default: 60 s.
+    pub max_age: Duration,
+    /// How long requests may go on when the server shuts down, or their connection is too old.
+    /// Default: 10 s.
     pub shutdown_timeout: Duration,
 }
 
@@ -35,8 +39,11 @@ impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             max_connections: 1024,
+            max_connections_per_address: 64,
             max_head: 16 << 10,
             head_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(10),
+            max_age: Duration::from_secs(60),
             shutdown_timeout: Duration::from_secs(10),
         }
     }
@@ -96,6 +103,7 @@ pub struct SignallingServer {
     address: SocketAddr,
     router: Router,
     limits: ServerLimits,
+    trusted_proxies: TrustedProxies,
 }
 
 impl SignallingServer {
@@ -114,13 +122,23 @@ impl SignallingServer {
         };
         let listener = TcpListener::bind(address).await.map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
-        Ok(Self { listener, address, router, limits: ServerLimits::default() })
+        let (limits, trusted_proxies) = (ServerLimits::default(), TrustedProxies::none());
+        Ok(Self { listener, address, router, limits, trusted_proxies })
     }
 
     /// The same server with these limits.
     #[must_use]
     pub fn with_limits(mut self, limits: ServerLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// The same server behind these proxies, which
+    /// [`SignallingOptions::trusted_proxies`](super::SignallingOptions::trusted_proxies) has to
+    /// name too.
+    #[must_use]
+    pub fn with_trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.trusted_proxies = proxies;
         self
     }
 
@@ -138,40 +156,43 @@ impl SignallingServer {
     ///
     /// In a tokio runtime without time.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, address, router, limits } = self;
+        let Self { listener, address, router, limits, trusted_proxies } = self;
         let max_connections = limits.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(max_connections));
-        let graceful = GracefulShutdown::new();
+        let places = Places::new(limits.max_connections_per_address);
+        let (end, ended) = watch::channel(());
         let mut connections = JoinSet::new();
         tracing::debug!(%address, "signalling starts");
         let accept = async {
             while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
                 let (stream, from) = accept(&listener).await;
-                let connection = connection(stream, from, router.clone(), limits);
-                let connection = graceful.watch(connection);
-                connections.spawn(async move {
-                    if let Err(error) = connection.await {
-                        tracing::debug!(%from, %error, "a signalling connection broke");
-                    }
-                    drop(permit);
-                });
                 while connections.try_join_next().is_some() {}
+                let place = places.take(from.ip());
+                if place.is_none() && !trusted_proxies.has(from.ip()) {
+                    tracing::debug!(%from, "signalling refused: too many connections");
+                    places.refuse(stream);
+                    continue;
+                }
+                let connection =
+                    connections::serve(stream, from, router.clone(), limits, ended.clone());
+                connections.spawn(async move {
+                    connection.await;
+                    drop((permit, place));
+                });
             }
         };
         tokio::select! {
             () = accept => {}
             () = shutdown => {}
         }
-        drop(listener);
+        drop((listener, end));
         tracing::debug!(%address, "signalling shuts down");
-        if tokio::time::timeout(limits.shutdown_timeout, graceful.shutdown()).await.is_err() {
+        let all = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(limits.shutdown_timeout, all).await.is_err() {
             tracing::warn!(%address, "signalling requests were left unanswered");
         }
     }
 }
-
-/// The least that hyper works with.
-const MIN_HEAD: usize = 8 << 10;
 
 /// The next connection. Some errors are of one connection, others pass when files are closed:
 /// neither ends the server.
@@ -185,22 +206,4 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             }
         }
     }
-}
-
-/// Answers the requests of one connection.
-fn connection(
-    stream: TcpStream,
-    from: SocketAddr,
-    router: Router,
-    limits: ServerLimits,
-) -> impl GracefulConnection<Error = hyper::Error, Output = hyper::Result<()>> + Send {
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(from));
-        router.clone().call(request)
-    });
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
-        .max_buf_size(limits.max_head.max(MIN_HEAD))
-        .serve_connection(TokioIo::new(stream), service)
 }

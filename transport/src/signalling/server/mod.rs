@@ -1,11 +1,13 @@
 //! The answering side: a router for any application, and a server for who has none.
 
 mod body;
+mod connections;
 mod cors;
 mod gate;
 mod listen;
 mod options;
 mod path;
+mod proxies;
 mod rate;
 mod refuse;
 mod routes;
@@ -14,6 +16,7 @@ pub use cors::{Cors, OriginError};
 pub use listen::{BindError, ServerLimits, SignallingServer};
 pub use options::SignallingOptions;
 pub use path::{PathPrefix, PathPrefixError};
+pub use proxies::{ProxyError, TrustedProxies};
 pub use rate::Rate;
 pub(crate) use rate::network;
 pub use routes::router;

@@ -1,6 +1,6 @@
 use core::time::Duration;
 
-use super::{Cors, PathPrefix, Rate};
+use super::{Cors, PathPrefix, Rate, TrustedProxies};
 use crate::signalling::{DEFAULT_MAX_BODY, Token};
 
 /// What a [`router`](super::router) is made with.
@@ -14,16 +14,18 @@ pub struct SignallingOptions {
     pub max_body: usize,
     /// How long a body may take to come. Default: 10 s.
     pub body_timeout: Duration,
-    /// How often one address may ask. Default: 20 requests at once, and 5 a second.
+    /// How often one address may ask. Default: 64 requests at once, and 20 a second.
     ///
     /// An IPv4 address is one, and so is a /64 network of IPv6. The address is that of the
     /// connection: `axum::extract::ConnectInfo<SocketAddr>`, as [`SignallingServer`] and
     /// `Router::into_make_service_with_connect_info` give it. Without it all clients count as one;
-    /// behind a proxy they do too, unless a layer of the application puts another `ConnectInfo`
-    /// in its place: `X-Forwarded-For` is not trusted.
+    /// behind a proxy they do too, unless it is one of `trusted_proxies`.
     ///
     /// [`SignallingServer`]: super::SignallingServer
     pub rate: Rate,
+    /// The proxies that are believed when they name the client: its address then counts, here and
+    /// in [`NodeLimits`](crate::NodeLimits). Default: none.
+    pub trusted_proxies: TrustedProxies,
     /// How many addresses are remembered for that, about 150 bytes each. When there are more,
     /// those that asked longest ago are forgotten, and may ask as if for the first time. Default:
     /// 16 384; fewer than 2 count as 2.
@@ -40,6 +42,7 @@ impl Default for SignallingOptions {
             max_body: DEFAULT_MAX_BODY,
             body_timeout: Duration::from_secs(10),
             rate: Rate::default(),
+            trusted_proxies: TrustedProxies::none(),
             max_rate_keys: 16_384,
             path: PathPrefix::default(),
         }

@@ -7,19 +7,22 @@ use std::sync::{Mutex, PoisonError};
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-/// How often one address may ask.
+/// How often one address may ask. It keeps work within bounds, not places: those have
+/// [limits of their own](crate::NodeLimits). An answer takes about a millisecond of one core, so
+/// the defaults leave one address 2 % of a core, and let an office or a program behind one
+/// address come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How many requests it may make at once. Default: 20.
+    /// How many requests it may make at once. Default: 64.
     pub burst: NonZeroU16,
-    /// How long it takes until it may make one more. Default: 200 ms. Zero: no limit; more than
+    /// How long it takes until it may make one more. Default: 50 ms. Zero: no limit; more than
     /// an hour counts as an hour.
     pub refill: Duration,
 }
 
 impl Default for Rate {
     fn default() -> Self {
-        Self { burst: NonZeroU16::MIN.saturating_add(19), refill: Duration::from_millis(200) }
+        Self { burst: NonZeroU16::MIN.saturating_add(63), refill: Duration::from_millis(50) }
     }
 }
 

@@ -8,13 +8,20 @@ use axum::http::header::{
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use crate::signalling::{MEDIA_TYPE_PROBLEM, Problem, Refusal};
+use super::PathPrefix;
+use crate::signalling::{MEDIA_TYPE_PROBLEM, Problem, Refusal, excerpt};
 
 /// Where offers go, these may be sent.
 pub(super) const OFFERS_ALLOW: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
 
 /// To a resource, these may be sent.
 pub(super) const RESOURCE_ALLOW: HeaderValue = HeaderValue::from_static("PATCH, DELETE, OPTIONS");
+
+/// What the answer to `OPTIONS` names the media type of offers in.
+pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+
+/// The same of candidates.
+pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// A problem that the status says all of.
 pub(super) fn plain(status: StatusCode, detail: String) -> Response {
@@ -48,7 +55,7 @@ pub(super) fn too_often(wait: Duration) -> Response {
     retry_after(plain(StatusCode::TOO_MANY_REQUESTS, detail.to_owned()), wait)
 }
 
-/// RFC 6750: the kind of error is named only to who did send a token.
+/// RFC 6750, section 3.1: the kind of error is named only to who did send a bearer token.
 pub(super) fn unauthorized(token_came: bool) -> Response {
     let (detail, challenge) = if token_came {
         ("the bearer token is wrong", "Bearer error=\"invalid_token\"")
@@ -59,13 +66,17 @@ pub(super) fn unauthorized(token_came: bool) -> Response {
     with(response, WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
 }
 
-pub(super) fn nothing_there() -> Response {
-    let detail = "nothing is at this path: POST an offer, and use the Location that comes back";
-    plain(StatusCode::NOT_FOUND, detail.to_owned())
+/// Below the path where offers go, but no resource; or elsewhere.
+pub(super) fn nothing_at(asked: &str, path: &PathPrefix) -> Response {
+    let asked = excerpt(asked);
+    let detail = format!(
+        "nothing is at {asked}: POST offers to {path}, and use the Location that comes back"
+    );
+    plain(StatusCode::NOT_FOUND, detail)
 }
 
 pub(super) fn wrong_method(method: &Method, allow: HeaderValue) -> Response {
-    let shown = crate::signalling::excerpt(method.as_str());
+    let shown = excerpt(method.as_str());
     let detail = format!("{shown} cannot be done here: see Allow");
     with(plain(StatusCode::METHOD_NOT_ALLOWED, detail), ALLOW, allow)
 }
@@ -100,6 +111,9 @@ pub(super) fn refused(refusal: &Refusal) -> Response {
         }
         Refusal::TooManyPeers { .. } => {
             named(StatusCode::SERVICE_UNAVAILABLE, "too-many-peers", detail)
+        }
+        Refusal::TooManyOfAddress { .. } => {
+            named(StatusCode::SERVICE_UNAVAILABLE, "too-many-of-address", detail)
         }
         Refusal::ShuttingDown => named(StatusCode::SERVICE_UNAVAILABLE, "shutting-down", detail),
         Refusal::Internal { reason } => {

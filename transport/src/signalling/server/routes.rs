@@ -4,33 +4,33 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{OriginalUri, Request, State};
-use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
-use super::gate::{self, ACCEPT_POST, Gate};
+use super::gate::{self, Front, Gate};
 use super::path::Target;
 use super::rate::RateLimits;
-use super::{PathPrefix, SignallingOptions, body, refuse};
+use super::refuse::{self, ACCEPT_PATCH, ACCEPT_POST};
+use super::{SignallingOptions, body};
 use crate::signalling::{
     Answerer, Fragment, MEDIA_TYPE_FRAGMENT, MEDIA_TYPE_SDP, ResourceId, is_media_type,
 };
 
-const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
-
 struct Shared<A> {
     answerer: Arc<A>,
-    path: PathPrefix,
+    front: Arc<Front>,
     max_body: usize,
     body_timeout: Duration,
 }
 
 /// The routes of signalling, to be served alone or merged or nested into an application's own.
 ///
-/// Whatever it is nested in, `Location` names the path as the client sees it. Nothing outside
-/// [`SignallingOptions::path`] is answered, counted or refused.
+/// Whatever it is nested in, `Location` names the path as the client sees it. Outside
+/// [`SignallingOptions::path`] nothing is counted or refused; where neither the application nor its
+/// fallback has an answer, who asks is told where offers go.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -43,23 +43,24 @@ struct Shared<A> {
 /// }
 /// ```
 pub fn router<A: Answerer>(answerer: Arc<A>, options: SignallingOptions) -> Router {
-    let SignallingOptions { token, cors, max_body, body_timeout, rate, max_rate_keys, path } =
+    let SignallingOptions { token, cors, max_body, body_timeout, rate, max_rate_keys, .. } =
         options;
+    let SignallingOptions { path, trusted_proxies: proxies, .. } = options;
     let gate = Arc::new(Gate { token, rates: RateLimits::new(rate, max_rate_keys) });
+    let routes = path.routes();
+    let front = Arc::new(Front { path, proxies });
     let mut router = Router::new();
-    for route in path.routes() {
+    for route in routes {
         router = router.route(&route, any(handle::<A>));
     }
     let mut router = router.route_layer(middleware::from_fn_with_state(gate, gate::guard));
     if let Some(layer) = cors.layer() {
         router = router.route_layer(layer);
     }
-    router.route_layer(middleware::from_fn(gate::log)).with_state(Arc::new(Shared {
-        answerer,
-        path,
-        max_body,
-        body_timeout,
-    }))
+    router
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&front), gate::front))
+        .layer(middleware::from_fn_with_state(Arc::clone(&front), gate::elsewhere))
+        .with_state(Arc::new(Shared { answerer, front, max_body, body_timeout }))
 }
 
 async fn handle<A: Answerer>(
@@ -67,20 +68,21 @@ async fn handle<A: Answerer>(
     OriginalUri(original): OriginalUri,
     request: Request,
 ) -> Response {
-    let result = match (shared.path.target(request.uri().path()), request.method()) {
+    let path = &shared.front.path;
+    let result = match (path.target(request.uri().path()), request.method()) {
         (Target::Offers, &Method::POST) => shared.offer(original.path(), request).await,
         (Target::Resource(id), &Method::PATCH) => shared.candidates(&id, request).await,
         (Target::Resource(id), &Method::DELETE) => match shared.answerer.hang_up(&id) {
             Ok(()) => Ok(StatusCode::OK.into_response()),
             Err(refusal) => Err(refuse::refused(&refusal)),
         },
-        (Target::Offers, &Method::OPTIONS) => Ok([(ALLOW, refuse::OFFERS_ALLOW)].into_response()),
-        (Target::Resource(_), &Method::OPTIONS) => {
-            Ok([(ALLOW, refuse::RESOURCE_ALLOW)].into_response())
+        // What there is to say, all of them are told.
+        (Target::Offers | Target::Resource(_), &Method::OPTIONS) => {
+            Ok(StatusCode::OK.into_response())
         }
         (Target::Offers, method) => Err(refuse::wrong_method(method, refuse::OFFERS_ALLOW)),
         (Target::Resource(_), method) => Err(refuse::wrong_method(method, refuse::RESOURCE_ALLOW)),
-        (Target::Nothing, _) => Err(refuse::nothing_there()),
+        (Target::Nothing, _) => Err(refuse::nothing_at(original.path(), path)),
     };
     result.unwrap_or_else(|refusal| refusal)
 }

@@ -1,0 +1,60 @@
+//! How often a server that has no room is asked.
+
+use std::future::Future;
+use std::time::Duration;
+
+use super::backoff::part_of;
+use crate::platform;
+use crate::signalling::SignallingError;
+
+/// Asks, and asks again when a server says how long to wait, as long as `patience` allows.
+pub(crate) async fn patiently<T, F>(
+    patience: Duration,
+    mut ask: impl FnMut() -> F,
+) -> Result<T, SignallingError>
+where
+    F: Future<Output = Result<T, SignallingError>>,
+{
+    let start = platform::now();
+    loop {
+        let error = match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let waited = platform::now().saturating_sub(start);
+        let random = getrandom::u64().unwrap_or_default();
+        match error.retry_after().and_then(|asked| wait(asked, patience, waited, random)) {
+            Some(wait) => {
+                tracing::debug!(%error, ?wait, "asking the server again");
+                platform::sleep(wait).await;
+            }
+            None => return Err(error),
+        }
+    }
+}
+
+/// As long as the server asks, and up to half as long again, so that not all that it refused come
+/// back at once; `None` if that is more than what is left of the patience.
+fn wait(asked: Duration, patience: Duration, waited: Duration, random: u64) -> Option<Duration> {
+    let left = patience.saturating_sub(waited);
+    let wait = asked.checked_add(part_of(asked.min(patience) / 2, random))?;
+    (wait <= left).then_some(wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_waited_than_patience_allows_and_no_less_than_asked() {
+        let [one, ten] = [1, 10].map(Duration::from_secs);
+        for random in 0..2_048 {
+            let waits = wait(one, ten, ten - 2 * one, random).unwrap();
+            assert!(waits >= one && waits <= one * 3 / 2);
+            assert_eq!(wait(2 * ten, ten, Duration::ZERO, random), None);
+            assert_eq!(wait(Duration::MAX, ten, Duration::ZERO, random), None);
+            assert_eq!(wait(one, ten, ten, random), None);
+            assert_eq!(wait(one, Duration::ZERO, Duration::ZERO, random), None);
+        }
+    }
+}
