@@ -101,6 +101,7 @@ async fn serve(peers: usize, time: Duration) -> anyhow::Result<[f64; 5]> {
         max_peers: 2 * peers,
         max_pending: peers,
         max_pending_per_address: peers,
+        max_per_address: peers,
         ..NodeLimits::default()
     };
     let listen = (deltawire_pair::LOOPBACK, 0).into();

@@ -7,8 +7,12 @@ use deltawire::signalling::{Rate, SignallingOptions, SignallingServer};
 /// A node that echoes, and where it is found.
 pub(crate) async fn start() -> anyhow::Result<(Node, String)> {
     // All visitors have one address.
-    let limits =
-        NodeLimits { max_pending: 256, max_pending_per_address: 256, ..NodeLimits::default() };
+    let limits = NodeLimits {
+        max_pending: 256,
+        max_pending_per_address: 256,
+        max_per_address: 1_024,
+        ..NodeLimits::default()
+    };
     let node = Node::builder().node_limits(limits).listen(([127, 0, 0, 1], 0).into()).build()?;
     let rate = Rate { burst: NonZero::<u16>::MAX, refill: Duration::from_micros(1) };
     let options = SignallingOptions { rate, ..SignallingOptions::default() };
