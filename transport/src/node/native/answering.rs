@@ -153,11 +153,11 @@ impl Node {
 impl From<AnswerError> for Refusal {
     fn from(error: AnswerError) -> Self {
         match error {
+            AnswerError::Full(Full::OfAddress { limit }) => Self::TooManyOfAddress { limit },
             AnswerError::Full(Full::Peers { limit }) => Self::TooManyPeers { limit },
             AnswerError::Full(Full::Pending { limit } | Full::PendingOfAddress { limit }) => {
                 Self::TooManyPending { limit }
             }
-            AnswerError::Full(Full::OfAddress { limit }) => Self::TooManyOfAddress { limit },
             AnswerError::TooManyCandidates { .. } => {
                 Self::TooManyCandidates { limit: MAX_CANDIDATES }
             }
