@@ -322,8 +322,14 @@ async fn nested_and_merged_routers_name_the_path_that_the_client_sees() {
     }
     let answer = ask(address, "GET", "/", &[], b"").await;
     assert_eq!((answer.status, answer.body.as_str()), (200, "the application"));
+    // This application has no answer of its own.
     let answer = ask(address, "GET", "/other", &[], b"").await;
-    assert_eq!((answer.status, answer.body.as_str()), (404, ""));
+    assert_eq!(answer.status, 404);
+    assert!(
+        answer.body.contains("nothing is at /other: POST offers to /webrtc"),
+        "{}",
+        answer.body
+    );
 }
 
 #[tokio::test]
