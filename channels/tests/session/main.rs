@@ -10,4 +10,5 @@ mod flow;
 mod pipe;
 mod properties;
 mod rules;
+mod trace;
 mod waking;
