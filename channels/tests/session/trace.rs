@@ -64,7 +64,7 @@ impl Trace {
         let [(initiator, first), (acceptor, second)] =
             [(Role::Initiator, 0x11), (Role::Acceptor, 0x22)].map(|(role, id)| {
                 let config = Config { limits, ..Config::new(role, [id; 16], 0) };
-                Session::new(config, Duration::ZERO)
+                Session::new(config, Duration::ZERO).unwrap()
             });
         Self {
             now: Duration::ZERO,
@@ -137,6 +137,7 @@ fn a_session_says_what_the_document_says() {
     assert_eq!(trace.read(Acceptor), b"two");
     let command = trace.peers[0].command.receive.try_next().unwrap().body().to_vec();
     assert_eq!(command, b"go on");
+    trace.peers[0].command.receive.release();
     // A long one finds no room in the window, and says so.
     let long: Vec<u8> = (0..112).collect();
     trace.commit(Initiator, &long, 3);
@@ -158,9 +159,9 @@ fn a_session_says_what_the_document_says() {
     trace.sessions[0].close(CloseCode(256), "done", now);
     trace.say(Initiator);
     assert_eq!(trace.read(Acceptor), b"end");
+    trace.peers[1].receive.release();
     trace.say(Acceptor);
     let ends = trace.sessions.each_mut().map(|session| session.poll_event());
-    println!("{ends:?}");
     assert!(matches!(&ends[0], Some(Event::Closed(Closed::ByUs { .. }))), "{ends:?}");
     assert!(matches!(&ends[1], Some(Event::Closed(Closed::ByPeer { .. }))), "{ends:?}");
     let missing = trace.blocks.count();
