@@ -7,13 +7,41 @@ use std::time::Duration;
 
 use allocation_counter::{measure, opt_out};
 use deltawire_transport::engine::{
-    Certificate, Datagram, Engine, EngineConfig, Output, Str0m, Streams, max_held,
+    Certificate, Datagram, Engine, EngineConfig, MAX_HANDSHAKE, Output, Str0m, Streams, max_held,
+    read_check, read_description,
 };
 
 use crate::hostile::{HOSTILE, Link, RECEIVE_BUFFER, VICTIM};
 
-/// What an engine may hold beside what came over SCTP: the queue of DTLS, and addresses.
-const BESIDE: usize = 1 << 20;
+/// What an engine may hold beside what came over SCTP: what DTLS holds, and addresses.
+const BESIDE: usize = MAX_HANDSHAKE + (256 << 10);
+
+/// A session description, as it is, or as what its lines are instead of in one that can be used: the
+/// first byte says which.
+pub fn description(data: &[u8]) {
+    static OFFER: OnceLock<String> = OnceLock::new();
+    let offer = OFFER.get_or_init(|| {
+        let config = EngineConfig::new(Arc::new(Certificate::generate().unwrap()));
+        Str0m::offer(&config, &[HOSTILE], Duration::ZERO).unwrap().1
+    });
+    assert!(read_description(offer));
+    let Some((at, data)) = data.split_first() else { return };
+    let text = String::from_utf8_lossy(data);
+    read_description(&text);
+    let mut lines: Vec<&str> = offer.lines().collect();
+    let at = usize::from(*at) % lines.len();
+    lines.splice(at..=at, text.lines());
+    read_description(&lines.join("\r\n"));
+}
+
+/// A datagram, as it is, and behind the header of a connectivity check.
+pub fn stun(data: &[u8]) {
+    read_check(data);
+    let mut check = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+    check.extend([7; 12]);
+    check.extend_from_slice(data);
+    read_check(&check);
+}
 
 /// Datagrams for an engine that has just answered an offer, each preceded by its length. The first byte
 /// of each says how it begins.

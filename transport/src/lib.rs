@@ -23,10 +23,11 @@ pub mod signalling;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod sim;
 
+pub use engine::MAX_CANDIDATES;
 pub use flight::FlightLimits;
 pub use link::{Ended, Link, LinkStats, NoMoreSenders, PeerId, Route, Undelivered};
 #[cfg(not(target_arch = "wasm32"))]
-pub use node::{AnswerError, MAX_CANDIDATES, Offer};
+pub use node::{AnswerError, Offer};
 pub use node::{
     Backoff, BuildError, Change, ConnectError, ConnectionManager, Full, Network, Node, NodeBuilder,
     NodeEvent, NodeLimits, PeerInfo, PeerState, Reconnecting, ShutDown,

@@ -9,7 +9,8 @@ use deltawire_channels::Limits;
 use deltawire_channels::session::MAX_PONGS;
 
 use crate::driver::{routes, socket};
-use crate::engine::{MAX_SOURCES, admission, certificate};
+use crate::engine::{MAX_DATAGRAM_LEN, MAX_DESCRIPTION_LEN, MAX_HANDSHAKE, MAX_SOURCES};
+use crate::engine::{admission, description, records};
 use crate::node::native::builder;
 use crate::signalling::{Fragment, Rate, ServerLimits, SignallingOptions};
 use crate::{FlightLimits, MAX_CANDIDATES, NodeLimits};
@@ -117,7 +118,12 @@ fn in_code() -> BTreeMap<String, String> {
         "builder::REQUESTS" => count(builder::REQUESTS),
         "routes::ADDRESSES_PER_PEER" => count(routes::ADDRESSES_PER_PEER),
         "socket::MAX_WAITING" => size(socket::MAX_WAITING),
-        "certificate::MAX_QUEUE" => count(certificate::MAX_QUEUE),
+        "engine::MAX_DATAGRAM_LEN" => size(MAX_DATAGRAM_LEN),
+        "engine::MAX_HANDSHAKE" => size(MAX_HANDSHAKE),
+        "records::MAX_QUEUE" => count(records::MAX_QUEUE),
+        "records::MAX_MESSAGE_LEN" => size(records::MAX_MESSAGE_LEN),
+        "engine::MAX_DESCRIPTION_LEN" => size(MAX_DESCRIPTION_LEN),
+        "description::MAX_SCTP_INIT_LEN" => size(description::MAX_SCTP_INIT_LEN),
         "engine::MAX_SOURCES" => count(MAX_SOURCES),
         "engine::max_held" => mebibytes(admission::max_held(WINDOW) as u64),
         "admission::max_ahead" => count(admission::max_ahead(WINDOW)),

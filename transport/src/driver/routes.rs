@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use crate::engine::stun::Check;
+
 /// Addresses from which a peer may send at a time. More, and the oldest is forgotten: its next
 /// connectivity check brings it back.
 pub(crate) const ADDRESSES_PER_PEER: usize = 8;
@@ -54,7 +56,8 @@ impl Routes {
         if ways.addresses.last() == Some(&address) {
             return;
         }
-        if is_check(datagram) && self.by_address.get(&address).is_some_and(|other| *other != key) {
+        let is_request = matches!(Check::read(datagram), Some(Check::Request { .. }));
+        if is_request && self.by_address.get(&address).is_some_and(|other| *other != key) {
             return;
         }
         if let Some(known) = ways.addresses.iter().position(|known| *known == address) {
@@ -73,39 +76,10 @@ impl Routes {
     #[inline]
     pub(crate) fn find(&self, source: SocketAddr, datagram: &[u8]) -> Option<usize> {
         // A new connection may come from an old one's address: checks name theirs.
-        if let Some(user_fragment) = local_user_fragment(datagram) {
+        if let Some(user_fragment) = Check::read(datagram).and_then(|it| it.user_fragment()) {
             return self.by_user_fragment.get(user_fragment).copied();
         }
         self.by_address.get(&source).copied()
-    }
-}
-
-const HEADER: usize = 20;
-const BINDING_REQUEST: [u8; 2] = [0, 1];
-const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
-const USERNAME: u16 = 0x0006;
-
-/// Whether it is a STUN binding request (RFC 8489, section 5).
-fn is_check(datagram: &[u8]) -> bool {
-    datagram.starts_with(&BINDING_REQUEST) && datagram.get(4..8) == Some(&MAGIC_COOKIE)
-}
-
-/// The fragment that a connectivity check addresses: what stands before the colon in the USERNAME
-/// (RFC 8445, section 7.2.2) of a STUN binding request (RFC 8489, sections 5 and 14).
-fn local_user_fragment(datagram: &[u8]) -> Option<&str> {
-    let (header, mut attributes) = datagram.split_at_checked(HEADER)?;
-    if !is_check(header) {
-        return None;
-    }
-    loop {
-        let (start, rest) = attributes.split_at_checked(4)?;
-        let kind = u16::from_be_bytes([start[0], start[1]]);
-        let len = usize::from(u16::from_be_bytes([start[2], start[3]]));
-        if kind == USERNAME {
-            let name = std::str::from_utf8(rest.get(..len)?).ok()?;
-            return name.split(':').next();
-        }
-        attributes = rest.get(len.next_multiple_of(4)..)?;
     }
 }
 
@@ -113,15 +87,10 @@ fn local_user_fragment(datagram: &[u8]) -> Option<&str> {
 mod tests {
     use super::*;
 
+    use crate::engine::stun::request;
+
     fn check(username: &[u8]) -> Vec<u8> {
-        let mut datagram = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
-        datagram.extend([9; 12]);
-        // An attribute before it whose length is no multiple of four.
-        datagram.extend([0x80, 0x22, 0, 5, 1, 2, 3, 4, 5, 0, 0, 0]);
-        datagram.extend([0, 6, 0, username.len() as u8]);
-        datagram.extend(username);
-        datagram.resize(datagram.len().next_multiple_of(4), 0);
-        datagram
+        request(9, username)
     }
 
     fn address(port: u16) -> SocketAddr {
@@ -155,21 +124,5 @@ mod tests {
         routes.learn(2, &mut new, address(1), &[1, 1]);
         routes.remove(1, &old);
         assert_eq!(routes.find(address(1), &[22]), Some(2));
-    }
-
-    #[test]
-    fn no_bytes_make_it_panic() {
-        let whole = check(b"abcd:efgh");
-        for end in 0..whole.len() {
-            local_user_fragment(&whole[..end]);
-            for value in [0, 1, 0x7f, 0xff] {
-                let mut damaged = whole.clone();
-                damaged[end] = value;
-                local_user_fragment(&damaged);
-            }
-        }
-        assert_eq!(local_user_fragment(&whole), Some("abcd"));
-        assert_eq!(local_user_fragment(&check(b"abcd")), Some("abcd"));
-        assert_eq!(local_user_fragment(&check(&[0xff, b':'])), None);
     }
 }

@@ -63,7 +63,7 @@ pub(super) struct Gate {
     admission: Mutex<Admission>,
     /// Whether the peer acknowledged anything since this was asked last.
     acknowledged: AtomicBool,
-    /// Whether the link has to end.
+    /// Whether the link has to end, and nobody knows yet.
     violated: AtomicBool,
 }
 
@@ -110,6 +110,9 @@ const END: u8 = 1;
 const DATA: u8 = 0;
 const INIT: u8 = 1;
 const SACK: u8 = 3;
+/// SACK, HEARTBEAT, HEARTBEAT ACK, ABORT, SHUTDOWN, SHUTDOWN ACK, SHUTDOWN COMPLETE: they leave
+/// nothing in memory.
+const CONTROL: [u8; 7] = [SACK, 4, 5, 6, 7, 8, 14];
 const I_DATA: u8 = 64;
 const FORWARD_TSN: u8 = 192;
 const I_FORWARD_TSN: u8 = 194;
@@ -146,7 +149,10 @@ impl Gate {
     pub(super) fn admit(&self, packet: &[u8]) -> bool {
         let mut admission = self.admission();
         if admission.violation.is_some() {
-            return false;
+            // Last words may still be said, and heard.
+            return chunks(packet).all(|chunk| {
+                chunk.and_then(<[u8]>::first).is_some_and(|kind| CONTROL.contains(kind))
+            });
         }
         match admission.admit(packet) {
             Ok(admitted) => {
@@ -177,15 +183,26 @@ impl Gate {
             && self.acknowledged.swap(false, Ordering::Relaxed)
     }
 
-    /// Why the link has to end. It is asked all the time, so it takes the lock only if it has to.
-    pub(super) fn violation(&self) -> Option<EngineError> {
+    /// Why the link has to end: once. It is asked all the time, so it takes the lock only if it has
+    /// to.
+    pub(super) fn take_violation(&self) -> Option<EngineError> {
         // Pairs with the store of `violate`; the reason itself is behind the lock.
-        self.violated.load(Ordering::Acquire).then(|| self.admission().violation.clone()).flatten()
+        let violated = self.violated.load(Ordering::Acquire);
+        (violated && self.violated.swap(false, Ordering::AcqRel))
+            .then(|| self.admission().violation.clone())
+            .flatten()
+    }
+
+    /// Whether the peer has begun an association.
+    pub(super) fn has_begun(&self) -> bool {
+        self.admission().inits > 0
     }
 
     fn violate(&self, admission: &mut Admission, error: EngineError) {
-        admission.violation.get_or_insert(error);
-        self.violated.store(true, Ordering::Release);
+        if admission.violation.is_none() {
+            admission.violation = Some(error);
+            self.violated.store(true, Ordering::Release);
+        }
     }
 }
 

@@ -11,9 +11,7 @@ use str0m::crypto::dtls::{DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider,
 use str0m::crypto::{CryptoError, from_feature_flags};
 
 use super::admission::Gate;
-
-/// How many datagrams DTLS holds between two drains.
-pub(crate) const MAX_QUEUE: usize = 256;
+use super::records::{MAX_QUEUE, Records};
 
 /// How long a handshake may take, and how often it says something again: the link's own time limit
 /// is to decide.
@@ -113,7 +111,7 @@ pub(super) fn take_gate() -> Option<Arc<Gate>> {
     GATE.take()
 }
 
-/// DTLS whose configuration is made once instead of for each link, with a longer queue.
+/// DTLS whose configuration is made once instead of for each link.
 struct SharedDtls {
     config: OnceLock<Arc<dimpl::Config>>,
     adjust: fn(ConfigBuilder) -> ConfigBuilder,
@@ -168,12 +166,13 @@ impl DtlsProvider for SharedDtls {
         };
         let gate = Arc::new(Gate::new());
         GATE.set(Some(gate.clone()));
-        Ok(Box::new(Instance { dtls, gate }))
+        Ok(Box::new(Instance { dtls, gate, records: Records::default() }))
     }
 }
 
-/// DTLS, and what of its plaintext reaches SCTP.
+/// DTLS, what of its records reach it, and what of its plaintext reaches SCTP.
 struct Instance {
+    records: Records,
     dtls: dimpl::Dtls,
     gate: Arc<Gate>,
 }
@@ -190,7 +189,17 @@ impl DtlsInstance for Instance {
     }
 
     fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
-        self.dtls.handle_packet(packet)
+        // So the stack starts a client.
+        if packet.is_empty() {
+            return self.dtls.handle_packet(packet);
+        }
+        let mut rest = packet;
+        while let Some((record, admitted)) = self.records.next(&mut rest) {
+            if admitted {
+                self.dtls.handle_packet(record)?;
+            }
+        }
+        Ok(())
     }
 
     fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
@@ -198,6 +207,10 @@ impl DtlsInstance for Instance {
             // What is empty, SCTP drops.
             DtlsOutput::ApplicationData(packet) if !self.gate.admit(packet) => {
                 DtlsOutput::ApplicationData(&[])
+            }
+            DtlsOutput::Connected => {
+                self.records.connected = true;
+                DtlsOutput::Connected
             }
             output => output,
         }

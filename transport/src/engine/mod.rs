@@ -19,13 +19,20 @@ pub(crate) mod certificate;
 mod checks;
 pub(crate) mod description;
 #[cfg(not(target_arch = "wasm32"))]
+mod own;
+#[cfg(not(target_arch = "wasm32"))]
 mod path;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) mod records;
+pub(crate) mod sdp;
 #[cfg(not(target_arch = "wasm32"))]
 mod shell;
 #[cfg(not(target_arch = "wasm32"))]
 mod sources;
 #[cfg(not(target_arch = "wasm32"))]
 mod str0m;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) mod stun;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -41,10 +48,16 @@ pub use self::admission::max_ahead;
 pub use self::admission::max_held;
 #[cfg(not(target_arch = "wasm32"))]
 pub use self::certificate::{Certificate, CertificateError};
+#[doc(hidden)]
+pub use self::description::read_description;
+pub use self::description::{DescriptionError, MAX_CANDIDATES, MAX_DESCRIPTION_LEN};
 #[cfg(not(target_arch = "wasm32"))]
 pub use self::sources::MAX_SOURCES;
 #[cfg(not(target_arch = "wasm32"))]
 pub use self::str0m::Str0m;
+#[cfg(not(target_arch = "wasm32"))]
+#[doc(hidden)]
+pub use self::stun::read_check;
 
 /// Largest datagram that is made by default, bytes: passes where IPv6 does.
 pub const DEFAULT_MTU: usize = 1_200;
@@ -52,6 +65,15 @@ pub const DEFAULT_MTU: usize = 1_200;
 /// Largest datagram that can be asked for, bytes: an Ethernet frame's payload less the headers of
 /// IPv4 and UDP.
 pub const MAX_MTU: usize = 1_472;
+
+/// The longest datagram that an engine takes, bytes: room for what any path carries that is not made
+/// for longer ones.
+pub const MAX_DATAGRAM_LEN: usize = 2_048;
+
+/// What an engine holds of what a peer says before the link is open, at most, bytes; beside what the
+/// link takes by itself. [`max_held`] comes on top of it once the peer has said what proves who it is.
+#[cfg(not(target_arch = "wasm32"))]
+pub const MAX_HANDSHAKE: usize = records::MAX_HELD;
 
 /// What an engine is made with.
 #[derive(Clone, Debug)]
@@ -144,15 +166,12 @@ pub enum Output {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// A session description that cannot be read.
-    #[error("malformed session description: {0}")]
-    Malformed(String),
-    /// A session description without data channels.
-    #[error("the session description has no data channels (m=application … webrtc-datachannel)")]
-    NoChannels,
-    /// A session description that asks for what this side cannot do.
-    #[error("unsupported session description: {0}")]
-    Unsupported(String),
+    /// The peer's session description cannot be used.
+    #[error(transparent)]
+    Description(#[from] DescriptionError),
+    /// An answer came, and there is no offer that waits for it.
+    #[error("an answer that nobody asked for")]
+    NotOffered,
     /// A candidate that cannot be read.
     #[error("malformed ICE candidate {candidate:?}: {reason}")]
     Candidate {
@@ -186,6 +205,15 @@ pub enum EngineError {
     Stack(String),
 }
 
+impl EngineError {
+    /// Whether the peer broke a rule, and its streams are still there: say why, then
+    /// [`close`](Streams::close). Nothing more of what it says is heard.
+    #[must_use]
+    pub fn leaves_streams(&self) -> bool {
+        matches!(self, Self::Stream { .. } | Self::Sctp(_))
+    }
+}
+
 /// The three streams of a link, whoever moves their bytes: what a session runs on.
 ///
 /// `now` is time since any fixed start, the same for all calls. After each call that may change
@@ -201,7 +229,9 @@ pub trait Streams {
     ///
     /// # Errors
     ///
-    /// When the link is over because of what the peer did.
+    /// When the link is over because of what the peer did. If the error
+    /// [`leaves_streams`](EngineError::leaves_streams), it comes once, and what is written then, and
+    /// that this side hung up, still reaches the peer.
     fn poll_output(&mut self) -> Result<Output, EngineError>;
 
     /// Takes over a transport message, whole or not at all: `false` says that there is no room for
@@ -232,8 +262,8 @@ pub trait Streams {
     }
 }
 
-/// A WebRTC stack with data channels, without I/O: [`Streams`] over datagrams. Several datagrams
-/// may go in between two drains of its output.
+/// A WebRTC stack with data channels, without I/O: [`Streams`] over datagrams. Up to 16 datagrams may
+/// go in between two drains of its output; of more, some may be dropped.
 pub trait Engine: Streams + Sized {
     /// Starts a link: gives the engine and its offer. `local` are the addresses at which datagrams
     /// come.
@@ -251,14 +281,14 @@ pub trait Engine: Streams + Sized {
     ///
     /// # Errors
     ///
-    /// When the answer is malformed or has no data channels.
+    /// When the answer cannot be used, or none is waited for.
     fn accept_answer(&mut self, answer: &str, now: Duration) -> Result<(), EngineError>;
 
     /// Answers an offer.
     ///
     /// # Errors
     ///
-    /// When the offer is malformed or has no data channels.
+    /// When the offer cannot be used.
     fn answer(
         config: &EngineConfig,
         local: &[SocketAddr],
@@ -266,12 +296,18 @@ pub trait Engine: Streams + Sized {
         now: Duration,
     ) -> Result<(Self, String), EngineError>;
 
-    /// Adds an address of the peer's that was trickled (RFC 8838): a line `candidate:…`.
+    /// Adds an address of the peer's that was trickled (RFC 8838): a line `candidate:…`. Those that
+    /// are well formed and of no use are passed over.
     ///
     /// # Errors
     ///
-    /// When the line cannot be read.
+    /// When the line cannot be read, or the peer has named [`MAX_CANDIDATES`].
     fn add_candidate(&mut self, candidate: &str) -> Result<(), EngineError>;
+
+    /// How many candidates the peer named, with those that are of no use.
+    fn candidates(&self) -> usize {
+        0
+    }
 
     /// Which end of the link this is.
     fn role(&self) -> Role;

@@ -5,12 +5,11 @@
 
 use std::net::SocketAddr;
 
+use super::stun::Check;
+
 /// Addresses from which a peer's checks may come, over the life of its link. Those from others are
 /// dropped, so a link ends when its peer has moved more often.
 pub const MAX_SOURCES: usize = 64;
-
-const REQUEST: [u8; 2] = [0, 1];
-const SUCCESS: [u8; 2] = [1, 1];
 
 /// The addresses of one link's peer.
 #[derive(Debug, Default)]
@@ -19,18 +18,16 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Whether a datagram may go on to the stack.
-    #[inline]
-    pub(super) fn admit(&self, source: SocketAddr, datagram: &[u8]) -> bool {
+    /// Whether a check may go on to the stack.
+    pub(super) fn admit(&self, source: SocketAddr, check: Check<'_>) -> bool {
         self.known.len() < MAX_SOURCES
-            || !datagram.starts_with(&REQUEST)
+            || !matches!(check, Check::Request { .. })
             || self.known.contains(&source)
     }
 
-    /// Notes a datagram that the stack sends: it answers only checks that prove themselves.
-    #[inline]
-    pub(super) fn sent(&mut self, destination: SocketAddr, datagram: &[u8]) {
-        if datagram.starts_with(&SUCCESS)
+    /// Notes a check that the stack sends: it answers only those that prove themselves.
+    pub(super) fn sent(&mut self, destination: SocketAddr, check: Check<'_>) {
+        if matches!(check, Check::Success { .. })
             && self.known.len() < MAX_SOURCES
             && !self.known.contains(&destination)
         {

@@ -1,26 +1,43 @@
 //! [`Engine`] on the sans-IO WebRTC stack [str0m](https://docs.rs/str0m).
 
+mod config;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deltawire_channels::{Delivery, Order, Reliability};
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
-use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
-use str0m::channel::{ChannelConfig, ChannelId, Reliability as StreamReliability};
+use str0m::channel::{ChannelId, SctpInitData};
+use str0m::config::Fingerprint;
 use str0m::net::{Protocol, Receive};
-use str0m::{Candidate, Event, IceConnectionState, Input, Rtc, RtcConfig, RtcError};
+use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Rtc, RtcConfig, RtcError};
 
+use self::config::{channels, receive_buffer};
 use super::admission::Gate;
 use super::certificate::{provider, take_gate};
-use super::checks::{self, Checks};
-use super::description::{UNSTATED_MAX_MESSAGE_SIZE, max_message_size};
+use super::checks::Checks;
+use super::description::{
+    Description, DescriptionError, MAX_CANDIDATES, Setup, UNSTATED_MAX_MESSAGE_SIZE,
+};
+use super::own::Own;
 use super::path::Path;
+use super::sdp;
 use super::shell::Shell;
 use super::sources::Sources;
-use super::{Datagram, Engine, EngineConfig, EngineError, Output, Streams, Transmit, stream};
+use super::stun::Check;
+use super::{
+    Datagram, Engine, EngineConfig, EngineError, MAX_DATAGRAM_LEN, Output, Streams, Transmit,
+    stream,
+};
+
+/// How long the server of DTLS lets the client begin SCTP. Either may (RFC 8831, section 6.2), and
+/// most clients do at once; but some stacks leave it to who offered, whoever is the client.
+const INITIATIVE: Duration = Duration::from_secs(1);
+
+/// The longest transport message that the stack sends, bytes.
+const MAX_SENT: usize = 1 << 16;
 
 /// One connection of str0m's, with data channels only.
 pub struct Str0m {
@@ -35,13 +52,18 @@ pub struct Str0m {
     streams: [Stream; 3],
     /// Whether ICE and DTLS are through. Streams may be open before (draft-hancke-tsvwg-snap).
     connected: bool,
-    /// The offer that waits for its answer.
-    pending: Option<SdpPendingOffer>,
+    /// What the offer said of SCTP, until its answer is there.
+    offered: Option<SctpInitData>,
+    association: Association,
     max_message_len: usize,
+    /// Candidates that the peer named.
+    candidates: usize,
     checks: Checks,
     path: Path,
     sources: Sources,
     gate: Arc<Gate>,
+    /// Whether the peer did what ends the link, and that was told.
+    faulty: bool,
     closed: bool,
 }
 
@@ -51,13 +73,23 @@ struct Stream {
     open: bool,
 }
 
+/// Who begins SCTP's association.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Association {
+    /// It has begun, or the other side is known to begin.
+    Begun,
+    /// The peer may, once it is connected, until then; later this side does.
+    Awaited(Option<Duration>),
+}
+
 impl Str0m {
-    fn connection(
+    fn new(
         config: &EngineConfig,
         role: Role,
         local: &[SocketAddr],
-        now: Instant,
-    ) -> Result<(Rtc, Arc<Gate>), EngineError> {
+        now: Duration,
+    ) -> Result<(Self, Own), EngineError> {
+        let start = config.start;
         let mtu = config.mtu.clamp(str0m::DATAGRAM_MTU_TARGET_MIN, super::MAX_MTU);
         // Of one that failed, the gate may have been left.
         drop(take_gate());
@@ -69,9 +101,8 @@ impl Str0m {
             .clear_extension_map()
             .set_sctp_max_buffered_amount(config.max_buffered)
             .set_sctp_max_message_size(receive_buffer(config))
-            .set_snap_enabled(true)
             .set_mtu(mtu..=usize::MAX)
-            .build(now);
+            .build(start + now);
         // Without it, whatever a peer says would reach the stack.
         let Some(gate) = take_gate() else {
             return Err(EngineError::Stack("it made no DTLS with the connection".to_owned()));
@@ -81,37 +112,124 @@ impl Str0m {
             Role::Acceptor => (Role::Initiator, config.initiator),
         };
         gate.configure(receive_buffer(config), stream(peer, Channel::Data), delivery);
+        let mut candidates = Vec::with_capacity(local.len());
         for address in local {
-            let candidate = Candidate::host(*address, Protocol::Udp).map_err(|error| {
-                let (candidate, reason) = (address.to_string(), error.to_string());
-                EngineError::Candidate { candidate, reason }
-            })?;
-            rtc.add_local_candidate(candidate);
+            let candidate = Candidate::host(*address, Protocol::Udp)
+                .map_err(|error| unusable(&address.to_string(), error.to_string()))?;
+            if let Some(candidate) = rtc.add_local_candidate(candidate) {
+                candidates.push(candidate.to_sdp_string());
+            }
         }
-        Ok((rtc, gate))
-    }
-
-    fn new(
-        (mut rtc, gate): (Rtc, Arc<Gate>),
-        role: Role,
-        streams: [ChannelId; 3],
-        start: Instant,
-    ) -> Self {
-        Self {
-            user_fragment: rtc.direct_api().local_ice_credentials().ufrag,
+        let mut api = rtc.direct_api();
+        let streams = channels(config)
+            .map(|config| Stream { id: api.create_data_channel(config), open: false });
+        let credentials = api.local_ice_credentials();
+        let own = Own {
+            user_fragment: credentials.ufrag.clone(),
+            password: credentials.pass,
+            fingerprint: api.local_dtls_fingerprint().to_string(),
+            setup: "actpass",
+            max_message_size: config.max_message_size,
+            candidates,
+            ..Own::default()
+        };
+        let engine = Self {
             rtc: Shell::new(rtc),
             role,
             start,
-            now: Duration::ZERO,
-            streams: streams.map(|id| Stream { id, open: false }),
+            now,
+            user_fragment: credentials.ufrag,
+            streams,
             connected: false,
-            pending: None,
+            offered: None,
+            association: Association::Begun,
             max_message_len: UNSTATED_MAX_MESSAGE_SIZE,
+            candidates: 0,
             checks: Checks::default(),
             path: Path::new(role),
             sources: Sources::default(),
             gate,
+            faulty: false,
             closed: false,
+        };
+        Ok((engine, own))
+    }
+
+    /// Begins with what the peer's description says, as who opens DTLS or waits for it. `init` is
+    /// what this side's description says of SCTP.
+    fn begin(
+        &mut self,
+        peer: &Description<'_>,
+        active: bool,
+        init: Option<SctpInitData>,
+    ) -> Result<(), EngineError> {
+        self.max_message_len = peer.max_message_size.min(MAX_SENT);
+        self.checks.count = peer.checks;
+        self.candidates = peer.named;
+        self.path.know(peer.user_fragment, peer.password, &self.user_fragment);
+        let fingerprint =
+            Fingerprint { hash_func: "sha-256".to_owned(), bytes: peer.fingerprint.to_vec() };
+        let (ufrag, pass) = (peer.user_fragment.to_owned(), peer.password.to_owned());
+        for candidate in &peer.candidates {
+            self.add(candidate)?;
+        }
+        let begun = self.rtc.with(|rtc| {
+            let mut api = rtc.direct_api();
+            api.set_remote_ice_credentials(IceCreds { ufrag, pass });
+            api.set_remote_fingerprint(fingerprint);
+            api.start_dtls(active)?;
+            match init {
+                Some(init) => return api.start_sctp_with_snap(active, init),
+                None if active => api.start_sctp(true),
+                None => {}
+            }
+            Ok(())
+        });
+        let has_init = peer.sctp_init.is_some();
+        if !active && !has_init {
+            self.association = Association::Awaited(None);
+        }
+        match begun {
+            Some(Err(_)) if has_init => Err(not_an_init(peer)),
+            Some(begun) => begun.map_err(stack_error),
+            None => Err(self.panicked()),
+        }
+    }
+
+    fn add(&mut self, candidate: &str) -> Result<(), EngineError> {
+        let read = Candidate::from_sdp_string(candidate)
+            .map_err(|error| unusable(candidate, error.to_string()))?;
+        self.rtc.with(|rtc| rtc.add_remote_candidate(read));
+        Ok(())
+    }
+
+    /// Begins SCTP if the peer does not.
+    fn take_initiative(&mut self) {
+        let Association::Awaited(until) = self.association else { return };
+        let has_begun = self.gate.has_begun();
+        if !has_begun && until.is_none_or(|until| until > self.now) {
+            return;
+        }
+        self.association = Association::Begun;
+        // If the peer has, this only tells the stack to go on.
+        self.rtc.with(|rtc| rtc.direct_api().start_sctp(!has_begun));
+        let input = Input::Timeout(self.instant(self.now));
+        if let Some(Err(error)) = self.rtc.with(|rtc| rtc.handle_input(input)) {
+            tracing::debug!(%error, "SCTP did not begin");
+        }
+    }
+
+    /// Writes to any stream, as a peer that breaks the rules would.
+    #[doc(hidden)]
+    pub fn write_on(&mut self, number: u16, message: &[u8]) -> Result<bool, EngineError> {
+        let Some(stream) = self.streams.get(usize::from(number)) else {
+            return Err(EngineError::Stream { stream: number, reason: "there is none" });
+        };
+        let id = stream.id;
+        match self.rtc.with(|rtc| rtc.channel(id).map(|mut stream| stream.write(true, message))) {
+            Some(Some(written)) => written.map_err(stack_error),
+            Some(None) => Err(EngineError::Stream { stream: number, reason: "it is not open" }),
+            None => Err(self.panicked()),
         }
     }
 
@@ -136,6 +254,7 @@ impl Str0m {
     /// Takes in what happened; `None` when it is of no interest.
     fn take_event(&mut self, event: Event) -> Result<Option<Output>, EngineError> {
         match event {
+            Event::ChannelOpen(_, _) if self.faulty => Ok(None),
             Event::ChannelOpen(id, _) => {
                 let Some(stream) = self.stream_of(id) else {
                     return Err(self.misused(id, "only streams 0, 1 and 2 are in use"));
@@ -145,6 +264,9 @@ impl Str0m {
             }
             Event::Connected => {
                 self.connected = true;
+                if let Association::Awaited(until @ None) = &mut self.association {
+                    *until = Some(self.now.saturating_add(INITIATIVE));
+                }
                 Ok(self.is_open().then_some(Output::Open))
             }
             Event::ChannelData(data) => {
@@ -157,6 +279,8 @@ impl Str0m {
                     .into_iter()
                     .find(|channel| came_on == Some(stream(peer, *channel)));
                 match channel {
+                    // Nobody listens to a peer that is to be left.
+                    _ if self.faulty => Ok(None),
                     Some(channel) => Ok(Some(Output::Message(channel, data.data))),
                     None => Err(self.misused(data.id, "it carries nothing this way")),
                 }
@@ -183,6 +307,7 @@ impl Str0m {
         let stream = self.rtc.with(|rtc| rtc.direct_api().sctp_stream_id_by_channel_id(id));
         // The engine lives on until the peer has been told why.
         let stream = stream.flatten().unwrap_or(u16::MAX);
+        self.faulty = true;
         EngineError::Stream { stream, reason }
     }
 }
@@ -193,31 +318,26 @@ impl Engine for Str0m {
         local: &[SocketAddr],
         now: Duration,
     ) -> Result<(Self, String), EngineError> {
-        let start = config.start;
-        let (mut rtc, gate) = Self::connection(config, Role::Initiator, local, start + now)?;
-        let mut changes = rtc.sdp_api();
-        let streams = channels(config).map(|config| changes.add_channel_with_config(config));
-        let Some((offer, pending)) = changes.apply() else {
-            return Err(EngineError::Stack("it made no offer".to_owned()));
-        };
-        let mut engine = Self::new((rtc, gate), Role::Initiator, streams, start);
-        engine.pending = Some(pending);
-        Ok((engine, checks::mark(describe(offer.to_sdp_string(), config)?)))
+        let (mut engine, mut own) = Self::new(config, Role::Initiator, local, now)?;
+        let mut init = SctpInitData::new();
+        own.sctp_init = Some(init.local_init_string().map_err(|error| stack_error(error.into()))?);
+        own.checks = true;
+        engine.offered = Some(init);
+        engine.rtc.with(|rtc| rtc.direct_api().set_ice_controlling(true));
+        Ok((engine, own.write()))
     }
 
     fn accept_answer(&mut self, answer: &str, _now: Duration) -> Result<(), EngineError> {
-        let Some(pending) = self.pending.take() else {
-            return Err(EngineError::Unsupported("an answer that nobody asked for".to_owned()));
+        let Some(mut init) = self.offered.take() else { return Err(EngineError::NotOffered) };
+        let answer = Description::read(answer)?;
+        let init = match answer.sctp_init {
+            Some(theirs) => {
+                init.set_remote_init_string(theirs).map_err(|_| not_an_init(&answer))?;
+                Some(init)
+            }
+            None => None,
         };
-        self.max_message_len = max_message_size(answer)?;
-        self.checks.count = checks::is_marked(answer);
-        self.path.know(answer, &self.user_fragment);
-        let answer = SdpAnswer::from_sdp_string(answer)
-            .map_err(|error| EngineError::Malformed(error.to_string()))?;
-        match self.rtc.with(|rtc| rtc.sdp_api().accept_answer(pending, answer)) {
-            Some(accepted) => accepted.map_err(description_error),
-            None => Err(self.panicked()),
-        }
+        self.begin(&answer, answer.setup == Setup::Passive, init)
     }
 
     fn answer(
@@ -226,35 +346,48 @@ impl Engine for Str0m {
         offer: &str,
         now: Duration,
     ) -> Result<(Self, String), EngineError> {
-        let max_message_len = max_message_size(offer)?;
-        let marked = checks::is_marked(offer);
-        let description = offer;
-        let offer = SdpOffer::from_sdp_string(offer)
-            .map_err(|error| EngineError::Malformed(error.to_string()))?;
-        let start = config.start;
-        let (mut rtc, gate) = Self::connection(config, Role::Acceptor, local, start + now)?;
-        let answer = rtc.sdp_api().accept_offer(offer).map_err(description_error)?;
-        let mut streams = rtc.direct_api();
-        let streams = channels(config).map(|config| streams.create_data_channel(config));
-        let mut engine = Self::new((rtc, gate), Role::Acceptor, streams, start);
-        engine.max_message_len = max_message_len;
-        engine.checks.count = marked;
-        engine.path.know(description, &engine.user_fragment);
-        let answer = describe(answer.to_sdp_string(), config)?;
-        Ok((engine, if marked { checks::mark(answer) } else { answer }))
+        let offer = Description::read(offer)?;
+        if config.ice_lite && offer.ice_lite {
+            let expected = "must be left to one side, and is this one's";
+            let (field, value) = ("ice-lite", String::new());
+            return Err(DescriptionError::Unsupported { field, value, expected }.into());
+        }
+        let (mut engine, mut own) = Self::new(config, Role::Acceptor, local, now)?;
+        let mut init = None;
+        if let Some(theirs) = offer.sctp_init {
+            let mut ours = SctpInitData::new();
+            ours.set_remote_init_string(theirs).map_err(|_| not_an_init(&offer))?;
+            let text = ours.local_init_string().map_err(|error| stack_error(error.into()))?;
+            own.sctp_init = Some(text);
+            init = Some(ours);
+        }
+        // Who offers controls ICE, unless it leaves that to the other (RFC 8445, section 6.1.1).
+        let controls = offer.ice_lite;
+        engine.rtc.with(|rtc| rtc.direct_api().set_ice_controlling(controls));
+        let active = offer.setup == Setup::Passive;
+        engine.begin(&offer, active, init)?;
+        own.setup = if active { "active" } else { "passive" };
+        (own.transport, own.mid, own.bundled) =
+            (offer.transport, offer.mid.to_owned(), offer.bundled);
+        own.ice_lite = config.ice_lite;
+        own.checks = offer.checks;
+        Ok((engine, own.write()))
     }
 
     fn add_candidate(&mut self, candidate: &str) -> Result<(), EngineError> {
-        match Candidate::from_sdp_string(candidate) {
-            Ok(candidate) => {
-                self.rtc.with(|rtc| rtc.add_remote_candidate(candidate));
-                Ok(())
-            }
-            Err(error) => Err(EngineError::Candidate {
-                candidate: candidate.to_owned(),
-                reason: error.to_string(),
-            }),
+        if self.candidates == MAX_CANDIDATES {
+            return Err(DescriptionError::TooManyCandidates { limit: MAX_CANDIDATES }.into());
         }
+        self.candidates += 1;
+        match sdp::Candidate::read(candidate) {
+            Ok(sdp::Candidate::Usable(candidate)) => self.add(candidate),
+            Ok(sdp::Candidate::PassedOver) => Ok(()),
+            Err(broken) => Err(unusable(candidate, broken.expected.to_owned())),
+        }
+    }
+
+    fn candidates(&self) -> usize {
+        self.candidates
     }
 
     fn role(&self) -> Role {
@@ -267,11 +400,17 @@ impl Engine for Str0m {
 
     fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Duration) {
         let Datagram { source, destination, bytes } = datagram;
-        if !self.sources.admit(source, bytes) {
+        // STUN and DTLS (RFC 7983, section 7); no link has anything else.
+        if bytes.len() > MAX_DATAGRAM_LEN || !matches!(bytes.first(), Some(0..=3 | 20..=63)) {
             return;
         }
-        self.now = now;
-        self.checks.received(bytes);
+        self.now = self.now.max(now);
+        if let Some(check) = Check::read(bytes) {
+            if !self.sources.admit(source, check) {
+                return;
+            }
+            self.checks.received(check);
+        }
         if self.connected {
             self.path.received(&datagram);
         }
@@ -292,10 +431,11 @@ impl Streams for Str0m {
     }
 
     fn handle_timeout(&mut self, now: Duration) {
-        self.now = now;
+        self.now = self.now.max(now);
         if self.is_up() {
             self.path.handle_timeout(now);
         }
+        self.take_initiative();
         let input = Input::Timeout(self.instant(now));
         if let Some(Err(error)) = self.rtc.with(|rtc| rtc.handle_input(input)) {
             tracing::debug!(%error, "a time-out failed");
@@ -305,22 +445,25 @@ impl Streams for Str0m {
     fn poll_output(&mut self) -> Result<Output, EngineError> {
         loop {
             if let Some(check) = self.path.poll_check() {
-                self.checks.sent(&check.bytes);
+                if let Some(check) = Check::read(&check.bytes) {
+                    self.checks.sent(check);
+                }
                 return Ok(Output::Transmit(check));
             }
             let Some(output) = self.rtc.with(Rtc::poll_output) else {
                 self.closed = true;
                 return Err(self.panicked());
             };
-            if let Some(violation) = self.gate.violation() {
-                self.closed = true;
-                self.rtc.with(Rtc::disconnect);
+            if let Some(violation) = self.gate.take_violation() {
+                self.faulty = true;
                 return Err(violation);
             }
             match output {
                 Ok(str0m::Output::Transmit(transmit)) => {
-                    self.checks.sent(&transmit.contents);
-                    self.sources.sent(transmit.destination, &transmit.contents);
+                    if let Some(check) = Check::read(&transmit.contents) {
+                        self.checks.sent(check);
+                        self.sources.sent(transmit.destination, check);
+                    }
                     let mut transmit = Transmit {
                         destination: transmit.destination,
                         source: transmit.source,
@@ -335,13 +478,22 @@ impl Streams for Str0m {
                     }
                 }
                 Ok(str0m::Output::Timeout(at)) => {
+                    if self.association != Association::Begun && self.gate.has_begun() {
+                        self.take_initiative();
+                        continue;
+                    }
                     let at = at.saturating_duration_since(self.start);
                     // str0m says "never" with a time that is years away.
                     let soon = at < Duration::from_secs(365 * 24 * 3_600);
+                    let until = match self.association {
+                        Association::Awaited(until) => until,
+                        Association::Begun => None,
+                    };
+                    let at = soon.then_some(at).into_iter().chain(until).min();
                     let alive = self.rtc.with(|rtc| rtc.is_alive()).unwrap_or(false);
-                    let next = (soon && alive).then_some(at);
-                    let ask = self.path.poll_timeout().filter(|_| alive && self.is_up());
-                    return Ok(Output::Timeout(next.into_iter().chain(ask).min()));
+                    let ask = self.path.poll_timeout().filter(|_| self.is_up());
+                    let next = at.into_iter().chain(ask).min();
+                    return Ok(Output::Timeout(next.filter(|_| alive)));
                 }
                 Err(error) => {
                     self.closed = true;
@@ -354,13 +506,7 @@ impl Streams for Str0m {
 
     fn write(&mut self, channel: Channel, message: &[u8]) -> Result<bool, EngineError> {
         self.path.expect(self.now);
-        let number = stream(self.role, channel);
-        let id = self.streams[usize::from(number)].id;
-        match self.rtc.with(|rtc| rtc.channel(id).map(|mut stream| stream.write(true, message))) {
-            Some(Some(written)) => written.map_err(stack_error),
-            Some(None) => Err(EngineError::Stream { stream: number, reason: "it is not open" }),
-            None => Err(self.panicked()),
-        }
+        self.write_on(stream(self.role, channel), message)
     }
 
     fn buffered_amount(&mut self) -> usize {
@@ -405,55 +551,15 @@ impl fmt::Debug for Str0m {
     }
 }
 
-/// str0m's receive buffer is as large as the longest message that it takes, and at least 1 MiB. What is
-/// longer than the session takes is for the session to refuse, by name: here it would end SCTP's
-/// association without a word.
-fn receive_buffer(config: &EngineConfig) -> u32 {
-    config.receive_buffer.max(config.max_message_size).max(1 << 20)
+fn unusable(candidate: &str, reason: String) -> EngineError {
+    let candidate = candidate.chars().take(sdp::MAX_CANDIDATE_LEN).collect();
+    EngineError::Candidate { candidate, reason }
 }
 
-/// What peers are told is the longest message that the session takes.
-fn describe(description: String, config: &EngineConfig) -> Result<String, EngineError> {
-    let line = |size| format!("a=max-message-size:{size}\r\n");
-    let (stated, wanted) = (line(receive_buffer(config)), line(config.max_message_size));
-    if !description.contains(&stated) {
-        return Err(EngineError::Stack("its description does not say max-message-size".to_owned()));
-    }
-    Ok(description.replace(&stated, &wanted))
-}
-
-/// By stream.
-fn channels(config: &EngineConfig) -> [ChannelConfig; 3] {
-    [
-        channel_config(0, Delivery { order: config.command, ..Delivery::default() }),
-        channel_config(1, config.initiator),
-        channel_config(2, config.acceptor),
-    ]
-}
-
-/// A channel that both sides know without being told.
-fn channel_config(stream: u16, delivery: Delivery) -> ChannelConfig {
-    ChannelConfig {
-        ordered: delivery.order == Order::Ordered,
-        reliability: match delivery.reliability {
-            Reliability::Reliable => StreamReliability::Reliable,
-            Reliability::MaxRetransmits(retransmits) => {
-                StreamReliability::MaxRetransmits { retransmits }
-            }
-            Reliability::MaxLifetime(lifetime) => StreamReliability::MaxPacketLifetime {
-                lifetime: u16::try_from(lifetime.as_millis()).unwrap_or(u16::MAX),
-            },
-        },
-        negotiated: Some(stream),
-        ..ChannelConfig::default()
-    }
-}
-
-fn description_error(error: RtcError) -> EngineError {
-    match error {
-        RtcError::RemoteSdp(reason) => EngineError::Unsupported(reason),
-        error => EngineError::Malformed(error.to_string()),
-    }
+fn not_an_init(peer: &Description<'_>) -> EngineError {
+    let value = peer.sctp_init.unwrap_or_default().chars().take(65).collect();
+    let expected = "must be an INIT of SCTP in base 64";
+    DescriptionError::Unsupported { field: "sctp-init", value, expected }.into()
 }
 
 fn stack_error(error: RtcError) -> EngineError {

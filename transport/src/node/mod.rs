@@ -14,7 +14,7 @@ mod shut_down;
 pub use backoff::Backoff;
 pub use manager::{ConnectionManager, Full, NodeEvent, NodeLimits, PeerInfo, PeerState};
 #[cfg(not(target_arch = "wasm32"))]
-pub use native::{AnswerError, MAX_CANDIDATES, Offer};
+pub use native::{AnswerError, Offer};
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{BuildError, ConnectError, Node, NodeBuilder};
 pub use network::Network;

@@ -383,5 +383,5 @@ fn first(local: &[SocketAddr]) -> Result<SocketAddr, EngineError> {
 }
 
 fn parse(address: &str) -> Result<SocketAddr, EngineError> {
-    address.parse().map_err(|_| EngineError::Malformed(address.to_owned()))
+    address.parse().map_err(|_| EngineError::Stack(format!("{address:?} is no address")))
 }

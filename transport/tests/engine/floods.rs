@@ -308,7 +308,8 @@ fn checks_from_everywhere() {
     for port in 2_000..12_000 {
         link.datagram((HOSTILE.ip(), port).into(), &check);
     }
-    assert!(link.sent - sent <= MAX_SOURCES, "{} were answered", link.sent - sent);
+    // Each is answered, and its address asked whether the peer has moved there.
+    assert!(link.sent - sent <= 2 * MAX_SOURCES, "{} were answered", link.sent - sent);
     assert!(link.held < 256 << 10, "{} bytes are held", link.held);
     // Its own address still counts.
     let sent = link.sent;

@@ -2,10 +2,13 @@
 
 #![cfg(not(target_arch = "wasm32"))]
 
+mod descriptions;
 #[allow(unreachable_pub, reason = "the fuzz crate exports it")]
 #[path = "../../../fuzz/src/engine.rs"]
 mod engine;
 mod floods;
+mod foreign;
+mod handshake;
 #[allow(dead_code, unreachable_pub, reason = "the fuzz crate exports it")]
 #[path = "../../../fuzz/src/hostile.rs"]
 mod hostile;
@@ -15,7 +18,7 @@ mod replay;
 use std::time::Duration;
 
 use deltawire_framing::Channel;
-use deltawire_transport::engine::Streams;
+use deltawire_transport::engine::{EngineError, Streams};
 use pair::Pair;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -70,4 +73,29 @@ fn a_message_longer_than_was_announced_is_handed_on() {
     assert!(pair.run_until(limit, |pair| !pair.ends[1].messages.is_empty()));
     assert_eq!(pair.ends[1].messages, [(Channel::Data, long)]);
     assert_eq!((&pair.ends[1].error, pair.ends[1].closed), (&None, false));
+}
+
+/// What a peer did wrong is told once; then it can still be told why, and that this side hung up.
+#[test]
+fn a_faulty_peer_hears_last_words() {
+    let mut pair = Pair::open(Duration::from_millis(1));
+    // A delta on the stream of the other side.
+    let faulty = pair.ends[0].engine.write_on(2, &[7; 100]);
+    assert!(faulty.unwrap());
+    let limit = pair.now + SECOND;
+    assert!(pair.run_until(limit, |pair| pair.ends[1].error.is_some()));
+    let error = pair.ends[1].error.take().unwrap();
+    assert!(matches!(error, EngineError::Stream { stream: 2, .. }), "{error}");
+    assert!(error.leaves_streams());
+    assert!(pair.ends[1].engine.write(Channel::Command, b"why").unwrap());
+    // What it says now is not heard.
+    assert!(pair.ends[0].engine.write(Channel::Command, b"but").unwrap());
+    let limit = pair.now + SECOND;
+    assert!(pair.run_until(limit, |pair| !pair.ends[0].messages.is_empty()));
+    assert_eq!(pair.ends[0].messages, [(Channel::Command, b"why".to_vec())]);
+    assert!(!pair.ends[0].closed);
+    pair.ends[1].engine.close();
+    let limit = pair.now + SECOND;
+    assert!(pair.run_until(limit, |pair| pair.ends[0].closed));
+    assert_eq!((pair.ends[1].messages.len(), pair.ends[1].error.take()), (0, None));
 }

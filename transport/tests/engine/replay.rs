@@ -27,6 +27,16 @@ fn link() {
     replay("link", engine::link);
 }
 
+#[test]
+fn description() {
+    replay("description", engine::description);
+}
+
+#[test]
+fn stun() {
+    replay("stun", engine::stun);
+}
+
 /// More of the same, from a generator: what fuzzing found first, it found within as many.
 #[test]
 fn random_actions() {
@@ -40,5 +50,7 @@ fn random_actions() {
             .collect();
         engine::link(&input);
         engine::datagrams(&input);
+        engine::description(&input);
+        engine::stun(&input);
     }
 }

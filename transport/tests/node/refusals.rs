@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use deltawire_channels::Limits;
-use deltawire_transport::engine::EngineError;
+use deltawire_transport::engine::{DescriptionError, EngineError};
 use deltawire_transport::signalling::{
     BindError, ClientOptions, Rate, SignallingClient, SignallingError, SignallingOptions,
     SignallingServer, Token,
@@ -218,8 +218,8 @@ async fn offers_that_cannot_be_used_are_refused_by_what_is_wrong_with_them() {
             + "\r\n"
     };
     let cases = [
-        ("nothing", String::new(), 422),
-        ("no description", "hello".to_owned(), 422),
+        ("nothing", String::new(), 400),
+        ("no description", "hello".to_owned(), 400),
         ("no m=application", good.split("m=application").next().unwrap().to_owned(), 422),
         ("no SCTP", good.replace("UDP/DTLS/SCTP", "UDP/TLS/RTP/SAVPF"), 422),
         ("a port of 0", good.replace("m=application 9", "m=application 0"), 422),
@@ -227,6 +227,10 @@ async fn offers_that_cannot_be_used_are_refused_by_what_is_wrong_with_them() {
         ("a size that is no number", good.replace("max-message-size:", "max-message-size:x"), 400),
         ("a broken line", good.replace("a=setup", "zzz"), 400),
         ("no fingerprint", without("a=fingerprint"), 422),
+        ("a weak fingerprint", good.replace("sha-256", "sha-1"), 422),
+        ("a short fingerprint", good.replace("sha-256 ", "sha-256 00:"), 400),
+        ("a broken candidate", good.replace(" typ ", " type "), 400),
+        ("another section", good.to_owned() + "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n", 422),
         ("no credentials", without("a=ice-pwd"), 422),
     ];
     for (what, sdp, expected) in cases {
@@ -318,9 +322,15 @@ async fn a_peer_that_takes_next_to_nothing_does_no_harm() {
 #[tokio::test]
 async fn an_answer_without_data_channels_is_refused() {
     let client = client();
-    for answer in ["", "v=0\r\n", "v=0\r\nm=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n"] {
-        let error = client.offer(LOOPBACK).unwrap().finish(answer).await.unwrap_err();
-        assert!(matches!(error, ConnectError::Engine(EngineError::NoChannels)), "{error:?}");
+    for answer in ["v=0\r\n", "v=0\r\nm=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n"] {
+        match client.offer(LOOPBACK).unwrap().finish(answer).await.unwrap_err() {
+            ConnectError::Engine(EngineError::Description(DescriptionError::NoChannels)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    match client.offer(LOOPBACK).unwrap().finish("").await.unwrap_err() {
+        ConnectError::Engine(EngineError::Description(DescriptionError::Malformed { .. })) => {}
+        other => panic!("{other:?}"),
     }
     assert!(client.peers().is_empty());
 }

@@ -10,7 +10,7 @@ use crate::browser::opening::{self, Offered};
 use crate::browser::{driver, signal};
 use crate::connection::{Connection, ConnectionConfig};
 use crate::engine::EngineError;
-use crate::engine::description::max_message_size;
+use crate::engine::description::Description;
 use crate::flight::FlightLimits;
 use crate::link::Ended;
 use crate::node::patience::patiently;
@@ -61,7 +61,8 @@ pub(super) async fn connect(
     let config = settings.connection().map_err(ConnectError::Random)?;
     let Offered { opening, mut channels, route, sdp } = opening::open(settings.streams()).await?;
     let answered = patiently(patience, || signal::offer(&settings.client, url, &sdp)).await?;
-    channels.begin(max_message_size(&answered.sdp)?);
+    let answer = Description::read(&answered.sdp).map_err(EngineError::from)?;
+    channels.begin(answer.max_message_size);
     let mut connection = Connection::new(channels, config, shared, clock::now());
     connection.set_route(route);
     opening.answer(&answered.sdp);

@@ -5,12 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::*;
 use crate::connection::Connection;
-use crate::engine::{Engine, EngineError};
+use crate::engine::sdp::Candidate;
+use crate::engine::{DescriptionError, Engine, EngineError, MAX_CANDIDATES};
 use crate::node::Full;
 use crate::signalling::{Answer, Answerer, Refusal, ResourceId, network};
-
-/// Candidates that a peer may name in an offer and trickle after it, together.
-pub const MAX_CANDIDATES: usize = 64;
 
 /// An offer was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -22,12 +20,6 @@ pub enum AnswerError {
     /// The offer is malformed, has no data channels, or asks for what this node cannot do.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The offer names more than [`MAX_CANDIDATES`].
-    #[error("the offer names {named} candidates, at most {MAX_CANDIDATES} are taken")]
-    TooManyCandidates {
-        /// How many it names.
-        named: usize,
-    },
     /// The node listens nowhere.
     #[error("this node accepts nobody: give it an address with NodeBuilder::listen")]
     NotListening,
@@ -84,10 +76,6 @@ pub(super) async fn answer(
     from: Option<IpAddr>,
 ) -> Result<Answer, AnswerError> {
     let (index, listener) = inner.listener().ok_or(AnswerError::NotListening)?;
-    let named = offer.lines().filter(|line| line.starts_with("a=candidate:")).count();
-    if named > MAX_CANDIDATES {
-        return Err(AnswerError::TooManyCandidates { named });
-    }
     let shared = inner.network.begin_accept(from)?;
     let peer = shared.id();
     let place = Place::new(&inner.network, &shared);
@@ -95,7 +83,7 @@ pub(super) async fn answer(
     let config = inner.settings.engine(local.ip());
     let now = inner.now();
     let (engine, sdp) = NativeEngine::answer(&config, &listener.addresses, offer, now)?;
-    let user_fragment = engine.user_fragment().to_owned();
+    let (user_fragment, named) = (engine.user_fragment().to_owned(), engine.candidates());
     let config = inner.settings.connection(Role::Acceptor).map_err(AnswerError::Random)?;
     let connection = Box::new(Connection::new(engine, config, shared, now));
     let mut id = [0; 16];
@@ -119,6 +107,12 @@ impl Answerer for Node {
     }
 
     fn add_candidates(&self, id: &ResourceId, candidates: Vec<String>) -> Result<(), Refusal> {
+        for candidate in &candidates {
+            if let Err(broken) = Candidate::read(candidate) {
+                let (field, value) = (broken.field, broken.value.to_owned());
+                return Err(Refusal::Malformed { field, value, expected: broken.expected });
+            }
+        }
         let mut table = self.inner.resources.table();
         let resource = table.by_id.get_mut(id).ok_or(Refusal::Unknown)?;
         resource.candidates += candidates.len();
@@ -158,25 +152,37 @@ impl From<AnswerError> for Refusal {
             AnswerError::Full(Full::Pending { limit } | Full::PendingOfAddress { limit }) => {
                 Self::TooManyPending { limit }
             }
-            AnswerError::TooManyCandidates { .. } => {
-                Self::TooManyCandidates { limit: MAX_CANDIDATES }
-            }
             AnswerError::Full(_) => Self::ShuttingDown,
-            AnswerError::Engine(EngineError::NoChannels) => Self::NoChannels,
-            AnswerError::Engine(EngineError::Unsupported(value)) => Self::Unsupported {
-                field: "the session description",
-                value,
-                expected: "must be one for data channels over ICE, DTLS and SCTP",
-            },
-            AnswerError::Engine(error @ EngineError::Stack(_)) => {
-                Self::Internal { reason: error.to_string() }
-            }
-            AnswerError::Engine(error) => Self::Malformed {
-                field: "the session description",
-                value: error.to_string(),
-                expected: "must follow RFC 8866 and RFC 8839",
+            AnswerError::Engine(EngineError::Description(error)) => error.into(),
+            AnswerError::Engine(EngineError::Candidate { candidate, .. }) => Self::Malformed {
+                field: "candidate",
+                value: candidate,
+                expected: "must be one that ICE can use (RFC 8839, section 5.1)",
             },
             error => Self::Internal { reason: error.to_string() },
+        }
+    }
+}
+
+impl From<DescriptionError> for Refusal {
+    fn from(error: DescriptionError) -> Self {
+        match error {
+            DescriptionError::Malformed { field, value, expected, .. } => {
+                Self::Malformed { field, value, expected }
+            }
+            DescriptionError::Missing { field } => {
+                Self::Unsupported { field, value: String::new(), expected: "must be there" }
+            }
+            DescriptionError::NoChannels => Self::NoChannels,
+            DescriptionError::Unsupported { field, value, expected } => {
+                Self::Unsupported { field, value, expected }
+            }
+            DescriptionError::TooLong { field, len, .. } => Self::Unsupported {
+                field,
+                value: format!("{len} bytes"),
+                expected: "must be shorter: docs/RELIABILITY.md has the limits",
+            },
+            DescriptionError::TooManyCandidates { limit } => Self::TooManyCandidates { limit },
         }
     }
 }

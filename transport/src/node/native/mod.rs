@@ -13,8 +13,8 @@ use deltawire_channels::{Delivery, InvalidLimits, Limits, Order, Peer};
 use deltawire_framing::control::Role;
 use tokio::sync::mpsc;
 
+pub use self::answering::AnswerError;
 use self::answering::Resources;
-pub use self::answering::{AnswerError, MAX_CANDIDATES};
 pub use self::builder::{BuildError, NodeBuilder};
 pub use self::connecting::{ConnectError, Offer};
 use super::place::Place;
