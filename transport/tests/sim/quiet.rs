@@ -11,7 +11,10 @@ use crate::probe::{
     CARRIERS, Latencies, MS, SECOND, carrier, ensure, flood, keep, ms, path, tick, time,
 };
 
-/// Longer than signs of life are apart.
+/// After so long ICE checks as seldom as it will: until then each check comes later than the last.
+const SETTLED: Duration = Duration::from_secs(20);
+
+/// Longer than signs of life are apart, microseconds.
 const PHASES: u64 = 5_000_000;
 
 /// What goes over the link.
@@ -74,7 +77,7 @@ fn cut(
     let links = [here.link.clone(), there.link.clone()];
     let (here, there) = (here.peer, there.peer);
     keep(&mut sim, (here.command, there.command));
-    let phase = SECOND + Duration::from_micros(random.below(PHASES));
+    let phase = SETTLED + Duration::from_micros(random.below(PHASES));
     let clock = sim.clock();
     let times = [Latencies::default(), Latencies::default()];
     let (mut words, mut ways) = (0, [(here.send, there.receive), (there.send, here.receive)]);
