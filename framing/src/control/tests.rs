@@ -96,7 +96,7 @@ fn a_close_and_its_position_say_what_is_missing() {
     assert_eq!(position.as_bytes(), [6, 0, 1, 0, 2, 1, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]);
     match Control::parse(position.as_bytes()).unwrap() {
         Control::Position(position) => {
-            assert_eq!((position.sent(), position.unsent()), (9, 0x0102))
+            assert_eq!((position.sent(), position.unsent()), (9, 0x0102));
         }
         other => panic!("{other:?}"),
     }

@@ -170,12 +170,12 @@ impl Path {
                     self.suspect = Some(way);
                 }
             }
-            ([1, 1, ..], Some((asked, transaction))) if *asked == way => {
-                // A peer that is still heard where it was has not moved.
-                if !self.heard && self.answers(datagram.bytes, *transaction) {
-                    tracing::debug!(from = ?self.way, to = ?way, "the peer has moved");
-                    (self.way, self.moved, self.question) = (Some(way), true, None);
-                }
+            // A peer that is still heard where it was has not moved.
+            ([1, 1, ..], Some((asked, transaction)))
+                if *asked == way && !self.heard && self.answers(datagram.bytes, *transaction) =>
+            {
+                tracing::debug!(from = ?self.way, to = ?way, "the peer has moved");
+                (self.way, self.moved, self.question) = (Some(way), true, None);
             }
             _ => {}
         }
