@@ -190,7 +190,7 @@ impl ConnectionManager {
         let (link, role) = (info.link.clone(), info.link.role());
         if info.state == PeerState::Connecting {
             info.state = PeerState::Open;
-            self.addresses.opened(id);
+            self.addresses.settled(id);
             self.pending -= usize::from(role == Role::Acceptor);
             self.push(NodeEvent::Up { id, role });
         }
@@ -202,7 +202,9 @@ impl ConnectionManager {
         let Some(info) = self.peers.remove(&id) else { return };
         let pending = info.state == PeerState::Connecting && info.link.role() == Role::Acceptor;
         self.pending -= usize::from(pending);
-        self.addresses.ended(id, info.state == PeerState::Open);
+        if info.state == PeerState::Connecting {
+            self.addresses.settled(id);
+        }
         self.leaving.insert(id);
         let undelivered = info.link.undelivered();
         self.push(NodeEvent::Down { id, ended, undelivered });
@@ -211,6 +213,7 @@ impl ConnectionManager {
     /// Nothing of it is left.
     pub(crate) fn gone(&mut self, id: PeerId) {
         self.leaving.remove(&id);
+        self.addresses.gone(id);
     }
 
     /// Whether nothing of any link is left.
@@ -277,6 +280,9 @@ mod tests {
         manager.begin(Role::Acceptor, None).unwrap();
         assert_eq!(manager.begin(Role::Initiator, None).err(), Some(Full::Peers { limit: 3 }));
         manager.ended(first.id(), Ended::HungUp);
+        // Its last words are on their way, so it keeps its place.
+        assert_eq!(manager.begin(Role::Initiator, None).err(), Some(Full::Peers { limit: 3 }));
+        manager.gone(first.id());
         manager.begin(Role::Initiator, None).unwrap();
         manager.shut_down();
         assert_eq!(manager.begin(Role::Initiator, None).err(), Some(Full::ShuttingDown));
@@ -296,10 +302,16 @@ mod tests {
         let full = manager.begin(Role::Acceptor, from(1)).err();
         assert_eq!(full, Some(Full::OfAddress { limit: 2 }));
         let (other, _shared) = manager.begin(Role::Acceptor, from(2)).unwrap();
+        manager.ended(other.id(), Ended::HungUp);
+        manager.gone(other.id());
         manager.ended(first.id(), Ended::HungUp);
+        let full = manager.begin(Role::Acceptor, from(1)).err();
+        assert_eq!(full, Some(Full::OfAddress { limit: 2 }));
+        manager.gone(first.id());
         let (third, _shared) = manager.begin(Role::Acceptor, from(1)).unwrap();
-        for link in [second, third, other] {
+        for link in [second, third] {
             manager.ended(link.id(), Ended::HungUp);
+            manager.gone(link.id());
         }
         assert!(manager.addresses.is_empty());
     }
