@@ -121,7 +121,7 @@ async fn ask(
         return Ok(Success { response, body });
     }
     let is_problem = is_media_type(&header(&response, "content-type"), MEDIA_TYPE_PROBLEM);
-    let problem = if is_problem { Problem::from_json(body.as_bytes()) } else { None };
+    let problem = if is_problem { Problem::from_json(body.as_bytes()).map(Box::new) } else { None };
     let retry_after = header(&response, "retry-after").parse().ok().map(Duration::from_secs);
     let (url, status) = (url.to_owned(), response.status());
     Err(SignallingError::Refused { url, status, problem, retry_after })

@@ -54,7 +54,7 @@ pub enum SignallingError {
     /// of an offer: check the path, `/webrtc` if the server was not told another.
     #[error(
         "{url} refused with status {status}{}{}",
-        detail(*.status, .problem.as_ref()),
+        detail(*.status, .problem.as_deref()),
         wait(*.retry_after)
     )]
     Refused {
@@ -63,7 +63,7 @@ pub enum SignallingError {
         /// The status of the answer.
         status: u16,
         /// What the server says of it, if it does.
-        problem: Option<Problem>,
+        problem: Option<Box<Problem>>,
         /// How long the server asks to wait before the next try.
         retry_after: Option<Duration>,
     },

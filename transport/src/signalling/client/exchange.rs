@@ -104,7 +104,7 @@ impl Exchange<'_> {
         Err(SignallingError::Refused {
             url: url.to_string(),
             status: status.as_u16(),
-            problem: body.and_then(|body| Problem::from_json(&body)),
+            problem: body.and_then(|body| Problem::from_json(&body)).map(Box::new),
             retry_after: text(&headers, &RETRY_AFTER).parse().ok().map(Duration::from_secs),
         })
     }
