@@ -17,7 +17,10 @@ pub(crate) const TESTS: &str = "test --workspace --exclude xtask --lib --bins --
 const NO_STD: &str = "test -p deltawire-framing --no-default-features --lib --test golden";
 
 /// What is behind features that nothing here switches on.
-const FEATURES: &str = "test -p deltawire-channels --features futures --test streams";
+const FEATURES: [&str; 2] = [
+    "test -p deltawire-channels --features futures --test streams",
+    "test -p deltawire-transport --features https --test signalling",
+];
 
 /// What is tested in a browser without a server.
 const WASM_TESTS: &str = "-p deltawire-transport --lib --test worker";
@@ -43,7 +46,9 @@ pub(crate) fn test() -> anyhow::Result<()> {
     run("tests of xtask", &mut cargo("test --package xtask --profile xtask"))?;
     run("doc tests", &mut cargo("test --workspace --exclude xtask --doc"))?;
     run("tests without std", &mut cargo(NO_STD))?;
-    run("tests of features", &mut cargo(FEATURES))?;
+    for arguments in FEATURES {
+        run("tests of features", &mut cargo(arguments))?;
+    }
     let compiler = Compiler::get()?;
     compiler.lint(WASM)?;
     browser::install()?;

@@ -4,6 +4,8 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 mod client;
+#[cfg(feature = "https")]
+mod https;
 mod node;
 mod raw;
 mod router;
