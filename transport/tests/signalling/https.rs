@@ -7,7 +7,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use deltawire_transport::signalling::{
     ClientOptions, SignallingClient, SignallingError, SignallingOptions, Token,
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -17,8 +17,9 @@ use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use crate::node::{OFFER, fragment, start};
 
 /// A certificate authority of the test's own.
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
+fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut parameters = CertificateParams::default();
+    parameters.distinguished_name.push(DnType::CommonName, name);
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap()
 }
@@ -75,7 +76,7 @@ fn client(root_certificates: Option<String>) -> SignallingClient {
 async fn a_whole_exchange_over_https() {
     let token = Some(Token::new("token").unwrap());
     let (node, server) = start(SignallingOptions { token, ..SignallingOptions::default() }).await;
-    let authority = authority();
+    let authority = authority("the test's own");
     let address = proxy(&authority, "localhost", server).await;
     let client = client(Some(pem(&authority)));
     let url = format!("https://localhost:{}/webrtc", address.port());
@@ -92,7 +93,7 @@ async fn a_whole_exchange_over_https() {
 #[tokio::test]
 async fn a_certificate_that_is_not_trusted_is_named() {
     let (node, server) = start(SignallingOptions::default()).await;
-    let (authority, other) = (authority(), authority());
+    let (authority, other) = (authority("one"), authority("another"));
     let known = proxy(&authority, "localhost", server).await;
     let elsewhere = proxy(&authority, "example.org", server).await;
     for (address, roots, reason) in [
