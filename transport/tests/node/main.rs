@@ -4,6 +4,7 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 mod agreement;
+mod closing;
 mod deltas;
 mod hostile;
 mod life;
