@@ -1,6 +1,8 @@
 //! Datagrams without any promise, many a system call: 1,200 bytes each, or less if the message is
 //! shorter. What the receiver is too slow for is dropped, and told.
 
+#![allow(clippy::disallowed_types)] // only counts
+
 use std::io::{ErrorKind, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -2,6 +2,8 @@
 //! system's default buffers, and one datagram a system call. One negotiated channel, ordered and
 //! reliable; each end in a thread of its own.
 
+#![allow(clippy::disallowed_types)] // only counts
+
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};

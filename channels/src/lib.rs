@@ -5,6 +5,8 @@
 //! laid out are the bytes that leave. A [slot ring](ring::slot) carries small owned values. Both
 //! park instead of spinning, and neither allocates once it is made.
 //!
+//! All atomics of Deltawire are here too, but for the status bits of a record: loom sees them all.
+//!
 //! Nothing here knows a socket, a runtime, a clock or a random source. The crate's only unsafe
 //! code is in four files of [`ring`]: the two memories, their pages, and the parking of tasks.
 //!
@@ -19,6 +21,8 @@ mod peer;
 pub mod ring;
 pub mod session;
 mod sync;
+#[doc(hidden)]
+pub mod waking;
 
 pub use deltawire_framing::control::{Delivery, Order, Reliability};
 pub use limits::{InvalidLimits, Limits};

@@ -1,4 +1,7 @@
 //! The one place that atomics, cells and shared pointers come from, so that loom sees them all.
+//! `clippy.toml` keeps them out of other places.
+
+#![allow(clippy::disallowed_types)]
 
 #[cfg(loom)]
 pub(crate) use loom::{
@@ -18,6 +21,59 @@ pub(crate) use std::sync::atomic::Ordering;
 
 /// Loom has none. What is in one is written before a ring is closed and read after, which loom sees.
 pub(crate) use std::sync::OnceLock;
+
+#[cfg(not(loom))]
+pub(crate) use atomic_waker::AtomicWaker;
+#[cfg(not(loom))]
+pub(crate) use crossbeam_queue::ArrayQueue;
+
+/// Stands for the crate's: its own tests answer for it.
+#[cfg(loom)]
+#[derive(Debug, Default)]
+pub(crate) struct AtomicWaker(loom::future::AtomicWaker);
+
+#[cfg(loom)]
+impl AtomicWaker {
+    pub(crate) fn new() -> Self {
+        Self(loom::future::AtomicWaker::new())
+    }
+
+    pub(crate) fn register(&self, waker: &core::task::Waker) {
+        self.0.register_by_ref(waker);
+    }
+
+    pub(crate) fn wake(&self) {
+        self.0.wake();
+    }
+}
+
+/// Stands for the crate's: its own tests answer for it.
+#[cfg(loom)]
+#[derive(Debug)]
+pub(crate) struct ArrayQueue<T> {
+    values: loom::sync::Mutex<std::collections::VecDeque<T>>,
+    capacity: usize,
+}
+
+#[cfg(loom)]
+impl<T> ArrayQueue<T> {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { values: loom::sync::Mutex::new(std::collections::VecDeque::new()), capacity }
+    }
+
+    pub(crate) fn push(&self, value: T) -> Result<(), T> {
+        let Ok(mut values) = self.values.lock() else { return Err(value) };
+        if values.len() == self.capacity {
+            return Err(value);
+        }
+        values.push_back(value);
+        Ok(())
+    }
+
+    pub(crate) fn pop(&self) -> Option<T> {
+        self.values.lock().ok()?.pop_front()
+    }
+}
 
 /// A cell that lends its pointer for the length of a closure, so that loom can watch the access.
 #[cfg(not(loom))]

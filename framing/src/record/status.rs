@@ -1,3 +1,8 @@
+//! The only atomic outside of `deltawire_channels`: it lies among the bytes of a record, as loom's
+//! atomics cannot. Each method is one operation.
+
+#![allow(clippy::disallowed_types)]
+
 use core::fmt;
 use core::ops::BitOr;
 use core::sync::atomic::{AtomicU32, Ordering};

@@ -5,6 +5,8 @@
 #[cfg(loom)]
 mod byte;
 #[cfg(loom)]
+mod driver;
+#[cfg(loom)]
 mod runner;
 #[cfg(loom)]
 mod slot;
@@ -41,6 +43,10 @@ const MODELS: &[runner::Model] = models![
     waking::wakers_are_replaced_while_woken,
     waking::close_wakes_the_consumer,
     waking::close_wakes_the_producer,
+    driver::a_bell_that_rings_again_is_answered_again,
+    driver::a_bell_without_a_place_is_answered,
+    driver::what_is_asked_for_is_done,
+    driver::a_flag_hands_over_what_came_before,
     byte::messages_cross_the_wrap_in_order,
     byte::full_then_not,
     byte::a_dropped_grant_leaves_nothing,

@@ -1,6 +1,8 @@
 //! No wake-up is lost: whoever waits is woken, on both sides of both rings. A lost one shows as a
 //! deadlock, which loom reports.
 
+#![allow(clippy::disallowed_types)] // only counts
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};

@@ -11,9 +11,9 @@
 //! there only what stands together is checked.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use deltawire_channels::waking::Flag;
 use deltawire_channels::{Delivery, Order as DeliveryOrder};
 
 use super::EngineError;
@@ -62,9 +62,9 @@ const STREAMS: usize = 3;
 pub(super) struct Gate {
     admission: Mutex<Admission>,
     /// Whether the peer acknowledged anything since this was asked last.
-    acknowledged: AtomicBool,
+    acknowledged: Flag,
     /// Whether the link has to end, and nobody knows yet.
-    violated: AtomicBool,
+    violated: Flag,
 }
 
 #[derive(Debug)]
@@ -130,8 +130,11 @@ impl Gate {
             inits: 0,
             violation: None,
         };
-        let no = || AtomicBool::new(false);
-        Self { admission: Mutex::new(admission), acknowledged: no(), violated: no() }
+        Self {
+            admission: Mutex::new(admission),
+            acknowledged: Flag::default(),
+            violated: Flag::default(),
+        }
     }
 
     fn admission(&self) -> MutexGuard<'_, Admission> {
@@ -157,7 +160,7 @@ impl Gate {
         match admission.admit(packet) {
             Ok(admitted) => {
                 if admitted && sack(packet).is_some() {
-                    self.acknowledged.store(true, Ordering::Relaxed);
+                    self.acknowledged.raise();
                 }
                 admitted
             }
@@ -179,18 +182,14 @@ impl Gate {
 
     /// Whether an acknowledgement of the peer came since the last call.
     pub(super) fn take_acknowledged(&self) -> bool {
-        self.acknowledged.load(Ordering::Relaxed)
-            && self.acknowledged.swap(false, Ordering::Relaxed)
+        self.acknowledged.take()
     }
 
     /// Why the link has to end: once. It is asked all the time, so it takes the lock only if it has
     /// to.
     pub(super) fn take_violation(&self) -> Option<EngineError> {
         // Pairs with the store of `violate`; the reason itself is behind the lock.
-        let violated = self.violated.load(Ordering::Acquire);
-        (violated && self.violated.swap(false, Ordering::AcqRel))
-            .then(|| self.admission().violation.clone())
-            .flatten()
+        self.violated.take().then(|| self.admission().violation.clone()).flatten()
     }
 
     /// Whether the peer has begun an association.
@@ -201,7 +200,7 @@ impl Gate {
     fn violate(&self, admission: &mut Admission, error: EngineError) {
         if admission.violation.is_none() {
             admission.violation = Some(error);
-            self.violated.store(true, Ordering::Release);
+            self.violated.raise();
         }
     }
 }

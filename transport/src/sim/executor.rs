@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
+
+use deltawire_channels::waking::Flag;
 
 /// A simulation's time: for futures that run in it. Clones are the same clock.
 #[derive(Clone)]
@@ -99,25 +100,25 @@ impl Drop for Place<'_> {
 
 /// Whether somebody was woken.
 #[derive(Debug)]
-pub(super) struct Bell(AtomicBool);
+pub(super) struct Bell(Flag);
 
 impl Bell {
     /// It has rung.
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(AtomicBool::new(true)))
+        Arc::new(Self(Flag::new(true)))
     }
 
     pub(super) fn ring(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.raise();
     }
 
     pub(super) fn has_rung(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.is_raised()
     }
 
     /// Whether it has rung since the last time.
     pub(super) fn take(&self) -> bool {
-        self.0.swap(false, Ordering::AcqRel)
+        self.0.take()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Carriers × networks × kinds of delivery: each seed is one cell, and one run in it.
 
+#![allow(clippy::disallowed_types)] // only counts
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
