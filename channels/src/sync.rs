@@ -1,7 +1,5 @@
 //! The one place that atomics, cells and shared pointers come from, so that loom sees them all.
-//! `clippy.toml` keeps them out of other places.
-
-#![allow(clippy::disallowed_types)]
+//! `clippy.toml` keeps them out of other crates.
 
 #[cfg(loom)]
 pub(crate) use loom::{

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use deltawire_channels::session::{Closed, Config, Event, HangUp};
+use deltawire_channels::session::{Config, Event, HangUp};
 use deltawire_channels::{Peer, Session};
 use deltawire_framing::control::CloseCode;
 
@@ -17,7 +17,7 @@ use deltawire_framing::control::CloseCode;
 use crate::engine::{Datagram, Engine};
 use crate::engine::{EngineError, Output, Streams, Transmit};
 use crate::flight::{Flight, FlightLimits};
-use crate::link::{Ended, LinkStats, Shared};
+use crate::link::{Ended, Route, Shared};
 
 /// Datagrams that an engine takes in before it is asked what to send: its acknowledgements go
 /// together.
@@ -33,7 +33,7 @@ pub(crate) struct Connection<E> {
     flight: Flight,
     max_frame_len: usize,
     shared: Arc<Shared>,
-    stats: LinkStats,
+    traffic: Traffic,
     engine_timeout: Option<Duration>,
     stage: Stage,
     /// How long the last words of the session may go without being acknowledged, and how long the
@@ -59,6 +59,17 @@ pub(crate) struct Connection<E> {
     told: bool,
     /// Whether its driver knows that the engine is gone.
     gone: bool,
+}
+
+/// What a connection counts by itself: see [`LinkStats`](crate::LinkStats).
+#[derive(Debug, Default)]
+struct Traffic {
+    route: Route,
+    datagrams_received: u64,
+    datagrams_sent: u64,
+    bytes_received: u64,
+    bytes_sent: u64,
+    waits: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +137,7 @@ impl<E: Streams> Connection<E> {
             flight: Flight::new(config.flight),
             max_frame_len: config.session.limits.max_frame_len,
             shared,
-            stats: LinkStats::default(),
+            traffic: Traffic::default(),
             engine_timeout: Some(now),
             stage: Stage::Connecting {
                 since: now,
@@ -158,8 +169,8 @@ impl<E: Streams> Connection<E> {
 
     /// Says which way its messages go.
     #[cfg(target_arch = "wasm32")]
-    pub(crate) fn set_route(&mut self, route: crate::link::Route) {
-        self.stats.route = route;
+    pub(crate) fn set_route(&mut self, route: Route) {
+        self.traffic.route = route;
     }
 
     /// When to [`work`](Self::work) next even if nothing happens.
@@ -212,7 +223,7 @@ impl<E: Streams> Connection<E> {
             self.drain(now, send);
         };
         let full = more && matches!(self.stage, Stage::Open);
-        self.stats.waits += u64::from(full && !self.waiting);
+        self.traffic.waits += u64::from(full && !self.waiting);
         self.waiting = more;
         let opened = self.take_events(now);
         self.move_on(more, now, send);
@@ -256,8 +267,8 @@ impl<E: Streams> Connection<E> {
         loop {
             match self.engine.poll_output() {
                 Ok(Output::Transmit(transmit)) => {
-                    self.stats.datagrams_sent += 1;
-                    self.stats.bytes_sent += transmit.bytes.len() as u64;
+                    self.traffic.datagrams_sent += 1;
+                    self.traffic.bytes_sent += transmit.bytes.len() as u64;
                     send(transmit);
                 }
                 Ok(Output::Open) => {
@@ -450,13 +461,21 @@ impl<E: Streams> Connection<E> {
     }
 
     fn publish(&mut self) {
-        self.stats.session = self.session.stats();
-        self.stats.buffered = self.buffered as u64;
-        self.stats.flight = self.flight.cap() as u64;
-        self.stats.delay = self.flight.delay();
-        self.stats.rate = self.flight.rate();
-        self.stats.stalls = self.flight.stalls();
-        self.shared.publish(self.stats);
+        let Self { shared, session, flight, traffic, buffered, .. } = self;
+        shared.publish(|stats| {
+            stats.session = session.stats();
+            stats.route = traffic.route;
+            stats.datagrams_received = traffic.datagrams_received;
+            stats.datagrams_sent = traffic.datagrams_sent;
+            stats.bytes_received = traffic.bytes_received;
+            stats.bytes_sent = traffic.bytes_sent;
+            stats.flight = flight.cap() as u64;
+            stats.buffered = *buffered as u64;
+            stats.delay = flight.delay();
+            stats.rate = flight.rate();
+            stats.stalls = flight.stalls();
+            stats.waits = traffic.waits;
+        });
     }
 }
 
@@ -469,8 +488,8 @@ impl<E: Engine> Connection<E> {
 
     /// Takes in a datagram. Says whether it is time to [`work`](Self::work).
     pub(crate) fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Duration) -> bool {
-        self.stats.datagrams_received += 1;
-        self.stats.bytes_received += datagram.bytes.len() as u64;
+        self.traffic.datagrams_received += 1;
+        self.traffic.bytes_received += datagram.bytes.len() as u64;
         self.engine.handle_datagram(datagram, now);
         self.engine_now = now;
         self.dirty = true;
@@ -494,7 +513,8 @@ const MAX_LAG: Duration = Duration::from_millis(1);
 impl<E> Drop for Connection<E> {
     fn drop(&mut self) {
         self.session.lose_link();
-        let ended = self.ended.take().unwrap_or(Ended::Session(Closed::LinkLost));
+        // Its driver is gone, and nobody moves it any more.
+        let ended = self.ended.take().unwrap_or(Ended::Stopped);
         self.shared.end(ended, self.session.undelivered());
     }
 }

@@ -22,6 +22,8 @@ mod platform;
 pub mod signalling;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod sim;
+#[cfg(test)]
+mod waiting;
 
 pub use engine::MAX_CANDIDATES;
 pub use flight::FlightLimits;

@@ -2,16 +2,16 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 pub use deltawire_channels::session::Undelivered;
 use deltawire_channels::session::{Closed, Share, Stats};
+use deltawire_channels::waking::Flag;
 use deltawire_channels::{InvalidLimits, Sender};
 use deltawire_framing::control::{CloseCode, Role};
+use event_listener::Event;
 use futures_channel::oneshot;
 
 use crate::engine::EngineError;
@@ -38,7 +38,8 @@ pub enum Ended {
     HungUp,
     /// The peer was not reached within this time.
     NotReached(Duration),
-    /// The node stopped before the link was open.
+    /// The node's task that moves the link has stopped: its runtime was shut down, or it panicked;
+    /// or the node stopped before the link was open.
     Stopped,
     /// A simulated link was to have limits that cannot be kept.
     Limits(InvalidLimits),
@@ -121,38 +122,24 @@ pub(crate) struct Shared {
     id: PeerId,
     role: Role,
     /// Whether something waits for the driver in the state.
-    asked: AtomicBool,
+    asked: Flag,
+    /// What the driver wrote last. By itself, so that those who wait for nothing else do not keep
+    /// the driver from writing.
+    stats: Mutex<LinkStats>,
     state: Mutex<State>,
+    /// Those who wait for the end.
+    over: Event,
 }
 
 #[derive(Default)]
 struct State {
-    stats: LinkStats,
     close: Option<(CloseCode, String)>,
     /// Whether a close is to wait no longer.
     cut: bool,
     senders: VecDeque<(Share, oneshot::Sender<Sender>)>,
     ended: Option<(Ended, Undelivered)>,
-    /// Who waits for the end.
-    waiting: Vec<Waker>,
     /// Wakes the driver.
     driver: Option<Waker>,
-}
-
-/// Tasks that are remembered to wait for the end of a link.
-const MAX_WAITING: usize = 64;
-
-impl State {
-    /// Remembers a task. Where there are too many, all are woken: those that still wait come back.
-    fn wait(&mut self, waker: &Waker) -> Vec<Waker> {
-        if self.waiting.iter().any(|known| known.will_wake(waker)) {
-            return Vec::new();
-        }
-        let full = self.waiting.len() >= MAX_WAITING;
-        let forgotten = if full { std::mem::take(&mut self.waiting) } else { Vec::new() };
-        self.waiting.push(waker.clone());
-        forgotten
-    }
 }
 
 /// The link has ended, or has as many senders as [`Limits::max_senders`] allows.
@@ -164,8 +151,15 @@ pub struct NoMoreSenders;
 
 impl Link {
     pub(crate) fn new(id: PeerId, role: Role) -> (Self, Arc<Shared>) {
-        let shared =
-            Arc::new(Shared { id, role, asked: AtomicBool::new(false), state: Mutex::default() });
+        let shared = Shared {
+            id,
+            role,
+            asked: Flag::default(),
+            stats: Mutex::default(),
+            state: Mutex::default(),
+            over: Event::new(),
+        };
+        let shared = Arc::new(shared);
         (Self { shared: shared.clone() }, shared)
     }
 
@@ -184,7 +178,7 @@ impl Link {
     /// How it does. As of the last time that the driver had something to do for it.
     #[must_use]
     pub fn stats(&self) -> LinkStats {
-        self.shared.state().stats
+        *self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends it in order: what was committed is still delivered, then the peer is told `code` and
@@ -218,23 +212,20 @@ impl Link {
 
     /// Waits for its end, and says why it ended. Cancel safe.
     pub async fn closed(&self) -> Ended {
-        poll_fn(|context| {
-            let mut state = self.shared.state();
-            if let Some((ended, _)) = &state.ended {
-                return Poll::Ready(ended.clone());
+        loop {
+            // Looks again once it is on the list: the end may have come in between.
+            let over = self.shared.over.listen();
+            if let Some(ended) = self.ended() {
+                return ended;
             }
-            let forgotten = state.wait(context.waker());
-            drop(state);
-            forgotten.into_iter().for_each(Waker::wake);
-            Poll::Pending
-        })
-        .await
+            over.await;
+        }
     }
 
     /// Why it ended; `None` while it lives.
     #[must_use]
     pub fn ended(&self) -> Option<Ended> {
-        self.shared.state().ended.as_ref().map(|(ended, _)| ended.clone())
+        self.shared.ended()
     }
 
     /// What was not delivered when it ended, as far as is known; nothing while it lives.
@@ -259,11 +250,16 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Why it ended; `None` while it lives.
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        self.state().ended.as_ref().map(|(ended, _)| ended.clone())
+    }
+
     /// Leaves something for the driver to do.
     fn ask(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state();
         change(&mut state);
-        self.asked.store(true, Ordering::Release);
+        self.asked.raise();
         let driver = state.driver.clone();
         drop(state);
         if let Some(driver) = driver {
@@ -280,17 +276,18 @@ impl Shared {
         self.state().driver = Some(driver);
     }
 
-    pub(crate) fn publish(&self, stats: LinkStats) {
+    /// Lets the driver write down how the link does, where readers look.
+    pub(crate) fn publish(&self, write: impl FnOnce(&mut LinkStats)) {
         // A reader that is just there gets the next ones.
-        if let Ok(mut state) = self.state.try_lock() {
-            state.stats = stats;
+        if let Ok(mut stats) = self.stats.try_lock() {
+            write(&mut stats);
         }
     }
 
     /// Whether something was asked for since the last time.
     #[inline]
     pub(crate) fn take_asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) && self.asked.swap(false, Ordering::Acquire)
+        self.asked.take()
     }
 
     pub(crate) fn take_close(&self) -> Option<(CloseCode, String)> {
@@ -313,8 +310,39 @@ impl Shared {
         }
         state.driver = None;
         state.senders.clear();
-        let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        self.over.notify(usize::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Context;
+
+    use super::*;
+    use crate::waiting::Tasks;
+
+    #[test]
+    fn those_who_wait_for_the_end_do_not_wake_each_other() {
+        const TASKS: usize = 200;
+        let (link, shared) = Link::new(PeerId(1), Role::Initiator);
+        let mut tasks = Tasks::new((0..TASKS).map(|_| link.closed()));
+        assert_eq!((tasks.run(), tasks.polls()), (0, TASKS), "all wait");
+        assert_eq!((tasks.run(), tasks.polls()), (0, TASKS), "nobody was woken");
+        shared.end(Ended::HungUp, Undelivered::default());
+        assert_eq!((tasks.run(), tasks.polls()), (TASKS, 2 * TASKS), "all, once");
+    }
+
+    #[test]
+    fn who_no_longer_waits_for_the_end_is_forgotten() {
+        let (link, shared) = Link::new(PeerId(1), Role::Initiator);
+        let waker = Waker::noop();
+        for _ in 0..100 {
+            let mut closed = pin!(link.closed());
+            assert!(closed.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+            assert_eq!(shared.over.total_listeners(), 1);
+        }
+        assert_eq!(shared.over.total_listeners(), 0);
     }
 }

@@ -65,7 +65,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Runs the loom models: of all atomics but a record's status bits.
+    /// Runs the loom models: of the rings and of what wakes drivers.
     Loom {
         /// How often a thread is interrupted in one execution: 2 takes seconds, 3 a minute, 4
         /// several.

@@ -257,7 +257,6 @@ pub(super) trait Parks {
 }
 
 #[cfg(all(test, not(loom)))]
-#[allow(clippy::disallowed_types)] // only counts
 mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::task::Wake;

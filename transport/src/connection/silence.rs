@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::task::Waker;
 
 use deltawire_channels::session::ProtocolError;
-use deltawire_channels::{Delivery, Order, Reliability, session};
+use deltawire_channels::session::{self, Closed};
+use deltawire_channels::{Delivery, Order, Reliability};
 use deltawire_framing::control::Role;
 use deltawire_framing::{DeltaFields, DocId};
 

@@ -5,9 +5,10 @@
 //! connection that this side starts has a socket of its own, because two connections between the
 //! same two sockets could not be told apart.
 
-mod doorbell;
 pub(crate) mod routes;
 pub(crate) mod socket;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::pin::Pin;
@@ -15,11 +16,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use deltawire_channels::waking::{Bell, Doorbells};
 use slab::Slab;
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
-use self::doorbell::{Bell, Doorbells};
 pub(crate) use self::routes::{Routes, Ways};
 use self::socket::Inbox;
 pub(crate) use self::socket::Socket;
@@ -32,6 +33,9 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// Receiving calls before others get their turn.
 const RECEIVES: usize = 4;
+
+/// How long a socket that fails to receive [`RECEIVES`] times in a row is left alone.
+const RECEIVE_AGAIN: Duration = Duration::from_millis(10);
 
 /// What a driver is asked to do.
 pub(crate) enum Request<E> {
@@ -54,7 +58,7 @@ pub(crate) trait Observer {
 }
 
 /// The future that moves one socket.
-pub(crate) struct Driver<E, O> {
+pub(crate) struct Driver<E: Engine, O: Observer> {
     inbox: Inbox,
     /// How many of the inbox's places the next call may need.
     places: usize,
@@ -64,11 +68,13 @@ pub(crate) struct Driver<E, O> {
     start: Instant,
     sleep: Pin<Box<Sleep>>,
     sleep_until: Option<Duration>,
+    /// When to receive again after failures: nothing else wakes the task for it.
+    receive_at: Option<Duration>,
     closing: bool,
 }
 
 /// The connections of a socket.
-struct Crowd<E, O> {
+struct Crowd<E: Engine, O: Observer> {
     socket: Socket,
     entries: Slab<Entry<E>>,
     routes: Routes,
@@ -114,6 +120,7 @@ impl<E: Engine, O: Observer> Driver<E, O> {
             start,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             sleep_until: None,
+            receive_at: None,
             closing: false,
         }
     }
@@ -171,9 +178,10 @@ impl<E: Engine, O: Observer> Driver<E, O> {
         }
     }
 
-    /// Receives for a while. Says whether nothing is left.
+    /// Receives for a while. Says whether nothing is left for now.
     fn receive(&mut self, context: &mut Context<'_>) -> bool {
         let mut failed = 0;
+        self.receive_at = None;
         for _ in 0..RECEIVES {
             // One call takes many datagrams of one peer in one place, and one place is left free; but
             // where peers send them one by one, as browsers do, each takes a place.
@@ -195,13 +203,17 @@ impl<E: Engine, O: Observer> Driver<E, O> {
             }
             self.crowd.work_all(now);
         }
-        failed == RECEIVES
+        // The socket says that there is something, and wakes nobody until that is taken.
+        let fails = failed == RECEIVES;
+        self.receive_at = fails.then(|| self.start.elapsed() + RECEIVE_AGAIN);
+        fails
     }
 
     /// Sleeps until the next timer. One that was put off since costs a wake-up for nothing, which
     /// is less than to set the clock with every datagram.
     fn sleep(&mut self, context: &mut Context<'_>) {
-        let Some(next) = self.crowd.timers.next() else { return };
+        let next = self.crowd.timers.next().into_iter().chain(self.receive_at).min();
+        let Some(next) = next else { return };
         if self.sleep_until.is_none_or(|until| next < until) {
             // Who waits for ever is woken once a year.
             let at = self.start.checked_add(next).unwrap_or_else(|| Instant::now() + YEAR);
@@ -215,6 +227,29 @@ impl<E: Engine, O: Observer> Driver<E, O> {
     }
 }
 
+/// Whatever ends the task, no link is left that seems to live.
+impl<E: Engine, O: Observer> Drop for Driver<E, O> {
+    fn drop(&mut self) {
+        self.requests.close();
+        while let Ok(request) = self.requests.try_recv() {
+            if let Request::Add(connection, _) = request {
+                abandon(connection, &self.crowd.observer);
+            }
+        }
+        for entry in self.crowd.entries.drain() {
+            abandon(entry.connection, &self.crowd.observer);
+        }
+    }
+}
+
+/// Ends a link that nobody moves any more, and tells who counts it.
+fn abandon<E: Engine>(connection: Box<Connection<E>>, observer: &impl Observer) {
+    let shared = connection.shared().clone();
+    drop(connection);
+    observer.ended(shared.id(), shared.ended().unwrap_or(Ended::Stopped));
+    observer.gone(shared.id());
+}
+
 impl<E: Engine, O: Observer> Crowd<E, O> {
     fn add(
         &mut self,
@@ -225,7 +260,7 @@ impl<E: Engine, O: Observer> Crowd<E, O> {
         let vacant = self.entries.vacant_entry();
         let key = vacant.key();
         let bell = bell(key);
-        connection.shared().attach(bell.waker.clone());
+        connection.shared().attach(bell.waker().clone());
         let ways = self.routes.add(key, user_fragment);
         let id = connection.shared().id();
         let span = tracing::debug_span!("link", %id);
@@ -295,7 +330,7 @@ impl<E: Engine, O: Observer> Crowd<E, O> {
         let Entry { connection, ways, timer, bell, span, .. } = entry;
         let _entered = span.enter();
         bell.quiet();
-        let mut context = Context::from_waker(&bell.waker);
+        let mut context = Context::from_waker(bell.waker());
         let progress = connection.work(now, &mut context, &mut |transmit| {
             self.routes.learn(key, ways, transmit.destination, &transmit.bytes);
             self.socket.send(&transmit);

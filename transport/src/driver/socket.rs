@@ -30,6 +30,9 @@ pub(crate) struct Socket {
     /// Batches that the system did not take yet.
     waiting: VecDeque<Batch>,
     waiting_bytes: usize,
+    /// Receiving calls that are to fail.
+    #[cfg(test)]
+    pub(crate) failures: usize,
 }
 
 /// What one call received.
@@ -87,6 +90,8 @@ impl Socket {
             batch: Batch::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            #[cfg(test)]
+            failures: 0,
         })
     }
 
@@ -107,6 +112,11 @@ impl Socket {
         let most = most.clamp(1, PLACES);
         loop {
             ready!(socket.poll_recv_ready(context))?;
+            #[cfg(test)]
+            if let Some(left) = self.failures.checked_sub(1) {
+                self.failures = left;
+                return Poll::Ready(Err(io::ErrorKind::NetworkDown.into()));
+            }
             let mut places = inbox.received.chunks_exact_mut(PLACE);
             let mut places: [IoSliceMut<'_>; PLACES] =
                 std::array::from_fn(|_| IoSliceMut::new(places.next().unwrap_or_default()));

@@ -2,16 +2,15 @@
 //! the application that waits for them.
 
 use std::collections::{HashMap, VecDeque};
-use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 
 use deltawire_channels::Peer;
 use deltawire_framing::control::{CloseCode, Role};
+use event_listener::Event;
 use futures_channel::oneshot;
 
 use super::manager::{ConnectionManager, Full, NodeEvent, NodeLimits, PeerInfo};
-use crate::link::{Ended, Link, PeerId, Shared};
+use crate::link::{self, Ended, Link, PeerId};
 
 /// What became of a link that was being opened.
 pub(crate) type Outcome = Result<(Peer, Link), Ended>;
@@ -19,7 +18,14 @@ pub(crate) type Outcome = Result<(Peer, Link), Ended>;
 /// A handle on a node's links. Clones are handles on the same ones.
 #[derive(Clone, Debug)]
 pub struct Network {
-    inner: Arc<Mutex<Inner>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    inner: Mutex<Inner>,
+    /// Those who wait for any of this to change.
+    changed: Event,
 }
 
 #[derive(Debug)]
@@ -30,8 +36,6 @@ struct Inner {
     /// Links that peers opened, until the application takes them. At most
     /// [`NodeLimits::max_peers`]: beyond, the oldest that has ended gives way.
     accepted: VecDeque<(Peer, Link)>,
-    /// Who waits for any of this to change.
-    waiting: Vec<Waker>,
 }
 
 impl Inner {
@@ -52,48 +56,49 @@ impl Network {
             manager: ConnectionManager::new(limits),
             connecting: HashMap::new(),
             accepted: VecDeque::new(),
-            waiting: Vec::new(),
         };
-        Self { inner: Arc::new(Mutex::new(inner)) }
+        Self { shared: Arc::new(Shared { inner: Mutex::new(inner), changed: Event::new() }) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes something, and wakes who waits for changes.
     fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
-        let mut inner = self.inner();
-        let result = change(&mut inner);
-        let waiting = std::mem::take(&mut inner.waiting);
-        drop(inner);
-        waiting.into_iter().for_each(Waker::wake);
+        let result = change(&mut self.inner());
+        self.shared.changed.notify(usize::MAX);
         result
     }
 
     /// Waits until `look` finds something.
     async fn wait<T>(&self, mut look: impl FnMut(&mut Inner) -> Option<T>) -> T {
-        poll_fn(|context: &mut Context<'_>| {
-            let mut inner = self.inner();
-            if let Some(found) = look(&mut inner) {
-                return Poll::Ready(found);
+        loop {
+            if let Some(found) = look(&mut self.inner()) {
+                return found;
             }
-            if !inner.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                inner.waiting.push(context.waker().clone());
+            // Looks again once it is on the list: something may have changed in between.
+            let changed = self.shared.changed.listen();
+            if let Some(found) = look(&mut self.inner()) {
+                return found;
             }
-            Poll::Pending
-        })
-        .await
+            changed.await;
+        }
     }
 
     /// A place for a link that a peer opens, from this address if it is known.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn begin_accept(&self, from: Option<std::net::IpAddr>) -> Result<Arc<Shared>, Full> {
+    pub(crate) fn begin_accept(
+        &self,
+        from: Option<std::net::IpAddr>,
+    ) -> Result<Arc<link::Shared>, Full> {
         self.change(|inner| inner.manager.begin(Role::Acceptor, from)).map(|(_, shared)| shared)
     }
 
     /// A place for a link that this side opens, and what will become of it.
-    pub(crate) fn begin_connect(&self) -> Result<(Arc<Shared>, oneshot::Receiver<Outcome>), Full> {
+    pub(crate) fn begin_connect(
+        &self,
+    ) -> Result<(Arc<link::Shared>, oneshot::Receiver<Outcome>), Full> {
         let (outcome, waits) = oneshot::channel();
         let shared = self.change(|inner| {
             let (link, shared) = inner.manager.begin(Role::Initiator, None)?;
@@ -166,5 +171,37 @@ impl Network {
     /// Waits until no links are left, and nothing of theirs is on its way.
     pub(crate) async fn empty(&self) {
         self.wait(|inner| inner.manager.is_empty().then_some(())).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::waiting::Tasks;
+
+    #[test]
+    fn those_who_wait_are_woken_by_changes_only() {
+        const TASKS: usize = 200;
+        let network = Network::new(NodeLimits::default());
+        let mut tasks = Tasks::new((0..TASKS).map(|_| network.event()));
+        assert_eq!((tasks.run(), tasks.polls()), (0, TASKS), "all wait");
+        assert_eq!((tasks.run(), tasks.polls()), (0, TASKS), "nobody was woken");
+        let (shared, _outcome) = network.begin_connect().unwrap();
+        assert_eq!((tasks.run(), tasks.polls()), (0, 2 * TASKS), "a change, once each");
+        network.ended(shared.id(), Ended::HungUp);
+        assert_eq!((tasks.run(), tasks.polls()), (1, 3 * TASKS), "an event, for one of them");
+    }
+
+    #[test]
+    fn who_no_longer_waits_is_forgotten() {
+        let network = Network::new(NodeLimits::default());
+        for _ in 0..100 {
+            let mut event = Box::pin(network.event());
+            assert!(event.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert_eq!(network.shared.changed.total_listeners(), 1);
+        }
+        assert_eq!(network.shared.changed.total_listeners(), 0);
     }
 }

@@ -1,5 +1,7 @@
 //! Links whose host is seen at another address from one moment to the next.
 
+#![allow(clippy::disallowed_types)] // only counts
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use deltawire_transport::Node;

@@ -247,7 +247,7 @@ impl NodeBuilder {
             network,
             client: SignallingClient::new(self.client)?,
             listeners,
-            next_listener: AtomicUsize::new(0),
+            next_listener: Mutex::default(),
             resources,
             start,
         };

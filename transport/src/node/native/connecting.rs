@@ -53,7 +53,8 @@ pub enum ConnectError {
 /// back. When it is dropped, the link is given up.
 pub struct Offer {
     inner: Arc<Inner>,
-    engine: NativeEngine,
+    /// By itself, for it is large and moves with every future that holds the offer.
+    engine: Box<NativeEngine>,
     sdp: String,
     socket: Socket,
     shared: Arc<Shared>,
@@ -88,6 +89,7 @@ impl Offer {
             .map_err(|source| ConnectError::Socket { address, source })?;
         let config = inner.settings.engine(local);
         let (engine, sdp) = NativeEngine::offer(&config, &[socket.local_address()], inner.now())?;
+        let engine = Box::new(engine);
         Ok(Self { inner: inner.clone(), engine, sdp, socket, shared, outcome, place })
     }
 
@@ -108,7 +110,7 @@ impl Offer {
         engine.accept_answer(answer, now)?;
         let config = inner.settings.connection(Role::Initiator).map_err(ConnectError::Random)?;
         let user_fragment = engine.user_fragment().to_owned();
-        let connection = Box::new(Connection::new(engine, config, shared, now));
+        let connection = Box::new(Connection::new(*engine, config, shared, now));
         // One request, and nobody who could ask for more: the driver ends with the link.
         let (requests, receiver) = mpsc::channel(1);
         let request = Request::Add(connection, user_fragment);
@@ -166,4 +168,17 @@ async fn local_address(url: &url::Url) -> Result<IpAddr, ConnectError> {
     let socket = UdpSocket::bind((any, 0)).await.map_err(unreachable)?;
     socket.connect(remote).await.map_err(unreachable)?;
     Ok(socket.local_addr().map_err(unreachable)?.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_future_of_connecting_is_small() {
+        let node = Node::builder().build().unwrap();
+        let future = node.connect("http://127.0.0.1:1/webrtc");
+        let len = size_of_val(&future);
+        assert!(len <= 8 << 10, "{len} bytes");
+    }
 }

@@ -5,8 +5,7 @@ pub(crate) mod builder;
 mod connecting;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use deltawire_channels::{Delivery, InvalidLimits, Limits, Order, Peer};
@@ -43,7 +42,7 @@ struct Inner {
     network: Network,
     client: SignallingClient,
     listeners: Vec<Listener>,
-    next_listener: AtomicUsize,
+    next_listener: Mutex<usize>,
     resources: Resources,
     start: Instant,
 }
@@ -223,8 +222,9 @@ impl Inner {
 
     /// The sockets that accept take turns.
     fn listener(&self) -> Option<(usize, &Listener)> {
-        let turn = self.next_listener.fetch_add(1, Ordering::Relaxed);
-        let index = turn.checked_rem(self.listeners.len())?;
+        let mut next = self.next_listener.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = next.checked_rem(self.listeners.len())?;
+        *next = index + 1;
         Some((index, &self.listeners[index]))
     }
 }
