@@ -102,7 +102,8 @@ pub fn control(data: &[u8]) {
         Control::Pong(pong) => assert_eq!(pong.as_bytes(), data),
         Control::Close(close) => {
             let mut written = vec![0; data.len()];
-            let len = Close::new(close.code(), close.reason()).write(&mut written).unwrap();
+            let again = Close::new(close.code(), close.reason()).with_flags(close.flags());
+            let len = again.write(&mut written).unwrap();
             assert_eq!(&written[..len], data);
         }
         other => panic!("no check for {other:?}"),

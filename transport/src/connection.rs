@@ -373,7 +373,9 @@ impl<E: Streams> Connection<E> {
                 }
                 Event::Closed(closed) => {
                     if matches!(self.stage, Stage::Connecting { .. } | Stage::Open) {
-                        let deadline = now.saturating_add(self.flush_timeout);
+                        let silent = matches!(&closed, Closed::Error(error) if error.is_silence());
+                        let limit = if silent { LAST_WORDS } else { Duration::MAX };
+                        let deadline = now.saturating_add(self.flush_timeout.min(limit));
                         self.stage = Stage::Flushing { deadline };
                     }
                     self.ended.get_or_insert(Ended::Session(closed));
@@ -506,6 +508,10 @@ impl<E: Engine> Connection<E> {
         }
     }
 }
+
+/// How long a peer that was taken for dead has to acknowledge that it is told so: most likely it hears
+/// nothing, and what its link holds is not to wait for it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How far the time that an engine knows may lie back when something is written.
 const MAX_LAG: Duration = Duration::from_millis(1);
