@@ -20,7 +20,7 @@ pub use deltawire_transport::{
 /// what one sets.
 ///
 /// Messages and their parts are views that methods give; a program that names their types has them
-/// from [`framing`](crate::framing), so that its own `Frame`, `Record` or `Channel` is the only one.
+/// from [`framing`], so that its own `Frame`, `Record` or `Channel` is the only one.
 pub mod prelude {
     pub use deltawire_channels::{
         ChannelClosed, Delivery, Limits, Order, Peer, Receiver, Reliability, SendError, Sender,

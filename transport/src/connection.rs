@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use deltawire_channels::session::{Config, Event, HangUp};
+use deltawire_channels::session::{Closed, Config, Event, HangUp};
 use deltawire_channels::{Peer, Session};
 use deltawire_framing::control::CloseCode;
 

@@ -49,7 +49,7 @@ async fn say(mut sender: Sender, wait: Duration, clock: Clock) {
         grant.payload_mut()[..8].copy_from_slice(&now.to_le_bytes());
         let _ = grant.commit(DeltaFields::new(DocId([7; 16])), 64);
     }
-    std::future::pending().await;
+    std::future::pending::<()>().await;
 }
 
 async fn read_slowly(mut receiver: Receiver, clock: Clock) {
