@@ -511,7 +511,7 @@ impl<E: Engine> Connection<E> {
 
 /// How long a peer that was taken for dead has to acknowledge that it is told so: most likely it hears
 /// nothing, and what its link holds is not to wait for it.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How far the time that an engine knows may lie back when something is written.
 const MAX_LAG: Duration = Duration::from_millis(1);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use deltawire_channels::Limits;
 use deltawire_channels::session::MAX_PONGS;
 
+use crate::connection::LAST_WORDS;
 use crate::driver::{routes, socket};
 use crate::engine::{MAX_DATAGRAM_LEN, MAX_DESCRIPTION_LEN, MAX_HANDSHAKE, MAX_SOURCES};
 use crate::engine::{admission, description, records};
@@ -112,6 +113,7 @@ fn in_code() -> BTreeMap<String, String> {
         "Fragment::MAX_CANDIDATE_LEN" => size(Fragment::MAX_CANDIDATE_LEN),
         "browser::EARLY" => size(early()),
         "MAX_CANDIDATES" => count(MAX_CANDIDATES),
+        "connection::LAST_WORDS" => time(LAST_WORDS),
         "session::MAX_PONGS" => count(MAX_PONGS),
         "NodeBuilder::connect_timeout" => time(builder::CONNECT_TIMEOUT),
         "NodeBuilder::socket_buffer" => size(builder::SOCKET_BUFFER),

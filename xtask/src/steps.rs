@@ -11,16 +11,15 @@ use crate::wasm::Compiler;
 use crate::{browser, licences, manifests, packages};
 
 /// Tests, and the programs that they start. What xtask needs is large, and built as xtask is.
-pub(crate) const TESTS: &str = "test --workspace --exclude xtask --lib --bins --tests --examples";
+/// With all features, so that nothing is built once more for one of them; the lints compile without.
+pub(crate) const TESTS: &str = "test --workspace --exclude xtask --features \
+                                deltawire/futures,deltawire/https --lib --bins --tests --examples";
+
+const DOC_TESTS: &str = "test --workspace --exclude xtask --features \
+                         deltawire/futures,deltawire/https --doc";
 
 /// What needs no std is tested without it, so that CRC-32C by table is too.
 const NO_STD: &str = "test -p deltawire-framing --no-default-features --lib --test golden";
-
-/// What is behind features that nothing here switches on.
-const FEATURES: [&str; 2] = [
-    "test -p deltawire-channels --features futures --test streams",
-    "test -p deltawire-transport --features https --test signalling",
-];
 
 /// What is tested in a browser without a server.
 const WASM_TESTS: &str = "-p deltawire-transport --lib --test worker";
@@ -44,11 +43,8 @@ pub(crate) fn test() -> anyhow::Result<()> {
     packages::install("network namespaces", &["ip", "unshare"], &["iproute2", "util-linux"])?;
     run("tests", &mut cargo(TESTS))?;
     run("tests of xtask", &mut cargo("test --package xtask --profile xtask"))?;
-    run("doc tests", &mut cargo("test --workspace --exclude xtask --doc"))?;
+    run("doc tests", &mut cargo(DOC_TESTS))?;
     run("tests without std", &mut cargo(NO_STD))?;
-    for arguments in FEATURES {
-        run("tests of features", &mut cargo(arguments))?;
-    }
     let compiler = Compiler::get()?;
     compiler.lint(WASM)?;
     browser::install()?;

@@ -18,7 +18,8 @@ pub(super) struct Unread {
     bytes: u64,
     messages: u64,
     /// Bytes and messages after each time that something was sent, oldest first. When there are
-    /// too many every second is forgotten, which counts too many as unread and never too few.
+    /// too many those that are close together are forgotten, which counts too many as unread and
+    /// never too few.
     marks: VecDeque<(u64, u64)>,
 }
 
@@ -41,12 +42,21 @@ impl Unread {
         }
         self.marks.push_back((self.bytes, self.messages));
         if self.marks.len() > MAX_MARKS {
-            let mut odd = false;
-            self.marks.retain(|_| {
-                odd = !odd;
-                odd
-            });
+            self.thin_out();
         }
+    }
+
+    /// Leaves about half of the marks, evenly apart; the newest stays.
+    fn thin_out(&mut self) {
+        let newest = self.bytes;
+        let oldest = self.marks.front().map_or(newest, |(at, _)| *at);
+        let apart = (newest - oldest) / (MAX_MARKS as u64 / 2);
+        let mut kept = None;
+        self.marks.retain(|(at, _)| {
+            let keep = *at == newest || kept.is_none_or(|before| at - before >= apart);
+            kept = if keep { Some(*at) } else { kept };
+            keep
+        });
     }
 
     /// Messages and bytes that were sent and not known to be read by a peer that has granted
@@ -95,7 +105,7 @@ mod tests {
             assert_eq!(bytes, (sent - read) * 32);
             assert!(messages >= sent - read, "{messages} of {}", sent - read);
             // Coarse by what lies between two marks.
-            assert!(messages <= sent - read + 200, "{messages} of {}", sent - read);
+            assert!(messages <= sent - read + 100, "{messages} of {}", sent - read);
         }
     }
 }
