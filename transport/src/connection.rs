@@ -285,7 +285,7 @@ impl<E: Streams> Connection<E> {
                     return;
                 }
                 // The engine lives: the peer can be told.
-                Err(error @ EngineError::Stream { .. }) => {
+                Err(error) if error.leaves_streams() => {
                     let reason = error.to_string();
                     self.end_by_name(Ended::Engine(error), CloseCode::OUT_OF_PLACE, &reason);
                 }
@@ -328,11 +328,15 @@ impl<E: Streams> Connection<E> {
                     drop(transmit);
                     let reason = format!("it refused {len} bytes beside {buffered}");
                     self.lose(Ended::Engine(EngineError::Stack(reason)));
+                    self.engine.close();
+                    self.dirty = true;
                     return false;
                 }
                 Err(error) => {
                     drop(transmit);
                     self.lose(Ended::Engine(error));
+                    self.engine.close();
+                    self.dirty = true;
                     return false;
                 }
             }

@@ -1,6 +1,6 @@
 //! Time in a window or a worker.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -42,34 +42,43 @@ pub(super) struct Timer {
     waker: Rc<RefCell<Option<Waker>>>,
     callback: Closure<dyn FnMut()>,
     armed: Option<(Duration, JsValue)>,
+    /// Whether it rang since it was set.
+    rang: Rc<Cell<bool>>,
 }
+
+/// The longest time that a browser's alarm takes; with a longer one it rings at once.
+const LONGEST: f64 = i32::MAX as f64;
 
 impl Timer {
     pub(super) fn new() -> Self {
         let waker = Rc::new(RefCell::new(None::<Waker>));
+        let rang = Rc::<Cell<bool>>::default();
         let callback = Closure::new({
-            let waker = waker.clone();
+            let (waker, rang) = (waker.clone(), rang.clone());
             move || {
+                rang.set(true);
                 let waker = waker.borrow_mut().take();
                 if let Some(waker) = waker {
                     waker.wake();
                 }
             }
         });
-        Self { waker, callback, armed: None }
+        Self { waker, callback, armed: None, rang }
     }
 
     /// Wakes the task at this time, or sooner: an alarm that was put off still rings when it was
     /// set for, which is less work than to set it anew each time.
     pub(super) fn wake_at(&mut self, at: Duration, now: Duration, context: &Context<'_>) {
-        self.armed.take_if(|(armed, _)| *armed <= now);
+        // It may ring a little early, as clocks are rounded: then it is set once more.
+        if self.rang.take() {
+            self.armed = None;
+        }
         *self.waker.borrow_mut() = Some(context.waker().clone());
         if self.armed.as_ref().is_some_and(|(armed, _)| *armed <= at) {
             return;
         }
         self.disarm();
-        // A timer that rings a little early would only be set once more.
-        let milliseconds = (at.saturating_sub(now).as_secs_f64() * 1e3).ceil();
+        let milliseconds = (at.saturating_sub(now).as_secs_f64() * 1e3).ceil().min(LONGEST);
         let handle = set_timeout(self.callback.as_ref().unchecked_ref(), milliseconds);
         self.armed = Some((at, handle));
     }

@@ -43,8 +43,9 @@ impl Routes {
     }
 
     /// Notes where an engine sends this datagram. It answers only who has shown that it knows the
-    /// connection's password, so that is where its peer is; but its own checks go to whatever
-    /// addresses an offer names, and must not take them from the connection that has them.
+    /// connection's password, so that is where its peer is, or was when it sent its check: only such
+    /// an answer takes an address from another connection. An engine's own checks go to whatever
+    /// addresses an offer names.
     #[inline]
     pub(crate) fn learn(
         &mut self,
@@ -53,11 +54,13 @@ impl Routes {
         address: SocketAddr,
         datagram: &[u8],
     ) {
-        if ways.addresses.last() == Some(&address) {
+        // A peer with a forged source may have taken the address: an answer takes it back.
+        let is_answer = matches!(Check::read(datagram), Some(Check::Success { .. }));
+        if !is_answer && ways.addresses.last() == Some(&address) {
             return;
         }
-        let is_request = matches!(Check::read(datagram), Some(Check::Request { .. }));
-        if is_request && self.by_address.get(&address).is_some_and(|other| *other != key) {
+        let is_anothers = |other: &usize| *other != key;
+        if !is_answer && self.by_address.get(&address).is_some_and(is_anothers) {
             return;
         }
         if let Some(known) = ways.addresses.iter().position(|known| *known == address) {
@@ -93,6 +96,13 @@ mod tests {
         request(9, username)
     }
 
+    /// To a check that proved itself.
+    fn answer() -> Vec<u8> {
+        let mut bytes = request(9, b"");
+        bytes[0] = 1;
+        bytes
+    }
+
     fn address(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
@@ -121,8 +131,24 @@ mod tests {
         // Not by a check of ours: an offer may name any address.
         routes.learn(2, &mut new, address(1), &check(b"new:old"));
         assert_eq!(routes.find(address(1), &[22]), Some(1));
-        routes.learn(2, &mut new, address(1), &[1, 1]);
+        // Nor by what an older link sends once more.
+        routes.learn(2, &mut new, address(1), &[22]);
+        assert_eq!(routes.find(address(1), &[22]), Some(1));
+        routes.learn(2, &mut new, address(1), &answer());
         routes.remove(1, &old);
         assert_eq!(routes.find(address(1), &[22]), Some(2));
+    }
+
+    #[test]
+    fn an_address_that_a_forged_source_took_comes_back_with_the_next_answer() {
+        let mut routes = Routes::default();
+        let (mut honest, mut forger) = (routes.add(1, "honest"), routes.add(2, "forger"));
+        routes.learn(1, &mut honest, address(1), &answer());
+        routes.learn(2, &mut forger, address(1), &answer());
+        assert_eq!(routes.find(address(1), &[22]), Some(2));
+        routes.learn(1, &mut honest, address(1), &answer());
+        assert_eq!(routes.find(address(1), &[22]), Some(1));
+        routes.remove(2, &forger);
+        assert_eq!(routes.find(address(1), &[22]), Some(1));
     }
 }

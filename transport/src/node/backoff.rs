@@ -52,7 +52,7 @@ impl Backoff {
 
 /// A part of a time at random.
 pub(super) fn part_of(time: Duration, random: u64) -> Duration {
-    time * (random % 1_024) as u32 / 1_024
+    time / 1_024 * (random % 1_024) as u32
 }
 
 /// Where a connection stands with its waits.
@@ -82,7 +82,7 @@ impl Attempts {
         let Some(asked) = asked else { return Some(wait) };
         // All that were refused together would come back together: later at random, never sooner.
         let asked = asked.min(backoff.longest_asked);
-        Some(wait.max(asked + part_of(wait, random)))
+        Some(wait.max(asked.saturating_add(part_of(wait, random))))
     }
 
     /// An attempt succeeded.

@@ -33,10 +33,14 @@ where
     }
 }
 
+/// What is waited at the least, though a server asks for less: one that says 0 may do so for ever.
+const LEAST: Duration = Duration::from_secs(1);
+
 /// As long as the server asks, and up to half as long again, so that not all that it refused come
 /// back at once; `None` if that is more than what is left of the patience.
 fn wait(asked: Duration, patience: Duration, waited: Duration, random: u64) -> Option<Duration> {
     let left = patience.saturating_sub(waited);
+    let asked = asked.max(LEAST);
     let wait = asked.checked_add(part_of(asked.min(patience) / 2, random))?;
     (wait <= left).then_some(wait)
 }
@@ -55,6 +59,11 @@ mod tests {
             assert_eq!(wait(Duration::MAX, ten, Duration::ZERO, random), None);
             assert_eq!(wait(one, ten, ten, random), None);
             assert_eq!(wait(one, Duration::ZERO, Duration::ZERO, random), None);
+            // A server that says 0 ever again.
+            assert_eq!(wait(Duration::ZERO, Duration::ZERO, Duration::ZERO, random), None);
+            assert_eq!(wait(Duration::ZERO, ten, ten, random), None);
+            assert!(wait(Duration::ZERO, ten, Duration::ZERO, random).unwrap() >= one);
+            wait(Duration::from_secs(u64::MAX), Duration::MAX, Duration::ZERO, random);
         }
     }
 }

@@ -118,7 +118,7 @@ impl Reconnecting {
     }
 
     fn wait(&mut self, wait: Duration) -> Option<Duration> {
-        self.state = State::Waiting { until: platform::now() + wait };
+        self.state = State::Waiting { until: platform::now().saturating_add(wait) };
         Some(wait)
     }
 

@@ -61,7 +61,13 @@ pub(super) async fn connect(
     let config = settings.connection().map_err(ConnectError::Random)?;
     let Offered { opening, mut channels, route, sdp } = opening::open(settings.streams()).await?;
     let answered = patiently(patience, || signal::offer(&settings.client, url, &sdp)).await?;
-    let answer = Description::read(&answered.sdp).map_err(EngineError::from)?;
+    let answer = match Description::read(&answered.sdp) {
+        Ok(answer) => answer,
+        Err(error) => {
+            hang_up(settings, answered.resource.as_deref()).await;
+            return Err(EngineError::from(error).into());
+        }
+    };
     channels.begin(answer.max_message_size);
     let mut connection = Connection::new(channels, config, shared, clock::now());
     connection.set_route(route);
@@ -69,13 +75,19 @@ pub(super) async fn connect(
     spawn_local(driver::drive(connection, opening, network.clone()));
     place.take();
     let outcome = outcome.await.unwrap_or(Err(Ended::Stopped));
-    if outcome.is_err()
-        && let Some(resource) = &answered.resource
+    if outcome.is_err() {
+        hang_up(settings, answered.resource.as_deref()).await;
+    }
+    Ok(outcome?)
+}
+
+/// Tells the node that answered that nobody comes.
+async fn hang_up(settings: &Settings, resource: Option<&str>) {
+    if let Some(resource) = resource
         && let Err(error) = signal::hang_up(&settings.client, resource).await
     {
         tracing::debug!(%error, "hanging up failed; the peer gives up by itself");
     }
-    Ok(outcome?)
 }
 
 impl Settings {

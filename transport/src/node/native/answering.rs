@@ -102,7 +102,7 @@ pub(super) async fn answer(
 impl Answerer for Node {
     async fn answer(&self, offer: String, from: SocketAddr) -> Result<Answer, Refusal> {
         // 0.0.0.0 says that the address is not known.
-        let from = Some(network(from.ip())).filter(|address| !address.is_unspecified());
+        let from = Some(from.ip()).filter(|address| !address.is_unspecified()).map(network);
         answer(&self.inner, &offer, from).await.map_err(Refusal::from)
     }
 
@@ -115,13 +115,13 @@ impl Answerer for Node {
         }
         let mut table = self.inner.resources.table();
         let resource = table.by_id.get_mut(id).ok_or(Refusal::Unknown)?;
-        resource.candidates += candidates.len();
-        if resource.candidates > MAX_CANDIDATES {
+        let named = resource.candidates + candidates.len();
+        if named > MAX_CANDIDATES {
             return Err(Refusal::TooManyCandidates { limit: MAX_CANDIDATES });
         }
-        let Resource { peer, listener, .. } = *resource;
-        drop(table);
-        self.request(listener, Request::Candidates(peer, candidates))
+        self.request(resource.listener, Request::Candidates(resource.peer, candidates))?;
+        resource.candidates = named;
+        Ok(())
     }
 
     fn hang_up(&self, id: &ResourceId) -> Result<(), Refusal> {

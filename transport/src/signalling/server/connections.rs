@@ -44,7 +44,7 @@ pub(super) async fn serve(
     stream.set_write_timeout(Some(limits.write_timeout.min(LONGEST)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
+        .header_read_timeout(limits.head_timeout.min(LONGEST))
         .max_buf_size(limits.max_head.max(MIN_HEAD))
         .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = pin!(connection);
