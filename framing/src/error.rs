@@ -268,6 +268,9 @@ pub enum WriteError {
         /// What it has to be.
         expected: Expected,
     },
+    /// The session ended since the room was reserved: nothing was sent.
+    #[error("the channel closed since the room was reserved: nothing was sent")]
+    Closed,
 }
 
 impl WriteError {

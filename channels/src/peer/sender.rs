@@ -302,6 +302,7 @@ impl OpaqueGrant<'_> {
 #[inline]
 fn committed(result: Result<(), CommitError>) -> Result<(), WriteError> {
     result.map_err(|error| match error {
+        CommitError::Closed => WriteError::Closed,
         CommitError::Length { message_len, reserved } => {
             WriteError::BufferTooSmall { needed: message_len.into(), available: reserved as u64 }
         }

@@ -98,6 +98,9 @@ pub enum ReserveError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
+    /// The ring was closed since the room was reserved: nobody will read the message.
+    #[error("the ring is closed: nobody will read the message")]
+    Closed,
     /// The header's message length is outside `1..=reserved`: reserve more, or pass the length
     /// that was written.
     #[error("a message of {message_len} bytes does not fit the {reserved} reserved for its body")]

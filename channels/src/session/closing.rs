@@ -83,6 +83,8 @@ impl Session {
                     ending.missing = flags.contains(CloseFlags::MISSING);
                 } else {
                     ending.peer_closed = true;
+                    // Our close was not sent yet: the answer takes its place.
+                    ending.told &= ending.replied || self.pending.close.is_none();
                 }
             }
             State::Connecting { .. } | State::Open => {
@@ -336,7 +338,7 @@ impl Session {
         }
         // An application that is gone misses nothing.
         let came = came || self.incoming.iter().all(Incoming::is_abandoned);
-        let heard = ending.answered || ending.peer_closed;
+        let heard = ending.answered || ending.peer_closed && !ending.told;
         let complete = heard && !ending.missing && came && sent;
         Closed::ByUs { code, complete, missing }
     }

@@ -206,6 +206,7 @@ impl Incoming {
     /// Keeps a message until there is a place for it. Small ones are copied together, so that they
     /// take no more memory than they take of the window.
     fn wait(&mut self, arrived: Arrived) {
+        let arrived = self.loosen(arrived);
         if let Memory::Transport(small) = &arrived.memory
             && small.len() <= SMALL
         {
@@ -225,9 +226,22 @@ impl Incoming {
         self.waiting.push_back(arrived);
     }
 
+    /// A short message that came in fragments, as if it had come whole.
+    fn loosen(&mut self, arrived: Arrived) -> Arrived {
+        match arrived.memory {
+            Memory::Landed(record) if record.frame_bytes().len() <= SMALL => {
+                let memory = Memory::Transport(record.frame_bytes().to_vec());
+                self.pool.give_back(record);
+                Arrived { memory, cost: arrived.cost }
+            }
+            memory => Arrived { memory, cost: arrived.cost },
+        }
+    }
+
     /// Takes back what the application has read, and hands on what waits. Without a context it
     /// looks only once; with one, the task is woken when more comes back.
-    pub(super) fn take_returns(&mut self, mut context: Option<&mut Context<'_>>) {
+    pub(super) fn take_returns(&mut self, mut context: Option<&mut Context<'_>>) -> bool {
+        let mut read = false;
         loop {
             let returned = match &mut context {
                 Some(context) => match self.returns.poll_pop(context) {
@@ -238,6 +252,7 @@ impl Incoming {
             };
             let Some(Returned { cost, landed }) = returned else { break };
             self.out -= 1;
+            read = true;
             self.window.give_back(cost);
             if let Some(record) = landed {
                 self.pool.give_back(record);
@@ -252,6 +267,7 @@ impl Incoming {
         if self.closing && self.waiting.is_empty() {
             self.arrivals.close();
         }
+        read
     }
 
     /// Gives up messages of which nothing came for too long, and writes off what got lost.

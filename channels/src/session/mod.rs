@@ -236,7 +236,10 @@ impl Session {
                 let channel = window.channel();
                 let in_order = self.config.command == Order::Ordered;
                 let outgoing = &mut self.outgoing[channel as usize];
-                if outgoing.window.grant(channel, window.limit(), in_order)? {
+                let before = outgoing.known_read();
+                outgoing.window.grant(channel, window.limit(), in_order)?;
+                // More room alone is none: a peer can grant it for ever.
+                if outgoing.known_read() > before {
                     self.progress();
                 }
                 Ok(())
@@ -448,7 +451,9 @@ impl Session {
 
     fn prepare_control(&mut self) {
         if matches!(self.state, State::Closed) {
-            self.incoming.iter_mut().for_each(|incoming| incoming.take_returns(None));
+            for incoming in &mut self.incoming {
+                incoming.take_returns(None);
+            }
             return;
         }
         for channel in CHANNELS {
@@ -460,8 +465,10 @@ impl Session {
                 self.tell_position(channel);
                 self.liveness.mark_busy();
             }
+            if self.incoming[channel as usize].take_returns(None) {
+                self.progress();
+            }
             let incoming = &mut self.incoming[channel as usize];
-            incoming.take_returns(None);
             if incoming.is_window_due() && self.peer.is_some() {
                 let limit = incoming.advertise();
                 self.pending.windows[channel as usize] = Some(Window::new(channel, limit));
@@ -510,10 +517,14 @@ impl Session {
     /// [`poll_transmit`](Self::poll_transmit) may have more to give. Says whether it has now.
     pub fn poll_ready(&mut self, context: &mut Context<'_>) -> bool {
         let mut ready = !self.pending.is_empty();
+        let mut read = false;
         for incoming in &mut self.incoming {
-            incoming.take_returns(Some(context));
+            read |= incoming.take_returns(Some(context));
             let open = self.peer.is_some() && !matches!(self.state, State::Closed);
             ready |= incoming.is_window_due() && open;
+        }
+        if read {
+            self.progress();
         }
         if self.peer.is_some() && !self.state.is_silent() {
             for outgoing in &mut self.outgoing {

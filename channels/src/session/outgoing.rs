@@ -141,6 +141,11 @@ impl Outgoing {
         }
     }
 
+    /// Bytes of what was sent that the peer is known to have read.
+    pub(super) fn known_read(&self) -> u64 {
+        self.unread.known_read(self.window.limit)
+    }
+
     pub(super) fn lane_count(&self) -> usize {
         self.lanes.len()
     }

@@ -59,6 +59,11 @@ impl Unread {
         });
     }
 
+    /// Bytes of what was sent that a peer has read that has granted `limit`.
+    pub(super) fn known_read(&self, limit: u64) -> u64 {
+        limit.saturating_sub(self.first_limit).min(self.bytes)
+    }
+
     /// Messages and bytes that were sent and not known to be read by a peer that has granted
     /// `limit`.
     pub(super) fn count(&self, limit: u64, order: Order) -> (u64, u64) {

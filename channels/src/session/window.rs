@@ -51,20 +51,19 @@ impl SendWindow {
         channel: Channel,
         limit: u64,
         in_order: bool,
-    ) -> Result<bool, ProtocolError> {
+    ) -> Result<(), ProtocolError> {
         if limit > MAX_POSITION {
             return Err(ProtocolError::WindowOverflow { channel, limit });
         }
         if limit < self.limit && in_order {
             return Err(ProtocolError::WindowShrank { channel, limit, before: self.limit });
         }
-        let more = limit > self.limit;
-        if more {
+        if limit > self.limit {
             self.limit = limit;
             self.blocked = false;
             self.told = false;
         }
-        Ok(more)
+        Ok(())
     }
 
     /// Whether a message waits and the peer does not know it; from now on it does.

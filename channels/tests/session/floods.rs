@@ -298,3 +298,16 @@ fn whatever_comes_after_the_end() {
     drop(kept);
     assert!(info.bytes_max < 256 << 10, "{} bytes", info.bytes_max);
 }
+
+#[test]
+fn short_messages_in_two_fragments() {
+    let flooded = flood(2 * 21_800 + 2 * 1_300, |number| {
+        let channel = if number < 2 * 1_300 { Channel::Command } else { Channel::Data };
+        let whole = FrameHeader::whole(Kind::Opaque, channel, 17).unwrap();
+        let fragmenter = Fragmenter::new(&whole, number / 2, 32).unwrap();
+        let mut scratch = vec![0; 32];
+        let index = (number % 2) as u16;
+        (channel, fragmenter.in_scratch(&[1; 17], index, &mut scratch).unwrap().to_vec())
+    });
+    assert!(flooded.ended.is_none(), "{:?}", flooded.ended);
+}

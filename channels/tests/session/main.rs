@@ -3,6 +3,7 @@
 
 mod closing;
 mod cost;
+mod crossing;
 mod ends;
 mod faults;
 mod floods;

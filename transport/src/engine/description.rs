@@ -365,5 +365,5 @@ pub fn read_description(text: &str) -> bool {
     true
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;

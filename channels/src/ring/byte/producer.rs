@@ -197,8 +197,8 @@ impl Grant<'_> {
     /// parked. The message's length is the header's; what was reserved beyond it is not used.
     ///
     /// # Errors
-    /// When the header is not that of a whole message of `1..=reserved` bytes. The grant is taken
-    /// back.
+    /// When the header is not that of a whole message of `1..=reserved` bytes, or the ring was closed
+    /// meanwhile. The grant is taken back.
     #[inline]
     pub fn commit(mut self, header: FrameHeader) -> Result<(), CommitError> {
         self.write(header)?;
@@ -222,6 +222,9 @@ impl Grant<'_> {
     fn write(&mut self, header: FrameHeader) -> Result<(), CommitError> {
         let Room { start, body_len } = self.room;
         check(&header, body_len)?;
+        if self.producer.is_closed() {
+            return Err(CommitError::Closed);
+        }
         if start != self.producer.writer.tail() {
             self.producer.mark_skipped();
         }

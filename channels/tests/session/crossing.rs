@@ -1,0 +1,153 @@
+//! Closes that meet what else happens just then.
+
+use std::time::Duration;
+
+use deltawire_channels::Session;
+use deltawire_channels::session::{Closed, Event};
+use deltawire_framing::control::CloseCode;
+use deltawire_framing::{Channel, DeltaFields, DocId};
+
+use crate::pipe::{Link, configs};
+
+const SECOND: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(10);
+
+fn fields() -> DeltaFields {
+    DeltaFields::new(DocId([7; 16]))
+}
+
+fn open() -> Link {
+    let mut link = Link::new(configs(), 1);
+    link.run_for(SECOND / 10);
+    link
+}
+
+fn complete(link: &Link, end: usize) -> bool {
+    matches!(
+        link.ends[end].events.last(),
+        Some(Event::Closed(
+            Closed::ByUs { complete: true, .. } | Closed::ByPeer { complete: true, .. }
+        ))
+    )
+}
+
+/// The peer closes while the application fills a grant.
+fn grant(wait: Duration, closer: usize) {
+    let mut link = open();
+    let mut peer = link.ends[0].peer.take().unwrap();
+    let grant = peer.send.try_reserve(100).unwrap();
+    let now = link.now;
+    link.ends[closer].session.close(CloseCode::NORMAL, "", now);
+    link.run_for(wait);
+    let committed = grant.commit(fields(), 100);
+    link.run_for(10 * SECOND);
+    let read = link.peer(1).receive.try_next().is_ok();
+    let counted = link.ends[0].session.undelivered().unsent == 1;
+    assert!(committed.is_err() || read || counted && !complete(&link, 0));
+}
+
+#[test]
+fn a_grant_is_refused_when_this_side_has_closed() {
+    grant(Duration::from_millis(5), 0);
+}
+
+#[test]
+fn a_grant_is_refused_when_the_peer_has_closed() {
+    grant(Duration::from_millis(15), 1);
+}
+
+#[test]
+fn a_grant_is_refused_after_the_end() {
+    grant(SECOND, 1);
+}
+
+/// The closer's application reads all the time, the peer has a long message that waits for it.
+#[test]
+fn what_the_closing_side_reads_is_progress() {
+    let mut link = open();
+    for _ in 0..900 {
+        link.peer(1).send.try_send(fields(), &[1; 1_000]).unwrap();
+    }
+    link.run_for(SECOND / 10);
+    link.peer(1).send.try_send(fields(), &[2; 900_000]).unwrap();
+    link.run_for(SECOND / 10);
+    let now = link.now;
+    link.ends[0].session.close(CloseCode::NORMAL, "", now);
+    let mut read = 0;
+    // 50 a second.
+    for _ in 0..1_000 {
+        link.run_for(2 * TICK);
+        read += usize::from(link.peer(0).receive.try_next().is_ok());
+    }
+    assert_eq!(read, 901);
+    assert!(complete(&link, 0) && complete(&link, 1));
+}
+
+/// Closes cross, and the link is lost before the peer has got what was sent.
+#[test]
+fn closes_that_cross_answer_nothing() {
+    let mut link = open();
+    link.data_lag = SECOND;
+    for _ in 0..10 {
+        link.peer(0).send.try_send(fields(), &[1; 1_000]).unwrap();
+    }
+    link.run_for(TICK / 10);
+    let now = link.now;
+    for end in &mut link.ends {
+        end.session.close(CloseCode::NORMAL, "", now);
+    }
+    link.run_for(5 * TICK);
+    let closed = [0, 1].map(|end| link.ends[end].session.lose_link());
+    let read = link.peer(1).receive.try_next().is_ok();
+    assert!(read || !matches!(closed[0], Some(Closed::ByUs { complete: true, .. })));
+}
+
+/// A peer that goes on granting a little, or repeats a fragment, keeps a close from ending.
+#[test]
+fn room_that_is_granted_for_ever_keeps_no_close_open() {
+    use deltawire_framing::control::Window;
+    use deltawire_framing::{FrameHeader, Kind};
+    use zerocopy::IntoBytes;
+    let mut link = open();
+    link.ends[0].peer = None;
+    let mut limit = 1 << 20;
+    let mut now = link.now;
+    for _ in 0..1_000 {
+        while link.ends[0].session.poll_transmit(1 << 20).is_some() {}
+        limit += 1;
+        let mut bytes =
+            FrameHeader::whole(Kind::Control, Channel::Command, 16).unwrap().as_bytes().to_vec();
+        bytes.extend_from_slice(Window::new(Channel::Data, limit).as_bytes());
+        now += 4 * SECOND;
+        link.ends[0].session.handle_timeout(now);
+        link.ends[0].session.handle_message(Channel::Command, bytes, now);
+        if !link.ends[0].session.is_ending() {
+            return;
+        }
+    }
+    panic!("still ending at {now:?}");
+}
+
+fn out(session: &mut Session) -> Vec<(Channel, Vec<u8>)> {
+    let mut all = Vec::new();
+    while let Some(it) = session.poll_transmit(1 << 20) {
+        all.push((it.channel(), it.to_vec()));
+    }
+    all
+}
+
+/// The peer's close comes in the same round in which this side closes.
+#[test]
+fn a_close_that_is_overtaken_by_the_peers_is_its_answer() {
+    let mut link = open();
+    let now = link.now;
+    link.ends[0].session.close(CloseCode::NORMAL, "", now);
+    let words = out(&mut link.ends[0].session);
+    link.ends[1].session.close(CloseCode::NORMAL, "", now);
+    for (channel, bytes) in words {
+        link.ends[1].session.handle_message(channel, bytes, now);
+    }
+    link.run_for(TICK * 5);
+    link.run_for(SECOND * 6);
+    assert!(complete(&link, 0) && complete(&link, 1));
+}
