@@ -1,7 +1,7 @@
 //! The byte ring: what is in it, when, and whose.
 
 use deltawire_channels::ring::byte::{self, Consumer, Producer};
-use deltawire_channels::ring::{ReadError, ReserveError};
+use deltawire_channels::ring::{CommitError, ReadError, ReserveError};
 use deltawire_framing::{Channel, FrameHeader, Kind};
 use loom::future::block_on;
 use loom::thread;
@@ -114,7 +114,7 @@ pub(crate) fn drop_in_mid_view() {
     }
     thread.join().unwrap();
     if let Ok(grant) = grant {
-        grant.commit(header(16)).unwrap();
+        assert_eq!(grant.commit(header(16)), Err(CommitError::Closed));
     }
     assert_eq!(producer.try_reserve(16).unwrap_err(), ReserveError::Closed);
 }
@@ -237,8 +237,10 @@ pub(crate) fn close_races_with_commit() {
             match producer.try_reserve(16) {
                 Ok(mut grant) => {
                     grant.body_mut().fill(byte);
-                    grant.commit(header(16)).unwrap();
-                    committed += 1;
+                    match grant.commit(header(16)) {
+                        Ok(()) => committed += 1,
+                        Err(error) => assert_eq!(error, CommitError::Closed),
+                    }
                 }
                 Err(error) => assert_eq!(error, ReserveError::Closed),
             }
