@@ -422,6 +422,8 @@ impl Session {
     }
 
     fn end_as_said(&mut self) {
+        // Once more: a grant may have been committed since, and then not all was sent.
+        self.give_up();
         if let State::Ending(ending) = &self.state {
             let closed = self.closed(ending);
             self.end(closed);
