@@ -421,15 +421,14 @@ impl<E: Streams> Connection<E> {
         if self.stage == Stage::Delivering {
             return;
         }
-        let in_order = ended == Ended::HungUp && self.session.has_heard_close();
+        let hung_up = ended == Ended::HungUp;
+        let in_order = hung_up && self.session.has_heard_close();
         if self.ended.is_none() && !in_order {
             self.session.explain_loss(&ended);
         }
-        let heard = self.session.lose_link();
-        if self.ended.is_none() {
-            let heard = heard.filter(|_| ended == Ended::HungUp);
-            self.ended = Some(heard.map_or(ended, Ended::Session));
-        }
+        let closed = self.session.lose_link();
+        let known = hung_up && closed != Closed::LinkLost;
+        self.ended.get_or_insert(if known { Ended::Session(closed) } else { ended });
         self.finish();
     }
 

@@ -20,7 +20,14 @@ use core::task::{Context, Poll, Waker};
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::{Arc, AtomicBool, AtomicU8, Ordering, UnsafeCell};
+use crate::sync::{Arc, AtomicU8, Ordering, UnsafeCell};
+
+/// How far a ring is: it only ever goes up.
+const OPEN: u8 = 0;
+/// Nothing more is begun. What is committed meanwhile still counts.
+const CLOSED: u8 = 1;
+/// What is committed from now on does not count.
+const SEALED: u8 = 2;
 
 /// No waker is left. The other states are the index of the cell that one lies in.
 const AWAKE: u8 = 2;
@@ -47,8 +54,8 @@ pub(super) struct Parker {
 
 struct Shared {
     spots: [CachePadded<Spot>; 2],
-    /// Read by every call and written once, so away from all that is written often.
-    closed: CachePadded<AtomicBool>,
+    /// Read by every call and written twice at the most, so away from all that is written often.
+    closed: CachePadded<AtomicU8>,
 }
 
 /// Where one side waits.
@@ -76,7 +83,7 @@ impl Parker {
     pub(super) fn pair(position: usize) -> (Self, Self) {
         let shared = Arc::new(Shared {
             spots: [Spot::new(), Spot::new()].map(CachePadded::new),
-            closed: CachePadded::new(AtomicBool::new(false)),
+            closed: CachePadded::new(AtomicU8::new(OPEN)),
         });
         let seat = |side| Self {
             shared: Arc::clone(&shared),
@@ -111,14 +118,32 @@ impl Parker {
     /// Whether either side has closed the ring.
     #[inline]
     pub(super) fn is_closed(&self) -> bool {
-        // Acquire: pairs with the store in `close`. What the closer published before is seen.
-        self.shared.closed.load(Ordering::Acquire)
+        // Acquire: pairs with the exchange in `close`. What the closer published before is seen.
+        self.shared.closed.load(Ordering::Acquire) != OPEN
+    }
+
+    /// Whether the other side has sealed the ring; asked after [`announce`](Self::announce), which then
+    /// came behind the seal's exchange of the same state. If it says no, the other side sees what
+    /// was announced.
+    #[inline]
+    pub(super) fn is_sealed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire) == SEALED
+    }
+
+    /// Closes the ring for good: what this side finds in it now is all that the other one has
+    /// committed.
+    pub(super) fn seal(&mut self) {
+        self.shared.closed.store(SEALED, Ordering::Release);
+        // Of this exchange and that of the other side's `announce` one comes first. If it is the
+        // other one, what was announced is seen from now on; if it is this one, the seal is.
+        self.shared.spots[self.side].state.fetch_or(0, Ordering::AcqRel);
+        self.wake_peer();
     }
 
     /// Closes the ring and wakes the other side.
     pub(super) fn close(&mut self) {
         // Release: pairs with the load in `is_closed`.
-        self.shared.closed.store(true, Ordering::Release);
+        self.shared.closed.fetch_max(CLOSED, Ordering::Release);
         self.wake_peer();
     }
 

@@ -175,7 +175,7 @@ impl Session {
         }
     }
 
-    fn peer_knows_closing(&self) -> bool {
+    pub(super) fn peer_knows_closing(&self) -> bool {
         self.peer.is_some_and(|peer| peer.features & HelloFields::CLOSING != 0)
     }
 
@@ -192,7 +192,7 @@ impl Session {
             let unsent = self.outgoing[channel as usize].give_up();
             self.tell_position(channel);
             if knows && let Some(position) = &mut self.pending.positions[channel as usize] {
-                *position = position.with_unsent(u32::try_from(unsent).unwrap_or(u32::MAX));
+                *position = position.last(u32::try_from(unsent).unwrap_or(u32::MAX));
             }
         }
         let gone = self.incoming.iter().all(Incoming::is_abandoned);
@@ -247,6 +247,7 @@ impl Session {
 
     pub(super) fn end(&mut self, closed: Closed) {
         self.state = State::Closed;
+        self.closed = Some(closed.clone());
         self.pending.clear_but_goodbye();
         self.explain(&closed);
         // Once more: a grant may have been committed since.
@@ -297,20 +298,19 @@ impl Session {
         }
     }
 
-    /// Tells the session that its link is gone. What came before is still handed on. Gives how it
-    /// ended if its peer had closed it or answered; what it sent before may have got lost.
-    pub fn lose_link(&mut self) -> Option<Closed> {
-        let mut heard = None;
+    /// Tells the session that its link is gone. What came before is still handed on. Gives how it has
+    /// ended, as its event says: not [`Closed::LinkLost`] if it was over before, or its peer had closed
+    /// it or answered; what it sent before may have got lost.
+    pub fn lose_link(&mut self) -> Closed {
         if !matches!(self.state, State::Closed) {
             if !self.is_ending() {
                 self.explain(&Closed::LinkLost);
             }
             self.give_up();
-            heard = self.heard_close();
-            self.end(heard.clone().unwrap_or(Closed::LinkLost));
+            self.end(self.heard_close().unwrap_or(Closed::LinkLost));
         }
         self.pending.clear();
-        heard
+        self.closed.clone().unwrap_or(Closed::LinkLost)
     }
 
     /// How the session ends if its peer goes now, provided that the peer has closed it or answered.

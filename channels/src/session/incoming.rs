@@ -91,8 +91,12 @@ impl Incoming {
         (incoming, Receiver::from_queue(arrived, returned, failed, end))
     }
 
-    /// Takes in how long the frames are that the peer cuts messages into, at most.
-    pub(super) fn learn(&mut self, limits: &Limits, max_frame_len: usize) {
+    /// Takes in how long the frames are that the peer cuts messages into, at most, and whether it
+    /// marks its last word.
+    pub(super) fn learn(&mut self, limits: &Limits, max_frame_len: usize, marks_last: bool) {
+        if marks_last {
+            self.window.expect_mark();
+        }
         let window = self.window.size();
         self.reassembler.set_max_messages(limits.unfinished(self.order, window, max_frame_len));
     }
@@ -272,7 +276,9 @@ impl Incoming {
 
     /// Gives up messages of which nothing came for too long, and writes off what got lost.
     pub(super) fn handle_timeout(&mut self, now: Duration) {
-        while let Some(abandoned) = self.reassembler.poll_expired(now) {
+        let over = self.may_lose && self.window.is_over(now);
+        let expired = if over { Duration::MAX } else { now };
+        while let Some(abandoned) = self.reassembler.poll_expired(expired) {
             let cost = cost(abandoned.header.message_len());
             self.unfinished -= cost;
             self.window.give_back(cost);
@@ -285,7 +291,7 @@ impl Incoming {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
-        let loss = self.window.loss_timeout().filter(|_| self.may_lose);
+        let loss = self.window.loss_timeout(self.unfinished).filter(|_| self.may_lose);
         [self.reassembler.poll_timeout(), loss].into_iter().flatten().min()
     }
 

@@ -60,6 +60,8 @@ pub struct Session {
     /// What senders and receivers say of the end.
     end_notice: EndNotice,
     liveness: Liveness,
+    /// How it has ended.
+    closed: Option<Closed>,
     /// When the transport is to be hung up, once it is over.
     hang_up: HangUp,
     /// Whether, when it is over, an answer of the peer's is still of interest.
@@ -128,6 +130,7 @@ impl Session {
                 config.role,
                 config.transport_hears,
             ),
+            closed: None,
             hang_up: HangUp::Wait,
             awaits_answer: false,
             outgoing: [Outgoing::new(), Outgoing::new()],
@@ -288,7 +291,9 @@ impl Session {
             outgoing.unread.begin(limit);
             outgoing.limit.set(allowed);
             let max_frame_len = self.max_frame_len(&fields);
-            self.incoming[channel as usize].learn(&self.config.limits, max_frame_len);
+            let marks_last = self.peer_knows_closing();
+            let incoming = &mut self.incoming[channel as usize];
+            incoming.learn(&self.config.limits, max_frame_len, marks_last);
         }
         if matches!(self.state, State::Connecting { .. }) {
             self.state = State::Open;
@@ -299,7 +304,11 @@ impl Session {
 
     fn tell_position(&mut self, channel: Channel) {
         let sent = self.outgoing[channel as usize].window.sent;
-        self.pending.positions[channel as usize] = Some(Position::new(channel, sent));
+        let position = &mut self.pending.positions[channel as usize];
+        // The last word stays.
+        if position.is_none_or(|position| position.unsent().is_none()) {
+            *position = Some(Position::new(channel, sent));
+        }
     }
 
     /// Tells the session that the transport has heard of the peer: it is there.

@@ -126,6 +126,8 @@ pub(super) struct Outgoing {
     /// Messages and bytes that were committed and will never be sent.
     pub(super) unsent: (u64, u64),
     pub(super) messages: u64,
+    /// Whether the rings are closed from here: grants that were there before may still be committed.
+    closed: bool,
 }
 
 impl Outgoing {
@@ -138,6 +140,7 @@ impl Outgoing {
             unread: Unread::default(),
             unsent: (0, 0),
             messages: 0,
+            closed: false,
         }
     }
 
@@ -193,14 +196,16 @@ impl Outgoing {
 
     /// Takes no more from the application.
     pub(super) fn close(&mut self) {
+        self.closed = true;
         self.lanes.iter_mut().for_each(|lane| lane.ring.close());
     }
 
     /// Sends nothing more: what is left counts as never to be sent, a long message in the middle of
-    /// it too. Gives how many messages that are.
+    /// it too, and nothing can be committed any more. Gives how many messages that are.
     pub(super) fn give_up(&mut self) -> u64 {
         let (messages, bytes) = &mut self.unsent;
         for lane in &mut self.lanes {
+            lane.ring.seal();
             if let Some(long) = lane.long.take() {
                 if !long.is_sent() {
                     let cost = long.cost();
@@ -247,8 +252,7 @@ impl Outgoing {
         bodies.find(|len| *len > allowed)
     }
 
-    /// The next transport message, of at most `budget` bytes; it counts as sent. None of those that
-    /// stand first is [too long](Self::find_too_long).
+    /// The next transport message, of at most `budget` bytes; it counts as sent.
     pub(super) fn next(&mut self, budget: usize, peer: PeerLimits) -> Option<Outbound<'_>> {
         let (index, len) = self.choose(budget, peer)?;
         let Self { lanes, window, unread, next_message_id, messages, .. } = self;
@@ -256,6 +260,11 @@ impl Outgoing {
             unreachable!("a lane that was chosen is there");
         };
         let first = ring.peek_len().unwrap_or_default();
+        // One that was committed since `find_too_long` looked, which finds it the next time.
+        let allowed = peer.max_message();
+        if long.is_none() && first > allowed.saturating_add(FrameHeader::SIZE) {
+            return None;
+        }
         if long.is_none() && first > peer.max_frame_len {
             *next_message_id = next_message_id.wrapping_add(1);
             let begun = Long::begin(ring, *next_message_id, peer.max_frame_len);
@@ -273,7 +282,7 @@ impl Outgoing {
         }
         // Only the first message of a run was looked at; what is no longer than the peer takes can
         // hold none that is.
-        let len = if peer.max_message() < len { first } else { len };
+        let len = if allowed < len { first } else { len };
         let Some(run) = ring.read_run(len) else {
             unreachable!("a lane that was chosen has a message that fits");
         };
@@ -293,9 +302,11 @@ impl Outgoing {
             }
         }
         // A lane whose sender is gone and that has nothing left is forgotten.
-        self.lanes.retain_mut(|lane| {
-            lane.long.is_some() || !lane.ring.is_closed() || !lane.ring.is_empty()
-        });
+        if !self.closed {
+            self.lanes.retain_mut(|lane| {
+                lane.long.is_some() || !lane.ring.is_closed() || !lane.ring.is_empty()
+            });
+        }
     }
 
     /// Which lane sends, and at most how many bytes.

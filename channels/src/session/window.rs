@@ -88,8 +88,10 @@ pub(super) struct ReceiveWindow {
     lost: u64,
     /// What the peer said that it had sent, and when what is missing of it counts as lost.
     announced: Option<(u64, Duration)>,
-    /// Messages that the peer says it will never send.
+    /// Messages that the peer says it will never send, once it has said its last word.
     unsent: Option<u32>,
+    /// Whether the peer marks its last word as such.
+    marks_last: bool,
     /// Whether the peer waits for more than is worth a message by itself.
     asked: bool,
     /// Whether it asked once more: whatever was read is worth a message.
@@ -107,6 +109,7 @@ impl ReceiveWindow {
             lost: 0,
             announced: None,
             unsent: None,
+            marks_last: false,
             asked: false,
             pressed: false,
         }
@@ -152,11 +155,17 @@ impl ReceiveWindow {
         debug_assert!(self.given_back <= self.received);
     }
 
-    /// Takes in what the peer says that it has sent, and how many messages it will never send.
+    /// From now on only a position that is marked so counts as the peer's last word.
+    pub(super) fn expect_mark(&mut self) {
+        self.marks_last = true;
+    }
+
+    /// Takes in what the peer says that it has sent, and, if it is its last word, how many messages
+    /// it will never send.
     pub(super) fn announce(
         &mut self,
         sent: u64,
-        unsent: u32,
+        unsent: Option<u32>,
         lost_at: Duration,
     ) -> Result<(), ProtocolError> {
         if sent > self.granted {
@@ -164,13 +173,12 @@ impl ReceiveWindow {
             return Err(ProtocolError::PositionAhead { channel, sent, granted });
         }
         let before = self.announced.map(|(before, _)| before);
-        // Its last word: of a message that it began and did not finish, it takes back the whole.
-        if unsent > 0 && self.unsent.is_none() {
-            self.unsent = Some(unsent);
-            self.announced = Some((sent, lost_at));
-        } else if self.unsent.is_none() && before.is_none_or(|before| before < sent) {
+        // With its last word it takes back the whole of a message that it began and did not finish.
+        let last = unsent.is_some() && self.unsent.is_none();
+        if last || self.unsent.is_none() && before.is_none_or(|before| before < sent) {
             self.announced = Some((sent, lost_at));
         }
+        self.unsent = self.unsent.max(unsent);
         self.asked = true;
         self.pressed |= before == Some(sent);
         Ok(())
@@ -194,19 +202,26 @@ impl ReceiveWindow {
         announced.saturating_sub(self.received + self.lost)
     }
 
-    /// Whether the peer said how much it has sent.
+    /// Whether the peer said how much it has sent in all.
     pub(super) fn is_announced(&self) -> bool {
-        self.announced.is_some()
+        self.unsent.is_some() || !self.marks_last && self.announced.is_some()
     }
 
-    /// When what is missing counts as lost.
-    pub(super) fn loss_timeout(&self) -> Option<Duration> {
-        self.announced.filter(|_| self.missing() > 0).map(|(_, lost_at)| lost_at)
+    /// When what is missing counts as lost; after the peer's last word, also what is `unfinished`.
+    pub(super) fn loss_timeout(&self, unfinished: u64) -> Option<Duration> {
+        let cut_off = self.unsent.is_some() && unfinished > 0;
+        self.announced.filter(|_| cut_off || self.missing() > 0).map(|(_, lost_at)| lost_at)
+    }
+
+    /// Whether the peer's last word is so long ago that nothing more comes on a channel that may lose
+    /// messages.
+    pub(super) fn is_over(&self, now: Duration) -> bool {
+        self.unsent.is_some() && self.announced.is_some_and(|(_, lost_at)| lost_at <= now)
     }
 
     /// Counts as lost what is missing for too long, on a channel that may lose messages.
     pub(super) fn write_off(&mut self, now: Duration) {
-        if self.loss_timeout().is_some_and(|lost_at| lost_at <= now) {
+        if self.loss_timeout(0).is_some_and(|lost_at| lost_at <= now) {
             self.lost += self.missing();
         }
     }

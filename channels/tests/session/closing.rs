@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use deltawire_channels::session::{Closed, Event, HangUp, Missing, Undelivered};
+use deltawire_channels::session::{Closed, Config, Event, HangUp, Missing, Undelivered};
+use deltawire_channels::{Delivery, Order, Reliability};
 use deltawire_framing::control::CloseCode;
 use deltawire_framing::{DeltaFields, DocId};
 
@@ -214,4 +215,30 @@ fn an_application_that_failed_is_told_by_name() {
     assert!(panicked.join().is_err());
     link.run_for(SECOND);
     assert!(matches!(closed(&link, 0), Closed::ByPeer { code: CloseCode::FAILED, .. }));
+}
+
+/// Where messages may get lost, the rest of one that came in part is not waited for longer than for others.
+#[test]
+fn a_close_does_not_wait_for_the_rest_of_a_message_that_got_lost() {
+    let once = Delivery { order: Order::Ordered, reliability: Reliability::MaxRetransmits(0) };
+    let configs = configs().map(|config| Config { send: once, receive: once, ..config });
+    let mut link = Link::new(configs, 1);
+    link.run_for(SECOND / 10);
+    link.peer(1).send.try_send_opaque(&[1; 60_000]).unwrap();
+    let session = &mut link.ends[1].session;
+    let mut fragments = Vec::new();
+    while let Some(message) = session.poll_transmit(1 << 20) {
+        fragments.push((message.channel(), message.to_vec()));
+    }
+    assert!(fragments.len() > 1, "it went in one piece");
+    fragments.pop();
+    let now = link.now;
+    for (channel, bytes) in fragments {
+        link.ends[0].session.handle_message(channel, bytes, now);
+    }
+    link.ends[0].session.close(CloseCode::NORMAL, "", now);
+    // `loss_timeout`, a round trip, and a little.
+    link.run_for(SECOND + SECOND / 20);
+    assert!(matches!(closed(&link, 0), Closed::ByUs { .. }), "{:?}", closed(&link, 0));
+    assert_eq!(link.ends[0].session.hang_up(), HangUp::Now);
 }

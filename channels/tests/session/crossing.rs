@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use deltawire_channels::Session;
-use deltawire_channels::session::{Closed, Event};
+use deltawire_channels::session::{Closed, Config, Event};
+use deltawire_channels::{Limits, Order, Session};
 use deltawire_framing::control::CloseCode;
 use deltawire_framing::{Channel, DeltaFields, DocId};
 
@@ -99,7 +99,40 @@ fn closes_that_cross_answer_nothing() {
     link.run_for(5 * TICK);
     let closed = [0, 1].map(|end| link.ends[end].session.lose_link());
     let read = link.peer(1).receive.try_next().is_ok();
-    assert!(read || !matches!(closed[0], Some(Closed::ByUs { complete: true, .. })));
+    assert!(read || !matches!(closed[0], Closed::ByUs { complete: true, .. }));
+}
+
+/// Commands may overtake each other, and a frame has no room for positions and a close: the close comes
+/// ahead of them, behind an older position.
+#[test]
+fn a_close_that_overtakes_its_positions_waits_for_them() {
+    let configs = configs().map(|config| {
+        let limits = Limits { max_frame_len: 80, data_window: 256, ..config.limits };
+        Config { command: Order::Unordered, limits, ..config }
+    });
+    let mut link = Link::new(configs, 1);
+    link.run_for(SECOND / 10);
+    // The third has to wait, and its position says so.
+    for _ in 0..3 {
+        link.peer(0).send.try_send_opaque(&[1; 100]).unwrap();
+    }
+    link.run_for(SECOND / 10);
+    assert!(link.ends[0].session.stats().data_sent.queued_bytes > 0, "nothing waits");
+    while link.peer(1).receive.try_next().is_ok() {}
+    link.run_for(SECOND / 10);
+    while link.peer(1).receive.try_next().is_ok() {}
+    link.run_for(SECOND / 10);
+    link.peer(0).send.try_send_opaque(&[2; 60]).unwrap();
+    let now = link.now;
+    link.ends[0].session.close(CloseCode::NORMAL, "", now);
+    let mut said = out(&mut link.ends[0].session);
+    assert!(said.len() > 2, "it all went in one message");
+    // All but the close get lost with the link.
+    let (channel, close) = said.pop().unwrap();
+    link.ends[1].session.handle_message(channel, close, now);
+    assert!(out(&mut link.ends[1].session).is_empty(), "it was answered");
+    let closed = link.ends[1].session.lose_link();
+    assert!(matches!(closed, Closed::ByPeer { complete: false, .. }), "{closed:?}");
 }
 
 /// A peer that goes on granting a little, or repeats a fragment, keeps a close from ending.

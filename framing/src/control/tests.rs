@@ -92,12 +92,12 @@ fn a_close_and_its_position_say_what_is_missing() {
         Control::Close(close) => assert_eq!(close.flags(), CloseFlags(0x8005)),
         other => panic!("{other:?}"),
     }
-    let position = Position::new(Channel::Data, 9).with_unsent(0x0102);
-    assert_eq!(position.as_bytes(), [6, 0, 1, 0, 2, 1, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]);
-    match Control::parse(position.as_bytes()).unwrap() {
-        Control::Position(position) => {
-            assert_eq!((position.sent(), position.unsent()), (9, 0x0102));
-        }
+    let position = Position::new(Channel::Data, 9);
+    assert_eq!(position.unsent(), None);
+    let last = position.last(0x0102);
+    assert_eq!(last.as_bytes(), [6, 0, 1, 1, 2, 1, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]);
+    match Control::parse(&with(last.as_bytes().to_vec(), 3, 0x81)).unwrap() {
+        Control::Position(last) => assert_eq!((last.sent(), last.unsent()), (9, Some(0x0102))),
         other => panic!("{other:?}"),
     }
 }

@@ -82,14 +82,14 @@ impl Window {
 /// ```text
 ///  0                 2        3        4                                 8
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
-/// | control_type 6  |channel |reserved| unsent                            |
+/// | control_type 6  |channel | flags  | unsent                            |
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
 /// | sent                                                                  |
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
 /// ```
 ///
-/// A receiver learns from it what got lost on a channel that may lose messages, and, before a
-/// close, what is still on its way and how many messages were given up.
+/// A receiver learns from it what got lost on a channel that may lose messages, and, from the last one,
+/// which goes before a close, what is still on its way and how many messages were given up.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
 )]
@@ -97,7 +97,7 @@ impl Window {
 pub struct Position {
     control_type: U16,
     channel: u8,
-    reserved: u8,
+    flags: u8,
     unsent: U32,
     sent: U64,
 }
@@ -107,37 +107,39 @@ const _: () = {
     assert!(align_of::<Position>() == 1);
     assert!(offset_of!(Position, control_type) == 0);
     assert!(offset_of!(Position, channel) == 2);
-    assert!(offset_of!(Position, reserved) == 3);
+    assert!(offset_of!(Position, flags) == 3);
     assert!(offset_of!(Position, unsent) == 4);
     assert!(offset_of!(Position, sent) == 8);
 };
 
 impl Position {
+    /// In `flags`: nothing more is sent on the channel. Bits of later versions are ignored.
+    const LAST: u8 = 1;
+
     /// `sent` bytes were sent on `channel` since the session began.
     #[must_use]
     pub const fn new(channel: Channel, sent: u64) -> Self {
         Self {
             control_type: ControlType::Position.to_wire(),
             channel: channel as u8,
-            reserved: 0,
+            flags: 0,
             unsent: U32::ZERO,
             sent: U64::new(sent),
         }
     }
 
-    /// The same in front of a close: `unsent` messages were committed and will never be sent.
-    /// Not 0 only for a peer whose hello has
+    /// The same as the last word on the channel: `unsent` messages were committed and will never be
+    /// sent. Only for a peer whose hello has
     /// [`HelloFields::CLOSING`](super::HelloFields::CLOSING) among its features.
     #[must_use]
-    pub const fn with_unsent(self, unsent: u32) -> Self {
-        Self { unsent: U32::new(unsent), ..self }
+    pub const fn last(self, unsent: u32) -> Self {
+        Self { flags: Self::LAST, unsent: U32::new(unsent), ..self }
     }
 
     pub(super) fn parse(body: &[u8]) -> Result<&Self, Malformed> {
         let position =
             Self::ref_from_bytes(body).map_err(|_| wrong_length(body.len(), size_of::<Self>()))?;
         check_channel(position.channel)?;
-        check_reserved(position.reserved)?;
         Ok(position)
     }
 
@@ -153,11 +155,11 @@ impl Position {
         self.sent.get()
     }
 
-    /// Messages that were committed on the channel and will never be sent; at most 2³² − 1 are
-    /// told.
+    /// Messages that were committed on the channel and will never be sent, if this is the last word
+    /// on it; at most 2³² − 1 are told.
     #[must_use]
-    pub const fn unsent(&self) -> u32 {
-        self.unsent.get()
+    pub const fn unsent(&self) -> Option<u32> {
+        if self.flags & Self::LAST == 0 { None } else { Some(self.unsent.get()) }
     }
 }
 

@@ -255,6 +255,20 @@ pub(crate) fn close_races_with_commit() {
     assert_eq!(consumer.try_read().unwrap_err(), ReadError::Closed);
 }
 
+/// What was committed is there at the last look; what comes too late for it is refused.
+pub(crate) fn a_commit_is_in_time_or_refused() {
+    let (mut producer, mut consumer) = wrapping(64);
+    let thread = thread::spawn(move || {
+        let mut grant = producer.try_reserve(16).ok()?;
+        grant.body_mut().fill(1);
+        grant.commit(header(16)).ok()
+    });
+    consumer.seal();
+    let last_look = consumer.try_read().is_ok();
+    let committed = thread.join().unwrap().is_some();
+    assert!(last_look || !committed);
+}
+
 pub(crate) fn leftovers_are_readable_after_close() {
     let (mut producer, mut consumer) = wrapping(64);
     let thread = thread::spawn(move || {

@@ -61,6 +61,7 @@ const MODELS: &[runner::Model] = models![
     byte::written_over_then_released,
     byte::close_races_with_commit,
     byte::leftovers_are_readable_after_close,
+    byte::a_commit_is_in_time_or_refused,
 ];
 
 #[cfg(loom)]

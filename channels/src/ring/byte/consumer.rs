@@ -173,6 +173,12 @@ impl Consumer {
         self.parker.close();
     }
 
+    /// Closes the ring and settles what counts: what it holds now is all that was ever committed. A
+    /// [`commit`](super::Grant::commit) that is too late for it is refused.
+    pub fn seal(&mut self) {
+        self.parker.seal();
+    }
+
     /// Whether either side has closed the ring. It may still hold messages.
     #[must_use]
     pub fn is_closed(&self) -> bool {

@@ -203,12 +203,16 @@ impl Grant<'_> {
     pub fn commit(mut self, header: FrameHeader) -> Result<(), CommitError> {
         self.write(header)?;
         self.producer.wake_peer();
-        Ok(())
+        // In the instant of the end it may be too late for the last look.
+        if self.producer.parker.is_sealed() { Err(CommitError::Closed) } else { Ok(()) }
     }
 
     /// Puts `header` in front of the body and publishes the message. A consumer that looks sees it
     /// at once; one that is parked sleeps on until [`Producer::wake`]. See
     /// [Publishing and waking](crate::ring#publishing-and-waking).
+    ///
+    /// In the very instant in which the consumer [seals](super::Consumer::seal) the ring, a message can be
+    /// too late for it without an error: [`commit`](Self::commit) knows.
     ///
     /// # Errors
     /// As [`commit`](Self::commit).
