@@ -107,21 +107,24 @@ fn closes_that_cross_answer_nothing() {
 #[test]
 fn a_close_that_overtakes_its_positions_waits_for_them() {
     let configs = configs().map(|config| {
-        let limits = Limits { max_frame_len: 80, data_window: 256, ..config.limits };
+        let (data_window, command_window) = (256, 256);
+        let limits = Limits { max_frame_len: 80, data_window, command_window, ..config.limits };
         Config { command: Order::Unordered, limits, ..config }
     });
     let mut link = Link::new(configs, 1);
     link.run_for(SECOND / 10);
-    // The third has to wait, and its position says so.
+    // The third on each channel has to wait, and its position says so.
     for _ in 0..3 {
         link.peer(0).send.try_send_opaque(&[1; 100]).unwrap();
+        link.peer(0).command.send.try_send_opaque(&[1; 100]).unwrap();
     }
-    link.run_for(SECOND / 10);
-    assert!(link.ends[0].session.stats().data_sent.queued_bytes > 0, "nothing waits");
-    while link.peer(1).receive.try_next().is_ok() {}
-    link.run_for(SECOND / 10);
-    while link.peer(1).receive.try_next().is_ok() {}
-    link.run_for(SECOND / 10);
+    for _ in 0..3 {
+        link.run_for(SECOND / 10);
+        while link.peer(1).receive.try_next().is_ok() {}
+        while link.peer(1).command.receive.try_next().is_ok() {}
+    }
+    let stats = link.ends[1].session.stats();
+    assert_eq!((stats.commands_received.messages, stats.data_received.messages), (3, 3));
     link.peer(0).send.try_send_opaque(&[2; 60]).unwrap();
     let now = link.now;
     link.ends[0].session.close(CloseCode::NORMAL, "", now);
