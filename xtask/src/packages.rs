@@ -12,18 +12,26 @@ pub(crate) fn install(name: &str, programs: &[&str], packages: &[&str]) -> anyho
     if missing().next().is_none() {
         return Ok(());
     }
-    let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
-    if root && is_there("apt-get") {
-        let mut apt = Command::new("apt-get");
-        apt.args(["install", "-y", "-q"]).args(packages);
-        run(name, apt.env("DEBIAN_FRONTEND", "noninteractive"))?;
-    }
+    fetch(name, packages)?;
     let missing: Vec<_> = missing().collect();
     if missing.is_empty() {
         return Ok(());
     }
     let packages = packages.join(" ");
     bail!("{} not found; install: `sudo apt-get install {packages}`", missing.join(" and "));
+}
+
+/// Installs the newest that Debian has of `packages`, if this user may.
+pub(crate) fn fetch(name: &str, packages: &[&str]) -> anyhow::Result<()> {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+    if !root || !is_there("apt-get") {
+        return Ok(());
+    }
+    // Lists from when the machine was made may name versions of then.
+    run("list of packages", Command::new("apt-get").args(["update", "-q"]))?;
+    let mut apt = Command::new("apt-get");
+    apt.args(["install", "-y", "-q"]).args(packages);
+    run(name, apt.env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
 fn is_there(program: &str) -> bool {

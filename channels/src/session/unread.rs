@@ -27,12 +27,15 @@ impl Unread {
     /// Notes the first limit, from which on a larger one says what was read.
     pub(super) fn begin(&mut self, first_limit: u64) {
         self.first_limit = first_limit;
-        self.marks.reserve(MAX_MARKS + 1);
     }
 
     /// Notes messages whose last byte was sent; `limit` is what the peer has granted.
     #[inline]
     pub(super) fn sent(&mut self, bytes: u64, messages: u64, limit: u64) {
+        if self.messages == 0 {
+            // Not before: most idle sessions never send on both channels.
+            self.marks.reserve_exact(MAX_MARKS + 1);
+        }
         self.bytes += bytes;
         self.messages += messages;
         let read = limit.saturating_sub(self.first_limit);

@@ -33,9 +33,13 @@ impl Browser {
         }
     }
 
-    /// Installs what is missing, if this user may.
+    /// Installs what is missing or too old, if this user may.
     pub(super) fn install(self) -> anyhow::Result<()> {
-        packages::install("browser", self.programs(), self.packages())
+        packages::install("browser", self.programs(), self.packages())?;
+        if self.shortcoming()?.is_some() {
+            packages::fetch("newer browser", self.packages())?;
+        }
+        Ok(())
     }
 
     /// Why the page's checks cannot pass in the one that is installed, if they cannot.
