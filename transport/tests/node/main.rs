@@ -3,6 +3,7 @@
 
 #![cfg(not(target_arch = "wasm32"))]
 
+mod advertised;
 mod agreement;
 mod closing;
 mod deltas;
