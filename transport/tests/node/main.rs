@@ -7,6 +7,7 @@ mod advertised;
 mod agreement;
 mod closing;
 mod deltas;
+mod foreign;
 mod hostile;
 mod life;
 mod moves;
