@@ -382,9 +382,10 @@ impl<E: Streams> Connection<E> {
                         let silent = matches!(&closed, Closed::Error(error) if error.is_silence());
                         // What may get lost is given up as if it had been acknowledged: of a peer that
                         // is silent, that shows nothing.
-                        let (limit, patience) = match silent {
-                            true => (self.flush_timeout.min(LAST_WORDS), Duration::ZERO),
-                            false => (self.flush_timeout, self.flush_timeout),
+                        let (limit, patience) = if silent {
+                            (self.flush_timeout.min(LAST_WORDS), Duration::ZERO)
+                        } else {
+                            (self.flush_timeout, self.flush_timeout)
                         };
                         let deadline = now.saturating_add(limit);
                         self.stage = Stage::Flushing { deadline, patience };
