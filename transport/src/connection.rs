@@ -84,6 +84,8 @@ enum Stage {
     /// is to hang up.
     Flushing {
         deadline: Duration,
+        /// For how long the peer is waited for from each acknowledgement on.
+        patience: Duration,
     },
     /// The engine is gone; what came is still handed on to the application.
     Delivering,
@@ -176,7 +178,7 @@ impl<E: Streams> Connection<E> {
     /// When to [`work`](Self::work) next even if nothing happens.
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
         let stage = match self.stage {
-            Stage::Connecting { deadline, .. } | Stage::Flushing { deadline } => Some(deadline),
+            Stage::Connecting { deadline, .. } | Stage::Flushing { deadline, .. } => Some(deadline),
             Stage::Open => self.waiting.then(|| self.flight.poll_timeout()).flatten(),
             Stage::Delivering => return None,
         };
@@ -255,8 +257,8 @@ impl<E: Streams> Connection<E> {
         if self.acknowledged < self.written_for_application {
             self.session.note_progress(now);
         }
-        if let Stage::Flushing { deadline } = &mut self.stage {
-            *deadline = now.saturating_add(self.flush_timeout);
+        if let Stage::Flushing { deadline, patience } = &mut self.stage {
+            *deadline = (*deadline).max(now.saturating_add(*patience));
         }
         self.acknowledged = acknowledged;
     }
@@ -378,9 +380,15 @@ impl<E: Streams> Connection<E> {
                 Event::Closed(closed) => {
                     if matches!(self.stage, Stage::Connecting { .. } | Stage::Open) {
                         let silent = matches!(&closed, Closed::Error(error) if error.is_silence());
-                        let limit = if silent { LAST_WORDS } else { Duration::MAX };
-                        let deadline = now.saturating_add(self.flush_timeout.min(limit));
-                        self.stage = Stage::Flushing { deadline };
+                        // What may get lost is given up as if it had been acknowledged: of a peer that
+                        // is silent, that shows nothing.
+                        let (limit, patience) = if silent {
+                            (self.flush_timeout.min(LAST_WORDS), Duration::ZERO)
+                        } else {
+                            (self.flush_timeout, self.flush_timeout)
+                        };
+                        let deadline = now.saturating_add(limit);
+                        self.stage = Stage::Flushing { deadline, patience };
                     }
                     self.ended.get_or_insert(Ended::Session(closed));
                     self.publish_end();
@@ -400,7 +408,7 @@ impl<E: Streams> Connection<E> {
                 self.engine.close();
                 self.drain(now, send);
             }
-            Stage::Flushing { deadline } => {
+            Stage::Flushing { deadline, .. } => {
                 let over = match self.session.hang_up() {
                     HangUp::Now => true,
                     HangUp::Flushed => !more && self.buffered == 0,

@@ -130,6 +130,8 @@ fn in_code() -> BTreeMap<String, String> {
         "engine::max_held" => mebibytes(admission::max_held(WINDOW) as u64),
         "admission::max_ahead" => count(admission::max_ahead(WINDOW)),
         "admission::max_ahead_bytes" => size(admission::max_ahead_bytes(WINDOW)),
+        "admission::RESERVE" => count(admission::RESERVE),
+        "admission::RESERVE_BYTES" => size(admission::RESERVE_BYTES),
         "admission::MAX_CHUNKS" => admission::MAX_CHUNKS.to_string(),
         "admission::MAX_INITS" => admission::MAX_INITS.to_string(),
     }

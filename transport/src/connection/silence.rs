@@ -1,4 +1,4 @@
-//! A dead peer is noticed, whatever its link promises.
+//! A dead peer is noticed and let go, whatever its link promises.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -14,6 +14,7 @@ use super::*;
 use crate::engine::{Certificate, EngineConfig, Str0m};
 use crate::link::{Link, PeerId};
 
+const MS: Duration = Duration::from_millis(1);
 /// How long a datagram takes.
 const LATENCY: Duration = Duration::from_millis(10);
 /// How often the sender has something to say.
@@ -24,6 +25,7 @@ struct End {
     _link: Link,
     peer: Option<Peer>,
     ended: Option<Ended>,
+    gone: bool,
     inbox: VecDeque<(Duration, Transmit)>,
 }
 
@@ -35,7 +37,8 @@ impl End {
         let connect_timeout = Duration::from_secs(10);
         let config = ConnectionConfig { session, flight: FlightLimits::default(), connect_timeout };
         let connection = Connection::new(engine, config, shared, Duration::ZERO);
-        Self { connection, _link: link, peer: None, ended: None, inbox: VecDeque::new() }
+        let inbox = VecDeque::new();
+        Self { connection, _link: link, peer: None, ended: None, gone: false, inbox }
     }
 
     /// Takes in what has arrived, does what there is to do, and gives what it sends.
@@ -51,7 +54,8 @@ impl End {
         match self.connection.work(now, &mut context, &mut |transmit| sent.push(transmit)) {
             Progress::Opened(peer) => self.peer = Some(*peer),
             Progress::Ended(ended) => self.ended = Some(ended),
-            Progress::Quiet | Progress::Gone | Progress::Over => {}
+            Progress::Gone => self.gone = true,
+            Progress::Quiet | Progress::Over => {}
         }
         if let Some(peer) = &mut self.peer {
             while peer.receive.try_next().is_ok() {}
@@ -69,8 +73,8 @@ impl End {
 }
 
 /// Runs a link whose first end sends all the time and whose other end dies after three seconds; gives
-/// how long the first took to notice, and with what reason.
-fn notice(delivery: Delivery, busy: bool) -> (Duration, Ended) {
+/// how long the first took to notice, and with what reason, and how much longer to let go.
+fn notice(delivery: Delivery, busy: bool) -> (Duration, Ended, Duration) {
     let mut config = EngineConfig::new(Arc::new(Certificate::generate().unwrap()));
     (config.initiator, config.acceptor) = (delivery, delivery);
     let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -83,7 +87,7 @@ fn notice(delivery: Delivery, busy: bool) -> (Duration, Ended) {
         End::new(answerer, Role::Acceptor, delivery),
     ];
     let dies = Duration::from_secs(3);
-    let (mut dead, mut next) = (false, Duration::ZERO);
+    let (mut dead, mut next, mut noticed) = (false, Duration::ZERO, None);
     while now < dies + Duration::from_secs(60) {
         if !dead && now >= dies {
             assert!(ends.iter().all(|end| end.peer.is_some() && end.ended.is_none()));
@@ -105,8 +109,13 @@ fn notice(delivery: Delivery, busy: bool) -> (Duration, Ended) {
                 ends[1 - index].inbox.extend(sent);
             }
         }
-        if let Some(ended) = ends[0].ended.take() {
-            return (now - dies, ended);
+        if ends[0].ended.is_some() {
+            noticed.get_or_insert(now);
+        }
+        if ends[0].gone
+            && let (Some(noticed), Some(ended)) = (noticed, ends[0].ended.take())
+        {
+            return (noticed - dies, ended, now - noticed);
         }
         let living = if dead { &ends[..1] } else { &ends[..] };
         let arrivals = living.iter().filter_map(|end| Some(end.inbox.front()?.0));
@@ -125,7 +134,7 @@ fn a_dead_peer_is_noticed_also_where_messages_are_given_up() {
         lossy(Reliability::MaxLifetime(Duration::from_millis(100))),
     ] {
         for busy in [true, false] {
-            let (after, ended) = notice(delivery, busy);
+            let (after, ended, let_go) = notice(delivery, busy);
             let error = ProtocolError::TimedOut(Duration::from_secs(5));
             let timed_out = Ended::Session(Closed::Error(error));
             assert_eq!(ended, timed_out, "{delivery:?}");
@@ -134,6 +143,11 @@ fn a_dead_peer_is_noticed_also_where_messages_are_given_up() {
             assert!(
                 (least..=5_700).contains(&after.as_millis()),
                 "noticed after {after:?}, busy: {busy}, {delivery:?}"
+            );
+            // Its last words are waited for, but not as long as an orderly close waits.
+            assert!(
+                (LAST_WORDS / 2..=LAST_WORDS + 100 * MS).contains(&let_go),
+                "let go {let_go:?} later, busy: {busy}, {delivery:?}"
             );
         }
     }

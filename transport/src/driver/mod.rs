@@ -305,9 +305,13 @@ impl<E: Engine, O: Observer> Crowd<E, O> {
         }
     }
 
-    fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Duration) {
+    fn handle_datagram(&mut self, mut datagram: Datagram<'_>, now: Duration) {
         let Some(key) = self.routes.find(datagram.source, datagram.bytes) else { return };
         let Some(entry) = self.entries.get_mut(key) else { return };
+        // Engines know only what peers know this host by, and drop what comes elsewhere.
+        let known = self.socket.known_as(datagram.destination);
+        entry.ways.note_reached(datagram.source, known.map(|_| datagram.destination.ip()));
+        datagram.destination = known.unwrap_or(datagram.destination);
         if entry.connection.handle_datagram(datagram, now) {
             self.work(key, now);
         } else {
@@ -331,8 +335,11 @@ impl<E: Engine, O: Observer> Crowd<E, O> {
         let _entered = span.enter();
         bell.quiet();
         let mut context = Context::from_waker(bell.waker());
-        let progress = connection.work(now, &mut context, &mut |transmit| {
+        let progress = connection.work(now, &mut context, &mut |mut transmit| {
             self.routes.learn(key, ways, transmit.destination, &transmit.bytes);
+            if let Some(reached) = ways.reached_from(transmit.destination) {
+                transmit.source.set_ip(reached);
+            }
             self.socket.send(&transmit);
         });
         self.socket.flush();

@@ -1,7 +1,7 @@
 //! Whose a datagram is, without asking every connection.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::engine::stun::Check;
 
@@ -22,13 +22,44 @@ pub(crate) struct Routes {
 pub(crate) struct Ways {
     addresses: Vec<SocketAddr>,
     user_fragment: String,
+    /// For addresses from which datagrams came to one of this host's that peers do not know: which. The
+    /// latest stand last.
+    reached: Vec<(SocketAddr, IpAddr)>,
+}
+
+impl Ways {
+    /// Notes where a datagram came from, and to which of this host's addresses if peers do not know it.
+    #[inline]
+    pub(crate) fn note_reached(&mut self, source: SocketAddr, reached: Option<IpAddr>) {
+        if self.reached.is_empty() && reached.is_none() {
+            return;
+        }
+        if self.reached.last().is_some_and(|(from, to)| *from == source && Some(*to) == reached) {
+            return;
+        }
+        self.reached.retain(|(from, _)| *from != source);
+        if let Some(reached) = reached {
+            if self.reached.len() == ADDRESSES_PER_PEER {
+                self.reached.remove(0);
+            }
+            self.reached.push((source, reached));
+        }
+    }
+
+    /// From which of this host's addresses datagrams have to go to this address of the peer's, if peers do
+    /// not know it.
+    #[inline]
+    pub(crate) fn reached_from(&self, destination: SocketAddr) -> Option<IpAddr> {
+        let found = self.reached.iter().find(|(from, _)| *from == destination);
+        found.map(|(_, reached)| *reached)
+    }
 }
 
 impl Routes {
     /// The ways to a new connection, so far by its user fragment.
     pub(crate) fn add(&mut self, key: usize, user_fragment: &str) -> Ways {
         self.by_user_fragment.insert(user_fragment.to_owned(), key);
-        Ways { addresses: Vec::new(), user_fragment: user_fragment.to_owned() }
+        Ways { user_fragment: user_fragment.to_owned(), ..Ways::default() }
     }
 
     pub(crate) fn remove(&mut self, key: usize, ways: &Ways) {
@@ -121,6 +152,26 @@ mod tests {
         assert_eq!(routes.by_address.len(), ADDRESSES_PER_PEER);
         routes.remove(3, &ways);
         assert!(routes.by_address.is_empty() && routes.by_user_fragment.is_empty());
+    }
+
+    #[test]
+    fn answers_go_out_where_the_last_datagram_came_in() {
+        let mut ways = Ways::default();
+        let local = |last| Some(IpAddr::from([10, 0, 0, last]));
+        ways.note_reached(address(1), None);
+        assert_eq!(ways.reached_from(address(1)), None);
+        for port in 1..20 {
+            ways.note_reached(address(port), local(1));
+            ways.note_reached(address(port), local(2));
+            ways.note_reached(address(port), local(2));
+            assert_eq!(ways.reached_from(address(port)), local(2));
+        }
+        assert_eq!(ways.reached.len(), ADDRESSES_PER_PEER);
+        assert_eq!(ways.reached_from(address(1)), None, "the oldest is forgotten");
+        // Now it came to one that peers know.
+        ways.note_reached(address(19), None);
+        assert_eq!(ways.reached_from(address(19)), None);
+        assert_eq!(ways.reached_from(address(18)), local(2));
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(crate) struct Socket {
     socket: UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
+    /// What peers know it by.
+    addresses: Vec<SocketAddr>,
     batch: Batch,
     /// Batches that the system did not take yet.
     waiting: VecDeque<Batch>,
@@ -69,11 +71,13 @@ impl Socket {
     }
 
     fn new(address: SocketAddr, known: Option<IpAddr>, buffer: usize) -> io::Result<Self> {
+        let address = canonical(address);
         let socket =
             socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
-        if known.is_some() && address.is_ipv6() {
-            socket.set_only_v6(true)?;
+        if address.is_ipv6() {
+            // One that is bound to all addresses has those of IPv4 too.
+            socket.set_only_v6(known.is_some())?;
         }
         socket.bind(&address.into())?;
         let state = UdpSocketState::new((&socket).into())?;
@@ -87,6 +91,7 @@ impl Socket {
             socket,
             state,
             local,
+            addresses: vec![local],
             batch: Batch::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -98,6 +103,29 @@ impl Socket {
     /// Where it is bound, or what it goes by.
     pub(crate) fn local_address(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Has peers know it by these addresses, in place of the one that it is bound to.
+    pub(crate) fn advertise(&mut self, addresses: &[IpAddr]) {
+        let port = self.local.port();
+        self.addresses =
+            addresses.iter().map(|address| SocketAddr::new(address.to_canonical(), port)).collect();
+    }
+
+    /// What peers know it by.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// By which address a peer knows it whose datagram came to `reached`, if that is another one: behind a
+    /// NAT peers know one and reach another. Where several may be meant, one of them is as good.
+    #[inline]
+    pub(crate) fn known_as(&self, reached: SocketAddr) -> Option<SocketAddr> {
+        if self.addresses.contains(&reached) {
+            return None;
+        }
+        let mut addresses = self.addresses.iter().copied();
+        addresses.find(|address| address.is_ipv4() == reached.is_ipv4())
     }
 
     /// Receives with one system call into at most so many of the inbox's places, and says how many
@@ -184,14 +212,19 @@ impl Socket {
     /// Whether the system took it. An error other than "no room" loses it, as UDP may.
     fn send_batch(&self, batch: &Batch) -> bool {
         let Some((source, destination)) = batch.to else { return true };
-        let whole = quinn_udp::Transmit {
-            destination,
+        let mut whole = quinn_udp::Transmit {
+            destination: self.for_system(destination),
             ecn: None,
             contents: &batch.bytes,
             segment_size: (batch.bytes.len() > batch.segment).then_some(batch.segment),
-            src_ip: self.local.ip().is_unspecified().then(|| source.ip()),
+            src_ip: self.local.ip().is_unspecified().then(|| self.for_system(source).ip()),
         };
-        match self.try_send(&whole) {
+        let mut sent = self.try_send(&whole);
+        if sent.as_ref().is_err_and(is_invalid) && whole.src_ip.take().is_some() {
+            // Only its NAT has the address that it is known by: the system chooses one of its own.
+            sent = self.try_send(&whole);
+        }
+        match sent {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             // Hardware that cannot segment after all: quinn-udp remembers it, so one by one.
@@ -208,6 +241,16 @@ impl Socket {
                 tracing::trace!(%error, %destination, "a datagram was not sent");
                 true
             }
+        }
+    }
+
+    /// An address as a socket of this family is told it.
+    fn for_system(&self, address: SocketAddr) -> SocketAddr {
+        match address {
+            SocketAddr::V4(address) if self.local.is_ipv6() => {
+                SocketAddr::new(address.ip().to_ipv6_mapped().into(), address.port())
+            }
+            address => address,
         }
     }
 
@@ -230,13 +273,28 @@ impl Inbox {
         places.flat_map(move |(place, meta)| {
             // One that goes by an address may have been reached at another.
             let reached = meta.dst_ip.filter(|_| local.ip().is_unspecified());
-            let destination = SocketAddr::new(reached.unwrap_or(local.ip()), local.port());
+            let reached = reached.unwrap_or(local.ip()).to_canonical();
+            let destination = SocketAddr::new(reached, local.port());
             let bytes = place.get(..meta.len).unwrap_or_default();
-            let source = meta.addr;
+            let source = canonical(meta.addr);
             let datagrams = bytes.chunks(meta.stride.max(1));
             datagrams.map(move |bytes| Datagram { source, destination, bytes })
         })
     }
+}
+
+/// An address of IPv4 as such where IPv6 has it.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        // With its scope.
+        IpAddr::V6(_) => address,
+    }
+}
+
+/// How the system refuses a source that is not its own.
+fn is_invalid(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::AddrNotAvailable)
 }
 
 impl Batch {

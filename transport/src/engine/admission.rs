@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use deltawire_channels::waking::Flag;
 use deltawire_channels::{Delivery, Order as DeliveryOrder};
 
-use super::EngineError;
+use super::{EngineError, MAX_DATAGRAM_LEN};
 
 /// Bytes of packets that may have come and not be acknowledged, because others before them are
 /// missing: they stay in memory whole. More are dropped, as if the network had lost them. Twice
@@ -34,6 +34,16 @@ pub const fn max_ahead(receive_buffer: u32) -> usize {
     max_ahead_bytes(receive_buffer) / 512
 }
 
+/// Chunks beyond all these that may come in packets which also hold what is missing first: bytes of such
+/// packets are [`RESERVE_BYTES`]. Without them a link would hang whose peer bundles what is missing with
+/// what is missing later: each such packet would be dropped. Few are enough, because an honest sender
+/// repeats in the order of TSNs (RFC 9260, section 6.1): where a packet holds what is missing first and
+/// something beyond the room, it holds all that is missing between, so nearly all can be acknowledged.
+pub(crate) const RESERVE: usize = 256;
+
+/// Bytes of the packets that these chunks come in: so many of the longest.
+pub(crate) const RESERVE_BYTES: usize = 4 * MAX_DATAGRAM_LEN;
+
 /// Chunks of one message. The longest, of 64 KiB, takes 131 in datagrams of 576 bytes.
 pub(crate) const MAX_CHUNKS: u16 = 512;
 
@@ -47,7 +57,8 @@ pub(crate) const MAX_CHUNKS: u16 = 512;
 #[must_use]
 pub const fn max_held(receive_buffer: u32) -> usize {
     max_ahead_bytes(receive_buffer)
-        + 512 * max_ahead(receive_buffer)
+        + RESERVE_BYTES
+        + 512 * (max_ahead(receive_buffer) + RESERVE)
         + 2 * 2_560 * MAX_CHUNKS as usize
 }
 
@@ -210,7 +221,8 @@ impl Admission {
     fn admit(&mut self, packet: &[u8]) -> Result<bool, EngineError> {
         let bytes = u16::try_from(packet.len()).unwrap_or(u16::MAX);
         // Data that the stack does not have, and the TSN after it if nothing is missing before it.
-        let (mut new, mut in_order) = (0, self.acknowledged.map(|tsn| tsn.wrapping_add(1)));
+        let missing = self.acknowledged.map(|tsn| tsn.wrapping_add(1));
+        let (mut new, mut in_order, mut mends) = (0, missing, false);
         for chunk in chunks(packet) {
             let Some(chunk) = chunk else { return Ok(false) };
             match chunk.first() {
@@ -222,6 +234,7 @@ impl Admission {
                     }
                     if self.is_new(chunk.tsn) {
                         new += 1;
+                        mends |= missing == Some(chunk.tsn);
                         in_order =
                             in_order.filter(|tsn| *tsn == chunk.tsn).map(|tsn| tsn.wrapping_add(1));
                     }
@@ -229,14 +242,18 @@ impl Admission {
                 Some(&INIT) if self.inits == MAX_INITS => return Ok(false),
                 Some(&INIT) => self.inits += 1,
                 Some(&FORWARD_TSN) if self.lossy.is_none() => return Ok(false),
+                // What is missing first is given up.
+                Some(&FORWARD_TSN) => mends |= number(chunk, 4).is_some_and(|to| self.is_new(to)),
                 // Never agreed upon.
                 Some(&(I_DATA | I_FORWARD_TSN)) => return Ok(false),
                 _ => {}
             }
         }
         // What is acknowledged at once needs no room.
-        let full = self.ahead.len() + new > max_ahead(self.receive_buffer)
-            || self.ahead_bytes + usize::from(bytes) > max_ahead_bytes(self.receive_buffer);
+        let (reserve, reserve_bytes) = if mends { (RESERVE, RESERVE_BYTES) } else { (0, 0) };
+        let full = self.ahead.len() + new > max_ahead(self.receive_buffer) + reserve
+            || self.ahead_bytes + usize::from(bytes)
+                > max_ahead_bytes(self.receive_buffer) + reserve_bytes;
         if new > 0 && full && in_order.is_none() {
             return Ok(false);
         }

@@ -1,6 +1,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use deltawire_channels::session::Closed;
 use deltawire_channels::{Delivery, Reliability};
 use deltawire_framing::control::CloseCode;
 use deltawire_framing::{DeltaFields, DocId};
@@ -340,4 +341,66 @@ fn a_path_without_rate_fills_its_queue() {
     let path = Path { rate: Some(0), queue: 10_000, ..Path::default() };
     let (_, stats) = through(path, 100);
     assert_eq!((stats.sent, stats.overflowed), (100, 90));
+}
+
+/// What is said last waits for nothing but the way: neither for an acknowledgement that SCTP puts off (200
+/// ms), nor for a timer. Until both ends are told, and until nothing is left of their link.
+#[test]
+fn an_orderly_close_waits_for_no_timer() {
+    const LATENCY: Duration = Duration::from_millis(10);
+    /// How long SCTP may put an acknowledgement off (RFC 9260, section 6.2).
+    const DELAYED: Duration = Duration::from_millis(200);
+    for carrier in [Carrier::Frames, Carrier::Datagrams] {
+        for quiet in [0, 1, 500, 2_900] {
+            for closing in [[true, false], [false, true], [true, true]] {
+                let (told, gone) = close(carrier, LATENCY, quiet * MS, closing);
+                let what = format!("{carrier:?}, quiet for {quiet} ms, {closing:?}");
+                assert!(told <= 2 * LATENCY, "{what}: told after {told:?}");
+                // Of two closes that cross, one end waits until its answer is acknowledged.
+                let crossing = closing == [true, true];
+                let most = if crossing { 4 * LATENCY + DELAYED } else { 3 * LATENCY };
+                assert!(gone <= most, "{what}: gone after {gone:?}");
+            }
+        }
+    }
+}
+
+/// Closes a link at these ends after a quiet while. Gives after how long both were told that it is complete,
+/// and after how long nothing was left of it.
+fn close(
+    carrier: Carrier,
+    latency: Duration,
+    quiet: Duration,
+    closing: [bool; 2],
+) -> (Duration, Duration) {
+    let mut sim = Simulation::new(1);
+    let [one, other] = sim.add_hosts();
+    sim.set_path(one, other, Path { latency, ..Path::default() });
+    let options = LinkOptions { carrier, ..LinkOptions::default() };
+    let (here, there) = sim.connect_with(one, other, &options).unwrap();
+    sim.run_for(quiet);
+    let asked = sim.now();
+    let ends = [here, there];
+    for (end, closes) in ends.iter().zip(closing) {
+        if closes {
+            end.link.close(CloseCode::NORMAL, "");
+        }
+    }
+    let mut told = None;
+    while !sim.ends.is_empty() {
+        if ends.iter().all(|end| end.link.ended().is_some()) {
+            told.get_or_insert(sim.now() - asked);
+        }
+        assert!(sim.step());
+    }
+    for end in ends {
+        let ended = end.link.ended().unwrap();
+        let Ended::Session(
+            Closed::ByUs { complete: true, .. } | Closed::ByPeer { complete: true, .. },
+        ) = ended
+        else {
+            panic!("{ended}")
+        };
+    }
+    (told.unwrap(), sim.now() - asked)
 }

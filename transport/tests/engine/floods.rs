@@ -168,6 +168,63 @@ fn what_is_missing_finds_room() {
     assert!(link.messages.len() > room, "{} of more than {room} came", link.messages.len());
 }
 
+/// What is missing may come with what is missing later, and with what is new: an honest sender puts into
+/// a packet what fits.
+#[test]
+fn what_is_missing_finds_room_beside_what_is_missing_later() {
+    const MISSING: [u32; 3] = [0, 40, 2_000];
+    let full = || {
+        let behind = |number, first| match number {
+            at if MISSING.contains(&at) => padding(8),
+            at => data(WHOLE, first + at, 0, at as u16, 1),
+        };
+        let link = flood(4_500, behind);
+        assert_eq!((&link.error, link.messages.len()), (&None, 0));
+        link
+    };
+    for beside in [&MISSING[1..2], &MISSING[1..], &[40, 2_000, 4_200, 4_201], &[5_000]] {
+        let mut link = full();
+        let first = link.next_tsn();
+        let all = [&MISSING[..1], beside].concat();
+        let chunks: Vec<u8> =
+            all.iter().flat_map(|at| data(WHOLE, first + at, 0, *at as u16, 1)).collect();
+        let packet = link.packet(&chunks);
+        link.say(vec![packet]);
+        let came = if beside.contains(&40) { 2_000 } else { 40 };
+        assert!(link.messages.len() >= came, "{} came with {beside:?}", link.messages.len());
+        assert!(link.held_max as usize <= max_held(RECEIVE_BUFFER), "{} bytes", link.held_max);
+    }
+}
+
+/// Where what is missing is given up, that finds room too.
+#[test]
+fn what_is_given_up_finds_room_beside_what_is_new() {
+    let mut link = flood_with(&lossy(Order::Unordered), 4_500, |number, first| {
+        data(WHOLE | UNORDERED, first + 1 + number, 1, 0, 1)
+    });
+    assert_eq!(link.error, None);
+    let room = max_ahead(RECEIVE_BUFFER) as u32;
+    let first = link.next_tsn();
+    let after = |at| data(WHOLE | UNORDERED, first + at, 1, 0, 1);
+    let packet = link.packet(&[left_out(first), after(room + 1_000)].concat());
+    link.say(vec![packet]);
+    let packet = link.packet(&after(room + 1));
+    link.say(vec![packet]);
+    assert_eq!((link.error, link.messages.len()), (None, room as usize + 2));
+}
+
+/// Room beside what is missing has an end as well.
+#[test]
+fn what_comes_beside_what_is_missing_is_bounded() {
+    let link = flood(9_000, |number: u32, first| {
+        let next = data(WHOLE, first + number, 0, number as u16, 1);
+        let far = |at| data(WHOLE, first + 20_000 + at, 1, 1, 1);
+        [next, (40 * number..40 * number + 40).flat_map(far).collect()].concat()
+    });
+    assert_eq!(link.error, None);
+    assert!(link.held as usize > 100 * max_ahead(RECEIVE_BUFFER), "it was let in as far as it may");
+}
+
 /// Room grows with the window that the engine was given.
 #[test]
 fn a_long_window_has_its_room() {

@@ -1,5 +1,7 @@
 //! The peer that is killed.
 
+use std::time::Duration;
+
 use deltawire_channels::{Peer, Receiver, Sender};
 use deltawire_framing::{DeltaFields, DocId};
 use deltawire_transport::Node;
@@ -9,15 +11,37 @@ pub(crate) fn run(url: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let node = Node::builder().build().unwrap();
-        let (Peer { mut send, mut receive, .. }, _link) = node.connect(url).await.unwrap();
-        tokio::join!(flood(&mut send), drain(&mut receive, |_| {}));
+        let (Peer { mut send, mut receive, command: _command }, _link) =
+            node.connect(url).await.unwrap();
+        match std::env::var(crate::READS) {
+            Ok(reads) => read_slowly(&mut receive, reads.parse().unwrap()).await,
+            Err(_) => {
+                tokio::join!(flood(&mut send), drain(&mut receive, |_| {}));
+            }
+        }
     });
+}
+
+/// Reads so many deltas, says so, and reads no more.
+async fn read_slowly(receiver: &mut Receiver, reads: u64) {
+    for number in 0..reads {
+        let len = receiver.next().await.unwrap().delta().unwrap().payload().len();
+        assert_eq!(len, length(number));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    println!("read {reads}");
+    std::future::pending::<()>().await;
+}
+
+/// Lengths of deltas, by their number.
+pub(crate) fn length(number: u64) -> usize {
+    100 + number as usize % 7 * 9_000
 }
 
 /// Sends deltas of changing length until the link ends.
 pub(crate) async fn flood(sender: &mut Sender) {
-    for number in 0_usize.. {
-        let len = 100 + number % 7 * 9_000;
+    for number in 0.. {
+        let len = length(number);
         let Ok(mut grant) = sender.reserve(len).await else { return };
         grant.payload_mut().fill(number as u8);
         grant.commit(DeltaFields::new(DocId([7; 16])), len).unwrap();

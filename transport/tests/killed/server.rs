@@ -25,7 +25,7 @@ const KILLED: usize = 50;
 /// least, so one in ten that is not freed is too much.
 const TOLERANCE: u64 = 8 << 10;
 
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match timeout(Duration::from_secs(30), future).await {
         Ok(value) => value,
         Err(_) => panic!("waited 30 s for {what}"),
@@ -33,7 +33,7 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// A process that is killed at the latest when this is dropped.
-struct Process(Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {

@@ -3,9 +3,11 @@
 
 #![cfg(not(target_arch = "wasm32"))]
 
+mod advertised;
 mod agreement;
 mod closing;
 mod deltas;
+mod foreign;
 mod hostile;
 mod life;
 mod moves;

@@ -56,7 +56,17 @@ pub(crate) async fn join_with(
     server: &Node,
     edit: impl FnOnce(String) -> String,
 ) -> (End, End) {
-    let offer = client.offer(LOOPBACK).unwrap();
+    join_from(LOOPBACK, client, server, edit).await
+}
+
+/// The same, from this address of the client's.
+pub(crate) async fn join_from(
+    local: IpAddr,
+    client: &Node,
+    server: &Node,
+    edit: impl FnOnce(String) -> String,
+) -> (End, End) {
+    let offer = client.offer(local).unwrap();
     let answer = edit(server.answer(offer.sdp()).await.unwrap());
     let both = async { tokio::join!(offer.finish(&answer), server.accept()) };
     let (near, far) = soon("a link", both).await;

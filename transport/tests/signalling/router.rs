@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use deltawire_transport::signalling::{
-    Cors, Rate, ResourceId, SignallingOptions, Token, TrustedProxies, router,
+    Cors, Fragment, Rate, ResourceId, SignallingOptions, Token, TrustedProxies, router,
 };
 
 use crate::node::{ID, Node, OFFER, client, fragment, refused, serve, start, unlimited, url};
@@ -234,6 +234,39 @@ async fn who_asks_too_often_has_to_wait() {
     let (status, _, detail, wait) = refused(client.offer(&url(address), OFFER).await);
     assert_eq!((status, detail.contains("Retry-After")), (429, true));
     assert!((1..=3600).contains(&wait.unwrap()), "{wait:?}");
+}
+
+/// So nobody tries out candidates, or resources, faster than any other request.
+#[tokio::test]
+async fn candidates_that_are_refused_count_as_requests() {
+    const BURST: u16 = 6;
+    let rate = Rate { burst: NonZeroU16::new(BURST).unwrap(), refill: Duration::from_secs(3600) };
+    let options = SignallingOptions { rate, max_body: 8_192, ..SignallingOptions::default() };
+    let node = Arc::new(Node::default());
+    let address = serve(router(Arc::clone(&node), options)).await;
+    let path = format!("/webrtc/{ID}");
+    let unknown = format!("/webrtc/{}", "0".repeat(32));
+    let text = fragment().to_text().unwrap();
+    let candidate = format!("a={}\r\n", fragment().candidates[0]);
+    let many = text.replace(&candidate, &candidate.repeat(Fragment::MAX_CANDIDATES + 1));
+    assert!(many.len() > text.len());
+    let long = "v".repeat(8_193);
+    let refused: [(&str, &str, &str, u16); BURST as usize - 1] = [
+        (&path, FRAGMENT, "hello", 400),
+        (&path, FRAGMENT, &many, 400),
+        (&path, SDP, &text, 415),
+        (&path, FRAGMENT, &long, 413),
+        (&unknown, FRAGMENT, &text, 404),
+    ];
+    assert_eq!(ask(address, "POST", "/webrtc", &[SDP], OFFER.as_bytes()).await.status, 201);
+    for (path, header, body, status) in refused {
+        let answer = ask(address, "PATCH", path, &[header], body.as_bytes()).await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+    }
+    let answer = ask(address, "PATCH", &path, &[FRAGMENT], text.as_bytes()).await;
+    assert_eq!(answer.status, 429, "{}", answer.body);
+    let id: ResourceId = ID.parse().unwrap();
+    assert!(node.candidates.lock().unwrap()[&id].is_empty(), "none was taken");
 }
 
 #[tokio::test]

@@ -77,8 +77,13 @@ impl NodeBuilder {
         self
     }
 
-    /// The addresses at which peers reach this node. Default: the one that it listens at; has to be
-    /// given if that is 0.0.0.0 or ::.
+    /// The addresses at which peers reach this node, with the port of [`listen`](Self::listen). Default: the
+    /// one that it listens at; has to be given if that is 0.0.0.0 or ::.
+    ///
+    /// They need not be this host's own: a node at 10.0.0.2 behind a NAT that has a public address for it,
+    /// as clouds have, advertises that one, and the NAT has to keep the port. Answers go out from the
+    /// address where the peer's datagrams came in. Who listens at :: is reached over IPv4 as well, and
+    /// advertises the addresses of both families.
     pub fn advertise(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         self.advertise = addresses.into_iter().collect();
         self
@@ -225,16 +230,15 @@ impl NodeBuilder {
         let mut listeners = Vec::new();
         if let Some(mut address) = self.listen {
             for _ in 0..self.drivers.max(1) {
-                let socket = Socket::bind(address, settings.socket_buffer)
+                let mut socket = Socket::bind(address, settings.socket_buffer)
                     .map_err(|source| BuildError::Listen { address, source })?;
                 let observer =
                     ForNetwork { network: network.clone(), resources: Some(resources.clone()) };
                 let (requests, receiver) = mpsc::channel(REQUESTS);
-                let bound = socket.local_address();
-                let addresses = match &self.advertise[..] {
-                    [] => vec![bound],
-                    names => names.iter().map(|ip| SocketAddr::new(*ip, bound.port())).collect(),
-                };
+                if !self.advertise.is_empty() {
+                    socket.advertise(&self.advertise);
+                }
+                let addresses = socket.addresses().to_vec();
                 let capacity = self.node_limits.max_peers;
                 let driver = Driver::new(socket, receiver, observer, start, capacity);
                 tokio::spawn(driver.run());
