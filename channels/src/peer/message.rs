@@ -6,7 +6,8 @@ use core::ops::Range;
 use deltawire_framing::{Delta, Frame, Kind, Malformed, RecordBuf};
 
 use super::receiver::{Arrived, Memory, checked};
-use crate::sync::{Arc, AtomicUsize, AtomicWaker, Ordering};
+use crate::sync::{Arc, AtomicUsize, Ordering};
+use crate::waking::Credit;
 
 /// A message that came, owned: it can be kept, cloned and sent to other threads. Nothing was copied
 /// for it; clones share its memory, and so do messages that came in one transport message.
@@ -82,11 +83,11 @@ pub(super) struct Kept {
     /// was dropped before it was read to its end.
     cost: AtomicUsize,
     /// To whom.
-    home: Option<Arc<Home>>,
+    home: Option<Arc<Credit>>,
 }
 
 impl Kept {
-    pub(super) fn new(arrived: Arrived, home: Option<Arc<Home>>) -> Self {
+    pub(super) fn new(arrived: Arrived, home: Option<Arc<Credit>>) -> Self {
         // No window is longer than a `usize`: the memory behind it is not.
         let cost = usize::try_from(arrived.cost).unwrap_or(usize::MAX);
         Self { arrived, cost: AtomicUsize::new(cost), home }
@@ -110,39 +111,5 @@ impl Drop for Kept {
         if let Some(home) = self.home.take().filter(|_| cost > 0) {
             home.give_back(cost);
         }
-    }
-}
-
-/// Where messages that were kept give back what they took of a channel's window.
-#[derive(Debug)]
-pub(crate) struct Home {
-    /// Bytes that were given back and not collected yet.
-    bytes: AtomicUsize,
-    waker: AtomicWaker,
-}
-
-impl Home {
-    pub(crate) fn new() -> Self {
-        Self { bytes: AtomicUsize::new(0), waker: AtomicWaker::new() }
-    }
-
-    fn give_back(&self, bytes: usize) {
-        // Release: pairs with the exchange in `collect`. Nobody looks at the memory any more.
-        self.bytes.fetch_add(bytes, Ordering::AcqRel);
-        self.waker.wake();
-    }
-
-    /// Has `waker` woken when something is given back. Look after this.
-    pub(crate) fn register(&self, waker: &core::task::Waker) {
-        self.waker.register(waker);
-    }
-
-    /// Bytes that were given back since the last time.
-    pub(crate) fn collect(&self) -> usize {
-        // Asked for with each message: a look is cheaper than an exchange.
-        if self.bytes.load(Ordering::Relaxed) == 0 {
-            return 0;
-        }
-        self.bytes.swap(0, Ordering::AcqRel)
     }
 }

@@ -13,7 +13,6 @@ pub use closed::{ChannelClosed, SendError};
 #[cfg(feature = "futures")]
 pub use futures::{DeltaSink, Messages};
 pub(crate) use limit::MessageLimit;
-pub(crate) use message::Home;
 pub use message::Message;
 pub(crate) use receiver::{Arrived, Memory, Returned};
 pub use receiver::{Receiver, TryNext};

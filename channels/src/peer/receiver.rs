@@ -6,11 +6,12 @@ use core::task::{Context, Poll, ready};
 use deltawire_framing::{Frame, Frames, Kind, Malformed, RecordBuf, frame_step};
 
 use super::closed::{ChannelClosed, EndNotice};
-use super::message::{Home, Kept, Message};
+use super::message::{Kept, Message};
 use crate::memory::{Aligned, TransportMessage};
 use crate::ring::byte::Ahead;
 use crate::ring::{PopError, ReadError, byte, slot};
 use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::waking::Credit;
 
 /// Reads messages where they arrived.
 ///
@@ -57,7 +58,7 @@ impl Receiver {
         arrivals: slot::Consumer<Arrived>,
         returns: slot::Producer<Returned>,
         failed: Arc<AtomicBool>,
-        home: Arc<Home>,
+        home: Arc<Credit>,
         end: EndNotice,
     ) -> Self {
         let source = QueueSource { arrivals, returns, failed, home, current: None, next: 0 };
@@ -285,7 +286,7 @@ struct QueueSource {
     returns: slot::Producer<Returned>,
     /// Whether it was dropped by a panic.
     failed: Arc<AtomicBool>,
-    home: Arc<Home>,
+    home: Arc<Credit>,
     current: Option<Current>,
     /// Where the next frame lies in `current`.
     next: usize,

@@ -14,9 +14,10 @@ use super::ProtocolError;
 use super::window::{ReceiveWindow, cost};
 use crate::limits::Limits;
 use crate::memory::{Aligned, TransportMessage};
-use crate::peer::{Arrived, EndNotice, Home, Memory, Receiver, Returned};
+use crate::peer::{Arrived, EndNotice, Memory, Receiver, Returned};
 use crate::ring::{PushError, slot};
 use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::waking::Credit;
 
 /// Transport messages up to this long are copied together while the application does not read.
 const SMALL: usize = 1_024;
@@ -38,7 +39,7 @@ pub(super) struct Incoming {
     failed: Arc<AtomicBool>,
     returns: slot::Consumer<Returned>,
     /// Where messages that the application keeps give back their part of the window.
-    home: Arc<Home>,
+    home: Arc<Credit>,
     /// How many were pushed and have not returned.
     out: usize,
     closing: bool,
@@ -63,7 +64,7 @@ impl Incoming {
         let (arrivals, arrived) = slot::ring(limits.max_arrivals);
         let (returned, returns) = slot::ring(limits.max_arrivals);
         let failed = Arc::new(AtomicBool::new(false));
-        let home = Arc::new(Home::new());
+        let home = Arc::new(Credit::new());
         let may_lose = delivery.may_lose();
         // Deltas may overtake the hello that says how long the peer's frames are.
         let shortest_frame = Hello::MIN_FRAME_LEN as usize;
