@@ -20,6 +20,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
 mod limits;
+mod memory;
 mod peer;
 pub mod ring;
 pub mod session;
@@ -29,8 +30,10 @@ pub mod waking;
 
 pub use deltawire_framing::control::{Delivery, Order, Reliability};
 pub use limits::{InvalidLimits, Limits};
+pub use memory::TransportMessage;
 pub use peer::{
-    ChannelClosed, Command, DeltaGrant, OpaqueGrant, Peer, Receiver, SendError, Sender, TryNext,
+    ChannelClosed, Command, DeltaGrant, Message, OpaqueGrant, Peer, Receiver, SendError, Sender,
+    TryNext,
 };
 #[cfg(feature = "futures")]
 pub use peer::{DeltaSink, Messages};

@@ -236,7 +236,7 @@ impl Link {
                         }
                         Ok(Output::Open) => *open = true,
                         Ok(Output::Message(channel, message)) => {
-                            opt_out(|| messages.push((channel, message.clone())));
+                            opt_out(|| messages.push((channel, message.to_vec())));
                         }
                         Ok(Output::Closed) => *closed = true,
                         Ok(Output::Timeout(at)) => {

@@ -2,14 +2,14 @@ use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
-use deltawire_framing::{DeltaFields, RecordBuf};
+use deltawire_framing::DeltaFields;
 use futures_core::Stream;
 use futures_sink::Sink;
 
-use super::{Receiver, SendError, Sender};
+use super::{Message, Receiver, SendError, Sender};
 
-/// A receiver as a stream of owned messages: each is copied into memory of its own, because a stream
-/// cannot lend. [`Receiver::next`] reads them where they lie.
+/// A receiver as a stream of owned messages, as [`Receiver::take`] gives them, because a stream cannot
+/// lend.
 ///
 /// It ends when the session is over and everything was read; [`Receiver::closed_reason`] says why.
 #[derive(Debug)]
@@ -40,17 +40,10 @@ impl Receiver {
 }
 
 impl Stream for Messages {
-    type Item = RecordBuf;
+    type Item = Message;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<RecordBuf>> {
-        let Ok(frame) = ready!(self.receiver.poll_next(context)) else { return Poll::Ready(None) };
-        let message = match RecordBuf::copy_of(frame) {
-            Ok(message) => message,
-            Err(error) => panic!("a receiver gives whole messages: {error}"),
-        };
-        // Its room goes back to the peer now, not with the next message.
-        self.receiver.release();
-        Poll::Ready(Some(message))
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.receiver.poll_take(context).map(Result::ok)
     }
 }
 

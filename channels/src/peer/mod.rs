@@ -4,6 +4,7 @@ mod closed;
 #[cfg(feature = "futures")]
 mod futures;
 mod limit;
+mod message;
 mod receiver;
 mod sender;
 
@@ -12,6 +13,7 @@ pub use closed::{ChannelClosed, SendError};
 #[cfg(feature = "futures")]
 pub use futures::{DeltaSink, Messages};
 pub(crate) use limit::MessageLimit;
+pub use message::Message;
 pub(crate) use receiver::{Arrived, Memory, Returned};
 pub use receiver::{Receiver, TryNext};
 pub use sender::{DeltaGrant, OpaqueGrant, Sender};

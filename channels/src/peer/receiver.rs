@@ -6,9 +6,12 @@ use core::task::{Context, Poll, ready};
 use deltawire_framing::{Frame, Frames, Kind, Malformed, RecordBuf, frame_step};
 
 use super::closed::{ChannelClosed, EndNotice};
+use super::message::{Kept, Message};
+use crate::memory::{Aligned, TransportMessage};
 use crate::ring::byte::Ahead;
 use crate::ring::{PopError, ReadError, byte, slot};
 use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::waking::Credit;
 
 /// Reads messages where they arrived.
 ///
@@ -55,9 +58,10 @@ impl Receiver {
         arrivals: slot::Consumer<Arrived>,
         returns: slot::Producer<Returned>,
         failed: Arc<AtomicBool>,
+        home: Arc<Credit>,
         end: EndNotice,
     ) -> Self {
-        let source = QueueSource { arrivals, returns, failed, current: None, next: 0 };
+        let source = QueueSource { arrivals, returns, failed, home, current: None, next: 0 };
         Self { source: Source::Queue(source), end }
     }
 
@@ -98,6 +102,45 @@ impl Receiver {
     ) -> Poll<Result<Frame<'_>, ChannelClosed>> {
         Poll::Ready(match ready!(self.source.poll_next(context)) {
             Ok(found) => Ok(self.source.frame(found)),
+            Err(Over) => Err(self.end.why()),
+        })
+    }
+
+    /// Waits for the next message and keeps it: see [`Message`] for what that costs.
+    ///
+    /// Over a link nothing is copied. Within one process it is, as what lies in the sender's own ring
+    /// cannot stay there.
+    ///
+    /// Cancel safe, as [`next`](Self::next).
+    ///
+    /// # Errors
+    /// When the session is over and everything was read. The error says how it ended.
+    pub async fn take(&mut self) -> Result<Message, ChannelClosed> {
+        match poll_fn(|context| self.source.poll_next(context)).await {
+            Ok(found) => Ok(self.source.keep(found)),
+            Err(Over) => Err(self.end.why()),
+        }
+    }
+
+    /// The next message, to keep, if there is one now: see [`take`](Self::take).
+    ///
+    /// # Errors
+    /// When there is none, now or ever again.
+    pub fn try_take(&mut self) -> Result<Message, TryNext> {
+        match self.source.try_next() {
+            Ok(found) => Ok(self.source.keep(found)),
+            Err(Nothing::Yet) => Err(TryNext::Empty),
+            Err(Nothing::EverAgain) => Err(TryNext::Closed(self.end.why())),
+        }
+    }
+
+    /// [`take`](Self::take), for futures written by hand.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<Result<Message, ChannelClosed>> {
+        Poll::Ready(match ready!(self.source.poll_next(context)) {
+            Ok(found) => Ok(self.source.keep(found)),
             Err(Over) => Err(self.end.why()),
         })
     }
@@ -181,10 +224,27 @@ impl Source {
     fn frame(&self, found: Found) -> Frame<'_> {
         let bytes = match self {
             Self::Ring(ring) => ring.bytes(),
-            Self::Queue(queue) => queue.current.as_ref().map_or(&[][..], Arrived::bytes),
+            Self::Queue(queue) => queue.current.as_ref().map_or(&[][..], Current::bytes),
         };
         let bytes = bytes.get(found).unwrap_or_default();
         Frame::parse(bytes).unwrap_or_else(|error| checked(error))
+    }
+}
+
+impl Source {
+    /// The message at `found`, for as long as somebody wants it.
+    fn keep(&mut self, found: Found) -> Message {
+        let message = match self {
+            Self::Ring(_) => Message::copy_of(self.frame(found)),
+            Self::Queue(queue) => queue.keep(found),
+        };
+        // What was copied, or was the last in its memory, is not held up here.
+        match self {
+            Self::Ring(ring) => ring.release(),
+            Self::Queue(queue) if queue.is_read() => queue.release(),
+            Self::Queue(_) => {}
+        }
+        message
     }
 }
 
@@ -226,9 +286,27 @@ struct QueueSource {
     returns: slot::Producer<Returned>,
     /// Whether it was dropped by a panic.
     failed: Arc<AtomicBool>,
-    current: Option<Arrived>,
+    home: Arc<Credit>,
+    current: Option<Current>,
     /// Where the next frame lies in `current`.
     next: usize,
+}
+
+/// The transport message that is being read.
+enum Current {
+    Own(Arrived),
+    /// Messages of it were taken.
+    Kept(Arc<Kept>),
+}
+
+impl Current {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Own(arrived) => arrived.bytes(),
+            Self::Kept(kept) => kept.bytes(),
+        }
+    }
 }
 
 impl QueueSource {
@@ -249,7 +327,7 @@ impl QueueSource {
 
     fn start(&mut self, arrived: Arrived) {
         self.next = 0;
-        self.current = Some(arrived);
+        self.current = Some(Current::Own(arrived));
     }
 
     /// The next frame of the application's in the transport message that is being read.
@@ -277,10 +355,30 @@ impl QueueSource {
 
     #[inline]
     fn release(&mut self) {
-        let Some(current) = self.current.take() else { return };
+        if let Some(Current::Own(arrived)) = self.current.take() {
+            self.give_back(arrived.into_returned());
+        }
+    }
+
+    fn give_back(&mut self, returned: Returned) {
         // There is a place for everything that can be out, so this fails only when the session is
         // gone, and then nobody waits for it.
-        let _ = self.returns.try_push(current.into_returned());
+        let _ = self.returns.try_push(returned);
+    }
+
+    /// The message at `found`, which shares the memory of the transport message that is being read.
+    fn keep(&mut self, found: Found) -> Message {
+        let kept = match self.current.take() {
+            Some(Current::Own(arrived)) => {
+                // Its place in the queue is free; its part of the window is not.
+                self.give_back(Returned { cost: 0, landed: None });
+                Arc::new(Kept::new(arrived, Some(self.home.clone())))
+            }
+            Some(Current::Kept(kept)) => kept,
+            None => unreachable!("a message was found in what is being read"),
+        };
+        self.current = Some(Current::Kept(kept.clone()));
+        Message::new(kept, found)
     }
 }
 
@@ -291,6 +389,8 @@ impl Drop for QueueSource {
         self.failed.store(std::thread::panicking(), Ordering::Release);
         if self.is_read() {
             self.release();
+        } else if let Some(Current::Kept(kept)) = &self.current {
+            kept.forfeit();
         }
         self.arrivals.close();
         while self.arrivals.try_pop().is_ok() {}
@@ -299,7 +399,7 @@ impl Drop for QueueSource {
 
 /// What was checked before is wrong: a bug of ours, not to be taken for the end of the messages.
 #[cold]
-fn checked(error: Malformed) -> ! {
+pub(super) fn checked(error: Malformed) -> ! {
     unreachable!("every message is checked before it is read: {error}")
 }
 
@@ -315,9 +415,9 @@ pub(crate) struct Arrived {
 #[derive(Debug)]
 pub(crate) enum Memory {
     /// A transport message of whole frames, as the transport gave it.
-    Transport(Vec<u8>),
+    Transport(TransportMessage),
     /// Several short transport messages, copied together; it grows as they come.
-    Heap(Vec<u8>),
+    Heap(Aligned),
     /// A message that came in fragments.
     Landed(RecordBuf),
 }
@@ -325,9 +425,10 @@ pub(crate) enum Memory {
 impl Arrived {
     /// One or several frames.
     #[inline]
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match &self.memory {
-            Memory::Transport(bytes) | Memory::Heap(bytes) => bytes,
+            Memory::Transport(bytes) => bytes,
+            Memory::Heap(bytes) => bytes,
             Memory::Landed(record) => record.frame_bytes(),
         }
     }

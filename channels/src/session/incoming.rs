@@ -7,15 +7,17 @@ use std::collections::VecDeque;
 use deltawire_framing::control::{Delivery, Hello, Order};
 use deltawire_framing::{
     Channel, Delta, Frame, FrameHeader, Frames, Kind, Reassembled, Reassembler, ReassemblerLimits,
-    RecordBuf, Refused, frame_step,
+    RecordBuf, Refused,
 };
 
 use super::ProtocolError;
 use super::window::{ReceiveWindow, cost};
 use crate::limits::Limits;
+use crate::memory::{Aligned, TransportMessage};
 use crate::peer::{Arrived, EndNotice, Memory, Receiver, Returned};
 use crate::ring::{PushError, slot};
 use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::waking::Credit;
 
 /// Transport messages up to this long are copied together while the application does not read.
 const SMALL: usize = 1_024;
@@ -36,6 +38,8 @@ pub(super) struct Incoming {
     /// Set by the receiver.
     failed: Arc<AtomicBool>,
     returns: slot::Consumer<Returned>,
+    /// Where messages that the application keeps give back their part of the window.
+    home: Arc<Credit>,
     /// How many were pushed and have not returned.
     out: usize,
     closing: bool,
@@ -60,6 +64,7 @@ impl Incoming {
         let (arrivals, arrived) = slot::ring(limits.max_arrivals);
         let (returned, returns) = slot::ring(limits.max_arrivals);
         let failed = Arc::new(AtomicBool::new(false));
+        let home = Arc::new(Credit::new());
         let may_lose = delivery.may_lose();
         // Deltas may overtake the hello that says how long the peer's frames are.
         let shortest_frame = Hello::MIN_FRAME_LEN as usize;
@@ -80,6 +85,7 @@ impl Incoming {
             arrivals,
             failed: failed.clone(),
             returns,
+            home: home.clone(),
             out: 0,
             closing: false,
             unfinished: 0,
@@ -88,7 +94,7 @@ impl Incoming {
             copied_bytes: 0,
             refused: 0,
         };
-        (incoming, Receiver::from_queue(arrived, returned, failed, end))
+        (incoming, Receiver::from_queue(arrived, returned, failed, home, end))
     }
 
     /// Takes in how long the frames are that the peer cuts messages into, at most, and whether it
@@ -105,7 +111,7 @@ impl Incoming {
     /// take `cost` of the window.
     pub(super) fn take_whole(
         &mut self,
-        bytes: Vec<u8>,
+        bytes: TransportMessage,
         messages: u64,
         cost: u64,
     ) -> Result<(), ProtocolError> {
@@ -120,15 +126,14 @@ impl Incoming {
     }
 
     /// The application's frames of a transport message, by themselves.
-    fn without_control(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut kept = Vec::new();
+    fn without_control(&mut self, bytes: &[u8]) -> TransportMessage {
+        let mut kept = Aligned::default();
         for frame in Frames::new(bytes).flatten().filter(|frame| frame.kind() != Kind::Control) {
-            kept.resize(frame_step(kept.len()), 0);
-            kept.extend_from_slice(frame.as_bytes());
+            kept.push(frame.as_bytes());
         }
         self.copied_bytes += kept.len() as u64;
         kept.shrink_to_fit();
-        kept
+        kept.into()
     }
 
     /// Takes in a fragment.
@@ -217,11 +222,12 @@ impl Incoming {
             if let Some(Arrived { memory: Memory::Heap(heap), cost }) = self.waiting.back_mut()
                 && heap.len().next_multiple_of(16) + small.len() <= HEAP
             {
-                heap.resize(heap.len().next_multiple_of(16), 0);
-                heap.extend_from_slice(small);
+                heap.push(small);
                 *cost += arrived.cost;
             } else {
-                let memory = Memory::Heap(small.clone());
+                let mut heap = Aligned::default();
+                heap.push(small);
+                let memory = Memory::Heap(heap);
                 self.waiting.push_back(Arrived { memory, cost: arrived.cost });
             }
             self.copied_bytes += small.len() as u64;
@@ -234,7 +240,7 @@ impl Incoming {
     fn loosen(&mut self, arrived: Arrived) -> Arrived {
         match arrived.memory {
             Memory::Landed(record) if record.frame_bytes().len() <= SMALL => {
-                let memory = Memory::Transport(record.frame_bytes().to_vec());
+                let memory = Memory::Transport(record.frame_bytes().to_vec().into());
                 self.pool.give_back(record);
                 Arrived { memory, cost: arrived.cost }
             }
@@ -245,7 +251,12 @@ impl Incoming {
     /// Takes back what the application has read, and hands on what waits. Without a context it
     /// looks only once; with one, the task is woken when more comes back.
     pub(super) fn take_returns(&mut self, mut context: Option<&mut Context<'_>>) -> bool {
-        let mut read = false;
+        if let Some(context) = &mut context {
+            self.home.register(context.waker());
+        }
+        let dropped = self.home.collect();
+        let mut read = dropped > 0;
+        self.window.give_back(dropped as u64);
         loop {
             let returned = match &mut context {
                 Some(context) => match self.returns.poll_pop(context) {

@@ -42,6 +42,7 @@ pub use window::MAX_POSITION;
 use window::longest;
 
 use crate::limits::{InvalidLimits, Limits};
+use crate::memory::TransportMessage;
 use crate::peer::{Command, EndNotice, Peer, Sender};
 use crate::ring::byte;
 
@@ -171,7 +172,13 @@ impl Session {
     ///
     /// Nothing that it holds is an error of the caller's: what breaks the protocol ends the
     /// session, and shows as an event.
-    pub fn handle_message(&mut self, channel: Channel, message: Vec<u8>, now: Duration) {
+    pub fn handle_message(
+        &mut self,
+        channel: Channel,
+        message: impl Into<TransportMessage>,
+        now: Duration,
+    ) {
+        let message = message.into();
         if matches!(self.state, State::Closed) {
             self.handle_late(channel, &message);
             return;
@@ -191,7 +198,7 @@ impl Session {
     fn take_message(
         &mut self,
         channel: Channel,
-        message: Vec<u8>,
+        message: TransportMessage,
         now: Duration,
     ) -> Result<(), ProtocolError> {
         let allowed = self.config.limits.max_frame_len.max(Hello::MIN_FRAME_LEN as usize);

@@ -8,6 +8,7 @@ mod ends;
 mod faults;
 mod floods;
 mod flow;
+mod kept;
 mod pipe;
 mod properties;
 mod rules;

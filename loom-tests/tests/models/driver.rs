@@ -2,7 +2,7 @@
 
 use std::task::Poll;
 
-use deltawire_channels::waking::{Doorbells, Flag};
+use deltawire_channels::waking::{Credit, Doorbells, Flag};
 use loom::future::{AtomicWaker, block_on};
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Mutex};
@@ -115,4 +115,25 @@ pub(crate) fn a_flag_hands_over_what_came_before() {
     let firsts = threads.map(|thread| thread.join().unwrap());
     assert_eq!(firsts.iter().filter(|first| **first).count(), 1);
     assert!(flag.take() && !flag.take() && !flag.is_raised());
+}
+
+/// Two threads give back what they held: who collects gets all of it, and sees what they did before.
+pub(crate) fn what_is_given_back_is_collected() {
+    let credit = Arc::new(Credit::new());
+    let done = [0, 1].map(|_| Arc::new(AtomicUsize::new(0)));
+    let threads = [0, 1].map(|index: usize| {
+        let (credit, done) = (credit.clone(), done[index].clone());
+        thread::spawn(move || {
+            done.store(1, Ordering::Relaxed);
+            credit.give_back(index + 1);
+        })
+    });
+    let mut collected = 0;
+    block_on(core::future::poll_fn(|context| {
+        credit.register(context.waker());
+        collected += credit.collect();
+        if collected == 3 { Poll::Ready(()) } else { Poll::Pending }
+    }));
+    assert!(done.iter().all(|done| done.load(Ordering::Relaxed) == 1));
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
 }

@@ -47,6 +47,7 @@ const MODELS: &[runner::Model] = models![
     driver::a_bell_without_a_place_is_answered,
     driver::what_is_asked_for_is_done,
     driver::a_flag_hands_over_what_came_before,
+    driver::what_is_given_back_is_collected,
     byte::messages_cross_the_wrap_in_order,
     byte::full_then_not,
     byte::a_dropped_grant_leaves_nothing,

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
+use deltawire_channels::TransportMessage;
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
 use js_sys::{Array, ArrayBuffer, Uint8Array};
@@ -50,7 +51,7 @@ pub(super) struct Channels {
 /// What came and was not taken yet.
 #[derive(Default)]
 pub(super) struct Inbox {
-    messages: RefCell<VecDeque<(Channel, Vec<u8>)>>,
+    messages: RefCell<VecDeque<(Channel, TransportMessage)>>,
     /// Bytes of `messages`.
     waiting: Cell<usize>,
     /// The session takes what comes.
@@ -151,11 +152,14 @@ impl Inbox {
             return fault("too much came before the link was open");
         }
         self.waiting.set(waiting);
-        self.messages.borrow_mut().push_back((channel, Uint8Array::new(buffer).to_vec()));
+        let message = TransportMessage::filled_by(buffer.byte_length() as usize, |room| {
+            Uint8Array::new(buffer).copy_to(room);
+        });
+        self.messages.borrow_mut().push_back((channel, message));
         self.wake();
     }
 
-    fn take(&self) -> Option<(Channel, Vec<u8>)> {
+    fn take(&self) -> Option<(Channel, TransportMessage)> {
         let (channel, message) = self.messages.borrow_mut().pop_front()?;
         self.waiting.set(self.waiting.get() - message.len());
         Some((channel, message))

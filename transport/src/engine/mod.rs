@@ -37,7 +37,7 @@ pub(crate) mod stun;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use deltawire_channels::{Delivery, Order};
+use deltawire_channels::{Delivery, Order, TransportMessage};
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
 
@@ -154,8 +154,8 @@ pub enum Output {
     Transmit(Transmit),
     /// All three streams can be written to.
     Open,
-    /// A transport message came, as the engine's own vector.
-    Message(Channel, Vec<u8>),
+    /// A transport message came, in the memory that the engine has it in.
+    Message(Channel, TransportMessage),
     /// The peer hung up, or the streams are gone. Nothing more comes but datagrams.
     Closed,
     /// Nothing to do before this time; `None` is never.

@@ -281,7 +281,7 @@ impl Str0m {
                 match channel {
                     // Nobody listens to a peer that is to be left.
                     _ if self.faulty => Ok(None),
-                    Some(channel) => Ok(Some(Output::Message(channel, data.data))),
+                    Some(channel) => Ok(Some(Output::Message(channel, data.data.into()))),
                     None => Err(self.misused(data.id, "it carries nothing this way")),
                 }
             }

@@ -231,7 +231,7 @@ impl Frames {
         }
         let mut hand_on = |bytes: Vec<u8>| {
             if !bytes.is_empty() {
-                self.outputs.push_back(Output::Message(CHANNELS[channel], bytes));
+                self.outputs.push_back(Output::Message(CHANNELS[channel], bytes.into()));
             }
         };
         if incoming.order == Order::Unordered {

@@ -91,7 +91,9 @@ impl Pair {
                 match end.engine.poll_output() {
                     Ok(Output::Transmit(transmit)) => sent.push(transmit),
                     Ok(Output::Open) => end.open = Some(*now),
-                    Ok(Output::Message(channel, message)) => end.messages.push((channel, message)),
+                    Ok(Output::Message(channel, message)) => {
+                        end.messages.push((channel, message.to_vec()))
+                    }
                     Ok(Output::Closed) => end.closed = true,
                     Ok(Output::Timeout(at)) => {
                         end.timeout = at;

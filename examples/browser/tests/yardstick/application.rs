@@ -36,7 +36,7 @@ impl Application {
 
     /// On the command channel 8 bytes ask for messages: how long, and how many. On the data channel 1
     /// byte asks how many bytes came before it. Other short messages go back, long ones are counted.
-    pub(crate) fn handle(&mut self, channel: Channel, message: Vec<u8>) {
+    pub(crate) fn handle(&mut self, channel: Channel, message: &[u8]) {
         match (channel, message.len()) {
             (Channel::Command, 8) => {
                 let number =
@@ -48,7 +48,7 @@ impl Application {
                 let counted = std::mem::take(&mut self.counted);
                 self.answers.push_back((channel, counted.to_le_bytes().to_vec()));
             }
-            (_, ..=ECHO) => self.answers.push_back((channel, message)),
+            (_, ..=ECHO) => self.answers.push_back((channel, message.to_vec())),
             (_, len) => self.counted += len as u64,
         }
     }

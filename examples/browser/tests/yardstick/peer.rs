@@ -114,7 +114,7 @@ impl Peer {
                     }
                     self.batch.add(&transmit);
                 }
-                Output::Message(channel, message) => self.application.handle(channel, message),
+                Output::Message(channel, message) => self.application.handle(channel, &message),
                 Output::Open => self.open = true,
                 Output::Closed => self.closed = true,
                 Output::Timeout(at) => return Ok(at),

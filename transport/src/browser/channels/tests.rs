@@ -132,9 +132,15 @@ async fn messages_go_both_ways() {
     assert_eq!(channels.write(Channel::Command, &[2; 100]), Ok(true));
     assert!(channels.buffered_amount() >= 16_484);
     pair.channels[1][0].send_with_u8_array(&[3; 64]).unwrap();
-    assert_eq!(next(&mut channels).await, Ok(Output::Message(Channel::Command, vec![3; 64])));
+    assert_eq!(
+        next(&mut channels).await,
+        Ok(Output::Message(Channel::Command, vec![3; 64].into()))
+    );
     pair.channels[1][2].send_with_u8_array(&[4; 65_535]).unwrap();
-    assert_eq!(next(&mut channels).await, Ok(Output::Message(Channel::Data, vec![4; 65_535])));
+    assert_eq!(
+        next(&mut channels).await,
+        Ok(Output::Message(Channel::Data, vec![4; 65_535].into()))
+    );
     while deltas.borrow().is_empty() || commands.borrow().is_empty() {
         clock::sleep(Duration::from_millis(5)).await;
     }

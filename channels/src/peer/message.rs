@@ -1,0 +1,115 @@
+//! A message that is kept for longer than the next one takes to be asked for.
+
+use core::fmt;
+use core::ops::Range;
+
+use deltawire_framing::{Delta, Frame, Kind, Malformed, RecordBuf};
+
+use super::receiver::{Arrived, Memory, checked};
+use crate::sync::{Arc, AtomicUsize, Ordering};
+use crate::waking::Credit;
+
+/// A message that came, owned: it can be kept, cloned and sent to other threads. Nothing was copied
+/// for it; clones share its memory, and so do messages that came in one transport message.
+///
+/// Until the last of those that share memory is dropped, that memory counts as not read: it keeps its
+/// part of the window, so that a peer cannot make an application hold more than its window by being
+/// fast. Who keeps many for long takes [copies](Self::detach).
+///
+/// The payload of a delta lies at a multiple of 16.
+#[derive(Clone)]
+pub struct Message {
+    memory: Arc<Kept>,
+    /// Where its frame lies there.
+    frame: Range<usize>,
+}
+
+impl Message {
+    pub(super) fn new(memory: Arc<Kept>, frame: Range<usize>) -> Self {
+        Self { memory, frame }
+    }
+
+    /// A copy in memory of its own, which takes nothing of any window.
+    pub(super) fn copy_of(frame: Frame<'_>) -> Self {
+        let len = frame.as_bytes().len();
+        let record = match RecordBuf::copy_of(frame) {
+            Ok(record) => record,
+            Err(error) => unreachable!("a receiver gives whole messages: {error}"),
+        };
+        let arrived = Arrived { memory: Memory::Landed(record), cost: 0 };
+        Self { memory: Arc::new(Kept::new(arrived, None)), frame: 0..len }
+    }
+
+    /// Its frame: what [`Receiver::next`](super::Receiver::next) gives a view of.
+    #[must_use]
+    #[inline]
+    pub fn frame(&self) -> Frame<'_> {
+        let bytes = self.memory.bytes().get(self.frame.clone()).unwrap_or_default();
+        Frame::parse(bytes).unwrap_or_else(|error| checked(error))
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.frame().kind()
+    }
+
+    /// The delta that it holds.
+    ///
+    /// # Errors
+    /// When it is another kind of message.
+    pub fn delta(&self) -> Result<Delta<'_>, Malformed> {
+        self.frame().delta()
+    }
+
+    /// A copy in memory of its own. When this one and all that share its memory are dropped, the peer
+    /// gets the room back.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        Self::copy_of(self.frame())
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message").field("frame", &self.frame()).finish()
+    }
+}
+
+/// Memory that messages share.
+pub(super) struct Kept {
+    arrived: Arrived,
+    /// What it gives back when it is dropped: what it took of the window, or nothing when its receiver
+    /// was dropped before it was read to its end.
+    cost: AtomicUsize,
+    /// To whom.
+    home: Option<Arc<Credit>>,
+}
+
+impl Kept {
+    pub(super) fn new(arrived: Arrived, home: Option<Arc<Credit>>) -> Self {
+        // No window is longer than a `usize`: the memory behind it is not.
+        let cost = usize::try_from(arrived.cost).unwrap_or(usize::MAX);
+        Self { arrived, cost: AtomicUsize::new(cost), home }
+    }
+
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.arrived.bytes()
+    }
+
+    /// Not all of it was read, or will be.
+    pub(super) fn forfeit(&self) {
+        self.cost.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // The last owner has seen what the others did.
+        let cost = self.cost.load(Ordering::Relaxed);
+        if let Some(home) = self.home.take().filter(|_| cost > 0) {
+            home.give_back(cost);
+        }
+    }
+}
