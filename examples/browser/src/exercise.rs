@@ -51,7 +51,7 @@ pub struct RoundTrips {
 
 impl RoundTrips {
     pub(crate) fn of(mut times: Vec<Duration>) -> Self {
-        times.sort();
+        times.sort_unstable();
         let quantile = |share: f64| {
             let index = (times.len() as f64 * share) as usize;
             let time = times.get(index.min(times.len().saturating_sub(1)));

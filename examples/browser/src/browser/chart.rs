@@ -29,7 +29,7 @@ impl Chart {
     /// The middle of the values.
     pub(super) fn median(&self) -> f64 {
         let mut sorted: Vec<f64> = self.values.iter().copied().collect();
-        sorted.sort_by(f64::total_cmp);
+        sorted.sort_unstable_by(f64::total_cmp);
         sorted.get(sorted.len() / 2).copied().unwrap_or_default()
     }
 }

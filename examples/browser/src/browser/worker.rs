@@ -183,7 +183,7 @@ pub(super) fn counters(link: &Link) -> Counters {
         [commands.iter().map(each).sum(), each(&session.data_sent), each(&received)]
     };
     Counters {
-        route: format!("{:?}", stats.route).to_lowercase(),
+        route: format!("{:?}", stats.route).to_ascii_lowercase(),
         messages: sum(|channel| channel.messages),
         bytes: sum(|channel| channel.bytes),
         reassembled: received.copied_bytes + session.commands_received.copied_bytes,
