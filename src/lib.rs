@@ -23,8 +23,8 @@ pub use deltawire_transport::{
 /// from [`framing`], so that its own `Frame`, `Record` or `Channel` is the only one.
 pub mod prelude {
     pub use deltawire_channels::{
-        ChannelClosed, Delivery, Limits, Order, Peer, Receiver, Reliability, SendError, Sender,
-        TryNext,
+        ChannelClosed, Delivery, Limits, Message, Order, Peer, Receiver, Reliability, SendError,
+        Sender, SharedSender, TryNext,
     };
     pub use deltawire_framing::control::CloseCode;
     pub use deltawire_framing::{Checksum, DeltaFields, DeltaType, DocId};

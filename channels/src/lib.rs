@@ -32,8 +32,8 @@ pub use deltawire_framing::control::{Delivery, Order, Reliability};
 pub use limits::{InvalidLimits, Limits};
 pub use memory::TransportMessage;
 pub use peer::{
-    ChannelClosed, Command, DeltaGrant, Message, OpaqueGrant, Peer, Receiver, SendError, Sender,
-    TryNext,
+    ChannelClosed, Command, DeltaGrant, MAX_SHARED, Message, OpaqueGrant, Peer, Receiver,
+    SendError, Sender, SharedSender, TryNext,
 };
 #[cfg(feature = "futures")]
 pub use peer::{DeltaSink, Messages};

@@ -17,7 +17,7 @@ use deltawire_framing::control::CloseCode;
 use crate::engine::{Datagram, Engine};
 use crate::engine::{EngineError, Output, Streams, Transmit};
 use crate::flight::{Flight, FlightLimits};
-use crate::link::{Ended, Route, Shared};
+use crate::link::{Ended, Route, SenderRequest, Shared};
 
 /// Datagrams that an engine takes in before it is asked what to send: its acknowledgements go
 /// together.
@@ -361,10 +361,15 @@ impl<E: Streams> Connection<E> {
         if self.shared.take_cut() {
             self.session.cut_short(now);
         }
-        while let Some((share, reply)) = self.shared.take_sender_request() {
-            if let Some(sender) = self.session.open_sender(share) {
-                // Who asked may have gone.
-                let _ = reply.send(sender);
+        while let Some(request) = self.shared.take_sender_request() {
+            // Who asked may have gone; who gets none is told that there are no more.
+            match request {
+                SenderRequest::Ring(share, reply) => {
+                    let _ = self.session.open_sender(share).map(|sender| reply.send(sender));
+                }
+                SenderRequest::Shared(share, reply) => {
+                    let _ = self.session.open_shared_sender(share).map(|sender| reply.send(sender));
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub use deltawire_channels::session::Undelivered;
 use deltawire_channels::session::{Closed, Share, Stats};
 use deltawire_channels::waking::Flag;
-use deltawire_channels::{InvalidLimits, Sender};
+use deltawire_channels::{InvalidLimits, Sender, SharedSender};
 use deltawire_framing::control::{CloseCode, Role};
 use event_listener::Event;
 use futures_channel::oneshot;
@@ -136,10 +136,16 @@ struct State {
     close: Option<(CloseCode, String)>,
     /// Whether a close is to wait no longer.
     cut: bool,
-    senders: VecDeque<(Share, oneshot::Sender<Sender>)>,
+    senders: VecDeque<SenderRequest>,
     ended: Option<(Ended, Undelivered)>,
     /// Wakes the driver.
     driver: Option<Waker>,
+}
+
+/// Who waits for a sender of which kind.
+pub(crate) enum SenderRequest {
+    Ring(Share, oneshot::Sender<Sender>),
+    Shared(Share, oneshot::Sender<SharedSender>),
 }
 
 /// The link has ended, or has as many senders as [`Limits::max_senders`] allows.
@@ -201,10 +207,53 @@ impl Link {
     ///
     /// [`NoMoreSenders`] when the link has ended or has as many as it may.
     pub async fn open_sender(&self, share: Share) -> Result<Sender, NoMoreSenders> {
+        self.request(|reply| SenderRequest::Ring(share, reply)).await
+    }
+
+    /// One more sender for my deltas: of messages that others send too, each from where it lies once.
+    /// It counts as any other. Of several with the same [`Share`] each has its turn.
+    ///
+    /// ```
+    /// use deltawire_channels::session::Share;
+    /// use deltawire_channels::{Message, Receiver};
+    /// use deltawire_transport::Link;
+    ///
+    /// /// Sends what comes from one peer to others.
+    /// async fn forward(
+    ///     mut from: Receiver,
+    ///     to: &[Link],
+    /// ) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let mut senders = Vec::new();
+    ///     for link in to {
+    ///         senders.push(link.open_shared_sender(Share::default()).await?);
+    ///     }
+    ///     while let Ok(message) = from.take().await {
+    ///         for sender in &mut senders {
+    ///             sender.send(&message).await?; // waits for the slowest
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// Cancel safe, as [`open_sender`](Self::open_sender).
+    ///
+    /// # Errors
+    ///
+    /// [`NoMoreSenders`] when the link has ended or has as many as it may.
+    pub async fn open_shared_sender(&self, share: Share) -> Result<SharedSender, NoMoreSenders> {
+        self.request(|reply| SenderRequest::Shared(share, reply)).await
+    }
+
+    async fn request<S>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<S>) -> SenderRequest,
+    ) -> Result<S, NoMoreSenders> {
         let (reply, opened) = oneshot::channel();
+        let request = request(reply);
         self.shared.ask(|state| {
             if state.ended.is_none() {
-                state.senders.push_back((share, reply));
+                state.senders.push_back(request);
             }
         });
         opened.await.map_err(|_| NoMoreSenders)
@@ -298,7 +347,7 @@ impl Shared {
         std::mem::take(&mut self.state().cut)
     }
 
-    pub(crate) fn take_sender_request(&self) -> Option<(Share, oneshot::Sender<Sender>)> {
+    pub(crate) fn take_sender_request(&self) -> Option<SenderRequest> {
         self.state().senders.pop_front()
     }
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use deltawire_framing::WriteError;
 use deltawire_framing::control::CloseCode;
+use deltawire_framing::{Channel, WriteError};
 
 use crate::ring::ReserveError;
 use crate::session::Closed;
@@ -60,6 +60,15 @@ pub enum SendError {
         len: usize,
         /// The longest body that the peer takes on the channel, bytes.
         allowed: usize,
+    },
+    /// The message came on the other channel, and its frame says so. Only of
+    /// [`SharedSender`](crate::SharedSender).
+    #[error("the message is one of the {channel:?} channel, not of {needed:?}: send a copy")]
+    Channel {
+        /// The channel that its frame names.
+        channel: Channel,
+        /// The channel of the sender.
+        needed: Channel,
     },
     /// Nothing more is accepted.
     #[error(transparent)]

@@ -3,7 +3,10 @@
 use core::fmt;
 use core::ops::Range;
 
-use deltawire_framing::{Delta, Frame, Kind, Malformed, RecordBuf};
+use deltawire_framing::{
+    Channel, Delta, DeltaFields, DeltaHeader, DeltaWriter, Frame, FrameHeader, Kind, Malformed,
+    RecordBuf, WriteError,
+};
 
 use super::receiver::{Arrived, Memory, checked};
 use crate::sync::{Arc, AtomicUsize, Ordering};
@@ -29,13 +32,33 @@ impl Message {
         Self { memory, frame }
     }
 
+    /// A delta of this side's, to be sent to many with a [`SharedSender`](super::SharedSender): with a
+    /// copy of `payload`. A [`RecordBuf`] that is written in place spares the copy.
+    ///
+    /// # Errors
+    /// When the fields or the length cannot be written.
+    pub fn delta_of(fields: DeltaFields, payload: &[u8]) -> Result<Self, WriteError> {
+        let capacity = payload.len().saturating_add(DeltaHeader::SIZE);
+        let mut record = RecordBuf::with_body_capacity(capacity);
+        let mut writer = DeltaWriter::new(record.body_mut(), fields)?;
+        if let Some(room) = writer.payload_mut().get_mut(..payload.len()) {
+            room.copy_from_slice(payload);
+        }
+        let body_len = writer.finish(payload.len())?;
+        record.seal(FrameHeader::whole(Kind::Delta, Channel::Data, body_len)?)?;
+        Ok(Self::of_record(record))
+    }
+
     /// A copy in memory of its own, which takes nothing of any window.
     pub(super) fn copy_of(frame: Frame<'_>) -> Self {
-        let len = frame.as_bytes().len();
-        let record = match RecordBuf::copy_of(frame) {
-            Ok(record) => record,
+        match RecordBuf::copy_of(frame) {
+            Ok(record) => Self::of_record(record),
             Err(error) => unreachable!("a receiver gives whole messages: {error}"),
-        };
+        }
+    }
+
+    fn of_record(record: RecordBuf) -> Self {
+        let len = record.frame_bytes().len();
         let arrived = Arrived { memory: Memory::Landed(record), cost: 0 };
         Self { memory: Arc::new(Kept::new(arrived, None)), frame: 0..len }
     }
@@ -68,6 +91,24 @@ impl Message {
     pub fn detach(&self) -> Self {
         Self::copy_of(self.frame())
     }
+}
+
+impl TryFrom<RecordBuf> for Message {
+    type Error = Malformed;
+
+    /// The message that a record holds, where it lies.
+    fn try_from(record: RecordBuf) -> Result<Self, Malformed> {
+        check(record.frame()?)?;
+        Ok(Self::of_record(record))
+    }
+}
+
+/// What a session checks of what comes in.
+fn check(frame: Frame<'_>) -> Result<(), Malformed> {
+    if frame.kind() == Kind::Delta {
+        frame.delta()?;
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Message {

@@ -7,6 +7,7 @@ mod limit;
 mod message;
 mod receiver;
 mod sender;
+mod shared;
 
 pub(crate) use closed::EndNotice;
 pub use closed::{ChannelClosed, SendError};
@@ -17,6 +18,7 @@ pub use message::Message;
 pub(crate) use receiver::{Arrived, Memory, Returned};
 pub use receiver::{Receiver, TryNext};
 pub use sender::{DeltaGrant, OpaqueGrant, Sender};
+pub use shared::{MAX_SHARED, SharedSender};
 
 /// The application's handle on a session: three channels. The parts can be moved to different
 /// threads or tasks.

@@ -11,6 +11,7 @@ mod event;
 mod incoming;
 mod liveness;
 mod outgoing;
+mod source;
 mod stats;
 mod transmit;
 mod unread;
@@ -35,6 +36,8 @@ use incoming::{Incoming, check};
 use liveness::Liveness;
 pub use outgoing::Share;
 use outgoing::{Outgoing, PeerLimits};
+pub use source::FrameSource;
+use source::{Frames as Asked, Source};
 pub use stats::{ChannelStats, Stats};
 use transmit::Bytes;
 pub use transmit::Transmit;
@@ -43,7 +46,7 @@ use window::longest;
 
 use crate::limits::{InvalidLimits, Limits};
 use crate::memory::TransportMessage;
-use crate::peer::{Command, EndNotice, Peer, Sender};
+use crate::peer::{Command, EndNotice, Peer, Sender, SharedSender};
 use crate::ring::byte;
 
 /// One end of a session. See the [module](self) for the order of calls.
@@ -154,16 +157,40 @@ impl Session {
     /// between the fragments of other senders' long ones. `None` when there are
     /// [`max_senders`](Limits::max_senders), or the session is closing.
     pub fn open_sender(&mut self, share: Share) -> Option<Sender> {
+        let capacity = self.config.limits.send_ring;
+        self.takes_senders().then(|| self.add_sender(Channel::Data, capacity, share))
+    }
+
+    /// One more sender for the data channel, of [messages that others send too](SharedSender). It counts as
+    /// any other.
+    pub fn open_shared_sender(&mut self, share: Share) -> Option<SharedSender> {
+        let limit = self.outgoing[1].limit.clone();
+        let (end, capacity) = (self.end_notice.clone(), self.config.limits.send_ring);
+        let (sender, source) = SharedSender::new(capacity, end, limit);
+        self.open_source(source, share).then_some(sender)
+    }
+
+    /// Has the data channel's messages come from `source` too, which is asked when there is room. It
+    /// counts as a sender: `false` when there are [`max_senders`](Limits::max_senders), or the session is
+    /// closing.
+    pub fn open_source(&mut self, source: Box<dyn FrameSource>, share: Share) -> bool {
+        let open = self.takes_senders();
+        if open {
+            self.outgoing[1].add(Source::Frames(Box::new(Asked::new(source))), share);
+        }
+        open
+    }
+
+    fn takes_senders(&self) -> bool {
         let full = self.outgoing[1].lane_count() >= self.config.limits.max_senders;
-        let open = matches!(self.state, State::Connecting { .. } | State::Open);
-        (open && !full).then(|| self.add_sender(Channel::Data, self.config.limits.send_ring, share))
+        !full && matches!(self.state, State::Connecting { .. } | State::Open)
     }
 
     fn add_sender(&mut self, channel: Channel, capacity: usize, share: Share) -> Sender {
         let (producer, consumer) = byte::ring(capacity.next_power_of_two().max(64));
         let end = self.end_notice.clone();
         let outgoing = &mut self.outgoing[channel as usize];
-        outgoing.add(consumer, share);
+        outgoing.add(Source::Ring(consumer), share);
         Sender::of_session(producer, channel, end, outgoing.limit.clone())
     }
 

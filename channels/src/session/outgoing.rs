@@ -5,15 +5,15 @@
 //! and Varghese, 1995). So a message that is longer than a frame lets others in between, and among
 //! equals nobody starves.
 
-use core::ops::{Deref, Range};
-use core::task::{Context, Poll};
+use core::ops::Range;
+use core::task::Context;
 
-use deltawire_framing::{FRAME_ALIGN, FragmentInPlace, Fragmenter, FrameHeader, frame_step};
+use deltawire_framing::{FRAME_ALIGN, FrameHeader, frame_step};
 
+use super::source::{Long, Outbound, Source};
 use super::unread::Unread;
 use super::window::{SendWindow, longest};
 use crate::peer::MessageLimit;
-use crate::ring::byte::{Ahead, Consumer, RunView};
 
 /// How a sender's messages compete with those of the session's other senders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,57 +30,14 @@ impl Default for Share {
     }
 }
 
-/// One sender's ring, seen from the session.
+/// One sender's messages, seen from the session.
 struct Lane {
-    ring: Consumer,
+    source: Source,
     share: Share,
     /// Bytes that it may still send in this turn; below 0 what it sent too much in the last one.
     deficit: i64,
     /// The message that is being sent in fragments.
     long: Option<Long>,
-}
-
-/// A message that is being sent in fragments.
-struct Long {
-    message: Ahead,
-    fragmenter: Fragmenter,
-    next: u16,
-}
-
-impl Long {
-    /// Begins the message that stands first in `ring`: one that is longer than a frame and no longer
-    /// than the peer takes.
-    fn begin(ring: &mut Consumer, message_id: u32, max_frame_len: usize) -> Self {
-        let Ok(message) = ring.read_ahead() else {
-            unreachable!("the message was looked at before");
-        };
-        let Some(header) = FrameHeader::of_whole(ring.bytes(&message)) else {
-            unreachable!("a ring holds whole messages");
-        };
-        match Fragmenter::new(header, message_id, max_frame_len) {
-            Ok(fragmenter) => Self { message, fragmenter, next: 0 },
-            Err(error) => unreachable!("what the peer takes can be cut: {error}"),
-        }
-    }
-
-    /// Its next fragment, where it lies. There is one: [`is_sent`](Self::is_sent) said so.
-    fn next_fragment<'a>(&mut self, ring: &'a mut Consumer) -> FragmentInPlace<'a> {
-        let index = self.next;
-        self.next += 1;
-        match self.fragmenter.in_place(ring.bytes_mut(&self.message), index) {
-            Ok(fragment) => fragment,
-            Err(error) => unreachable!("a message holds its fragments: {error}"),
-        }
-    }
-
-    /// What it takes of the window.
-    fn cost(&self) -> u64 {
-        frame_step(self.message.len()) as u64
-    }
-
-    fn is_sent(&self) -> bool {
-        self.next == self.fragmenter.count()
-    }
 }
 
 /// What the peer takes.
@@ -153,25 +110,25 @@ impl Outgoing {
         self.lanes.len()
     }
 
-    pub(super) fn add(&mut self, ring: Consumer, share: Share) {
+    pub(super) fn add(&mut self, source: Source, share: Share) {
         let share = Share { weight: share.weight.max(1), ..share };
         let at = self.lanes.partition_point(|lane| lane.share.priority >= share.priority);
-        self.lanes.insert(at, Lane { ring, share, deficit: 0, long: None });
+        self.lanes.insert(at, Lane { source, share, deficit: 0, long: None });
     }
 
     /// Bytes that were committed and not sent.
     pub(super) fn queued_bytes(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.ring.queued_bytes()).sum()
+        self.lanes.iter().map(|lane| lane.source.queued_bytes()).sum()
     }
 
     /// Whether the application dropped all its senders.
     pub(super) fn is_abandoned(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.ring.is_closed())
+        self.lanes.iter().all(|lane| lane.source.is_closed())
     }
 
     /// Whether all that was committed has been handed out.
     pub(super) fn is_empty(&mut self) -> bool {
-        self.lanes.iter_mut().all(|lane| lane.long.is_none() && lane.ring.is_empty())
+        self.lanes.iter_mut().all(|lane| lane.long.is_none() && lane.source.peek_len().is_none())
     }
 
     /// Whether a message has begun to wait for a larger window, and the peer does not know it yet.
@@ -188,8 +145,8 @@ impl Outgoing {
         self.lanes.iter_mut().any(|lane| {
             let waits = |len: usize| len > budget && frame_step(len) as u64 <= available;
             match &lane.long {
-                Some(long) => long.fragmenter.max_frame_len() > budget,
-                None => lane.ring.peek_len().is_some_and(waits),
+                Some(long) => long.max_frame_len() > budget,
+                None => lane.source.peek_len().is_some_and(waits),
             }
         })
     }
@@ -197,7 +154,7 @@ impl Outgoing {
     /// Takes no more from the application.
     pub(super) fn close(&mut self) {
         self.closed = true;
-        self.lanes.iter_mut().for_each(|lane| lane.ring.close());
+        self.lanes.iter_mut().for_each(|lane| lane.source.close());
     }
 
     /// Sends nothing more: what is left counts as never to be sent, a long message in the middle of
@@ -205,7 +162,7 @@ impl Outgoing {
     pub(super) fn give_up(&mut self) -> u64 {
         let (messages, bytes) = &mut self.unsent;
         for lane in &mut self.lanes {
-            lane.ring.seal();
+            lane.source.seal();
             if let Some(long) = lane.long.take() {
                 if !long.is_sent() {
                     let cost = long.cost();
@@ -214,11 +171,11 @@ impl Outgoing {
                     *messages += 1;
                     *bytes += cost;
                 }
-                lane.ring.release(long.message);
+                lane.source.release(long);
             }
-            while let Ok(view) = lane.ring.try_read() {
+            while let Some(len) = lane.source.skip() {
                 *messages += 1;
-                *bytes += frame_step(view.len()) as u64;
+                *bytes += frame_step(len) as u64;
             }
         }
         *messages
@@ -233,8 +190,8 @@ impl Outgoing {
         for lane in &mut self.lanes {
             if lane.long.is_some() {
                 ready = true;
-            } else if matches!(lane.ring.poll_readable(context), Poll::Ready(Ok(()))) {
-                let len = lane.ring.peek_len().unwrap_or_default();
+            } else if lane.source.poll_readable(context) {
+                let len = lane.source.peek_len().unwrap_or_default();
                 let first = if frame_step(len) as u64 > available { &mut waits } else { &mut fits };
                 first.get_or_insert(lane.share.priority);
                 ready |= !blocked;
@@ -248,7 +205,8 @@ impl Outgoing {
     /// before that was known.
     pub(super) fn find_too_long(&mut self, allowed: usize) -> Option<usize> {
         let waiting = self.lanes.iter_mut().filter(|lane| lane.long.is_none());
-        let mut bodies = waiting.filter_map(|lane| Some(lane.ring.peek_len()? - FrameHeader::SIZE));
+        let mut bodies =
+            waiting.filter_map(|lane| Some(lane.source.peek_len()? - FrameHeader::SIZE));
         bodies.find(|len| *len > allowed)
     }
 
@@ -256,10 +214,10 @@ impl Outgoing {
     pub(super) fn next(&mut self, budget: usize, peer: PeerLimits) -> Option<Outbound<'_>> {
         let (index, len) = self.choose(budget, peer)?;
         let Self { lanes, window, unread, next_message_id, messages, .. } = self;
-        let Some(Lane { ring, deficit, long, .. }) = lanes.get_mut(index) else {
+        let Some(Lane { source, deficit, long, .. }) = lanes.get_mut(index) else {
             unreachable!("a lane that was chosen is there");
         };
-        let first = ring.peek_len().unwrap_or_default();
+        let first = source.peek_len().unwrap_or_default();
         // One that was committed since `find_too_long` looked, which finds it the next time.
         let allowed = peer.max_message();
         if long.is_none() && first > allowed.saturating_add(FrameHeader::SIZE) {
@@ -267,44 +225,44 @@ impl Outgoing {
         }
         if long.is_none() && first > peer.max_frame_len {
             *next_message_id = next_message_id.wrapping_add(1);
-            let begun = Long::begin(ring, *next_message_id, peer.max_frame_len);
+            let begun = source.begin(*next_message_id, peer.max_frame_len);
             window.take(begun.cost());
             *long = Some(begun);
             *messages += 1;
         }
         if let Some(long) = long {
-            if long.next + 1 == long.fragmenter.count() {
+            if long.is_last() {
                 unread.sent(long.cost(), 1, window.limit);
             }
-            let fragment = long.next_fragment(ring);
+            let fragment = source.next_fragment(long);
             *deficit -= fragment.len() as i64;
-            return Some(Outbound::Fragment(fragment));
+            return Some(fragment);
         }
         // Only the first message of a run was looked at; what is no longer than the peer takes can
         // hold none that is.
         let len = if allowed < len { first } else { len };
-        let Some(run) = ring.read_run(len) else {
+        let Some(run) = source.read_run(len) else {
             unreachable!("a lane that was chosen has a message that fits");
         };
-        let (bytes, count) = (frame_step(run.len()) as u64, run.frame_count() as u64);
+        let (bytes, count) = (frame_step(run.len()) as u64, run.count());
         window.take(bytes);
         unread.sent(bytes, count, window.limit);
         *messages += count;
         *deficit -= run.len() as i64;
-        Some(Outbound::Run(run))
+        Some(run)
     }
 
-    /// Gives back the rings' room of long messages whose last fragment was handed out.
+    /// Gives back the room of long messages whose last fragment was handed out.
     pub(super) fn release_sent(&mut self) {
         for lane in &mut self.lanes {
             if let Some(long) = lane.long.take_if(|long| long.is_sent()) {
-                lane.ring.release(long.message);
+                lane.source.release(long);
             }
         }
         // A lane whose sender is gone and that has nothing left is forgotten.
         if !self.closed {
             self.lanes.retain_mut(|lane| {
-                lane.long.is_some() || !lane.ring.is_closed() || !lane.ring.is_empty()
+                lane.long.is_some() || !lane.source.is_closed() || lane.source.peek_len().is_some()
             });
         }
     }
@@ -344,7 +302,7 @@ impl Outgoing {
         for _ in 0..=2 * lanes.len() {
             let lane = lanes.first_mut()?;
             let begins_long = lane.long.is_none()
-                && lane.ring.peek_len().is_some_and(|len| len > peer.max_frame_len);
+                && lane.source.peek_len().is_some_and(|len| len > peer.max_frame_len);
             match lane.offer(available, peer.max_frame_len) {
                 Offer::Nothing => lane.deficit = 0,
                 Offer::Blocked => {}
@@ -365,7 +323,7 @@ impl Outgoing {
         let Some(lane) = self.lanes.get_mut(index) else { return false };
         match &lane.long {
             Some(_) => false,
-            None => lane.ring.peek_len().is_some_and(|len| len <= budget),
+            None => lane.source.peek_len().is_some_and(|len| len <= budget),
         }
     }
 }
@@ -376,32 +334,14 @@ impl Lane {
             return if long.is_sent() {
                 Offer::Nothing
             } else {
-                Offer::Bytes(long.fragmenter.max_frame_len())
+                Offer::Bytes(long.max_frame_len())
             };
         }
-        let Some(len) = self.ring.peek_len() else { return Offer::Nothing };
+        let Some(len) = self.source.peek_len() else { return Offer::Nothing };
         if frame_step(len) as u64 > available {
             return Offer::Blocked;
         }
         let available = usize::try_from(available).unwrap_or(usize::MAX) / 16 * 16;
         Offer::Bytes(max_frame_len.min(available))
-    }
-}
-
-/// Bytes of a transport message where they lie.
-pub(super) enum Outbound<'a> {
-    Run(RunView<'a>),
-    Fragment(FragmentInPlace<'a>),
-}
-
-impl Deref for Outbound<'_> {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Run(run) => run,
-            Self::Fragment(frame) => frame,
-        }
     }
 }

@@ -3,7 +3,7 @@ use core::ops::Deref;
 
 use deltawire_framing::Channel;
 
-use super::outgoing::Outbound;
+use super::source::Outbound;
 
 /// A transport message to be sent, its bytes where they lie. It counts as sent when it is given.
 pub struct Transmit<'a> {

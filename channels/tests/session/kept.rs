@@ -1,5 +1,7 @@
 //! Messages that the application keeps.
 
+#![allow(clippy::disallowed_types)] // only counts
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};

@@ -12,5 +12,6 @@ mod kept;
 mod pipe;
 mod properties;
 mod rules;
+mod shared;
 mod trace;
 mod waking;

@@ -92,7 +92,7 @@ impl Pair {
                     Ok(Output::Transmit(transmit)) => sent.push(transmit),
                     Ok(Output::Open) => end.open = Some(*now),
                     Ok(Output::Message(channel, message)) => {
-                        end.messages.push((channel, message.to_vec()))
+                        end.messages.push((channel, message.to_vec()));
                     }
                     Ok(Output::Closed) => end.closed = true,
                     Ok(Output::Timeout(at)) => {

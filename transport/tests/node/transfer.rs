@@ -263,6 +263,53 @@ async fn senders_share_a_link_and_each_keeps_its_order() {
     near.command.receive.release();
 }
 
+/// What one peer sends a node forwards to five, of which one reads slowly.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_from_one_goes_to_many_from_where_it_lies() {
+    const COUNT: u64 = 1_000;
+    let len = |number: u64| if number % 100 == 7 { 100_000 } else { (number as usize * 7) % 2_000 };
+    let server = server();
+    let origin = client();
+    let ((mut near, _near_link), (mut far, far_link)) = join(&origin, &server).await;
+    let mut subscribers = tokio::task::JoinSet::new();
+    let (mut senders, mut kept) = (Vec::new(), Vec::new());
+    for index in 0..5 {
+        let node = client();
+        let ((mut reader, link), (writer, there)) = join(&node, &server).await;
+        senders.push(there.open_shared_sender(Share::default()).await.unwrap());
+        kept.push((writer, there));
+        subscribers.spawn(async move {
+            for number in 0..COUNT {
+                assert_eq!(receive(&mut reader.receive).await, (number, len(number)));
+                if index == 0 && number % 20 == 0 {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            }
+            (node, reader, link)
+        });
+    }
+    let sending = async {
+        for number in 0..COUNT {
+            deltas::send(&mut near.send, number, len(number)).await;
+        }
+    };
+    let forwarding = async {
+        for _ in 0..COUNT {
+            let message = far.receive.take().await.unwrap();
+            for sender in &mut senders {
+                sender.send(&message).await.unwrap();
+            }
+        }
+    };
+    soon("all to be forwarded", async { tokio::join!(sending, forwarding) }).await;
+    soon("all to come", subscribers.join_all()).await;
+    let received = far_link.stats().session.data_received;
+    let long = (0..COUNT).filter(|number| len(*number) == 100_000).count() as u64;
+    // Only what came in pieces was copied, to its place; some that waited were short.
+    assert!(received.copied_bytes < long * 100_100 + COUNT * 1_100, "{received:?}");
+    assert_eq!(received.messages, COUNT);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_peers_of_one_node_do_not_mix() {
     let server = server();

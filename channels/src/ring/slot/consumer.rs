@@ -88,6 +88,11 @@ impl<T> Consumer<T> {
         self.parker.close();
     }
 
+    /// Closes the ring and settles what counts: what it holds now is all that was ever put in.
+    pub(crate) fn seal(&mut self) {
+        self.parker.seal();
+    }
+
     /// Whether either side has closed the ring. It may still hold values.
     #[must_use]
     pub fn is_closed(&self) -> bool {

@@ -133,6 +133,11 @@ impl<T> Producer<T> {
         self.parker.close();
     }
 
+    /// Whether what was put in last came too late for the consumer's last look. Asked after waking it.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.parker.is_sealed()
+    }
+
     /// Whether either side has closed the ring.
     #[must_use]
     pub fn is_closed(&self) -> bool {
