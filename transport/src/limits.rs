@@ -1,11 +1,11 @@
-//! The table of limits in `docs/RELIABILITY.md` has the names and defaults of the code.
+//! The table of limits in `docs/LIMITS.md` has the names and defaults of the code.
 //!
 //! Each field of each struct of limits is compared. Constants are listed here by hand.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use deltawire_channels::Limits;
+use deltawire_channels::{Limits, MAX_SHARED};
 use deltawire_channels::session::MAX_PONGS;
 
 use crate::connection::LAST_WORDS;
@@ -19,12 +19,11 @@ use crate::{FlightLimits, MAX_CANDIDATES, NodeLimits};
 /// `Limits::data_window`, by default.
 const WINDOW: u32 = 1 << 20;
 
-const DOCUMENT: &str = include_str!("../../docs/RELIABILITY.md");
+const DOCUMENT: &str = include_str!("../../docs/LIMITS.md");
 
-/// Rows of the section, first cell without its quotes: the second.
+/// Rows of the table, first cell without its quotes: the second.
 fn documented() -> BTreeMap<String, String> {
-    let section = DOCUMENT.split("\n## ").find(|section| section.starts_with("Limits\n")).unwrap();
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows = DOCUMENT.lines().filter_map(|line| line.strip_prefix("| `"));
     let rows = rows.map(|row| {
         let (name, rest) = row.split_once("` | ").unwrap();
         (name.to_owned(), rest.split(" | ").next().unwrap().to_owned())
@@ -115,6 +114,7 @@ fn in_code() -> BTreeMap<String, String> {
         "MAX_CANDIDATES" => count(MAX_CANDIDATES),
         "connection::LAST_WORDS" => time(LAST_WORDS),
         "session::MAX_PONGS" => count(MAX_PONGS),
+        "MAX_SHARED" => count(MAX_SHARED),
         "NodeBuilder::connect_timeout" => time(builder::CONNECT_TIMEOUT),
         "NodeBuilder::socket_buffer" => size(builder::SOCKET_BUFFER),
         "builder::REQUESTS" => count(builder::REQUESTS),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -49,10 +50,13 @@ pub(crate) fn test() -> anyhow::Result<()> {
     compiler.lint(WASM)?;
     browser::install()?;
     compiler.test(WASM_TESTS)?;
+    let browsers = Instant::now();
     let untried = browser::browser_tests(&compiler).context("the page in a browser")?;
+    took("the page, built and in browsers", browsers);
     loom(3)?;
     run("benches compile", &mut cargo("check --workspace --benches"))?;
     run("fuzz targets compile", &mut cargo(FUZZ))?;
+    print_steps();
     println!("\nAll that was tried passed in {} s.", started.elapsed().as_secs());
     for untried in untried {
         println!("NOT TRIED: {untried}");
@@ -160,6 +164,28 @@ pub(crate) fn run(name: &str, command: &mut Command) -> anyhow::Result<()> {
     if !status.success() {
         bail!("{name} failed; to repeat it: {command:?}");
     }
-    println!("== {name}: {} s", started.elapsed().as_secs());
+    took(name, started);
     Ok(())
+}
+
+/// Says how long a step took, now and in the table at the end.
+pub(crate) fn took(name: &str, started: Instant) {
+    let seconds = started.elapsed().as_secs();
+    println!("== {name}: {seconds} s");
+    if let Ok(mut steps) = STEPS.lock() {
+        steps.push((name.to_owned(), seconds));
+    }
+}
+
+/// What was run, and for how many seconds.
+static STEPS: Mutex<Vec<(String, u64)>> = Mutex::new(Vec::new());
+
+/// Where the time went: what took a second or more.
+fn print_steps() {
+    println!("\n| step | s |\n|---|---|");
+    for (name, seconds) in STEPS.lock().iter().flat_map(|steps| steps.iter()) {
+        if *seconds > 0 {
+            println!("| {name} | {seconds} |");
+        }
+    }
 }

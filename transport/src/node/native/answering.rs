@@ -180,7 +180,7 @@ impl From<DescriptionError> for Refusal {
             DescriptionError::TooLong { field, len, .. } => Self::Unsupported {
                 field,
                 value: format!("{len} bytes"),
-                expected: "must be shorter: docs/RELIABILITY.md has the limits",
+                expected: "must be shorter: docs/LIMITS.md has the limits",
             },
             DescriptionError::TooManyCandidates { limit } => Self::TooManyCandidates { limit },
         }
