@@ -7,7 +7,7 @@ use crate::ring::byte;
 
 /// Everything that bounds what one peer can make this node hold, and how long it waits for it.
 ///
-/// What a session takes in memory is at most [`memory_bound`](Self::memory_bound): 5.1 MiB with the
+/// What a session takes in memory is at most [`memory_bound`](Self::memory_bound): 5.0 MiB with the
 /// defaults. Rings take memory where they were used: those of an idle peer take
 /// none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Limits {
     /// [`unordered_bound`](Self::unordered_bound). Default: 64.
     pub max_unfinished: u32,
     /// Transport messages that wait for the application on each channel before small ones are
-    /// copied together. Default: 256.
+    /// copied together. Default: 64, as many of the longest as a window of 1 MiB holds.
     pub max_arrivals: usize,
     /// Senders that share the data channel, the peer's own included. Default: 16.
     pub max_senders: usize,
@@ -65,7 +65,7 @@ impl Default for Limits {
             command_window: 1 << 16,
             max_frame_len: DEFAULT_MAX_FRAME_LEN,
             max_unfinished: 64,
-            max_arrivals: 256,
+            max_arrivals: 64,
             max_senders: 16,
             max_idle: Duration::from_secs(30),
             hello_timeout: Duration::from_secs(5),
@@ -121,6 +121,10 @@ impl Limits {
     /// | marks of which fragments came, and of messages before | 9/16 · windows |
     /// | places of unfinished messages | 1 KiB · `max_unfinished` |
     /// | queues, maps and the rest | 512 · `max_arrivals` + 64 KiB |
+    ///
+    /// [Messages](crate::Message) that the application keeps are within the window too, but short ones
+    /// are not put together then: add 160 bytes for each transport message that they came in, of which
+    /// a window holds `window / 32` if the peer does its worst.
     ///
     /// Where a channel is unordered, many more messages can be unfinished at a time: add
     /// [`unordered_bound`](Self::unordered_bound) of its window.

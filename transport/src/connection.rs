@@ -205,8 +205,7 @@ impl<E: Streams> Connection<E> {
             self.engine_now = now;
             self.dirty = true;
         }
-        // A browser's channels tell only the task that something came.
-        if self.dirty || cfg!(target_arch = "wasm32") {
+        if self.dirty || self.engine.moves_by_itself() {
             self.drain(now, send);
             self.buffered = self.engine.buffered_amount();
             self.flight.acknowledge(self.buffered, now);

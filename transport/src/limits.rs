@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use deltawire_channels::{Limits, MAX_SHARED};
 use deltawire_channels::session::MAX_PONGS;
+use deltawire_channels::{Limits, MAX_SHARED};
 
 use crate::connection::LAST_WORDS;
 use crate::driver::{routes, socket};

@@ -261,6 +261,10 @@ impl Streams for Channels {
 
     fn handle_timeout(&mut self, _now: Duration) {}
 
+    fn moves_by_itself(&self) -> bool {
+        true
+    }
+
     fn poll_output(&mut self) -> Result<Output, EngineError> {
         if let Some((channel, message)) = self.inbox.take() {
             return Ok(Output::Message(channel, message));

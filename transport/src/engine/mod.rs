@@ -255,6 +255,12 @@ pub trait Streams {
         false
     }
 
+    /// Whether messages come and room is made without a call of this trait, as in stacks that the system
+    /// moves. Then [`poll_output`](Self::poll_output) is asked each time that the task is woken.
+    fn moves_by_itself(&self) -> bool {
+        false
+    }
+
     /// Whether such a check succeeded since the last call, or the peer acknowledged something, if
     /// [`hears`](Self::hears).
     fn take_heard(&mut self) -> bool {
