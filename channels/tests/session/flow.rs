@@ -139,7 +139,7 @@ fn many_tiny_messages_wait_together() {
     let mut read = 0;
     while link.peer(1).receive.try_next().is_ok() {
         read += 1;
-        if read % 100 == 0 {
+        if read % 50 == 0 {
             link.run_for(SECOND / 100);
         }
     }
