@@ -105,10 +105,11 @@ impl TryFrom<RecordBuf> for Message {
 
 /// What a session checks of what comes in.
 fn check(frame: Frame<'_>) -> Result<(), Malformed> {
-    if frame.kind() == Kind::Delta {
-        frame.delta()?;
+    match frame.kind() {
+        Kind::Opaque => Ok(()),
+        // Control messages are the session's own.
+        Kind::Delta | Kind::Control => frame.delta()?.verify_checksum(),
     }
-    Ok(())
 }
 
 impl fmt::Debug for Message {
