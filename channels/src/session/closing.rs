@@ -367,8 +367,8 @@ impl Session {
         let (late, told) = (now >= ending.deadline, ending.told);
         let (code, peer_closed, unread) = (ending.code, ending.peer_closed, ending.unread);
         // What the last words may say, only the peer's hello tells.
-        let drained = self.peer.is_some()
-            && (unread || self.outgoing.iter_mut().all(Outgoing::is_empty));
+        let drained =
+            self.peer.is_some() && (unread || self.outgoing.iter_mut().all(Outgoing::is_empty));
         let came = self.incoming.iter().all(Incoming::is_complete);
         if told {
             self.settle_told(came, late);
@@ -422,9 +422,8 @@ impl Session {
         let reason = if ending.by_us { ending.reason.clone() } else { String::new() };
         let code = ending.code;
         let crossed = ending.by_us && ending.told;
-        let flags = CloseFlags::ANSWER
-            .with(CloseFlags::MISSING, !came)
-            .with(CloseFlags::CROSSED, crossed);
+        let flags =
+            CloseFlags::ANSWER.with(CloseFlags::MISSING, !came).with(CloseFlags::CROSSED, crossed);
         self.say_goodbye(code, reason, flags);
     }
 
