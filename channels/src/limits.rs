@@ -122,6 +122,9 @@ impl Limits {
     /// | places of unfinished messages | 1 KiB · `max_unfinished` |
     /// | queues, maps and the rest | 512 · `max_arrivals` + 64 KiB |
     ///
+    /// [`Message`](crate::Message)s that the application keeps are its own: of the shortest, those that
+    /// fit the windows take up to 5 · windows in place of 2.
+    ///
     /// Where a channel is unordered, many more messages can be unfinished at a time: add
     /// [`unordered_bound`](Self::unordered_bound) of its window.
     #[must_use]
