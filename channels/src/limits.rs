@@ -122,9 +122,8 @@ impl Limits {
     /// | places of unfinished messages | 1 KiB · `max_unfinished` |
     /// | queues, maps and the rest | 512 · `max_arrivals` + 64 KiB |
     ///
-    /// [Messages](crate::Message) that the application keeps are within the window too, but short ones
-    /// are not put together then: add 160 bytes for each transport message that they came in, of which
-    /// a window holds `window / 32` if the peer does its worst.
+    /// [`Message`](crate::Message)s that the application keeps are its own: of the shortest, those that
+    /// fit the windows take up to 5 · windows in place of 2.
     ///
     /// Where a channel is unordered, many more messages can be unfinished at a time: add
     /// [`unordered_bound`](Self::unordered_bound) of its window.

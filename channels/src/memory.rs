@@ -65,13 +65,12 @@ impl Deref for Aligned {
 ///
 /// A transport hands over what its stack has, without a copy: a `Vec<u8>` or [`Bytes`], or memory of
 /// this type that it [had filled](Self::filled_by). What does not lie as it must is copied once; what
-/// allocators give usually does, a slice of a larger buffer usually not.
-#[derive(Clone)]
+/// allocators give usually does, a slice of a larger buffer usually not. A slice that does keeps its
+/// buffer for as long as the application keeps the message: of large ones, hand over copies.
 pub struct TransportMessage {
     memory: Memory,
 }
 
-#[derive(Clone)]
 enum Memory {
     Vec(Vec<u8>),
     Shared(Bytes),
@@ -89,6 +88,17 @@ impl TransportMessage {
 
     fn copy_of(bytes: &[u8]) -> Self {
         Self::filled_by(bytes.len(), |room| room.copy_from_slice(bytes))
+    }
+}
+
+impl Clone for TransportMessage {
+    fn clone(&self) -> Self {
+        match &self.memory {
+            // Where the copy lies, its allocator says.
+            Memory::Vec(bytes) => Self::copy_of(bytes),
+            Memory::Shared(bytes) => Self { memory: Memory::Shared(bytes.clone()) },
+            Memory::Aligned(bytes) => Self { memory: Memory::Aligned(bytes.clone()) },
+        }
     }
 }
 
@@ -167,7 +177,8 @@ mod tests {
             assert_eq!(&*message, &bytes[start..]);
             assert!(is_aligned(&message), "{start}");
         }
-        assert!(is_aligned(&TransportMessage::from(bytes)));
+        let message = TransportMessage::from(bytes);
+        assert!(is_aligned(&message) && is_aligned(&message.clone()));
     }
 
     #[test]

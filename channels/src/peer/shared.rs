@@ -199,7 +199,9 @@ impl FrameSource for Queue {
 }
 
 impl Drop for Queue {
+    /// What waits goes with it: the sender may stay for long, and keeps the queue's memory.
     fn drop(&mut self) {
-        self.close();
+        self.seal();
+        while self.messages.try_pop().is_ok() {}
     }
 }

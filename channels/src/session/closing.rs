@@ -78,9 +78,11 @@ impl Session {
             State::Closed => {}
             State::Ending(ending) => {
                 ending.unread |= flags.contains(CloseFlags::UNREAD);
-                if ending.by_us && (!knows || flags.contains(CloseFlags::ANSWER) && ending.told) {
+                if ending.told && ending.by_us && (!knows || flags.contains(CloseFlags::ANSWER)) {
                     ending.answered = true;
                     ending.missing = flags.contains(CloseFlags::MISSING);
+                    // Where commands overtake each other, the answer may have overtaken the close.
+                    ending.peer_closed |= flags.contains(CloseFlags::CROSSED);
                 } else {
                     ending.peer_closed = true;
                     // Our close was not sent yet: the answer takes its place.
@@ -364,7 +366,9 @@ impl Session {
         let State::Ending(ending) = &self.state else { return };
         let (late, told) = (now >= ending.deadline, ending.told);
         let (code, peer_closed, unread) = (ending.code, ending.peer_closed, ending.unread);
-        let drained = unread || self.outgoing.iter_mut().all(Outgoing::is_empty);
+        // What the last words may say, only the peer's hello tells.
+        let drained =
+            self.peer.is_some() && (unread || self.outgoing.iter_mut().all(Outgoing::is_empty));
         let came = self.incoming.iter().all(Incoming::is_complete);
         if told {
             self.settle_told(came, late);
@@ -417,7 +421,9 @@ impl Session {
         ending.replied = true;
         let reason = if ending.by_us { ending.reason.clone() } else { String::new() };
         let code = ending.code;
-        let flags = CloseFlags::ANSWER.with(CloseFlags::MISSING, !came);
+        let crossed = ending.by_us && ending.told;
+        let flags =
+            CloseFlags::ANSWER.with(CloseFlags::MISSING, !came).with(CloseFlags::CROSSED, crossed);
         self.say_goodbye(code, reason, flags);
     }
 

@@ -26,7 +26,8 @@ pub trait FrameSource: Send {
     /// The session takes no more but what the source has accepted from others.
     fn close(&mut self);
 
-    /// What it has now is all: the session asks for it once more, and counts it as not sent.
+    /// What it has now is all: the session asks until there is none, and counts it as not sent. A source
+    /// that goes on giving never lets it end.
     fn seal(&mut self) {
         self.close();
     }

@@ -201,3 +201,35 @@ fn a_hostile_peer_cannot_pin_long_buffers_with_short_messages() {
     drop(kept);
     assert!(info.bytes_max <= limits.memory_bound(), "{}", info.bytes_max);
 }
+
+/// The shortest messages, each by itself, all kept: as the bound's doc says.
+#[test]
+fn what_an_application_keeps_takes_five_windows_at_most() {
+    let window = Limits::default().data_window;
+    let body = [1; 17];
+    let header = FrameHeader::whole(Kind::Opaque, Channel::Data, body.len()).unwrap();
+    let pieces = |id| {
+        let fragmenter = Fragmenter::new(&header, id, 32).unwrap();
+        let piece = |index| fragmenter.in_scratch(&body, index, &mut [0; 32]).unwrap().to_vec();
+        (0..2).map(piece).collect::<Vec<_>>()
+    };
+    for cost in [32, 48] {
+        let (mut session, mut peer) = Session::new(configs()[1], START).unwrap();
+        session.handle_message(Channel::Command, hello(), START);
+        let count = window / cost;
+        let mut kept = Vec::with_capacity(count as usize);
+        let info = measure(|| {
+            for number in 0..count {
+                let whole = vec![opaque(Channel::Data, 1)];
+                for message in if cost == 32 { whole } else { pieces(number as u32) } {
+                    session.handle_message(Channel::Data, message, START);
+                }
+                kept.extend(peer.receive.try_take());
+            }
+        });
+        assert_eq!(kept.len() as u64, count);
+        // Allocators add up to 16 bytes to each of the two that a message takes.
+        let bytes = info.bytes_current.cast_unsigned() + 2 * 16 * count;
+        assert!(bytes <= 5 * window + 65_536, "{bytes} with {cost} each");
+    }
+}

@@ -187,3 +187,64 @@ fn a_close_that_is_overtaken_by_the_peers_is_its_answer() {
     link.run_for(SECOND * 6);
     assert!(complete(&link, 0) && complete(&link, 1));
 }
+
+/// What the last words may say only the peer's hello tells, and a close waits for that.
+#[test]
+fn a_close_ahead_of_the_peers_hello_is_complete() {
+    for closers in [&[0][..], &[1], &[0, 1]] {
+        let mut link = Link::new(configs(), 1);
+        for end in closers {
+            link.ends[*end].session.close(CloseCode::NORMAL, "", Duration::ZERO);
+        }
+        link.run_for(TICK * 10);
+        assert!(complete(&link, 0) && complete(&link, 1), "{closers:?}");
+    }
+}
+
+fn unordered() -> Link {
+    Link::new(configs().map(|config| Config { command: Order::Unordered, ..config }), 1)
+}
+
+fn hear(link: &mut Link, end: usize, said: Vec<(Channel, Vec<u8>)>) {
+    let now = link.now;
+    for (channel, bytes) in said {
+        link.ends[end].session.handle_message(channel, bytes, now);
+    }
+}
+
+/// Commands may overtake each other, and the close comes ahead of its own side's hello.
+#[test]
+fn a_close_that_overtakes_the_hello_is_no_answer() {
+    for both in [false, true] {
+        let mut link = unordered();
+        let hellos = [0, 1].map(|end| out(&mut link.ends[end].session));
+        let [first, second] = hellos;
+        hear(&mut link, 0, second);
+        let closers = if both { 0..2 } else { 0..1 };
+        for end in closers {
+            link.ends[end].session.close(CloseCode::NORMAL, "", Duration::ZERO);
+        }
+        link.run_for(TICK * 2);
+        hear(&mut link, 1, first);
+        link.run_for(TICK * 5);
+        assert!(complete(&link, 0) && complete(&link, 1), "both: {both}");
+    }
+}
+
+/// Closes cross, and the answer to one comes ahead of the other.
+#[test]
+fn an_answer_that_overtakes_a_close_is_answered() {
+    let mut link = unordered();
+    link.run_for(SECOND / 10);
+    let now = link.now;
+    let closes = [0, 1].map(|end| {
+        link.ends[end].session.close(CloseCode::NORMAL, "", now);
+        out(&mut link.ends[end].session)
+    });
+    let [first, second] = closes;
+    hear(&mut link, 0, second);
+    link.run_for(TICK * 5);
+    hear(&mut link, 1, first);
+    link.run_for(TICK * 5);
+    assert!(complete(&link, 0) && complete(&link, 1));
+}

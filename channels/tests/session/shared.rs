@@ -8,7 +8,7 @@ use std::time::Duration;
 use deltawire_channels::session::Share;
 use deltawire_channels::{ChannelClosed, Limits, MAX_SHARED, Message, SendError, SharedSender};
 use deltawire_framing::control::CloseCode;
-use deltawire_framing::{Channel, DeltaFields, DocId, RecordBuf};
+use deltawire_framing::{Channel, DeltaFields, DocId, FrameHeader, Kind, RecordBuf};
 
 use crate::pipe::{Link, configs};
 
@@ -190,6 +190,34 @@ fn what_cannot_go_is_refused_by_name() {
     let (channel, needed) = (Channel::Command, Channel::Data);
     assert_eq!(sender.try_send(&command), Err(SendError::Channel { channel, needed }));
     assert!(Message::try_from(RecordBuf::with_body_capacity(10)).is_err(), "nothing is in it");
+}
+
+/// What a peer would end the session for.
+#[test]
+fn records_are_checked_as_what_comes_in_is() {
+    let mut record = RecordBuf::copy_of(message(1, 100).frame()).unwrap();
+    record.body_mut()[60] = 2;
+    assert!(Message::try_from(record).is_err(), "its checksum is wrong");
+    let mut record = RecordBuf::with_body_capacity(16);
+    record.seal(FrameHeader::whole(Kind::Control, Channel::Data, 16).unwrap()).unwrap();
+    assert!(Message::try_from(record).is_err(), "it is the session's own");
+    let record = RecordBuf::copy_of(message(1, 100).frame()).unwrap();
+    assert!(Message::try_from(record).is_ok());
+}
+
+#[test]
+fn what_waits_goes_with_the_session() {
+    let mut origin = Link::new(configs(), 1);
+    origin.run_for(TENTH);
+    origin.peer(0).send.try_send(DeltaFields::new(DocId([7; 16])), &[1; 400_000]).unwrap();
+    origin.run_for(TENTH);
+    let message = origin.peer(1).receive.try_take().unwrap();
+    let (link, mut sender) = open();
+    sender.try_send(&message).unwrap();
+    drop((message, link));
+    origin.run_for(TENTH);
+    assert_eq!(origin.ends[1].session.stats().data_received.queued_bytes, 0);
+    assert!(sender.is_closed());
 }
 
 #[test]

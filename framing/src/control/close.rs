@@ -71,6 +71,8 @@ impl CloseFlags {
     pub const UNREAD: Self = Self(2);
     /// Not everything came that the peer had sent before its close.
     pub const MISSING: Self = Self(4);
+    /// In an answer: its sender has closed the session too, with a close that may still be on its way.
+    pub const CROSSED: Self = Self(8);
 
     /// Whether all bits of `other` are set.
     #[must_use]

@@ -21,6 +21,9 @@ use crate::stream::{Stream, lengths};
 /// 2 s later.
 const OVER_CUT: Duration = Duration::from_secs(4);
 
+/// How long ends that close wait for something to get on, by default.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long everything may take, virtual time: far more than a network of the matrix needs.
 const LIMIT: Duration = Duration::from_secs(3_600);
 
@@ -268,18 +271,27 @@ impl Run {
     }
 
     /// Closes the link, and checks what both ends are told. It must be `complete`, or must be told to
-    /// be `orderly` at least, or may be given up.
-    fn close(&mut self, closer: usize, complete: bool, orderly: bool) -> Result<()> {
+    /// be `orderly` at least, or may be given up: as it may where nothing gets on for as long as ends
+    /// wait for it, which SCTP's timers can bring about once in some thousand runs that lose much.
+    /// Says whether something got on all the while.
+    fn close(&mut self, closer: usize, complete: bool, orderly: bool) -> Result<bool> {
         const REASON: &str = "enough said";
         const CODE: CloseCode = CloseCode(4_242);
         self.links[closer].close(CODE, REASON);
         let limit = self.sim.now() + LIMIT;
+        let mut progress = (self.progress(), self.sim.now());
+        let mut gets_on = true;
         while self.links.iter().any(|link| link.ended().is_none())
             || self.progress.reading.get() > 0
         {
             if self.sim.now() > limit || !self.sim.step() {
                 return Err(format!("it does not end; {}", self.state("the link has ended")));
             }
+            if self.progress() != progress.0 {
+                progress = (self.progress(), self.sim.now());
+            }
+            let waiting = self.links.iter().all(|link| link.ended().is_none());
+            gets_on &= !waiting || self.sim.now() < progress.1 + CLOSE_TIMEOUT;
         }
         if let Some(reason) = self.progress.failed.borrow().clone() {
             return Err(reason);
@@ -297,11 +309,20 @@ impl Run {
             }
             _ => false,
         };
-        if orderly && !(ours && theirs_is) {
+        if gets_on && orderly && !(ours && theirs_is) {
             let ends = self.links.each_ref().map(Link::ended);
             return Err(format!("end {closer} closed it, and it did not end in order: {ends:?}"));
         }
-        (0..2).try_for_each(|from| self.check_reports(from))
+        (0..2).try_for_each(|from| self.check_reports(from))?;
+        Ok(gets_on)
+    }
+
+    /// Changes whenever something of the applications' gets on: comes or is read. Pings are not theirs.
+    fn progress(&self) -> [u64; 5] {
+        let [here, there] = self.links.each_ref().map(|link| link.stats().session);
+        let commands = [here, there].map(|session| session.commands_received.messages);
+        let deltas = [here, there].map(|session| session.data_received.bytes);
+        [commands[0], commands[1], deltas[0], deltas[1], self.progress.read.get()]
     }
 
     /// Compares what both ends say of what one of them sent with what came of it.
@@ -377,7 +398,7 @@ pub(crate) fn run(cell: &Cell, seed: u64) -> Result<Outcome> {
     let links = run.links.each_ref().map(Link::stats);
     // At a loss of 30 % SCTP waits for up to a minute, and a close does not.
     let gets_on = cell.network.attempts == 1;
-    run.close(random.below(2) as usize, gets_on && !may_lose, gets_on)?;
+    let gets_on = run.close(random.below(2) as usize, gets_on && !may_lose, gets_on)? && gets_on;
     let missing =
         run.streams.iter().find(|stream| !stream.may_lose && !stream.has(stream.lengths.len()));
     if let Some(stream) = missing.filter(|_| gets_on) {
