@@ -236,7 +236,8 @@ impl DeltaGrant<'_> {
     }
 
     /// The same, but who sends is not woken: it learns of the delta when it looks, or with
-    /// [`Sender::wake`]. For many small deltas at once.
+    /// [`Sender::wake`]. For many small deltas at once. In the very instant of the end a delta can come
+    /// too late without an error, and without being counted: [`commit`](Self::commit) knows.
     ///
     /// # Errors
     /// As [`commit`](Self::commit).

@@ -98,8 +98,7 @@ pub enum ReserveError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// The ring was closed since the room was reserved: nobody will read the message, unless it was read
-    /// in the very instant of the end.
+    /// The ring was closed since the room was reserved: nobody will read the message.
     #[error("the ring is closed: nobody will read the message")]
     Closed,
     /// The header's message length is outside `1..=reserved`: reserve more, or pass the length

@@ -20,7 +20,7 @@ use core::task::{Context, Poll, Waker};
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::{Arc, AtomicU8, Ordering, UnsafeCell};
+use crate::sync::{Arc, AtomicU8, AtomicUsize, Ordering, UnsafeCell};
 
 /// How far a ring is: it only ever goes up.
 const OPEN: u8 = 0;
@@ -55,7 +55,15 @@ pub(super) struct Parker {
 struct Shared {
     spots: [CachePadded<Spot>; 2],
     /// Read by every call and written twice at the most, so away from all that is written often.
-    closed: CachePadded<AtomicU8>,
+    end: CachePadded<End>,
+}
+
+/// Whether a ring has come to its end.
+struct End {
+    /// [`OPEN`], [`CLOSED`] or [`SEALED`].
+    state: AtomicU8,
+    /// How far the side that sealed the ring had read it by then.
+    read: AtomicUsize,
 }
 
 /// Where one side waits.
@@ -83,7 +91,10 @@ impl Parker {
     pub(super) fn pair(position: usize) -> (Self, Self) {
         let shared = Arc::new(Shared {
             spots: [Spot::new(), Spot::new()].map(CachePadded::new),
-            closed: CachePadded::new(AtomicU8::new(OPEN)),
+            end: CachePadded::new(End {
+                state: AtomicU8::new(OPEN),
+                read: AtomicUsize::new(position),
+            }),
         });
         let seat = |side| Self {
             shared: Arc::clone(&shared),
@@ -119,21 +130,34 @@ impl Parker {
     #[inline]
     pub(super) fn is_closed(&self) -> bool {
         // Acquire: pairs with the exchange in `close`. What the closer published before is seen.
-        self.shared.closed.load(Ordering::Acquire) != OPEN
+        self.shared.end.state.load(Ordering::Acquire) != OPEN
     }
 
-    /// Whether the other side has sealed the ring; asked after [`announce`](Self::announce), which then
-    /// came behind the seal's exchange of the same state. If it says no, the other side sees what
-    /// was announced.
+    /// Whether the other side has sealed the ring before it read what was
+    /// [announced](Self::announce) last. Asked after that: it then came behind the seal's exchange of
+    /// the same state. If it says no, the other side has read what was announced or will see it.
     #[inline]
     pub(super) fn is_sealed(&self) -> bool {
-        self.shared.closed.load(Ordering::Acquire) == SEALED
+        self.shared.end.state.load(Ordering::Acquire) == SEALED && self.is_unread()
     }
 
-    /// Closes the ring for good: what this side finds in it now is all that the other one has
-    /// committed.
-    pub(super) fn seal(&mut self) {
-        self.shared.closed.store(SEALED, Ordering::Release);
+    /// Whether the side that sealed the ring had not read what was announced last.
+    #[cold]
+    fn is_unread(&self) -> bool {
+        // Relaxed: written once, before the ring was sealed. A ring is shorter than half of all
+        // positions.
+        let read = self.shared.end.read.load(Ordering::Relaxed);
+        self.announced.wrapping_sub(read).cast_signed() > 0
+    }
+
+    /// Closes the ring for good: what this side, which has `read` so far, finds in it now is all that
+    /// the other one has committed. Only one side seals.
+    pub(super) fn seal(&mut self, read: usize) {
+        if self.shared.end.state.load(Ordering::Relaxed) != SEALED {
+            self.shared.end.read.store(read, Ordering::Relaxed);
+            // Release: pairs with the load in `is_sealed`.
+            self.shared.end.state.store(SEALED, Ordering::Release);
+        }
         // Of this exchange and that of the other side's `announce` one comes first. If it is the
         // other one, what was announced is seen from now on; if it is this one, the seal is.
         self.shared.spots[self.side].state.fetch_or(0, Ordering::AcqRel);
@@ -143,7 +167,7 @@ impl Parker {
     /// Closes the ring and wakes the other side.
     pub(super) fn close(&mut self) {
         // Release: pairs with the load in `is_closed`.
-        self.shared.closed.fetch_max(CLOSED, Ordering::Release);
+        self.shared.end.state.fetch_max(CLOSED, Ordering::Release);
         self.wake_peer();
     }
 

@@ -288,3 +288,17 @@ pub(crate) fn leftovers_are_readable_after_close() {
     }
     thread.join().unwrap();
 }
+
+/// What was read before the end is not refused.
+pub(crate) fn a_commit_that_was_read_is_not_refused() {
+    let (mut producer, mut consumer) = wrapping(64);
+    let thread = thread::spawn(move || {
+        let mut grant = producer.try_reserve(16).ok()?;
+        grant.body_mut().fill(1);
+        grant.commit(header(16)).ok()
+    });
+    let read = consumer.try_read().is_ok();
+    consumer.seal();
+    let committed = thread.join().unwrap().is_some();
+    assert!(committed || !read);
+}

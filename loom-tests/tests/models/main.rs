@@ -63,6 +63,7 @@ const MODELS: &[runner::Model] = models![
     byte::close_races_with_commit,
     byte::leftovers_are_readable_after_close,
     byte::a_commit_is_in_time_or_refused,
+    byte::a_commit_that_was_read_is_not_refused,
 ];
 
 #[cfg(loom)]

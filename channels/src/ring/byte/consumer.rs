@@ -176,7 +176,7 @@ impl Consumer {
     /// Closes the ring and settles what counts: what it holds now is all that was ever committed. A
     /// [`commit`](super::Grant::commit) that is too late for it is refused.
     pub fn seal(&mut self) {
-        self.parker.seal();
+        self.parker.seal(self.read);
     }
 
     /// Whether either side has closed the ring. It may still hold messages.

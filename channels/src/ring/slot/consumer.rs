@@ -90,7 +90,7 @@ impl<T> Consumer<T> {
 
     /// Closes the ring and settles what counts: what it holds now is all that was ever put in.
     pub(crate) fn seal(&mut self) {
-        self.parker.seal();
+        self.parker.seal(self.reader.published());
     }
 
     /// Whether either side has closed the ring. It may still hold values.
