@@ -27,8 +27,10 @@ pub(crate) fn fetch(name: &str, packages: &[&str]) -> anyhow::Result<()> {
     if !root || !is_there("apt-get") {
         return Ok(());
     }
-    // Lists from when the machine was made may name versions of then.
-    run("list of packages", Command::new("apt-get").args(["update", "-q"]))?;
+    // Lists from when the machine was made may name versions of then; without others they have to do.
+    if let Err(error) = run("list of packages", Command::new("apt-get").args(["update", "-q"])) {
+        println!("{error}");
+    }
     let mut apt = Command::new("apt-get");
     apt.args(["install", "-y", "-q"]).args(packages);
     run(name, apt.env("DEBIAN_FRONTEND", "noninteractive"))

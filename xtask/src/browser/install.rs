@@ -36,8 +36,11 @@ impl Browser {
     /// Installs what is missing or too old, if this user may.
     pub(super) fn install(self) -> anyhow::Result<()> {
         packages::install("browser", self.programs(), self.packages())?;
-        if self.shortcoming()?.is_some() {
-            packages::fetch("newer browser", self.packages())?;
+        // Without a newer one it is said at the end what was not tried.
+        if self.shortcoming()?.is_some()
+            && let Err(error) = packages::fetch("newer browser", self.packages())
+        {
+            println!("{error}");
         }
         Ok(())
     }
