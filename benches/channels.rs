@@ -13,7 +13,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use deltawire::channels::session::{Config, Session};
+use deltawire::channels::session::{Session, SessionConfig};
 use deltawire::channels::{Limits, Peer, Receiver, Sender};
 use deltawire::framing::control::Role;
 use deltawire::framing::{Checksum, DeltaFields, DocId};
@@ -33,9 +33,9 @@ fn send(sender: &mut Sender, source: &[u8]) {
     for _ in 0..batch(source.len()) {
         let mut grant = sender.try_reserve(source.len()).expect("the ring holds a batch");
         grant.payload_mut().copy_from_slice(black_box(source));
-        grant.commit_quiet(fields, source.len()).expect("as long as reserved");
+        grant.commit_without_notify(fields, source.len()).expect("as long as reserved");
     }
-    sender.wake();
+    sender.notify();
 }
 
 /// Reads a batch: every byte of every payload.
@@ -63,8 +63,11 @@ impl Joined {
     fn new() -> Self {
         let joined = [Role::Initiator, Role::Acceptor].map(|role| {
             let limits = Limits { data_window: 1 << 20, ..Limits::default() };
-            Session::new(Config { limits, ..Config::new(role, [1; 16], 1) }, Duration::ZERO)
-                .unwrap()
+            Session::new(
+                SessionConfig { limits, ..SessionConfig::new(role, [1; 16], 1) },
+                Duration::ZERO,
+            )
+            .unwrap()
         });
         let [(one, alice), (other, bob)] = joined;
         let mut joined = Self { sessions: [one, other], peers: [alice, bob], now: Duration::ZERO };

@@ -95,7 +95,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     // The server forgets the link, and what signalling holds of it, when this has ended in order.
     link.close(CloseCode::NORMAL, "done");
     match link.closed().await {
-        Ended::Session(Closed::ByUs { complete: true, .. }) => Ok(()),
+        LinkEnded::Session(Closed::ByUs { complete: true, .. }) => Ok(()),
         ended => Err(format!("the link did not end in order: {ended}").into()),
     }
 }

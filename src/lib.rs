@@ -2,19 +2,35 @@
 #![forbid(unsafe_code)]
 
 /// The web framework whose `Router` [`Node::router`] gives: the version that it has to be.
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(all(feature = "signalling-server", not(target_arch = "wasm32")))]
 pub use axum;
+#[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
+pub use deltawire_browser as browser;
 pub use deltawire_channels as channels;
 pub use deltawire_framing as framing;
-#[cfg(target_arch = "wasm32")]
-pub use deltawire_transport::browser;
-#[cfg(not(target_arch = "wasm32"))]
-pub use deltawire_transport::{AnswerError, Offer, sim};
-pub use deltawire_transport::{
-    Backoff, BuildError, Change, ConnectError, ConnectionManager, Ended, FlightLimits, Full, Link,
-    LinkStats, Network, NoMoreSenders, Node, NodeBuilder, NodeEvent, NodeLimits, PeerId, PeerInfo,
-    PeerState, Reconnecting, Route, ShutDown, Undelivered, engine, memory, signalling,
+pub use deltawire_link as link;
+pub use deltawire_link::{
+    Identity, Link, LinkEnded, LinkId, LinkStats, NoMoreSenders, PacingLimits, Route,
+    TransportError, TransportErrorKind, Undelivered, memory,
 };
+#[cfg(not(target_arch = "wasm32"))]
+pub use deltawire_node::TokioRuntime;
+#[doc(hidden)]
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
+pub use deltawire_node::limits;
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
+pub use deltawire_node::{AnswerError, Offer};
+pub use deltawire_node::{
+    Backoff, BuildError, CapacityError, ConnectError, LinkKind, Node, NodeBuilder, NodeEvent,
+    NodeLimits, PeerInfo, PeerState, ReconnectEvent, Reconnecting, ShutDown,
+};
+#[cfg(feature = "webrtc")]
+pub use deltawire_sdp as sdp;
+pub use deltawire_signalling as signalling;
+#[cfg(all(feature = "sim", not(target_arch = "wasm32")))]
+pub use deltawire_sim as sim;
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
+pub use deltawire_webrtc as webrtc;
 
 /// What most programs name: nodes and links, peers and their ends, what one says of a delta, and
 /// what one sets.
@@ -24,11 +40,10 @@ pub use deltawire_transport::{
 pub mod prelude {
     pub use deltawire_channels::{
         ChannelClosed, Delivery, Limits, Message, Order, Peer, Receiver, Reliability, SendError,
-        Sender, SharedSender, TryNext,
+        Sender, SharedSender, TryNextError,
     };
     pub use deltawire_framing::control::CloseCode;
     pub use deltawire_framing::{Checksum, DeltaFields, DeltaType, DocId};
-    pub use deltawire_transport::{
-        Ended, Link, Node, NodeBuilder, NodeEvent, NodeLimits, PeerId, Undelivered,
-    };
+    pub use deltawire_link::{Link, LinkEnded, LinkId, Undelivered};
+    pub use deltawire_node::{Node, NodeBuilder, NodeEvent, NodeLimits};
 }

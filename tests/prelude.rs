@@ -32,7 +32,7 @@ async fn serve(builder: NodeBuilder) -> Result<(), Box<dyn std::error::Error>> {
     let sent: Result<(), SendError> = send.send(DeltaFields::new(doc_id), b"").await;
     sent?;
     link.close(CloseCode::NORMAL, "");
-    let (_ended, _lost): (Ended, Undelivered) = (link.closed().await, link.undelivered());
+    let (_ended, _lost): (LinkEnded, Undelivered) = (link.closed().await, link.undelivered());
     let _event: NodeEvent = node.event().await;
     Ok(())
 }

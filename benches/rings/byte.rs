@@ -146,7 +146,7 @@ fn runs<const LEN: usize>(count: u64) -> Duration {
                     let run = consumer.read_run(RUN)?;
                     look(&run);
                     let read = run.frame_count() as u64;
-                    run.release_quiet();
+                    run.release_without_notify();
                     Some(read)
                 });
             }
@@ -257,7 +257,7 @@ fn write(producer: &mut Producer, source: &[u8]) -> Option<()> {
 fn write_quiet(producer: &mut Producer, source: &[u8]) -> Option<()> {
     let mut grant = producer.try_reserve(source.len()).ok()?;
     grant.body_mut().copy_from_slice(source);
-    grant.commit_quiet(header(source.len())).ok()
+    grant.commit_without_notify(header(source.len())).ok()
 }
 
 #[inline]
@@ -271,7 +271,7 @@ fn read(consumer: &mut Consumer) -> Option<()> {
 fn read_quiet(consumer: &mut Consumer) -> Option<()> {
     let view = consumer.try_read().ok()?;
     look(&view[FrameHeader::SIZE..]);
-    view.release_quiet();
+    view.release_without_notify();
     Some(())
 }
 

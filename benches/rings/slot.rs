@@ -19,8 +19,8 @@ pub(crate) fn one_thread(criterion: &mut Criterion) {
     group.bench_function("deltawire_quiet", |b| {
         let (mut producer, mut consumer) = slot::ring::<u64>(SLOTS);
         b.iter(|| {
-            see(producer.try_push_quiet(black_box(7)).is_ok());
-            consumer.try_pop_quiet().ok()
+            see(producer.try_push_without_notify(black_box(7)).is_ok());
+            consumer.try_pop_without_notify().ok()
         });
     });
     group.bench_function("deltawire", |b| {
@@ -51,8 +51,8 @@ pub(crate) fn one_thread(criterion: &mut Criterion) {
     group.bench_function("deltawire_quiet", |b| {
         let (mut producer, mut consumer) = slot::ring::<u64>(SLOTS);
         b.iter(|| {
-            see(producer.push_batch_quiet(&mut (0..black_box(BATCH as u64))));
-            consumer.pop_batch_quiet(BATCH).sum::<u64>()
+            see(producer.push_batch_without_notify(&mut (0..black_box(BATCH as u64))));
+            consumer.pop_batch_without_notify(BATCH).sum::<u64>()
         });
     });
     group.bench_function("deltawire", |b| {
@@ -94,8 +94,8 @@ pub(crate) fn two_threads() {
 fn quiet(count: u64) -> Duration {
     let (mut producer, mut consumer) = slot::ring::<u64>(SLOTS);
     run(
-        || (0..count).for_each(|i| until(|| producer.try_push_quiet(i).ok())),
-        || (0..count).for_each(|_| see(until(|| consumer.try_pop_quiet().ok()))),
+        || (0..count).for_each(|i| until(|| producer.try_push_without_notify(i).ok())),
+        || (0..count).for_each(|_| see(until(|| consumer.try_pop_without_notify().ok()))),
     )
 }
 
@@ -151,7 +151,7 @@ fn batch(count: u64) -> Duration {
             while next < count {
                 let mut values = next..count.min(next + BATCH as u64);
                 next += until(|| {
-                    let pushed = producer.push_batch_quiet(&mut values).ok()?;
+                    let pushed = producer.push_batch_without_notify(&mut values).ok()?;
                     (pushed > 0).then_some(pushed as u64)
                 });
             }
@@ -160,7 +160,7 @@ fn batch(count: u64) -> Duration {
             let mut left = count;
             while left > 0 {
                 left -= until(|| {
-                    let batch = consumer.pop_batch_quiet(BATCH);
+                    let batch = consumer.pop_batch_without_notify(BATCH);
                     let popped = batch.len() as u64;
                     see(batch.sum::<u64>());
                     (popped > 0).then_some(popped)

@@ -13,7 +13,7 @@ use crate::report::{Metric, Place, Table, metric};
 static TABLE: Table = Table {
     title: "Small receive buffers",
     notes: "deltawire, 16 KiB one way, by what the receiver's system was asked for as its socket's \
-            buffer; it gives no more than net.core.rmem_max. Flight, delay and rate as the sender \
+            buffer; it gives no more than net.core.rmem_max. Pacing, delay and rate as the sender \
             measured them last; stalls in the whole run.",
     metrics: &[
         metric("MB/s"),
@@ -48,7 +48,7 @@ async fn run(plan: OneWay, buffer: usize, links: &Links) -> anyhow::Result<Vec<f
         rate,
         rate,
         stats.stalls as f64,
-        stats.flight as f64 / 1_024.0,
+        stats.in_flight_limit as f64 / 1_024.0,
         1e3 * delay,
         stats.rate / 1e6,
     ])

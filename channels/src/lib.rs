@@ -33,7 +33,7 @@ pub use limits::{InvalidLimits, Limits};
 pub use memory::TransportMessage;
 pub use peer::{
     ChannelClosed, Command, DeltaGrant, MAX_SHARED, Message, OpaqueGrant, Peer, Receiver,
-    SendError, Sender, SharedSender, TryNext,
+    SendError, Sender, SharedSender, TryNextError,
 };
 #[cfg(feature = "futures")]
 pub use peer::{DeltaSink, Messages};

@@ -16,12 +16,12 @@ fn a_slot_ring_allocates_nothing() {
         for _ in 0..100 {
             assert!(consumer.poll_pop(&mut context).is_pending());
             producer.try_push(1).unwrap();
-            producer.try_push_quiet(2).unwrap();
+            producer.try_push_without_notify(2).unwrap();
             assert_eq!(producer.push_batch(&mut (3..100)), Ok(8));
             assert!(producer.poll_ready(&mut context).is_pending());
             producer.try_push(0).unwrap_err();
             assert_eq!(consumer.poll_pop(&mut context), Poll::Ready(Some(1)));
-            assert_eq!(consumer.try_pop_quiet(), Ok(2));
+            assert_eq!(consumer.try_pop_without_notify(), Ok(2));
             assert_eq!(consumer.pop_batch(10).sum::<u64>(), (3..11).sum());
         }
     });
@@ -38,7 +38,7 @@ fn a_byte_ring_allocates_nothing() {
             assert!(consumer.poll_readable(&mut context).is_pending());
             for _ in 0..2 {
                 producer.try_reserve(20).unwrap().commit(header).unwrap();
-                producer.try_reserve(20).unwrap().commit_quiet(header).unwrap();
+                producer.try_reserve(20).unwrap().commit_without_notify(header).unwrap();
             }
             assert!(producer.poll_reserve(&mut context, 200).is_pending());
             drop(consumer.try_read().unwrap());

@@ -101,7 +101,7 @@ proptest! {
                     if let Ok(mut view) = consumer.try_read() {
                         prop_assert_eq!(view.bytes_mut(), &model.pop_front().unwrap()[..]);
                         view.bytes_mut().fill(0xff);
-                        view.release_quiet();
+                        view.release_without_notify();
                     }
                 }
                 Operation::ReadRun(max_len) => {
@@ -152,7 +152,7 @@ proptest! {
         }
         for (message, expected) in ahead {
             prop_assert_eq!(consumer.bytes(&message), &expected[..]);
-            consumer.release_quiet(message);
+            consumer.release_without_notify(message);
         }
         for expected in model {
             prop_assert_eq!(&consumer.try_read().unwrap()[..], &expected[..]);

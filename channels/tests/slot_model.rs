@@ -63,7 +63,7 @@ proptest! {
                     };
                     let pushed = match operation {
                         Operation::Push => producer.try_push(value),
-                        _ => producer.try_push_quiet(value),
+                        _ => producer.try_push_without_notify(value),
                     };
                     prop_assert_eq!(pushed, expected);
                 }
@@ -88,7 +88,7 @@ proptest! {
                     });
                     let popped = match operation {
                         Operation::Pop => consumer.try_pop(),
-                        _ => consumer.try_pop_quiet(),
+                        _ => consumer.try_pop_without_notify(),
                     };
                     prop_assert_eq!(popped, expected);
                 }

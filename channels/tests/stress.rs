@@ -40,7 +40,7 @@ fn values_arrive_in_order_however_they_are_sent() {
                     continue;
                 }
                 1 => {
-                    while producer.try_push_quiet(next).is_err() {
+                    while producer.try_push_without_notify(next).is_err() {
                         block_on(producer.ready()).unwrap();
                     }
                 }
@@ -58,7 +58,7 @@ fn values_arrive_in_order_however_they_are_sent() {
                 assert_eq!(value, next);
                 next += 1;
             }
-        } else if let Ok(value) = consumer.try_pop_quiet() {
+        } else if let Ok(value) = consumer.try_pop_without_notify() {
             assert_eq!(value, next);
             next += 1;
         }
@@ -82,7 +82,7 @@ fn messages_arrive_whole_and_in_order_however_they_are_read() {
             if number % 3 == 0 {
                 grant.commit(header).unwrap();
             } else {
-                grant.commit_quiet(header).unwrap();
+                grant.commit_without_notify(header).unwrap();
             }
         }
     });
@@ -117,14 +117,14 @@ fn messages_arrive_whole_and_in_order_however_they_are_read() {
                 check(&consumer.bytes(&first)[FrameHeader::SIZE..], &mut next);
                 if let Ok(second) = second {
                     check(&consumer.bytes(&second)[FrameHeader::SIZE..], &mut next);
-                    consumer.release_quiet(second);
+                    consumer.release_without_notify(second);
                 }
                 consumer.release(first);
             }
             _ => {
                 let view = consumer.try_read().unwrap();
                 check(&view[FrameHeader::SIZE..], &mut next);
-                view.release_quiet();
+                view.release_without_notify();
             }
         }
     }

@@ -6,9 +6,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use allocation_counter::{measure, opt_out};
-use deltawire_transport::engine::{
-    Certificate, Datagram, Engine, EngineConfig, MAX_HANDSHAKE, Output, Str0m, Streams, max_held,
-    read_check, read_description,
+use deltawire_link::{Datagram, DatagramTransport, MessageTransport, Output};
+use deltawire_sdp::read_description;
+use deltawire_webrtc::{
+    Certificate, Engine, EngineConfig, MAX_HANDSHAKE, Str0m, max_held, read_check,
 };
 
 use crate::hostile::{HOSTILE, Link, RECEIVE_BUFFER, VICTIM};

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use allocation_counter::{AllocationInfo, measure, opt_out};
 use deltawire_framing::Channel;
-use deltawire_transport::engine::{
-    Certificate, Datagram, Engine, EngineConfig, EngineError, Output, Str0m, Streams, Transmit,
-};
+use deltawire_link::{Datagram, DatagramTransport, MessageTransport, Output, Transmit};
+use deltawire_webrtc::{Certificate, Engine, EngineConfig, EngineError, Str0m};
 use str0m::change::SdpAnswer;
 use str0m::channel::{ChannelConfig, ChannelId};
 use str0m::config::{CryptoProvider, DtlsCert, DtlsVersion};
@@ -244,7 +243,7 @@ impl Link {
                             return;
                         }
                         Err(ended) => {
-                            *error = Some(ended);
+                            *error = ended.downcast_ref().cloned();
                             *timeout = None;
                             return;
                         }

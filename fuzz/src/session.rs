@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use allocation_counter::{measure, opt_out};
-use deltawire_channels::session::{Config, Event, Share};
+use deltawire_channels::session::{Event, SendPriority, SessionConfig};
 use deltawire_channels::{Delivery, Limits, Order, Peer, Reliability, Session};
 use deltawire_framing::control::{
     Close, CloseCode, Control, Hello, HelloFields, Ping, Pong, Position, Role, Window,
@@ -104,7 +104,7 @@ impl Run {
             2 => Delivery { reliability: Reliability::MaxRetransmits(0), ..Delivery::default() },
             _ => Delivery { order: Order::Unordered, reliability: Reliability::MaxRetransmits(0) },
         };
-        let mut config = Config::new(Role::Acceptor, [1; 16], 7);
+        let mut config = SessionConfig::new(Role::Acceptor, [1; 16], 7);
         config.limits = LIMITS;
         config.command = if how & 1 == 0 { Order::Ordered } else { Order::Unordered };
         (config.send, config.receive) = (lossy(1), lossy(3));
@@ -151,7 +151,7 @@ impl Run {
             }
             14 => match input.byte() % 3 {
                 0 => self.peer = None,
-                1 => drop(self.session.open_sender(Share::default())),
+                1 => drop(self.session.open_sender(SendPriority::default())),
                 _ => self.session.hear(self.now),
             },
             _ => {}

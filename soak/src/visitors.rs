@@ -77,7 +77,7 @@ async fn visit(node: &Node, url: &str, visits: &Visits) -> anyhow::Result<()> {
 async fn closes(link: &Link) -> anyhow::Result<()> {
     let closed = tokio::time::timeout(PATIENCE, link.closed()).await;
     match closed.with_context(|| format!("the link did not close: {:?}", link.stats()))? {
-        Ended::Session(Closed::ByUs { .. }) => Ok(()),
+        LinkEnded::Session(Closed::ByUs { .. }) => Ok(()),
         ended => bail!("the link ended otherwise: {ended}"),
     }
 }

@@ -16,7 +16,7 @@ pub use futures::{DeltaSink, Messages};
 pub(crate) use limit::MessageLimit;
 pub use message::Message;
 pub(crate) use receiver::{Arrived, Memory, Returned};
-pub use receiver::{Receiver, TryNext};
+pub use receiver::{Receiver, TryNextError};
 pub use sender::{DeltaGrant, OpaqueGrant, Sender};
 pub use shared::{MAX_SHARED, SharedSender};
 

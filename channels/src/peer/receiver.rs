@@ -37,7 +37,7 @@ enum Source {
 
 /// What [`Receiver::try_next`] has instead of a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TryNext {
+pub enum TryNextError {
     /// None came yet.
     #[error("no message has come yet")]
     Empty,
@@ -84,11 +84,11 @@ impl Receiver {
     /// # Errors
     /// When there is none, now or ever again.
     #[inline]
-    pub fn try_next(&mut self) -> Result<Frame<'_>, TryNext> {
+    pub fn try_next(&mut self) -> Result<Frame<'_>, TryNextError> {
         match self.source.try_next() {
             Ok(found) => Ok(self.source.frame(found)),
-            Err(Nothing::Yet) => Err(TryNext::Empty),
-            Err(Nothing::EverAgain) => Err(TryNext::Closed(self.end.why())),
+            Err(Nothing::Yet) => Err(TryNextError::Empty),
+            Err(Nothing::EverAgain) => Err(TryNextError::Closed(self.end.why())),
         }
     }
 
@@ -126,11 +126,11 @@ impl Receiver {
     ///
     /// # Errors
     /// When there is none, now or ever again.
-    pub fn try_take(&mut self) -> Result<Message, TryNext> {
+    pub fn try_take(&mut self) -> Result<Message, TryNextError> {
         match self.source.try_next() {
             Ok(found) => Ok(self.source.keep(found)),
-            Err(Nothing::Yet) => Err(TryNext::Empty),
-            Err(Nothing::EverAgain) => Err(TryNext::Closed(self.end.why())),
+            Err(Nothing::Yet) => Err(TryNextError::Empty),
+            Err(Nothing::EverAgain) => Err(TryNextError::Closed(self.end.why())),
         }
     }
 

@@ -165,8 +165,8 @@ impl Sender {
     }
 
     /// Wakes who sends, after quiet commits.
-    pub fn wake(&mut self) {
-        self.ring.wake();
+    pub fn notify(&mut self) {
+        self.ring.notify();
     }
 
     /// Bytes that were committed and not sent yet, headers and gaps included.
@@ -236,19 +236,19 @@ impl DeltaGrant<'_> {
     }
 
     /// The same, but who sends is not woken: it learns of the delta when it looks, or with
-    /// [`Sender::wake`]. For many small deltas at once. In the very instant of the end a delta can come
+    /// [`Sender::notify`]. For many small deltas at once. In the very instant of the end a delta can come
     /// too late without an error, and without being counted: [`commit`](Self::commit) knows.
     ///
     /// # Errors
     /// As [`commit`](Self::commit).
     #[inline]
-    pub fn commit_quiet(
+    pub fn commit_without_notify(
         mut self,
         fields: DeltaFields,
         payload_len: usize,
     ) -> Result<(), WriteError> {
         let header = self.write(fields, payload_len)?;
-        committed(self.grant.commit_quiet(header))
+        committed(self.grant.commit_without_notify(header))
     }
 
     #[inline]
@@ -289,13 +289,17 @@ impl OpaqueGrant<'_> {
         committed(self.grant.commit(FrameHeader::whole(Kind::Opaque, self.channel, len)?))
     }
 
-    /// The same, but who sends is not woken, as in [`DeltaGrant::commit_quiet`].
+    /// The same, but who sends is not woken, as in [`DeltaGrant::commit_without_notify`].
     ///
     /// # Errors
     /// As [`commit`](Self::commit).
     #[inline]
-    pub fn commit_quiet(self, len: usize) -> Result<(), WriteError> {
-        committed(self.grant.commit_quiet(FrameHeader::whole(Kind::Opaque, self.channel, len)?))
+    pub fn commit_without_notify(self, len: usize) -> Result<(), WriteError> {
+        committed(self.grant.commit_without_notify(FrameHeader::whole(
+            Kind::Opaque,
+            self.channel,
+            len,
+        )?))
     }
 }
 

@@ -17,10 +17,10 @@
 //! it whenever it looks. A call that is not quiet also *wakes* the other side if it is parked.
 //! Finding out whether it is costs an atomic exchange: a nanosecond or two, and several times that
 //! while the other side is at work on another core, which makes it the dearest part of a push. So
-//! when several messages follow one another, make quiet calls, then `wake()` once; batched calls do
+//! when several messages follow one another, make calls `…_without_notify`, then `notify()` once; batched calls do
 //! just that.
 //!
-//! **After a quiet call, a parked peer sleeps on** until this side calls `wake()`, makes a call
+//! **After such a call, a parked peer sleeps on** until this side calls `notify()`, makes a call
 //! that is not quiet, parks itself, closes or is dropped. Forgetting the wake therefore delays
 //! the peer while this side is busy elsewhere, but two sides never sleep waiting for each other.
 //!

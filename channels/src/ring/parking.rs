@@ -110,12 +110,12 @@ impl Parker {
     #[inline]
     pub(super) fn announce(&mut self, position: usize) {
         self.announced = position;
-        self.wake_peer();
+        self.notify_peer();
     }
 
     /// Takes `self` exclusively, as all that touches the cells does: each side is one at a time.
     #[inline]
-    fn wake_peer(&mut self) {
+    fn notify_peer(&mut self) {
         let spot = &self.shared.spots[1 - self.side];
         // Release: pairs with the exchange in `park`, whose second look must see what this side
         // published. Acquire: pairs with the same exchange, behind which the waker was written.
@@ -161,17 +161,17 @@ impl Parker {
         // Of this exchange and that of the other side's `announce` one comes first. If it is the
         // other one, what was announced is seen from now on; if it is this one, the seal is.
         self.shared.spots[self.side].state.fetch_or(0, Ordering::AcqRel);
-        self.wake_peer();
+        self.notify_peer();
     }
 
     /// Closes the ring and wakes the other side.
     pub(super) fn close(&mut self) {
         // Release: pairs with the load in `is_closed`.
         self.shared.end.state.fetch_max(CLOSED, Ordering::Release);
-        self.wake_peer();
+        self.notify_peer();
     }
 
-    /// Leaves `waker` for the other side's next `wake_peer`. Whoever parks looks once more.
+    /// Leaves `waker` for the other side's next `notify_peer`. Whoever parks looks once more.
     fn park(&mut self, waker: &Waker) {
         self.take_back();
         let spot = &self.shared.spots[self.side];
@@ -184,7 +184,7 @@ impl Parker {
                 _ => cell.replace(waker.clone()),
             }
         });
-        // Release: pairs with the exchange in `wake_peer`, which goes on to take the waker.
+        // Release: pairs with the exchange in `notify_peer`, which goes on to take the waker.
         // Acquire: pairs with the same exchange. If it came first, what was published before it
         // is seen by the look that follows.
         spot.state.swap(self.free, Ordering::AcqRel);
@@ -207,7 +207,7 @@ impl Parker {
     /// Ends this side's parking. Whether its waker was still there; it is in the `free` cell then.
     fn take_back(&mut self) -> bool {
         let spot = &self.shared.spots[self.side];
-        // Acquire: pairs with the exchange in `wake_peer`; invariant 3 rests on it. Nothing is
+        // Acquire: pairs with the exchange in `notify_peer`; invariant 3 rests on it. Nothing is
         // handed over, so nothing needs releasing.
         let parked = spot.state.swap(AWAKE, Ordering::Acquire);
         if parked != AWAKE {
@@ -254,7 +254,7 @@ pub(super) trait Parks {
 
     /// Wakes the other side if it is parked.
     #[inline]
-    fn wake_peer(&mut self) {
+    fn notify_peer(&mut self) {
         let position = self.published();
         self.parker().announce(position);
     }
@@ -275,7 +275,7 @@ pub(super) trait Parks {
         }
         // Otherwise both sides could sleep, each waiting for what the other has published quietly.
         if self.parker().announced != self.published() {
-            self.wake_peer();
+            self.notify_peer();
         }
         self.parker().park(context.waker());
         match look(self) {
@@ -354,13 +354,13 @@ mod tests {
     #[test]
     fn who_parks_once_is_woken_once() {
         let (mut one, mut other, waker, counter) = sides();
-        other.wake_peer();
+        other.notify_peer();
         assert_eq!(count(&counter), 0);
         for wakes in 1..5 {
             park(&mut one, &waker);
             park(&mut one, &waker);
-            other.wake_peer();
-            other.wake_peer();
+            other.notify_peer();
+            other.notify_peer();
             assert_eq!(count(&counter), wakes);
         }
     }
@@ -370,11 +370,11 @@ mod tests {
         let (mut one, mut other, waker, counter) = sides();
         park(&mut one, &waker);
         park(&mut one, Waker::noop());
-        other.wake_peer();
+        other.notify_peer();
         assert_eq!(count(&counter), 0);
         park(&mut one, Waker::noop());
         park(&mut one, &waker);
-        other.wake_peer();
+        other.notify_peer();
         assert_eq!(count(&counter), 1);
     }
 

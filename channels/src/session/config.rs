@@ -4,7 +4,7 @@ use crate::limits::Limits;
 
 /// What a session is made with.
 #[derive(Clone, Copy, Debug)]
-pub struct Config {
+pub struct SessionConfig {
     /// Which end of the link this is.
     pub role: Role,
     /// Names the session: random.
@@ -26,7 +26,7 @@ pub struct Config {
     pub transport_hears: bool,
 }
 
-impl Config {
+impl SessionConfig {
     /// The defaults: reliable, ordered channels.
     #[must_use]
     pub fn new(role: Role, session_id: [u8; 16], seed: u64) -> Self {

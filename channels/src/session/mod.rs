@@ -28,19 +28,19 @@ use self::closing::State;
 pub use self::control::MAX_PONGS;
 use self::control::Pending;
 pub use closing::HangUp;
-pub use config::Config;
+pub use config::SessionConfig;
 pub use error::ProtocolError;
 use event::Events;
 pub use event::{Closed, Event, Missing, Undelivered};
 use incoming::{Incoming, check};
 use liveness::Liveness;
-pub use outgoing::Share;
+pub use outgoing::SendPriority;
 use outgoing::{Outgoing, PeerLimits};
 pub use source::FrameSource;
 use source::{Frames as Asked, Source};
 pub use stats::{ChannelStats, Stats};
 use transmit::Bytes;
-pub use transmit::Transmit;
+pub use transmit::OutgoingMessage;
 pub use window::MAX_POSITION;
 use window::longest;
 
@@ -53,7 +53,7 @@ use crate::ring::byte;
 ///
 /// `now` is time since any fixed start, and never goes back.
 pub struct Session {
-    config: Config,
+    config: SessionConfig,
     state: State,
     /// The latest time that it was told.
     now: Duration,
@@ -94,8 +94,8 @@ impl Session {
     /// A session, which is for the driver, and the handle on it, which is for the application.
     ///
     /// # Errors
-    /// When [`Config::limits`] cannot be kept: see [`Limits::validate`].
-    pub fn new(config: Config, now: Duration) -> Result<(Self, Peer), InvalidLimits> {
+    /// When [`SessionConfig::limits`] cannot be kept: see [`Limits::validate`].
+    pub fn new(config: SessionConfig, now: Duration) -> Result<(Self, Peer), InvalidLimits> {
         config.limits.validate()?;
         let Limits { max_frame_len, data_window, command_window, .. } = config.limits;
         let hello = Hello::new(HelloFields {
@@ -146,9 +146,13 @@ impl Session {
             windows_repeated: 0,
             config,
         };
-        let command_sender =
-            session.add_sender(Channel::Command, config.limits.command_ring, Share::default());
-        let sender = session.add_sender(Channel::Data, config.limits.send_ring, Share::default());
+        let command_sender = session.add_sender(
+            Channel::Command,
+            config.limits.command_ring,
+            SendPriority::default(),
+        );
+        let sender =
+            session.add_sender(Channel::Data, config.limits.send_ring, SendPriority::default());
         let command = Command { send: command_sender, receive: command_receiver };
         Ok((session, Peer { command, send: sender, receive: receiver }))
     }
@@ -156,14 +160,14 @@ impl Session {
     /// One more sender for the data channel, with a ring of its own, so that its messages go
     /// between the fragments of other senders' long ones. `None` when there are
     /// [`max_senders`](Limits::max_senders), or the session is closing.
-    pub fn open_sender(&mut self, share: Share) -> Option<Sender> {
+    pub fn open_sender(&mut self, share: SendPriority) -> Option<Sender> {
         let capacity = self.config.limits.send_ring;
         self.takes_senders().then(|| self.add_sender(Channel::Data, capacity, share))
     }
 
     /// One more sender for the data channel, of [messages that others send too](SharedSender). It counts as
     /// any other.
-    pub fn open_shared_sender(&mut self, share: Share) -> Option<SharedSender> {
+    pub fn open_shared_sender(&mut self, share: SendPriority) -> Option<SharedSender> {
         let limit = self.outgoing[1].limit.clone();
         let (end, capacity) = (self.end_notice.clone(), self.config.limits.send_ring);
         let (sender, source) = SharedSender::new(capacity, end, limit);
@@ -173,7 +177,7 @@ impl Session {
     /// Has the data channel's messages come from `source` too, which is asked when there is room. It
     /// counts as a sender: `false` when there are [`max_senders`](Limits::max_senders), or the session is
     /// closing.
-    pub fn open_source(&mut self, source: Box<dyn FrameSource>, share: Share) -> bool {
+    pub fn open_source(&mut self, source: Box<dyn FrameSource>, share: SendPriority) -> bool {
         let open = self.takes_senders();
         if open {
             self.outgoing[1].add(Source::Frames(Box::new(Asked::new(source))), share);
@@ -186,7 +190,7 @@ impl Session {
         !full && matches!(self.state, State::Connecting { .. } | State::Open)
     }
 
-    fn add_sender(&mut self, channel: Channel, capacity: usize, share: Share) -> Sender {
+    fn add_sender(&mut self, channel: Channel, capacity: usize, share: SendPriority) -> Sender {
         let (producer, consumer) = byte::ring(capacity.next_power_of_two().max(64));
         let end = self.end_notice.clone();
         let outgoing = &mut self.outgoing[channel as usize];
@@ -474,13 +478,17 @@ impl Session {
     /// [`max_frame_len`](Limits::max_frame_len) to get on.
     ///
     /// Control messages go first, then commands, then deltas.
-    pub fn poll_transmit(&mut self, budget: usize) -> Option<Transmit<'_>> {
+    pub fn poll_transmit(&mut self, budget: usize) -> Option<OutgoingMessage<'_>> {
         self.poll_transmit_with(budget, budget)
     }
 
     /// The same with a budget of its own for what is `urgent`, control messages and commands: so
     /// that they need not wait for room that `deltas` have taken.
-    pub fn poll_transmit_with(&mut self, urgent: usize, deltas: usize) -> Option<Transmit<'_>> {
+    pub fn poll_transmit_with(
+        &mut self,
+        urgent: usize,
+        deltas: usize,
+    ) -> Option<OutgoingMessage<'_>> {
         self.outgoing.iter_mut().for_each(Outgoing::release_sent);
         self.check_lengths();
         self.prepare_control();
@@ -519,18 +527,18 @@ impl Session {
         }
     }
 
-    fn transmit_control(&mut self, budget: usize) -> Option<Transmit<'_>> {
+    fn transmit_control(&mut self, budget: usize) -> Option<OutgoingMessage<'_>> {
         let peer = self.peer.map_or(Hello::MIN_FRAME_LEN, |peer| peer.max_frame_len) as usize;
         if budget < Hello::MIN_FRAME_LEN as usize {
             return None;
         }
         let bytes = self.pending.next(peer.min(budget))?;
         self.control_sent += 1;
-        Some(Transmit { channel: Channel::Command, bytes: Bytes::Control(bytes) })
+        Some(OutgoingMessage { channel: Channel::Command, bytes: Bytes::Control(bytes) })
     }
 
     /// With budgets by channel.
-    fn transmit_application(&mut self, budgets: [usize; 2]) -> Option<Transmit<'_>> {
+    fn transmit_application(&mut self, budgets: [usize; 2]) -> Option<OutgoingMessage<'_>> {
         let peer = self.peer?;
         if self.state.is_silent() {
             return None;
@@ -550,7 +558,7 @@ impl Session {
                 if let State::Ending(ending) = &mut self.state {
                     ending.deadline = deadline;
                 }
-                return Some(Transmit { channel, bytes: Bytes::Outbound(bytes) });
+                return Some(OutgoingMessage { channel, bytes: Bytes::Outbound(bytes) });
             }
         }
         None

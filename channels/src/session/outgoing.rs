@@ -17,14 +17,14 @@ use crate::peer::MessageLimit;
 
 /// How a sender's messages compete with those of the session's other senders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
+pub struct SendPriority {
     /// Higher goes first. Default: 0.
     pub priority: u8,
     /// How much of the link a sender gets beside others of its priority; at least 1. Default: 1.
     pub weight: u8,
 }
 
-impl Default for Share {
+impl Default for SendPriority {
     fn default() -> Self {
         Self { priority: 0, weight: 1 }
     }
@@ -33,7 +33,7 @@ impl Default for Share {
 /// One sender's messages, seen from the session.
 struct Lane {
     source: Source,
-    share: Share,
+    share: SendPriority,
     /// Bytes that it may still send in this turn; below 0 what it sent too much in the last one.
     deficit: i64,
     /// The message that is being sent in fragments.
@@ -110,8 +110,8 @@ impl Outgoing {
         self.lanes.len()
     }
 
-    pub(super) fn add(&mut self, source: Source, share: Share) {
-        let share = Share { weight: share.weight.max(1), ..share };
+    pub(super) fn add(&mut self, source: Source, share: SendPriority) {
+        let share = SendPriority { weight: share.weight.max(1), ..share };
         let at = self.lanes.partition_point(|lane| lane.share.priority >= share.priority);
         self.lanes.insert(at, Lane { source, share, deficit: 0, long: None });
     }

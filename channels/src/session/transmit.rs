@@ -6,7 +6,7 @@ use deltawire_framing::Channel;
 use super::source::Outbound;
 
 /// A transport message to be sent, its bytes where they lie. It counts as sent when it is given.
-pub struct Transmit<'a> {
+pub struct OutgoingMessage<'a> {
     pub(super) channel: Channel,
     pub(super) bytes: Bytes<'a>,
 }
@@ -16,7 +16,7 @@ pub(super) enum Bytes<'a> {
     Outbound(Outbound<'a>),
 }
 
-impl Transmit<'_> {
+impl OutgoingMessage<'_> {
     /// Whether it holds messages of the application's.
     #[must_use]
     pub fn is_application(&self) -> bool {
@@ -30,7 +30,7 @@ impl Transmit<'_> {
     }
 }
 
-impl Deref for Transmit<'_> {
+impl Deref for OutgoingMessage<'_> {
     type Target = [u8];
 
     #[inline]
@@ -42,9 +42,9 @@ impl Deref for Transmit<'_> {
     }
 }
 
-impl fmt::Debug for Transmit<'_> {
+impl fmt::Debug for OutgoingMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transmit")
+        f.debug_struct("OutgoingMessage")
             .field("channel", &self.channel)
             .field("len", &self.len())
             .finish()

@@ -2,9 +2,9 @@
 //! this crate, where loom sees them.
 
 mod credit;
-mod doorbell;
 mod flag;
+mod ready;
 
 pub use credit::Credit;
-pub use doorbell::{Bell, Doorbells};
 pub use flag::Flag;
+pub use ready::{ReadyHandle, ReadyQueue};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deltawire_channels::session::{Closed, Config, Event, HangUp, Missing, Undelivered};
+use deltawire_channels::session::{Closed, Event, HangUp, Missing, SessionConfig, Undelivered};
 use deltawire_channels::{Delivery, Order, Reliability};
 use deltawire_framing::control::CloseCode;
 use deltawire_framing::{DeltaFields, DocId};
@@ -225,7 +225,7 @@ fn an_application_that_failed_is_told_by_name() {
 #[test]
 fn a_close_does_not_wait_for_the_rest_of_a_message_that_got_lost() {
     let once = Delivery { order: Order::Ordered, reliability: Reliability::MaxRetransmits(0) };
-    let configs = configs().map(|config| Config { send: once, receive: once, ..config });
+    let configs = configs().map(|config| SessionConfig { send: once, receive: once, ..config });
     let mut link = Link::new(configs, 1);
     link.run_for(SECOND / 10);
     link.peer(1).send.try_send_opaque(&[1; 60_000]).unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use allocation_counter::measure;
-use deltawire_channels::session::{Closed, Config, Event};
+use deltawire_channels::session::{Closed, Event, SessionConfig};
 use deltawire_channels::{Delivery, Limits, Order, Peer, Session};
 use deltawire_framing::control::{Hello, HelloFields, Ping, Role};
 use deltawire_framing::{Channel, DeltaFields, DocId, Fragmenter, FrameHeader, Kind};
@@ -106,7 +106,7 @@ fn first_fragment(channel: Channel, id: u32, len: usize) -> Vec<u8> {
 /// Memory that stays allocated after a session was told all that `messages` gives, until it ended,
 /// beside what the session and its rings took before.
 fn held(limits: Limits, mut messages: impl FnMut(u32) -> (Channel, Vec<u8>)) -> u64 {
-    let config = Config { limits, ..configs()[1] };
+    let config = SessionConfig { limits, ..configs()[1] };
     let mut kept: Option<(Session, Peer)> = None;
     let info = measure(|| {
         let (mut session, peer) = Session::new(config, START).unwrap();
@@ -175,7 +175,7 @@ fn a_hostile_peer_cannot_make_it_hold_more_than_the_bound() {
 #[test]
 fn a_hostile_peer_cannot_pin_long_buffers_with_short_messages() {
     let limits = Limits::default();
-    let config = Config { limits, ..configs()[1] };
+    let config = SessionConfig { limits, ..configs()[1] };
     let whole = FrameHeader::whole(Kind::Opaque, Channel::Data, 1_000_000).unwrap();
     let mut sent = [whole.as_bytes(), &vec![1; 1_000_000]].concat();
     let mut kept = None;

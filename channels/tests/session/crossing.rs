@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deltawire_channels::session::{Closed, Config, Event};
+use deltawire_channels::session::{Closed, Event, SessionConfig};
 use deltawire_channels::{Limits, Order, Session};
 use deltawire_framing::control::CloseCode;
 use deltawire_framing::{Channel, DeltaFields, DocId};
@@ -109,7 +109,7 @@ fn a_close_that_overtakes_its_positions_waits_for_them() {
     let configs = configs().map(|config| {
         let (data_window, command_window) = (256, 256);
         let limits = Limits { max_frame_len: 80, data_window, command_window, ..config.limits };
-        Config { command: Order::Unordered, limits, ..config }
+        SessionConfig { command: Order::Unordered, limits, ..config }
     });
     let mut link = Link::new(configs, 1);
     link.run_for(SECOND / 10);
@@ -202,7 +202,7 @@ fn a_close_ahead_of_the_peers_hello_is_complete() {
 }
 
 fn unordered() -> Link {
-    Link::new(configs().map(|config| Config { command: Order::Unordered, ..config }), 1)
+    Link::new(configs().map(|config| SessionConfig { command: Order::Unordered, ..config }), 1)
 }
 
 fn hear(link: &mut Link, end: usize, said: Vec<(Channel, Vec<u8>)>) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use deltawire_channels::session::{Closed, Missing};
-use deltawire_channels::{ChannelClosed, Peer, SendError, Session, TryNext};
+use deltawire_channels::{ChannelClosed, Peer, SendError, Session, TryNextError};
 use deltawire_framing::control::CloseCode;
 use deltawire_framing::{DeltaFields, DocId};
 
@@ -131,5 +131,5 @@ fn slices_are_sent_as_deltas_and_as_they_are() {
     for body in [&b"three"[..], b"four"] {
         assert_eq!(receive.try_next().unwrap().body(), body);
     }
-    assert_eq!(receive.try_next().unwrap_err(), TryNext::Empty);
+    assert_eq!(receive.try_next().unwrap_err(), TryNextError::Empty);
 }

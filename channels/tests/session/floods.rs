@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use allocation_counter::{measure, opt_out};
-use deltawire_channels::session::{Closed, Config, Event, ProtocolError};
+use deltawire_channels::session::{Closed, Event, ProtocolError, SessionConfig};
 use deltawire_channels::{Delivery, Limits, Order, Peer, Session};
 use deltawire_framing::control::{
     CloseCode, Hello, HelloFields, Ping, Pong, Position, Role, Window,
@@ -75,7 +75,7 @@ fn flood(count: u32, message: impl FnMut(u32) -> (Channel, Vec<u8>)) -> Flooded 
 
 /// The same, of a session with other options, and within `bound` bytes.
 fn flood_with(
-    config: Config,
+    config: SessionConfig,
     hello: Vec<u8>,
     bound: u64,
     count: u32,
@@ -141,7 +141,7 @@ fn fragments_of_messages_that_never_end() {
 #[test]
 fn unordered_fragments_of_messages_that_never_end() {
     let unordered = Delivery { order: Order::Unordered, ..Delivery::default() };
-    let config = Config { receive: unordered, ..configs()[1] };
+    let config = SessionConfig { receive: unordered, ..configs()[1] };
     let bound = config.limits.memory_bound() + Limits::unordered_bound(config.limits.data_window);
     for (max_frame_len, allowed) in [(80, (1 << 20) / 96), (16_384, 64)] {
         let hello = hello_with(|fields| {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use deltawire_channels::session::{Closed, Event, Missing, Share};
-use deltawire_channels::{SendError, TryNext};
+use deltawire_channels::session::{Closed, Event, Missing, SendPriority};
+use deltawire_channels::{SendError, TryNextError};
 use deltawire_framing::control::CloseCode;
 use deltawire_framing::{DeltaFields, DocId, Kind};
 
@@ -48,7 +48,7 @@ fn deltas_of_all_sizes_arrive_both_ways_in_order() {
             delta.verify_checksum().unwrap();
             assert_eq!(delta.payload(), payload);
             assert_eq!(receive.try_next().unwrap().delta().unwrap().payload(), b"behind");
-            assert_eq!(receive.try_next().unwrap_err(), TryNext::Empty);
+            assert_eq!(receive.try_next().unwrap_err(), TryNextError::Empty);
         }
     }
     let stats = link.ends[0].session.stats();
@@ -124,7 +124,7 @@ fn a_stalled_reader_stops_the_sender_within_its_window() {
         }
         link.run_for(SECOND / 10);
     }
-    assert_eq!(link.peer(1).receive.try_next().unwrap_err(), TryNext::Empty);
+    assert_eq!(link.peer(1).receive.try_next().unwrap_err(), TryNextError::Empty);
     assert_eq!(link.ends[1].session.stats().data_received.queued_bytes, 0);
 }
 
@@ -183,7 +183,7 @@ fn arrivals(link: &mut Link) -> Vec<u8> {
 #[test]
 fn a_long_message_lets_others_in_between() {
     let mut link = open();
-    let mut other = link.ends[0].session.open_sender(Share::default()).unwrap();
+    let mut other = link.ends[0].session.open_sender(SendPriority::default()).unwrap();
     send(&mut link, 0, &[1; 500_000]);
     let mut grant = other.try_reserve(100).unwrap();
     grant.payload_mut().fill(2);
@@ -197,7 +197,7 @@ fn higher_priority_goes_first_and_weights_share_the_rest() {
     let mut senders: Vec<_> = [(1, 3), (1, 1), (9, 1)]
         .into_iter()
         .map(|(priority, weight)| {
-            link.ends[0].session.open_sender(Share { priority, weight }).unwrap()
+            link.ends[0].session.open_sender(SendPriority { priority, weight }).unwrap()
         })
         .collect();
     for (name, sender) in senders.iter_mut().enumerate() {
@@ -263,7 +263,7 @@ fn a_close_delivers_what_was_committed() {
     for _ in 0..10 {
         assert_eq!(link.peer(1).receive.try_next().unwrap().delta().unwrap().payload()[0], 1);
     }
-    assert!(matches!(link.peer(1).receive.try_next(), Err(TryNext::Closed(_))));
+    assert!(matches!(link.peer(1).receive.try_next(), Err(TryNextError::Closed(_))));
     assert!(link.ends.iter().all(|end| end.session.is_finished()));
     assert!(link.ends.iter().all(|end| end.session.poll_timeout().is_none()));
 }
@@ -308,7 +308,7 @@ fn a_close_waits_for_deltas_that_commands_overtake() {
             let frame = link.peer(end).receive.try_next().unwrap();
             assert_eq!(frame.delta().unwrap().payload()[0], first);
         }
-        assert!(matches!(link.peer(end).receive.try_next(), Err(TryNext::Closed(_))));
+        assert!(matches!(link.peer(end).receive.try_next(), Err(TryNextError::Closed(_))));
     }
 }
 
@@ -335,7 +335,8 @@ fn both_closing_at_once_lose_nothing() {
 #[test]
 fn an_urgent_message_that_must_wait_does_not_stop_one_that_has_begun() {
     let mut link = open();
-    let mut urgent = link.ends[0].session.open_sender(Share { priority: 9, weight: 1 }).unwrap();
+    let mut urgent =
+        link.ends[0].session.open_sender(SendPriority { priority: 9, weight: 1 }).unwrap();
     link.budget = 16_384;
     send(&mut link, 0, &[1; 600_000]);
     let first = link.ends[0].session.poll_transmit(16_384).unwrap();
@@ -385,7 +386,7 @@ fn a_lost_link_ends_the_session_but_not_what_came() {
     }
     assert!(link.peer(0).send.try_reserve(1).is_err());
     assert_eq!(link.peer(1).receive.try_next().unwrap().delta().unwrap().payload(), [1; 40_000]);
-    assert!(matches!(link.peer(1).receive.try_next(), Err(TryNext::Closed(_))));
+    assert!(matches!(link.peer(1).receive.try_next(), Err(TryNextError::Closed(_))));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use deltawire_channels::{Message, TryNext};
+use deltawire_channels::{Message, TryNextError};
 use deltawire_framing::{Channel, DeltaFields, DocId};
 
 use crate::pipe::{Link, configs};
@@ -195,7 +195,7 @@ fn taking_and_reading_take_turns() {
             assert_eq!(frame.delta().unwrap().payload(), [byte; 100]);
         }
     }
-    assert_eq!(receive.try_take().unwrap_err(), TryNext::Empty);
+    assert_eq!(receive.try_take().unwrap_err(), TryNextError::Empty);
     for (message, byte) in kept.iter().zip([0, 2, 4, 6, 8]) {
         assert_eq!(message.delta().unwrap().payload(), [byte; 100]);
     }

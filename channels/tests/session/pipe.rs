@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use deltawire_channels::session::{Config, Event};
+use deltawire_channels::session::{Event, SessionConfig};
 use deltawire_channels::{Delivery, Order, Peer, Session};
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
@@ -69,12 +69,13 @@ pub struct Link {
     pub random: Random,
 }
 
-pub fn configs() -> [Config; 2] {
-    [(Role::Initiator, 1), (Role::Acceptor, 2)].map(|(role, id)| Config::new(role, [id; 16], 7))
+pub fn configs() -> [SessionConfig; 2] {
+    [(Role::Initiator, 1), (Role::Acceptor, 2)]
+        .map(|(role, id)| SessionConfig::new(role, [id; 16], 7))
 }
 
 impl Link {
-    pub fn new(configs: [Config; 2], seed: u64) -> Self {
+    pub fn new(configs: [SessionConfig; 2], seed: u64) -> Self {
         let command = Delivery { order: configs[0].command, ..Delivery::default() };
         let delivery = [command, configs[0].send];
         let ends = configs.map(|config| {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use deltawire_channels::session::{Config, Event};
+use deltawire_channels::session::{Event, SessionConfig};
 use deltawire_channels::{Delivery, Limits, Order, Reliability};
 use deltawire_framing::{DeltaFields, DocId, Kind};
 use proptest::prelude::*;
@@ -27,7 +27,7 @@ const LIMITS: fn() -> Limits = || Limits {
 };
 
 fn link(data: Delivery, command: Order, faults: Faults, seed: u64) -> Link {
-    let configs = configs().map(|config| Config {
+    let configs = configs().map(|config| SessionConfig {
         limits: LIMITS(),
         send: data,
         receive: data,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deltawire_channels::session::{Closed, Config, Event, ProtocolError};
+use deltawire_channels::session::{Closed, Event, ProtocolError, SessionConfig};
 use deltawire_channels::{Delivery, InvalidLimits, Limits, Order, Reliability, SendError, Session};
 use deltawire_framing::control::{
     Close, CloseCode, Control, Hello, HelloFields, Ping, Position, Role, Window,
@@ -153,7 +153,7 @@ fn each_ping_has_its_pong() {
 
 /// The hello that a session with these limits says.
 fn hello_of(limits: Limits) -> HelloFields {
-    let config = Config { limits, ..configs()[0] };
+    let config = SessionConfig { limits, ..configs()[0] };
     let (mut session, _peer) = Session::new(config, START).unwrap();
     let hellos = said(&mut session, |control| match control {
         Control::Hello(hello) => Some(hello.fields()),
@@ -255,7 +255,7 @@ fn a_peer_that_takes_no_fragments_is_sent_none() {
 fn ends_that_disagree_on_delivery_end_at_once() {
     let lossy = |reliability| Delivery { reliability, ..Delivery::default() };
     let unordered = Delivery { order: Order::Unordered, ..Delivery::default() };
-    let changes: [fn(&mut Config, Delivery); 3] = [
+    let changes: [fn(&mut SessionConfig, Delivery); 3] = [
         |config, _| config.command = Order::Unordered,
         |config, other| config.receive = other,
         |config, other| config.send = other,
@@ -336,14 +336,14 @@ fn limits_out_of_bounds_are_refused_by_name() {
     ];
     for (field, change, least, most) in fields {
         for value in [0, least - 1, most + 1, u64::from(u32::MAX)] {
-            let config = Config { limits: with(change, value), ..configs()[0] };
+            let config = SessionConfig { limits: with(change, value), ..configs()[0] };
             let error = Session::new(config, START).unwrap_err();
             assert_eq!(error, InvalidLimits { field, value, least, most });
             let _ = config.limits.memory_bound();
         }
         assert_eq!(with(change, least).validate(), Ok(()), "{field}");
         assert_eq!(with(change, most).validate(), Ok(()), "{field}");
-        let config = Config { limits: with(change, least), ..configs()[0] };
+        let config = SessionConfig { limits: with(change, least), ..configs()[0] };
         assert!(Session::new(config, START).is_ok(), "{field}");
     }
     let error = with(|limits, value| limits.max_frame_len = value as usize, 79).validate();
@@ -374,7 +374,7 @@ fn honest_peers_with_any_options_do_not_end_their_link() {
         let order = |bit| if bit { Order::Unordered } else { Order::Ordered };
         let command = order(random.percent(50));
         let deltas = Delivery { order: order(random.percent(80)), ..Delivery::default() };
-        let configs = configs().map(|config| Config {
+        let configs = configs().map(|config| SessionConfig {
             limits: small_limits(&mut random),
             command,
             send: deltas,

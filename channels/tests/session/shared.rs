@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use deltawire_channels::session::Share;
+use deltawire_channels::session::SendPriority;
 use deltawire_channels::{ChannelClosed, Limits, MAX_SHARED, Message, SendError, SharedSender};
 use deltawire_framing::control::CloseCode;
 use deltawire_framing::{Channel, DeltaFields, DocId, FrameHeader, Kind, RecordBuf};
@@ -17,7 +17,7 @@ const TENTH: Duration = Duration::from_millis(100);
 fn open() -> (Link, SharedSender) {
     let mut link = Link::new(configs(), 1);
     link.run_for(TENTH);
-    let sender = link.ends[0].session.open_shared_sender(Share::default()).unwrap();
+    let sender = link.ends[0].session.open_shared_sender(SendPriority::default()).unwrap();
     (link, sender)
 }
 
@@ -225,12 +225,12 @@ fn as_many_senders_as_the_limits_say() {
     let (mut link, first) = open();
     let session = &mut link.ends[0].session;
     let mut senders = vec![first];
-    while let Some(sender) = session.open_shared_sender(Share::default()) {
+    while let Some(sender) = session.open_shared_sender(SendPriority::default()) {
         senders.push(sender);
     }
     // The peer's own has a place.
     assert_eq!(senders.len(), Limits::default().max_senders - 1);
     senders.pop();
     link.run_for(TENTH);
-    assert!(link.ends[0].session.open_shared_sender(Share::default()).is_some());
+    assert!(link.ends[0].session.open_shared_sender(SendPriority::default()).is_some());
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use deltawire_channels::session::{Closed, Config, Event};
+use deltawire_channels::session::{Closed, Event, SessionConfig};
 use deltawire_channels::{Limits, Peer, Session};
 use deltawire_framing::control::{CloseCode, Role};
 use deltawire_framing::{Channel, DeltaFields, DocId};
@@ -63,7 +63,7 @@ impl Trace {
         };
         let [(initiator, first), (acceptor, second)] =
             [(Role::Initiator, 0x11), (Role::Acceptor, 0x22)].map(|(role, id)| {
-                let config = Config { limits, ..Config::new(role, [id; 16], 0) };
+                let config = SessionConfig { limits, ..SessionConfig::new(role, [id; 16], 0) };
                 Session::new(config, Duration::ZERO).unwrap()
             });
         Self {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use deltawire_channels::session::Share;
+use deltawire_channels::session::SendPriority;
 use deltawire_framing::{DeltaFields, DocId};
 
 use crate::pipe::{Link, configs};
@@ -89,7 +89,7 @@ fn a_peer_that_is_dropped_wakes_who_says_goodbye() {
 fn what_has_a_higher_priority_than_what_waits_for_a_window_goes_at_once() {
     let mut link = Link::new(configs(), 1);
     link.run_for(Duration::from_millis(100));
-    let share = |priority| Share { priority, weight: 1 };
+    let share = |priority| SendPriority { priority, weight: 1 };
     let [mut urgent, mut equal] =
         [9, 0].map(|priority| link.ends[0].session.open_sender(share(priority)).unwrap());
     send(&mut link, 900_000);

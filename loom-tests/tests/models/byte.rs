@@ -22,10 +22,10 @@ pub(crate) fn commit(producer: &mut Producer, byte: u8) {
     grant.commit(header(16)).unwrap();
 }
 
-pub(crate) fn commit_quiet(producer: &mut Producer, byte: u8) {
+pub(crate) fn commit_without_notify(producer: &mut Producer, byte: u8) {
     let mut grant = producer.try_reserve(16).unwrap();
     grant.body_mut().fill(byte);
-    grant.commit_quiet(header(16)).unwrap();
+    grant.commit_without_notify(header(16)).unwrap();
 }
 
 /// Waits for room and commits `len` bytes of `byte`.
@@ -272,15 +272,15 @@ pub(crate) fn a_commit_is_in_time_or_refused() {
 pub(crate) fn leftovers_are_readable_after_close() {
     let (mut producer, mut consumer) = wrapping(64);
     let thread = thread::spawn(move || {
-        commit_quiet(&mut producer, 1);
-        commit_quiet(&mut producer, 2);
+        commit_without_notify(&mut producer, 1);
+        commit_without_notify(&mut producer, 2);
     });
     let mut read = 0;
     for _ in 0..3 {
         match consumer.try_read() {
             Ok(view) => {
                 read += view.frame().body()[0];
-                view.release_quiet();
+                view.release_without_notify();
             }
             Err(ReadError::Closed) => assert_eq!(read, 3),
             Err(_) => {}

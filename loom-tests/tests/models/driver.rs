@@ -1,14 +1,14 @@
-//! What drivers are woken by: no ring of a doorbell and nothing that was asked for is missed.
+//! What drivers are woken by: no waking of a connection and nothing that was asked for is missed.
 
 use std::task::Poll;
 
-use deltawire_channels::waking::{Credit, Doorbells, Flag};
+use deltawire_channels::waking::{Credit, Flag, ReadyQueue};
 use loom::future::{AtomicWaker, block_on};
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
-/// What a connection has to do, without any order of its own: the bell has to see to that.
+/// What a connection has to do, without any order of its own: the queue has to see to that.
 type Work = Arc<AtomicUsize>;
 
 fn work() -> Work {
@@ -16,10 +16,10 @@ fn work() -> Work {
 }
 
 /// One thread rings twice while the driver answers: it sees all that was there before each ring.
-pub(crate) fn a_bell_that_rings_again_is_answered_again() {
-    let bells = Doorbells::new(1);
-    let bell = bells.bell(0);
-    let (waker, work) = (bell.waker().clone(), work());
+pub(crate) fn one_that_is_woken_again_is_answered_again() {
+    let queue = ReadyQueue::new(1);
+    let handle = queue.handle(0);
+    let (waker, work) = (handle.waker().clone(), work());
     let theirs = work.clone();
     let thread = thread::spawn(move || {
         for done in 1..3 {
@@ -28,9 +28,9 @@ pub(crate) fn a_bell_that_rings_again_is_answered_again() {
         }
     });
     block_on(core::future::poll_fn(|context| {
-        bells.register(context.waker());
-        while bells.pop().is_some() {
-            bell.quiet();
+        queue.register(context.waker());
+        while queue.pop().is_some() {
+            handle.rearm();
             if work.load(Ordering::Relaxed) == 2 {
                 return Poll::Ready(());
             }
@@ -41,9 +41,9 @@ pub(crate) fn a_bell_that_rings_again_is_answered_again() {
 }
 
 /// Two connections ring at a time where there is a place for one.
-pub(crate) fn a_bell_without_a_place_is_answered() {
-    let bells = Doorbells::new(1);
-    let ours = [0, 1].map(|key| bells.bell(key));
+pub(crate) fn one_without_a_place_is_answered() {
+    let queue = ReadyQueue::new(1);
+    let ours = [0, 1].map(|key| queue.handle(key));
     let works = [work(), work()];
     let threads = [0, 1].map(|key: usize| {
         let (waker, work) = (ours[key].waker().clone(), works[key].clone());
@@ -54,17 +54,17 @@ pub(crate) fn a_bell_without_a_place_is_answered() {
     });
     let mut done = [false; 2];
     block_on(core::future::poll_fn(|context| {
-        bells.register(context.waker());
+        queue.register(context.waker());
         let mut due = [false; 2];
-        while let Some(key) = bells.pop() {
+        while let Some(key) = queue.pop() {
             due[key] = true;
         }
-        if bells.take_overflow() {
+        if queue.take_overflow() {
             due = [true; 2];
         }
         for key in 0..2 {
             if due[key] {
-                ours[key].quiet();
+                ours[key].rearm();
                 done[key] |= works[key].load(Ordering::Relaxed) == 1;
             }
         }

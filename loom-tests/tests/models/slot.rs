@@ -29,7 +29,7 @@ pub(crate) fn full_gives_the_value_back() {
     let (mut producer, mut consumer) = wrapping(1);
     producer.try_push(Arc::new(1)).unwrap();
     let thread = thread::spawn(move || consumer.try_pop().map(|value| *value));
-    let second = producer.try_push_quiet(Arc::new(2));
+    let second = producer.try_push_without_notify(Arc::new(2));
     assert_eq!(thread.join().unwrap(), Ok(1));
     match second {
         Ok(()) => {}
@@ -41,7 +41,7 @@ pub(crate) fn full_gives_the_value_back() {
 pub(crate) fn empty_then_not() {
     let (mut producer, mut consumer) = wrapping(1);
     let thread = thread::spawn(move || {
-        producer.try_push_quiet(Arc::new(1)).unwrap();
+        producer.try_push_without_notify(Arc::new(1)).unwrap();
         producer
     });
     let first = consumer.try_pop();
@@ -87,12 +87,12 @@ pub(crate) fn close_races_with_push() {
 pub(crate) fn leftovers_are_readable_after_close() {
     let (mut producer, mut consumer) = wrapping(2);
     let thread = thread::spawn(move || {
-        producer.try_push_quiet(1).unwrap();
-        producer.try_push_quiet(2).unwrap();
+        producer.try_push_without_notify(1).unwrap();
+        producer.try_push_without_notify(2).unwrap();
     });
     let mut popped = 0;
     for _ in 0..3 {
-        match consumer.try_pop_quiet() {
+        match consumer.try_pop_without_notify() {
             Ok(value) => popped += value,
             Err(PopError::Closed) => assert_eq!(popped, 3),
             Err(_) => {}

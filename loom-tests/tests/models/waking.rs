@@ -11,7 +11,7 @@ use deltawire_channels::ring::byte;
 use loom::future::block_on;
 use loom::thread;
 
-use crate::byte::{commit, commit_quiet, header, wrapping as byte_ring};
+use crate::byte::{commit, commit_without_notify, header, wrapping as byte_ring};
 use crate::slot::wrapping as slot_ring;
 
 pub(crate) fn consumer_waits_for_a_value() {
@@ -61,9 +61,9 @@ pub(crate) fn producer_waits_for_room() {
 pub(crate) fn quiet_values_and_one_wake() {
     let (mut producer, mut consumer) = slot_ring(2);
     let thread = thread::spawn(move || {
-        producer.try_push_quiet(1).unwrap();
-        producer.try_push_quiet(2).unwrap();
-        producer.wake();
+        producer.try_push_without_notify(1).unwrap();
+        producer.try_push_without_notify(2).unwrap();
+        producer.notify();
         producer
     });
     assert_eq!(block_on(consumer.pop()), Some(1));
@@ -74,9 +74,9 @@ pub(crate) fn quiet_values_and_one_wake() {
 pub(crate) fn quiet_messages_and_one_wake() {
     let (mut producer, mut consumer) = byte_ring(64);
     let thread = thread::spawn(move || {
-        commit_quiet(&mut producer, 1);
-        commit_quiet(&mut producer, 2);
-        producer.wake();
+        commit_without_notify(&mut producer, 1);
+        commit_without_notify(&mut producer, 2);
+        producer.notify();
         producer
     });
     let mut frames = 0;
@@ -93,10 +93,10 @@ pub(crate) fn quiet_releases_and_one_wake() {
     commit(&mut producer, 1);
     commit(&mut producer, 2);
     let thread = thread::spawn(move || {
-        consumer.try_read().unwrap().release_quiet();
+        consumer.try_read().unwrap().release_without_notify();
         let second = consumer.read_ahead().unwrap();
-        consumer.release_quiet(second);
-        consumer.wake();
+        consumer.release_without_notify(second);
+        consumer.notify();
         consumer
     });
     // All of the ring: only once both are released.
@@ -107,10 +107,10 @@ pub(crate) fn quiet_releases_and_one_wake() {
 pub(crate) fn quiet_sides_never_sleep_both() {
     let (mut producer, mut consumer) = slot_ring(1);
     let thread = thread::spawn(move || {
-        producer.try_push_quiet(1).unwrap();
+        producer.try_push_without_notify(1).unwrap();
         // Parks, while the consumer may be parked for the value before it.
         block_on(producer.ready()).unwrap();
-        producer.try_push_quiet(2).unwrap();
+        producer.try_push_without_notify(2).unwrap();
     });
     assert_eq!(block_on(consumer.pop()), Some(1));
     assert_eq!(block_on(consumer.pop()), Some(2));
@@ -121,9 +121,9 @@ pub(crate) fn wakers_are_replaced_while_woken() {
     let (mut producer, mut consumer) = slot_ring(2);
     let thread = thread::spawn(move || {
         // Each yield saves loom a preemption: the error that this is after takes several.
-        producer.wake();
+        producer.notify();
         thread::yield_now();
-        producer.wake();
+        producer.notify();
         thread::yield_now();
         producer.try_push(7).unwrap();
         producer

@@ -123,18 +123,18 @@ impl Consumer {
     /// When the message was read from another ring; or releases one of this ring.
     #[inline]
     pub fn release(&mut self, message: Ahead) {
-        self.release_quiet(message);
-        self.wake_peer();
+        self.release_without_notify(message);
+        self.notify_peer();
     }
 
     /// Gives back the room of a message that was read ahead, as soon as all older ones have been
     /// given back. A producer that looks sees it at once; one that is parked sleeps on until
-    /// [`wake`](Self::wake). See [Publishing and waking](crate::ring#publishing-and-waking).
+    /// [`notify`](Self::notify). See [Publishing and waking](crate::ring#publishing-and-waking).
     ///
     /// # Panics
     /// When the message was read from another ring; or releases one of this ring.
     #[inline]
-    pub fn release_quiet(&mut self, message: Ahead) {
+    pub fn release_without_notify(&mut self, message: Ahead) {
         let found = self.ahead.remove(message.start);
         assert!(found, "the message was read from this ring");
         self.give_back();
@@ -163,8 +163,8 @@ impl Consumer {
 
     /// Wakes the producer if it is parked. Needed after quiet calls only.
     #[inline]
-    pub fn wake(&mut self) {
-        self.wake_peer();
+    pub fn notify(&mut self) {
+        self.notify_peer();
     }
 
     /// Closes the ring: the producer can reserve nothing from now on. What is in the ring can
@@ -289,7 +289,7 @@ impl Consumer {
         let to_end = self.reader.to_end(self.read);
         self.read = self.read.wrapping_add(to_end);
         self.give_back();
-        self.wake_peer();
+        self.notify_peer();
     }
 
     /// What to say of a ring that looks empty: the producer may have committed and closed since.

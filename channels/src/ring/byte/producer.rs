@@ -64,8 +64,8 @@ impl Producer {
 
     /// Wakes the consumer if it is parked. Needed after quiet calls only.
     #[inline]
-    pub fn wake(&mut self) {
-        self.wake_peer();
+    pub fn notify(&mut self) {
+        self.notify_peer();
     }
 
     /// Closes the ring. The consumer can still read what is in it.
@@ -202,13 +202,13 @@ impl Grant<'_> {
     #[inline]
     pub fn commit(mut self, header: FrameHeader) -> Result<(), CommitError> {
         self.write(header)?;
-        self.producer.wake_peer();
+        self.producer.notify_peer();
         // In the instant of the end it may be too late for the last look.
         if self.producer.parker.is_sealed() { Err(CommitError::Closed) } else { Ok(()) }
     }
 
     /// Puts `header` in front of the body and publishes the message. A consumer that looks sees it
-    /// at once; one that is parked sleeps on until [`Producer::wake`]. See
+    /// at once; one that is parked sleeps on until [`Producer::notify`]. See
     /// [Publishing and waking](crate::ring#publishing-and-waking).
     ///
     /// In the very instant in which the consumer [seals](super::Consumer::seal) the ring, a message can be
@@ -217,7 +217,7 @@ impl Grant<'_> {
     /// # Errors
     /// As [`commit`](Self::commit).
     #[inline]
-    pub fn commit_quiet(mut self, header: FrameHeader) -> Result<(), CommitError> {
+    pub fn commit_without_notify(mut self, header: FrameHeader) -> Result<(), CommitError> {
         self.write(header)
     }
 

@@ -163,7 +163,7 @@ fn a_header_has_to_fit_its_grant() {
     bytes[8] = 0;
     bytes[14] = 1;
     let empty = FrameHeader::try_read_from_bytes(&bytes).unwrap();
-    let error = producer.try_reserve(20).unwrap().commit_quiet(empty);
+    let error = producer.try_reserve(20).unwrap().commit_without_notify(empty);
     assert!(matches!(error, Err(CommitError::Length { .. })));
     assert_eq!(consumer.try_read().unwrap_err(), ReadError::Empty);
 }

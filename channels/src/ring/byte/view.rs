@@ -51,10 +51,10 @@ impl<'a> View<'a> {
     }
 
     /// Gives the room back. A producer that looks sees it at once; one that is parked sleeps on
-    /// until [`Consumer::wake`]. See
+    /// until [`Consumer::notify`]. See
     /// [Publishing and waking](crate::ring#publishing-and-waking).
     #[inline]
-    pub fn release_quiet(mut self) {
+    pub fn release_without_notify(mut self) {
         self.lease.quiet = true;
     }
 }
@@ -80,10 +80,10 @@ impl<'a> RunView<'a> {
     }
 
     /// Gives the room back. A producer that looks sees it at once; one that is parked sleeps on
-    /// until [`Consumer::wake`]. See
+    /// until [`Consumer::notify`]. See
     /// [Publishing and waking](crate::ring#publishing-and-waking).
     #[inline]
-    pub fn release_quiet(mut self) {
+    pub fn release_without_notify(mut self) {
         self.lease.quiet = true;
     }
 }
@@ -108,7 +108,7 @@ impl Drop for Lease<'_> {
     fn drop(&mut self) {
         self.consumer.give_back();
         if !self.quiet {
-            self.consumer.wake_peer();
+            self.consumer.notify_peer();
         }
     }
 }

@@ -25,19 +25,19 @@ impl<T> Consumer<T> {
     /// When there is no value, now or ever again.
     #[inline]
     pub fn try_pop(&mut self) -> Result<T, PopError> {
-        let value = self.try_pop_quiet()?;
-        self.wake_peer();
+        let value = self.try_pop_without_notify()?;
+        self.notify_peer();
         Ok(value)
     }
 
     /// Takes the oldest value out. A producer that looks sees the room at once; one that is parked
-    /// sleeps on until [`wake`](Self::wake). See
+    /// sleeps on until [`notify`](Self::notify). See
     /// [Publishing and waking](crate::ring#publishing-and-waking).
     ///
     /// # Errors
     /// When there is no value, now or ever again.
     #[inline]
-    pub fn try_pop_quiet(&mut self) -> Result<T, PopError> {
+    pub fn try_pop_without_notify(&mut self) -> Result<T, PopError> {
         match self.reader.pop() {
             Some(value) => Ok(value),
             None => self.last_look(),
@@ -53,9 +53,9 @@ impl<T> Consumer<T> {
     }
 
     /// As [`pop_batch`](Self::pop_batch), but a producer that is parked sleeps on until
-    /// [`wake`](Self::wake). See [Publishing and waking](crate::ring#publishing-and-waking).
+    /// [`notify`](Self::notify). See [Publishing and waking](crate::ring#publishing-and-waking).
     #[inline]
-    pub fn pop_batch_quiet(&mut self, max: usize) -> Batch<'_, T> {
+    pub fn pop_batch_without_notify(&mut self, max: usize) -> Batch<'_, T> {
         Batch { drain: self.reader.drain(max), parker: None }
     }
 
@@ -78,8 +78,8 @@ impl<T> Consumer<T> {
 
     /// Wakes the producer if it is parked. Needed after quiet calls only.
     #[inline]
-    pub fn wake(&mut self) {
-        self.wake_peer();
+    pub fn notify(&mut self) {
+        self.notify_peer();
     }
 
     /// Closes the ring: the producer gets its values back from now on. What is in the ring can

@@ -24,18 +24,18 @@ impl<T> Producer<T> {
     /// Gives the value back when the ring is full or closed.
     #[inline]
     pub fn try_push(&mut self, value: T) -> Result<(), PushError<T>> {
-        self.try_push_quiet(value)?;
-        self.wake_peer();
+        self.try_push_without_notify(value)?;
+        self.notify_peer();
         Ok(())
     }
 
     /// Puts a value in. A consumer that looks sees it at once; one that is parked sleeps on until
-    /// [`wake`](Self::wake). See [Publishing and waking](crate::ring#publishing-and-waking).
+    /// [`notify`](Self::notify). See [Publishing and waking](crate::ring#publishing-and-waking).
     ///
     /// # Errors
     /// Gives the value back when the ring is full or closed.
     #[inline]
-    pub fn try_push_quiet(&mut self, value: T) -> Result<(), PushError<T>> {
+    pub fn try_push_without_notify(&mut self, value: T) -> Result<(), PushError<T>> {
         if self.parker.is_closed() {
             return Err(PushError::Closed(value));
         }
@@ -59,20 +59,20 @@ impl<T> Producer<T> {
     /// ```
     #[inline]
     pub fn push_batch(&mut self, values: &mut impl Iterator<Item = T>) -> Result<usize, Closed> {
-        let count = self.push_batch_quiet(values)?;
+        let count = self.push_batch_without_notify(values)?;
         if count > 0 {
-            self.wake_peer();
+            self.notify_peer();
         }
         Ok(count)
     }
 
     /// As [`push_batch`](Self::push_batch), but a consumer that is parked sleeps on until
-    /// [`wake`](Self::wake). See [Publishing and waking](crate::ring#publishing-and-waking).
+    /// [`notify`](Self::notify). See [Publishing and waking](crate::ring#publishing-and-waking).
     ///
     /// # Errors
     /// When the ring is closed; no value was taken.
     #[inline]
-    pub fn push_batch_quiet(
+    pub fn push_batch_without_notify(
         &mut self,
         values: &mut impl Iterator<Item = T>,
     ) -> Result<usize, Closed> {
@@ -124,8 +124,8 @@ impl<T> Producer<T> {
 
     /// Wakes the consumer if it is parked. Needed after quiet calls only.
     #[inline]
-    pub fn wake(&mut self) {
-        self.wake_peer();
+    pub fn notify(&mut self) {
+        self.notify_peer();
     }
 
     /// Closes the ring. The consumer can still read what is in it.

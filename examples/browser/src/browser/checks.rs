@@ -78,9 +78,9 @@ async fn over_a_link(origin: &str, quick: bool, report: &mut Report) -> Result<(
     let ended = patient(async { Ok::<_, Error>(link.closed().await) }).await?;
     show(&ToPage::Channels("closed".to_owned()));
     let in_order = match &ended {
-        Ended::Session(deltawire::channels::session::Closed::ByUs { complete: true, .. }) => {
-            Ok(ended.to_string())
-        }
+        LinkEnded::Session(deltawire::channels::session::Closed::ByUs {
+            complete: true, ..
+        }) => Ok(ended.to_string()),
         _ => Err(ended.to_string().into()),
     };
     add(report, Check::new("the link closes in order", in_order));

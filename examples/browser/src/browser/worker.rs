@@ -3,10 +3,9 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use deltawire::engine::EngineError;
 use deltawire::prelude::*;
 use deltawire::signalling::ClientOptions;
-use deltawire::{Change, ConnectError, Reconnecting};
+use deltawire::{ConnectError, ReconnectEvent, Reconnecting, TransportErrorKind};
 use futures_channel::mpsc;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
@@ -85,19 +84,19 @@ async fn stay_connected(origin: &str, wanted: &mut mpsc::UnboundedReceiver<ToWor
     state("connecting…", false);
     while let Some(change) = connection.next().await {
         match change {
-            Change::Up(mut peer, link) => {
+            ReconnectEvent::Up(mut peer, link) => {
                 state("connected", true);
                 show(&ToPage::Channels("open".to_owned()));
                 if let Err(error) = attend(&mut peer, &link, wanted).await {
-                    let ended = link.ended().map(|ended: Ended| ended.to_string());
+                    let ended = link.ended().map(|ended: LinkEnded| ended.to_string());
                     state(&ended.unwrap_or_else(|| error.to_string()), false);
                 }
             }
-            Change::Down { ended, retry_after, .. } => {
+            ReconnectEvent::Down { ended, retry_after, .. } => {
                 show(&ToPage::Channels("closed".to_owned()));
                 state(&format!("{ended}; {}", next_try(retry_after)), false);
             }
-            Change::Failed { error, retry_after } => {
+            ReconnectEvent::Failed { error, retry_after } => {
                 let hint = hint(&error).unwrap_or_default();
                 state(&format!("{}; {}{hint}", explain(error), next_try(retry_after)), false);
             }
@@ -109,10 +108,12 @@ async fn stay_connected(origin: &str, wanted: &mut mpsc::UnboundedReceiver<ToWor
 /// What people can do about it.
 fn hint(error: &ConnectError) -> Option<&'static str> {
     let firefox = SCOPE.with(|scope| scope.navigator().user_agent().ok())?.contains("Firefox/");
-    let no_way = matches!(
-        error,
-        ConnectError::Ended(Ended::NotReached(_) | Ended::Engine(EngineError::NoWay))
-    );
+    let no_way = matches!(error, ConnectError::Ended(LinkEnded::NotReached(_)))
+        || matches!(
+            error,
+            ConnectError::Ended(LinkEnded::Transport(error))
+                if error.kind() == TransportErrorKind::NotReached
+        );
     (firefox && no_way).then_some(
         ". Firefox does not talk to a server on its own machine unless about:config has \
          media.peerconnection.ice.loopback = true and permissions.default.microphone = 1; \

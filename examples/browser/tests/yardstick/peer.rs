@@ -9,9 +9,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deltawire::engine::{
-    Certificate, Datagram, Engine, EngineConfig, MAX_MTU, Output, Str0m, Streams, Transmit,
-};
+use deltawire::link::{Datagram, DatagramTransport, MessageTransport, Output, Transmit};
+use deltawire::webrtc::{Certificate, Engine, EngineConfig, MAX_MTU, Str0m};
 use deltawire_browser_demo::service::Error;
 use quinn_udp::{RecvMeta, UdpSocketState};
 use tokio::io::Interest;
@@ -124,7 +123,7 @@ impl Peer {
 
     /// Writes what there is room for. Says whether there was some.
     fn write(&mut self) -> Result<bool, Error> {
-        let (mut room, mut wrote) = (FLIGHT.saturating_sub(self.engine.buffered_amount()), false);
+        let (mut room, mut wrote) = (FLIGHT.saturating_sub(self.engine.in_flight()), false);
         while let Some((channel, message)) = self.application.next() {
             let len = message.len();
             if len > room || !self.engine.write(channel, message)? {

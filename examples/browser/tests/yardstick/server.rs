@@ -11,7 +11,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use deltawire::engine::Certificate;
+use deltawire::webrtc::Certificate;
 use deltawire_browser_demo::service::Error;
 
 use self::peer::Peer;

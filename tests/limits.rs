@@ -1,0 +1,156 @@
+//! The table of limits in `docs/LIMITS.md` has the names and defaults of the code.
+//!
+//! Each field of each struct of limits is compared. Constants are listed here by hand.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use deltawire_channels::session::MAX_PONGS;
+use deltawire_channels::{Limits, MAX_SHARED};
+
+use deltawire::limits::{CONNECT_TIMEOUT, MAX_WAITING, REQUESTS, SOCKET_BUFFER};
+use deltawire::link::LAST_WORDS;
+use deltawire::sdp::{MAX_CANDIDATES, MAX_DESCRIPTION_LEN, MAX_SCTP_INIT_LEN};
+use deltawire::signalling::{Rate, SdpFragment, ServerLimits, SignallingOptions};
+use deltawire::webrtc::{
+    ADDRESSES_PER_PEER, MAX_DATAGRAM_LEN, MAX_HANDSHAKE, MAX_SOURCES, records, sctp_filter,
+};
+use deltawire::{NodeLimits, PacingLimits};
+
+/// `Limits::data_window`, by default.
+const WINDOW: u32 = 1 << 20;
+
+const DOCUMENT: &str = include_str!("../docs/LIMITS.md");
+
+/// Rows of the table, first cell without its quotes: the second.
+fn documented() -> BTreeMap<String, String> {
+    let rows = DOCUMENT.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows = rows.map(|row| {
+        let (name, rest) = row.split_once("` | ").unwrap();
+        (name.to_owned(), rest.split(" | ").next().unwrap().to_owned())
+    });
+    rows.collect()
+}
+
+/// Each field by its name, so that one that is added has to be named here; and the constants.
+fn in_code() -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    assert_eq!(Limits::default().data_window, u64::from(WINDOW));
+    let mut add = |name: &str, value: String| {
+        assert_eq!(all.insert(name.to_owned(), value), None, "{name} twice");
+    };
+    let bytes = |bytes: u64| match bytes {
+        bytes if bytes % (1 << 20) == 0 => format!("{} MiB", bytes >> 20),
+        bytes if bytes % (1 << 10) == 0 => format!("{} KiB", bytes >> 10),
+        bytes => format!("{bytes} bytes"),
+    };
+    macro_rules! fields {
+        ($type:ident { $($field:ident: $show:expr),* $(,)? }) => {{
+            let $type { $($field),* } = $type::default();
+            $(add(concat!(stringify!($type), "::", stringify!($field)), $show($field));)*
+        }};
+    }
+    macro_rules! constants {
+        ($($name:expr => $value:expr),* $(,)?) => { $(add($name, $value);)* };
+    }
+    let size = |size: usize| bytes(size as u64);
+    let time = |time: Duration| match time.subsec_millis() {
+        0 => format!("{} s", time.as_secs()),
+        _ => format!("{} ms", time.as_millis()),
+    };
+    fields!(Limits {
+        send_ring: size,
+        command_ring: size,
+        data_window: bytes,
+        command_window: bytes,
+        max_frame_len: size,
+        max_unfinished: |count: u32| count.to_string(),
+        max_arrivals: |count: usize| count.to_string(),
+        max_senders: |count: usize| count.to_string(),
+        max_idle: time,
+        hello_timeout: time,
+        idle_timeout: time,
+        close_timeout: time,
+        loss_timeout: time,
+    });
+    let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let count = |count: usize| count.to_string();
+    fields!(NodeLimits {
+        max_peers: count,
+        max_pending: count,
+        max_pending_per_address: count,
+        max_per_address: count,
+        max_events: count,
+    });
+    fields!(PacingLimits { min: size, max: size });
+    fields!(ServerLimits {
+        max_connections: count,
+        max_connections_per_address: count,
+        max_head: size,
+        head_timeout: time,
+        write_timeout: time,
+        max_age: time,
+        shutdown_timeout: time,
+    });
+    fields!(Rate { burst: |burst: core::num::NonZeroU16| burst.to_string(), refill: time });
+    // Its rate is above; the others bound nothing.
+    let SignallingOptions {
+        max_body,
+        body_timeout,
+        authorize_timeout,
+        max_rate_keys,
+        rate: _,
+        token: _,
+        cors: _,
+        path: _,
+        authorizer: _,
+        trusted_proxies: _,
+    } = SignallingOptions::default();
+    constants! {
+        "Limits::memory_bound" => mebibytes(Limits::default().memory_bound()),
+        "SignallingOptions::max_body" => size(max_body),
+        "SignallingOptions::body_timeout" => time(body_timeout),
+        "SignallingOptions::authorize_timeout" => time(authorize_timeout),
+        "SignallingOptions::max_rate_keys" => count(max_rate_keys),
+        "SdpFragment::MAX_CANDIDATES" => count(SdpFragment::MAX_CANDIDATES),
+        "SdpFragment::MAX_CANDIDATE_LEN" => size(SdpFragment::MAX_CANDIDATE_LEN),
+        "browser::EARLY" => size(early()),
+        "sdp::MAX_CANDIDATES" => count(MAX_CANDIDATES),
+        "link::LAST_WORDS" => time(LAST_WORDS),
+        "session::MAX_PONGS" => count(MAX_PONGS),
+        "MAX_SHARED" => count(MAX_SHARED),
+        "NodeBuilder::connect_timeout" => time(CONNECT_TIMEOUT),
+        "NodeBuilder::socket_buffer" => size(SOCKET_BUFFER),
+        "webrtc::REQUESTS" => count(REQUESTS),
+        "webrtc::ADDRESSES_PER_PEER" => count(ADDRESSES_PER_PEER),
+        "driver::MAX_WAITING" => size(MAX_WAITING),
+        "webrtc::MAX_DATAGRAM_LEN" => size(MAX_DATAGRAM_LEN),
+        "webrtc::MAX_HANDSHAKE" => size(MAX_HANDSHAKE),
+        "records::MAX_QUEUE" => count(records::MAX_QUEUE),
+        "records::MAX_MESSAGE_LEN" => size(records::MAX_MESSAGE_LEN),
+        "sdp::MAX_DESCRIPTION_LEN" => size(MAX_DESCRIPTION_LEN),
+        "sdp::MAX_SCTP_INIT_LEN" => size(MAX_SCTP_INIT_LEN),
+        "webrtc::MAX_SOURCES" => count(MAX_SOURCES),
+        "webrtc::max_held" => mebibytes(sctp_filter::max_held(WINDOW) as u64),
+        "sctp_filter::max_ahead" => count(sctp_filter::max_ahead(WINDOW)),
+        "sctp_filter::max_ahead_bytes" => size(sctp_filter::max_ahead_bytes(WINDOW)),
+        "sctp_filter::RESERVE" => count(sctp_filter::RESERVE),
+        "sctp_filter::RESERVE_BYTES" => size(sctp_filter::RESERVE_BYTES),
+        "sctp_filter::MAX_CHUNKS" => sctp_filter::MAX_CHUNKS.to_string(),
+        "sctp_filter::MAX_INITS" => sctp_filter::MAX_INITS.to_string(),
+    }
+    all
+}
+
+/// Of the browser's part, which is not compiled here.
+fn early() -> usize {
+    const SOURCE: &str = include_str!("../transport/browser/src/channels.rs");
+    let line = SOURCE.lines().find_map(|line| line.strip_prefix("const EARLY: usize = "));
+    let kibibytes = line.and_then(|value| value.strip_suffix(" << 10;")).unwrap();
+    kibibytes.parse::<usize>().unwrap() << 10
+}
+
+#[test]
+fn the_table_has_the_limits_and_their_defaults() {
+    assert_eq!(documented(), in_code());
+}

@@ -1,0 +1,155 @@
+//! What a connection is asked for, what its session tells, and how it ends.
+
+use std::time::Duration;
+
+use deltawire_channels::Peer;
+use deltawire_channels::session::{Closed, Event, HangUp};
+use deltawire_framing::control::CloseCode;
+
+use super::{Connection, LAST_WORDS, Stage};
+use crate::link::{LinkEnded, SenderRequest};
+use crate::{MessageTransport, Transmit};
+
+impl<T: MessageTransport> Connection<T> {
+    pub(super) fn take_requests(&mut self, now: Duration) {
+        if let Some((code, reason)) = self.shared.take_close() {
+            self.session.close(code, &reason, now);
+        }
+        if self.shared.take_cut() {
+            self.session.cut_short(now);
+        }
+        while let Some(request) = self.shared.take_sender_request() {
+            // Who asked may have gone; who gets none is told that there are no more.
+            match request {
+                SenderRequest::Ring(share, reply) => {
+                    let _ = self.session.open_sender(share).map(|sender| reply.send(sender));
+                }
+                SenderRequest::Shared(share, reply) => {
+                    let _ = self.session.open_shared_sender(share).map(|sender| reply.send(sender));
+                }
+            }
+        }
+    }
+
+    pub(super) fn take_events(&mut self, now: Duration) -> Option<Peer> {
+        let mut opened = None;
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Opened(hello) => {
+                    tracing::debug!(?hello, "session open");
+                    opened = self.peer.take();
+                }
+                Event::Closed(closed) => {
+                    if matches!(self.stage, Stage::Connecting { .. } | Stage::Open) {
+                        let silent = matches!(&closed, Closed::Error(error) if error.is_silence());
+                        // What may get lost is given up as if it had been acknowledged: of a peer that
+                        // is silent, that shows nothing.
+                        let (limit, patience) = if silent {
+                            (self.flush_timeout.min(LAST_WORDS), Duration::ZERO)
+                        } else {
+                            (self.flush_timeout, self.flush_timeout)
+                        };
+                        let deadline = now.saturating_add(limit);
+                        self.stage = Stage::Flushing { deadline, patience };
+                    }
+                    self.ended.get_or_insert(LinkEnded::Session(closed));
+                    self.publish_end();
+                }
+                _ => {}
+            }
+        }
+        opened
+    }
+
+    /// Goes to the next stage when this one is through; `more` says that the session has more to
+    /// say.
+    pub(super) fn move_on(&mut self, more: bool, now: Duration, send: &mut impl FnMut(Transmit)) {
+        match self.stage {
+            Stage::Connecting { since, deadline } if now >= deadline => {
+                self.lose(LinkEnded::NotReached(deadline - since));
+                self.transport.close();
+                self.drain(now, send);
+            }
+            Stage::Flushing { deadline, .. } => {
+                let over = match self.session.hang_up() {
+                    HangUp::Now => true,
+                    HangUp::Flushed => !more && self.buffered == 0,
+                    HangUp::Wait => false,
+                };
+                if over || now >= deadline {
+                    self.finish();
+                    self.transport.close();
+                    self.drain(now, send);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The peer hung up where signalling said so. A session that is being closed goes on to its
+    /// end: it hears by itself when the peer is gone.
+    pub fn hang_up(&mut self) {
+        if !self.session.is_ending() {
+            let reason = "the peer hung up over signalling";
+            self.end_by_name(LinkEnded::HungUp, CloseCode::NORMAL, reason);
+        }
+    }
+
+    /// The transport is of no more use: `ended` is why, unless the session has ended before.
+    pub(super) fn lose(&mut self, ended: LinkEnded) {
+        if self.stage == Stage::Delivering {
+            return;
+        }
+        let hung_up = ended == LinkEnded::HungUp;
+        let in_order = hung_up && self.session.has_heard_close();
+        if self.ended.is_none() && !in_order {
+            self.session.explain_loss(&ended);
+        }
+        let closed = self.session.lose_link();
+        let known = hung_up && closed != Closed::LinkLost;
+        self.ended.get_or_insert(if known { LinkEnded::Session(closed) } else { ended });
+        self.finish();
+    }
+
+    /// Ends the link because of `ended`, and lets the peer know as far as it can.
+    pub(super) fn end_by_name(&mut self, ended: LinkEnded, code: CloseCode, reason: &str) {
+        match self.stage {
+            Stage::Connecting { .. } => {
+                self.lose(ended);
+                self.transport.close();
+                self.dirty = true;
+            }
+            Stage::Open => {
+                self.session.explain_loss(&ended);
+                self.ended.get_or_insert(ended);
+                self.session.abort(code, reason);
+            }
+            Stage::Flushing { .. } | Stage::Delivering => {}
+        }
+    }
+
+    fn finish(&mut self) {
+        self.stage = Stage::Delivering;
+        // What it did not get to say, such as a close that found no room, nobody will hear.
+        self.session.lose_link();
+        self.publish_end();
+    }
+
+    /// Tells everybody how it ended. Only the first time counts.
+    fn publish_end(&mut self) {
+        let Some(ended) = self.ended.clone() else { return };
+        let undelivered = self.session.undelivered();
+        tracing::debug!(%ended, ?undelivered, "link ended");
+        self.publish();
+        self.shared.end(ended, undelivered);
+    }
+}
+
+impl<T> Drop for Connection<T> {
+    fn drop(&mut self) {
+        self.session.lose_link();
+        // Its driver is gone, and nobody moves it any more.
+        let ended = self.ended.take().unwrap_or(LinkEnded::Stopped);
+        self.shared.end(ended, self.session.undelivered());
+    }
+}

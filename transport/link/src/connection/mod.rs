@@ -1,0 +1,439 @@
+//! One session on one transport, without I/O: the same for every driver.
+
+mod datagrams;
+mod ending;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use deltawire_channels::session::SessionConfig;
+use deltawire_channels::{Delivery, Order, Peer, Reliability, Session};
+use deltawire_framing::control::CloseCode;
+
+use crate::error::{Fault, TransportErrorKind};
+use crate::link::{LinkEnded, LinkState, Route};
+use crate::pacing::{Pacing, PacingLimits};
+use crate::transport::{Capabilities, InFlight};
+use crate::{MessageTransport, Output, Transmit, TransportError};
+
+/// A session on a transport, without I/O: whoever has a clock moves it.
+///
+/// Call [`work`](Self::work) when the task is woken that its waker stands for, when something came, and at
+/// [`poll_timeout`](Self::poll_timeout), until it is [`Quiet`](Progress::Quiet).
+pub struct Connection<T> {
+    transport: T,
+    capabilities: Capabilities,
+    session: Session,
+    /// Until the peer has said hello.
+    peer: Option<Peer>,
+    pacing: Pacing,
+    max_frame_len: usize,
+    shared: Arc<LinkState>,
+    traffic: Traffic,
+    transport_timeout: Option<Duration>,
+    valid_until: Option<Duration>,
+    stage: Stage,
+    /// How long the last words of the session may go without being acknowledged, and how long the
+    /// peer then has to hang up or to answer.
+    flush_timeout: Duration,
+    /// Datagrams since the last drain.
+    fed: usize,
+    /// Whether the transport may have something to give.
+    dirty: bool,
+    /// The latest time that the transport was told.
+    transport_now: Duration,
+    /// Whether the session has something to send that the pacing has no room for.
+    waiting: bool,
+    /// Bytes that are on their way: see [`Capabilities::in_flight`].
+    buffered: usize,
+    /// Bytes that were written, cumulative; of these, up to the last of the application's; and those
+    /// that the peer has acknowledged.
+    written: u64,
+    written_for_application: u64,
+    acknowledged: u64,
+    ended: Option<LinkEnded>,
+    /// Whether its driver knows.
+    told: bool,
+    /// Whether its driver knows that the transport is gone.
+    gone: bool,
+}
+
+/// What a connection counts by itself: see [`LinkStats`](crate::LinkStats).
+#[derive(Debug, Default)]
+struct Traffic {
+    route: Route,
+    remote_address: Option<SocketAddr>,
+    datagrams_received: u64,
+    datagrams_sent: u64,
+    bytes_received: u64,
+    bytes_sent: u64,
+    waits: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Until the channels are open.
+    Connecting {
+        since: Duration,
+        deadline: Duration,
+    },
+    Open,
+    /// The session is over, as everybody knows; what it said last is still on its way, or the peer
+    /// is to hang up.
+    Flushing {
+        deadline: Duration,
+        /// For how long the peer is waited for from each acknowledgement on.
+        patience: Duration,
+    },
+    /// The transport is gone; what came is still handed on to the application.
+    Delivering,
+}
+
+/// What came of a round of work.
+pub enum Progress {
+    /// Nothing to tell.
+    Quiet,
+    /// The peer said hello: here it is.
+    Opened(Box<Peer>),
+    /// It has ended. What it said last may still be on its way, and what came before may still
+    /// have to be handed on.
+    Ended(LinkEnded),
+    /// The transport is gone.
+    Gone,
+    /// Everything was handed on: it can be dropped.
+    Over,
+}
+
+/// What a connection is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionConfig {
+    /// What the session is made with.
+    pub session: SessionConfig,
+    /// How much is on its way, over transports whose peer acknowledges.
+    pub pacing: PacingLimits,
+    /// How long it may take until the channels are open.
+    pub connect_timeout: Duration,
+    /// When it is closed, because its peer's [`Identity`](crate::Identity) is no longer valid.
+    pub valid_until: Option<Duration>,
+}
+
+impl<T: MessageTransport> Connection<T> {
+    /// Begins a session on this transport. `state` is the driver's part of the link: see
+    /// [`Link::new`](crate::Link::new).
+    ///
+    /// # Errors
+    ///
+    /// [`TransportErrorKind::Unsupported`] when the transport cannot deliver as the session is configured,
+    /// and [`TransportErrorKind::SetUp`] when its limits cannot be kept.
+    pub fn new(
+        transport: T,
+        mut config: ConnectionConfig,
+        shared: Arc<LinkState>,
+        now: Duration,
+    ) -> Result<Self, TransportError> {
+        let capabilities = transport.capabilities();
+        check_delivery(&config.session, capabilities)?;
+        let limits = &mut config.session.limits;
+        limits.max_frame_len = limits.max_frame_len.min(capabilities.max_message_len);
+        config.session.transport_hears = capabilities.liveness;
+        let pacing = match capabilities.in_flight {
+            InFlight::Acknowledged => config.pacing,
+            // There is nothing to adapt to.
+            InFlight::HandedOn { max } => PacingLimits { min: max, max },
+        };
+        // The peer's hello comes after the channels are open.
+        limits.hello_timeout = limits.hello_timeout.saturating_add(config.connect_timeout);
+        let flush_timeout = limits.close_timeout;
+        let (session, peer) = Session::new(config.session, now)
+            .map_err(|error| TransportError::new(TransportErrorKind::SetUp, Fault::Local, error))?;
+        Ok(Self {
+            transport,
+            capabilities,
+            session,
+            peer: Some(peer),
+            pacing: Pacing::new(pacing),
+            max_frame_len: config.session.limits.max_frame_len,
+            shared,
+            traffic: Traffic::default(),
+            transport_timeout: Some(now),
+            valid_until: config.valid_until,
+            stage: Stage::Connecting {
+                since: now,
+                deadline: now.saturating_add(config.connect_timeout),
+            },
+            flush_timeout,
+            fed: 0,
+            dirty: true,
+            transport_now: now,
+            waiting: false,
+            buffered: 0,
+            written: 0,
+            written_for_application: 0,
+            acknowledged: 0,
+            ended: None,
+            told: false,
+            gone: false,
+        })
+    }
+
+    /// Has this waker woken when there is something to do: by the application, and by a transport that
+    /// wakes.
+    pub fn attach(&mut self, driver: &Waker) {
+        self.shared.attach(driver.clone());
+        self.transport.attach(driver);
+    }
+
+    /// The driver's part of the link.
+    pub fn state(&self) -> &Arc<LinkState> {
+        &self.shared
+    }
+
+    /// What it runs on, to be told something.
+    pub fn transport_mut(&mut self) -> &mut T {
+        self.dirty = true;
+        &mut self.transport
+    }
+
+    /// Says which way its messages go within this process.
+    pub fn set_route(&mut self, route: Route) {
+        self.traffic.route = route;
+    }
+
+    /// When to [`work`](Self::work) next even if nothing happens.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let stage = match self.stage {
+            Stage::Connecting { deadline, .. } | Stage::Flushing { deadline, .. } => Some(deadline),
+            Stage::Open => self.waiting.then(|| self.pacing.poll_timeout()).flatten(),
+            Stage::Delivering => return None,
+        };
+        let others = [self.transport_timeout, self.session.poll_timeout(), self.valid_until];
+        others.into_iter().chain([stage]).flatten().min()
+    }
+
+    /// Does everything that can be done now. To be called again until it is
+    /// [`Quiet`](Progress::Quiet).
+    pub fn work(
+        &mut self,
+        now: Duration,
+        context: &mut Context<'_>,
+        send: &mut impl FnMut(Transmit),
+    ) -> Progress {
+        self.fed = 0;
+        if self.shared.take_asked() {
+            self.take_requests(now);
+        }
+        if self.valid_until.take_if(|at| *at <= now).is_some() {
+            self.session.close(CloseCode::NORMAL, "the peer's identity is no longer valid", now);
+        }
+        if self.session.poll_timeout().is_some_and(|at| at <= now) {
+            self.session.handle_timeout(now);
+        }
+        if self.transport_timeout.is_some_and(|at| at <= now) {
+            self.transport.handle_timeout(now);
+            self.transport_now = now;
+            self.dirty = true;
+        }
+        if self.dirty || self.capabilities.wakes {
+            self.drain(now, send);
+            self.buffered = self.transport.in_flight();
+            self.pacing.acknowledge(self.buffered, now);
+            self.note_acknowledged(now);
+            // That less is buffered shows nothing: what may get lost is given up in time.
+            if self.transport.take_heard() {
+                self.session.hear(now);
+            }
+        }
+        let more = loop {
+            // Registers for what comes after; then looks what is there.
+            let ready = self.session.poll_ready(context);
+            if !(ready && self.fill(now)) {
+                break ready;
+            }
+            self.drain(now, send);
+        };
+        let full = more && matches!(self.stage, Stage::Open);
+        self.traffic.waits += u64::from(full && !self.waiting);
+        self.waiting = more;
+        let opened = self.take_events(now);
+        self.move_on(more, now, send);
+        self.publish();
+        if let Some(peer) = opened {
+            return Progress::Opened(Box::new(peer));
+        }
+        match (self.stage, &self.ended) {
+            (Stage::Flushing { .. } | Stage::Delivering, Some(ended)) if !self.told => {
+                self.told = true;
+                Progress::Ended(ended.clone())
+            }
+            (Stage::Delivering, _) if !self.gone => {
+                self.gone = true;
+                Progress::Gone
+            }
+            (Stage::Delivering, _) if self.session.is_finished() => Progress::Over,
+            _ => Progress::Quiet,
+        }
+    }
+
+    /// What the peer acknowledged is progress; of a session that is open only if it was the
+    /// application's, as each ping is acknowledged by a peer that reads nothing.
+    fn note_acknowledged(&mut self, now: Duration) {
+        let acknowledged = self.written.saturating_sub(self.buffered as u64);
+        if acknowledged <= self.acknowledged {
+            return;
+        }
+        if self.acknowledged < self.written_for_application {
+            self.session.note_progress(now);
+        }
+        if let Stage::Flushing { deadline, patience } = &mut self.stage {
+            *deadline = (*deadline).max(now.saturating_add(*patience));
+        }
+        self.acknowledged = acknowledged;
+    }
+
+    /// Everything that the transport has to give.
+    fn drain(&mut self, now: Duration, send: &mut impl FnMut(Transmit)) {
+        self.dirty = false;
+        loop {
+            match self.transport.poll_output() {
+                Ok(Output::Transmit(transmit)) => {
+                    self.traffic.remote_address = Some(transmit.destination);
+                    self.traffic.datagrams_sent += 1;
+                    self.traffic.bytes_sent += transmit.bytes.len() as u64;
+                    send(transmit);
+                }
+                Ok(Output::Open) => {
+                    if matches!(self.stage, Stage::Connecting { .. }) {
+                        self.stage = Stage::Open;
+                    }
+                }
+                Ok(Output::Message(channel, message)) => {
+                    self.session.handle_message(channel, message, now);
+                }
+                Ok(Output::Closed) => self.lose(LinkEnded::HungUp),
+                Ok(Output::Timeout(at)) => {
+                    self.transport_timeout = at;
+                    return;
+                }
+                // The channels are there: the peer can be told.
+                Err(error) if error.keeps_channels() => {
+                    let reason = error.to_string();
+                    self.end_by_name(LinkEnded::Transport(error), CloseCode::OUT_OF_PLACE, &reason);
+                }
+                Err(error) => {
+                    self.transport_timeout = None;
+                    if self.stage != Stage::Delivering {
+                        self.lose(LinkEnded::Transport(error));
+                        self.transport.close();
+                        self.dirty = true;
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Writes what there is room for. Says whether it wrote.
+    fn fill(&mut self, now: Duration) -> bool {
+        if !matches!(self.stage, Stage::Open | Stage::Flushing { .. }) {
+            return false;
+        }
+        let mut wrote = false;
+        loop {
+            let buffered = self.buffered;
+            let room = self.pacing.budget(buffered, now);
+            // Commands do not wait for room among deltas.
+            let urgent = (self.pacing.cap() + self.max_frame_len).saturating_sub(buffered);
+            let Some(transmit) = self.session.poll_transmit_with(urgent, room) else { break };
+            let (len, of_application) = (transmit.len(), transmit.is_application());
+            // It starts its timers at the latest time that it knows: after a quiet while they would
+            // be over at once.
+            if now > self.transport_now + MAX_LAG {
+                self.transport.handle_timeout(now);
+                self.transport_now = now;
+            }
+            match self.transport.write(transmit.channel(), &transmit) {
+                Ok(true) => {}
+                // No more is on its way than the transport has room for, so this is a fault of its.
+                Ok(false) => {
+                    drop(transmit);
+                    let reason = format!("it refused {len} bytes beside {buffered}");
+                    self.lose(LinkEnded::Transport(failed(reason)));
+                    self.transport.close();
+                    self.dirty = true;
+                    return false;
+                }
+                Err(error) => {
+                    drop(transmit);
+                    self.lose(LinkEnded::Transport(error));
+                    self.transport.close();
+                    self.dirty = true;
+                    return false;
+                }
+            }
+            let idle = 2 * (buffered + len) < self.pacing.cap();
+            self.pacing.wrote(len, buffered, idle, now);
+            self.buffered += len;
+            self.written += len as u64;
+            if of_application {
+                self.written_for_application = self.written;
+            }
+            wrote = true;
+        }
+        wrote
+    }
+
+    fn publish(&mut self) {
+        let Self { shared, session, pacing, traffic, buffered, .. } = self;
+        shared.publish(|stats| {
+            stats.session = session.stats();
+            stats.route = traffic.route;
+            stats.remote_address = traffic.remote_address;
+            stats.datagrams_received = traffic.datagrams_received;
+            stats.datagrams_sent = traffic.datagrams_sent;
+            stats.bytes_received = traffic.bytes_received;
+            stats.bytes_sent = traffic.bytes_sent;
+            stats.in_flight_limit = pacing.cap() as u64;
+            stats.in_flight = *buffered as u64;
+            stats.delay = pacing.delay();
+            stats.rate = pacing.rate();
+            stats.stalls = pacing.stalls();
+            stats.waits = traffic.waits;
+        });
+    }
+}
+
+/// How long a peer that was taken for dead has to acknowledge that it is told so: most likely it hears
+/// nothing, and what its link holds is not to wait for it.
+pub const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How far the time that a transport knows may lie back when something is written.
+const MAX_LAG: Duration = Duration::from_millis(1);
+
+fn failed(reason: String) -> TransportError {
+    TransportError::new(TransportErrorKind::Failed, Fault::Local, reason)
+}
+
+/// What a transport cannot do is refused before anything is sent.
+fn check_delivery(
+    session: &SessionConfig,
+    capabilities: Capabilities,
+) -> Result<(), TransportError> {
+    let command = Delivery { order: session.command, ..Delivery::default() };
+    let wanted = [("command", command), ("send", session.send), ("receive", session.receive)];
+    let refused = wanted.into_iter().find(|(_, delivery)| {
+        !capabilities.unreliable
+            && (delivery.order != Order::Ordered || delivery.reliability != Reliability::Reliable)
+    });
+    match refused {
+        None => Ok(()),
+        Some((channel, delivery)) => {
+            let text = format!(
+                "this transport delivers everything, in order: {channel} cannot be {delivery:?}; WebRTC can"
+            );
+            let (kind, fault) = (TransportErrorKind::Unsupported, Fault::Local);
+            Err(TransportError::new(kind, fault, text))
+        }
+    }
+}

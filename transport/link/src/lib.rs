@@ -1,0 +1,35 @@
+//! Links: what every kind of them has in common, without I/O.
+//!
+//! | | |
+//! |---|---|
+//! | [`MessageTransport`], [`DatagramTransport`] | the seam: what carries a session's messages |
+//! | [`Connection`] | a session on a transport, moved by whoever has its clock |
+//! | [`Link`] | the handle that an application holds |
+//! | [`Runtime`] | what links need of their surroundings: time, tasks, sockets, randomness |
+//! | [`memory`] | two peers within one process, without a transport |
+//!
+//! Nothing here knows WebRTC, a socket, a clock or a runtime, and nothing above knows which transport a
+//! session runs on.
+
+#![forbid(unsafe_code)]
+
+mod connection;
+mod error;
+mod identity;
+mod link;
+pub mod memory;
+mod pacing;
+pub mod runtime;
+mod transport;
+#[cfg(test)]
+mod waiting;
+
+pub use connection::{Connection, ConnectionConfig, LAST_WORDS, Progress};
+pub use error::{Fault, TransportError, TransportErrorKind};
+pub use identity::Identity;
+pub use link::{Link, LinkEnded, LinkId, LinkState, LinkStats, NoMoreSenders, Route, Undelivered};
+pub use pacing::PacingLimits;
+pub use runtime::Runtime;
+pub use transport::{
+    Capabilities, Datagram, DatagramTransport, InFlight, MessageTransport, Output, Transmit,
+};

@@ -1,0 +1,143 @@
+//! The seam between a session and what carries its messages.
+
+use std::net::SocketAddr;
+use std::task::Waker;
+use std::time::Duration;
+
+use deltawire_channels::TransportMessage;
+use deltawire_framing::Channel;
+
+use crate::TransportError;
+
+/// What carries a session: transport messages of its two channels, each whole or not at all.
+///
+/// Implement it, give it to a [`Connection`](crate::Connection), and everything above works as on every
+/// other link. `now` is time since any fixed start, the same for all calls. After each call that may
+/// change something, [`poll_output`](Self::poll_output) is called until it gives a time-out.
+pub trait MessageTransport {
+    /// What it can do. Asked once, when its session begins.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Lets time pass.
+    fn handle_timeout(&mut self, now: Duration);
+
+    /// What to do next.
+    ///
+    /// # Errors
+    ///
+    /// When the transport is over. If the error
+    /// [keeps the channels](TransportError::keeps_channels), it comes once, and what is written then, and
+    /// that this side hung up, still reaches the peer.
+    fn poll_output(&mut self) -> Result<Output, TransportError>;
+
+    /// Takes over a transport message, whole or not at all: `false` says that there is no room for it.
+    /// Only when the channels are open.
+    ///
+    /// # Errors
+    ///
+    /// When the channel is gone.
+    fn write(&mut self, channel: Channel, message: &[u8]) -> Result<bool, TransportError>;
+
+    /// Bytes that were written and are still on their way, as far as [`Capabilities::in_flight`] says that
+    /// this is known.
+    fn in_flight(&mut self) -> usize;
+
+    /// Hangs up. Something may still have to be sent.
+    fn close(&mut self);
+
+    /// Notes whom to wake when a message has come, there is room again, or it has ended, if
+    /// [`Capabilities::wakes`].
+    fn attach(&mut self, driver: &Waker) {
+        let _ = driver;
+    }
+
+    /// Whether the transport heard of the peer's session since the last call, if
+    /// [`Capabilities::liveness`].
+    fn take_heard(&mut self) -> bool {
+        false
+    }
+}
+
+/// What a transport can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// The longest transport message that both sides take, bytes.
+    pub max_message_len: usize,
+    /// What is known of messages that are on their way: this chooses the pacing.
+    pub in_flight: InFlight,
+    /// Whether messages of a channel can overtake each other and be given up
+    /// ([`Delivery`](deltawire_channels::Delivery)). Without it everything arrives, in order. Default: no.
+    pub unreliable: bool,
+    /// Whether it checks by itself, every few seconds, that the peer's session is there. One that lives on
+    /// when its session hangs does not. Default: no.
+    pub liveness: bool,
+    /// Whether messages come and room is made without a call, as in what the system moves: it then wakes
+    /// who is [attached](MessageTransport::attach), and is asked each time. Default: no.
+    pub wakes: bool,
+}
+
+/// How a transport knows what is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InFlight {
+    /// The peer acknowledges what came: the path is measured, and as much is on its way as fills it.
+    Acknowledged,
+    /// Only what this side's system has not sent yet is known. So many bytes may wait there.
+    HandedOn {
+        /// The most.
+        max: usize,
+    },
+}
+
+impl Capabilities {
+    /// Of a transport that takes messages of up to so many bytes, reliably and in order.
+    #[must_use]
+    pub const fn new(max_message_len: usize, in_flight: InFlight) -> Self {
+        Self { max_message_len, in_flight, unreliable: false, liveness: false, wakes: false }
+    }
+}
+
+/// A [`MessageTransport`] over datagrams, without I/O. Up to 16 datagrams may go in between two drains of
+/// its output; of more, some may be dropped.
+pub trait DatagramTransport: MessageTransport {
+    /// Takes in a datagram. What cannot be read is dropped.
+    fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Duration);
+}
+
+/// What a transport wants done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send this. Only of those over datagrams.
+    Transmit(Transmit),
+    /// Both channels can be written to.
+    Open,
+    /// A transport message came, in the memory that the transport has it in.
+    Message(Channel, TransportMessage),
+    /// The peer hung up, or the channels are gone. Nothing more comes but datagrams.
+    Closed,
+    /// Nothing to do before this time; `None` is never.
+    Timeout(Option<Duration>),
+}
+
+/// A datagram that came.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// The local address at which it came: never an unspecified one.
+    pub destination: SocketAddr,
+    /// What it holds.
+    pub bytes: &'a [u8],
+}
+
+/// A datagram to be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// To whom.
+    pub destination: SocketAddr,
+    /// From which local address.
+    pub source: SocketAddr,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+}

@@ -1,0 +1,103 @@
+use std::io;
+use std::net::SocketAddr;
+
+use deltawire_channels::InvalidLimits;
+use deltawire_link::{LinkEnded, TransportError};
+use deltawire_signalling::SignallingError;
+
+use crate::CapacityError;
+
+/// A node could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A limit of each peer is out of bounds.
+    #[error(transparent)]
+    Limits(#[from] InvalidLimits),
+    /// Another option is out of bounds.
+    #[error("{option} is {value}, must be {expected}")]
+    Option {
+        /// Which.
+        option: &'static str,
+        /// What it is.
+        value: usize,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// The signalling client could not be made.
+    #[error(transparent)]
+    Signalling(#[from] SignallingError),
+    /// A socket could not be bound where the node should listen.
+    #[error("cannot listen for UDP at {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why: if the port is in use, another program has it.
+        source: io::Error,
+    },
+    /// Peers have to be told where the node listens, and 0.0.0.0 or :: says nothing.
+    #[error(
+        "{address} says nothing to peers: name the addresses at which they reach this node with \
+         NodeBuilder::advertise"
+    )]
+    Advertise {
+        /// Where it should listen, or what it should advertise.
+        address: SocketAddr,
+    },
+    /// No certificate could be made.
+    #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
+    #[error(transparent)]
+    Certificate(#[from] deltawire_webrtc::CertificateError),
+    /// In a browser: data channels that windows have to move would wait for everything that a page does.
+    #[error("a node has to be built in a dedicated worker: start one with browser::spawn_worker")]
+    NoWorker,
+}
+
+/// A link could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// This node takes no more links.
+    #[error(transparent)]
+    Capacity(#[from] CapacityError),
+    /// No kind of link of this node's knows such addresses.
+    #[error("no kind of link has addresses like {url:?}: this node has {known}")]
+    NoKind {
+        /// The address.
+        url: String,
+        /// The schemes that it knows.
+        known: String,
+    },
+    /// The other node was not reached by signalling, or refused.
+    #[error(transparent)]
+    Signalling(#[from] SignallingError),
+    /// The transport could not be set up: the answer cannot be used, or this node's options.
+    #[error("the link cannot be set up: {0}")]
+    Transport(#[from] TransportError),
+    /// No socket could be had for it.
+    #[error("cannot open a socket at {address}: {source}")]
+    Socket {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The host of the address is not known.
+    #[error("cannot find a way to {host}: {source}")]
+    Host {
+        /// As the address names it.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// In a browser: the window made no connection.
+    #[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
+    #[error(transparent)]
+    Window(#[from] deltawire_browser::OpeningError),
+    /// The system gave no randomness.
+    #[error("the system gave no random bytes: {0}")]
+    Random(io::Error),
+    /// The peer was found, but the link did not open.
+    #[error("the link did not open: {0}")]
+    Ended(#[from] LinkEnded),
+}

@@ -1,0 +1,56 @@
+//! Nodes: one end of many links, the same natively and in a browser's dedicated worker.
+//!
+//! A [`Node`] has kinds of links ([`LinkKind`]), of which the scheme of an address chooses one; what all
+//! kinds share is here: how many there may be, who waits for them, what became of them, and when to try
+//! again. What a node needs of its surroundings is a [`Runtime`](deltawire_link::Runtime): tokio's, a
+//! browser's, or a simulated one.
+
+#![forbid(unsafe_code)]
+
+mod addresses;
+mod backoff;
+#[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
+mod browser;
+mod builder;
+mod error;
+mod kind;
+mod manager;
+mod network;
+mod node;
+mod patience;
+mod reconnecting;
+mod reservation;
+mod settings;
+mod shut_down;
+mod task;
+#[cfg(not(target_arch = "wasm32"))]
+mod tokio;
+#[cfg(test)]
+#[path = "../../link/src/waiting.rs"]
+mod waiting;
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
+mod webrtc;
+#[cfg(feature = "webrtc")]
+mod webrtc_signalling;
+
+pub use backoff::Backoff;
+pub use builder::NodeBuilder;
+pub use error::{BuildError, ConnectError};
+pub use kind::LinkKind;
+pub use manager::{CapacityError, NodeEvent, NodeLimits, PeerInfo, PeerState};
+pub use node::Node;
+pub use reconnecting::{ReconnectEvent, Reconnecting};
+pub use shut_down::ShutDown;
+#[cfg(not(target_arch = "wasm32"))]
+pub use tokio::TokioRuntime;
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
+pub use webrtc::{AnswerError, Offer};
+
+/// Limits that a test compares with the documentation.
+#[doc(hidden)]
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
+pub mod limits {
+    pub use crate::settings::CONNECT_TIMEOUT;
+    pub use crate::webrtc::driver::socket::MAX_WAITING;
+    pub use crate::webrtc::{REQUESTS, SOCKET_BUFFER};
+}

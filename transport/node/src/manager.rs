@@ -1,0 +1,348 @@
+//! Which links a node has, and what became of them: the same on every platform, without I/O.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use deltawire_framing::control::Role;
+use deltawire_link::{Identity, Link, LinkEnded, LinkId, LinkState, Undelivered};
+
+use crate::addresses::Addresses;
+
+/// What bounds a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeLimits {
+    /// Links that are open or being opened. Default: 1,024.
+    pub max_peers: usize,
+    /// Links that are being opened, of those that peers started: who only starts them takes no
+    /// more. Default: 64.
+    pub max_pending: usize,
+    /// The same of those whose offers came from one address by signalling, so that one cannot take
+    /// all places; of IPv6 the first 64 bits count. Default: 16.
+    pub max_pending_per_address: usize,
+    /// Links that are open or being opened, of those whose offers came from one address by
+    /// signalling. Raise it where many peers share an address; where they come through a proxy,
+    /// name that (`SignallingOptions::trusted_proxies`). Default: 128, an eighth of `max_peers`.
+    pub max_per_address: usize,
+    /// Events that wait for [`Node::event`](crate::Node::event); beyond, the oldest are dropped and
+    /// counted. Default: 256.
+    pub max_events: usize,
+}
+
+impl Default for NodeLimits {
+    fn default() -> Self {
+        Self {
+            max_peers: 1_024,
+            max_pending: 64,
+            max_pending_per_address: 16,
+            max_per_address: 128,
+            max_events: 256,
+        }
+    }
+}
+
+/// Why a node takes no more links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CapacityError {
+    /// [`NodeLimits::max_peers`].
+    #[error("the node has {limit} peers, as many as max_peers allows")]
+    Peers {
+        /// The limit.
+        limit: usize,
+    },
+    /// [`NodeLimits::max_pending`].
+    #[error("{limit} links are being opened, as many as max_pending allows")]
+    Pending {
+        /// The limit.
+        limit: usize,
+    },
+    /// [`NodeLimits::max_pending_per_address`].
+    #[error(
+        "{limit} links from one address are being opened, as many as max_pending_per_address allows"
+    )]
+    PendingOfAddress {
+        /// The limit.
+        limit: usize,
+    },
+    /// [`NodeLimits::max_per_address`].
+    #[error("one address has {limit} peers, as many as max_per_address allows")]
+    OfAddress {
+        /// The limit.
+        limit: usize,
+    },
+    /// It shuts down.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+}
+
+/// What happened to a node's links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NodeEvent {
+    /// A link is open: the peer said hello.
+    Up {
+        /// Which.
+        id: LinkId,
+        /// Whether this side started it.
+        role: Role,
+    },
+    /// A link that was open has ended, or one that was being opened will not be.
+    Down {
+        /// Which.
+        id: LinkId,
+        /// Why.
+        ended: LinkEnded,
+        /// What its application had committed and was not delivered.
+        undelivered: Undelivered,
+    },
+    /// So many events were dropped because nobody took them.
+    Missed(u64),
+}
+
+/// How far a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerState {
+    /// It is being opened.
+    Connecting,
+    /// The peer said hello.
+    Open,
+}
+
+/// A link as a node lists it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PeerInfo {
+    /// Its handle.
+    pub link: Link,
+    /// How far it is.
+    pub state: PeerState,
+}
+
+/// The links of a node.
+#[derive(Debug)]
+pub(crate) struct ConnectionManager {
+    limits: NodeLimits,
+    next_id: u64,
+    peers: BTreeMap<LinkId, PeerInfo>,
+    /// Links that have ended and whose last words are on their way: they keep their places.
+    leaving: BTreeSet<LinkId>,
+    /// Of those that are being opened, the ones that peers started.
+    pending: usize,
+    /// The addresses from which links were asked for, if they are known.
+    addresses: Addresses,
+    events: VecDeque<NodeEvent>,
+    missed: u64,
+    shutting_down: bool,
+}
+
+impl ConnectionManager {
+    /// Without any links.
+    #[must_use]
+    pub(crate) fn new(limits: NodeLimits) -> Self {
+        Self {
+            limits,
+            next_id: 1,
+            peers: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            pending: 0,
+            addresses: Addresses::default(),
+            events: VecDeque::new(),
+            missed: 0,
+            shutting_down: false,
+        }
+    }
+
+    pub(crate) fn limits(&self) -> NodeLimits {
+        self.limits
+    }
+
+    /// Makes a place for a link that is about to be opened; `from` is the address that asked for it.
+    pub(crate) fn begin(
+        &mut self,
+        role: Role,
+        from: Option<IpAddr>,
+        identity: Option<Identity>,
+    ) -> Result<(Link, Arc<LinkState>), CapacityError> {
+        let NodeLimits { max_peers, max_pending, .. } = self.limits;
+        if self.shutting_down {
+            return Err(CapacityError::ShuttingDown);
+        }
+        if self.peers.len() + self.leaving.len() >= max_peers {
+            return Err(CapacityError::Peers { limit: max_peers });
+        }
+        if role == Role::Acceptor && self.pending >= max_pending {
+            return Err(CapacityError::Pending { limit: max_pending });
+        }
+        let id = LinkId(self.next_id);
+        if let Some(from) = from {
+            self.addresses.add(id, from, self.limits)?;
+        }
+        self.next_id += 1;
+        let (link, shared) = Link::new(id, role, identity);
+        self.pending += usize::from(role == Role::Acceptor);
+        self.peers.insert(id, PeerInfo { link: link.clone(), state: PeerState::Connecting });
+        Ok((link, shared))
+    }
+
+    /// The peer said hello.
+    pub(crate) fn opened(&mut self, id: LinkId) -> Option<Link> {
+        let info = self.peers.get_mut(&id)?;
+        let (link, role) = (info.link.clone(), info.link.role());
+        if info.state == PeerState::Connecting {
+            info.state = PeerState::Open;
+            self.addresses.settled(id);
+            self.pending -= usize::from(role == Role::Acceptor);
+            self.push(NodeEvent::Up { id, role });
+        }
+        Some(link)
+    }
+
+    /// It is over.
+    pub(crate) fn ended(&mut self, id: LinkId, ended: LinkEnded) {
+        let Some(info) = self.peers.remove(&id) else { return };
+        let pending = info.state == PeerState::Connecting && info.link.role() == Role::Acceptor;
+        self.pending -= usize::from(pending);
+        if info.state == PeerState::Connecting {
+            self.addresses.settled(id);
+        }
+        self.leaving.insert(id);
+        let undelivered = info.link.undelivered();
+        self.push(NodeEvent::Down { id, ended, undelivered });
+    }
+
+    /// Nothing of it is left.
+    pub(crate) fn gone(&mut self, id: LinkId) {
+        self.leaving.remove(&id);
+        self.addresses.gone(id);
+    }
+
+    /// Whether nothing of any link is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.peers.is_empty() && self.leaving.is_empty()
+    }
+
+    /// Takes no more links from here on. Gives those that there are.
+    pub(crate) fn shut_down(&mut self) -> Vec<Link> {
+        self.shutting_down = true;
+        self.peers.values().map(|info| info.link.clone()).collect()
+    }
+
+    /// Whether it takes no more links.
+    #[must_use]
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.shutting_down
+    }
+
+    /// All links, in the order in which they were begun.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = &PeerInfo> {
+        self.peers.values()
+    }
+
+    /// What happened next.
+    pub(crate) fn poll_event(&mut self) -> Option<NodeEvent> {
+        if self.missed > 0 {
+            return Some(NodeEvent::Missed(std::mem::take(&mut self.missed)));
+        }
+        self.events.pop_front()
+    }
+
+    fn push(&mut self, event: NodeEvent) {
+        if self.events.len() >= self.limits.max_events {
+            self.events.pop_front();
+            self.missed += 1;
+        }
+        self.events.push_back(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manager() -> ConnectionManager {
+        ConnectionManager::new(NodeLimits {
+            max_peers: 3,
+            max_pending: 2,
+            max_pending_per_address: 1,
+            max_per_address: 2,
+            max_events: 2,
+        })
+    }
+
+    #[test]
+    fn limits_hold_and_are_named() {
+        let mut manager = manager();
+        let (first, _shared) = manager.begin(Role::Acceptor, None, None).unwrap();
+        manager.begin(Role::Acceptor, None, None).unwrap();
+        let full = manager.begin(Role::Acceptor, None, None).err();
+        assert_eq!(full, Some(CapacityError::Pending { limit: 2 }));
+        manager.opened(first.id());
+        manager.begin(Role::Acceptor, None, None).unwrap();
+        assert_eq!(
+            manager.begin(Role::Initiator, None, None).err(),
+            Some(CapacityError::Peers { limit: 3 })
+        );
+        manager.ended(first.id(), LinkEnded::HungUp);
+        // Its last words are on their way, so it keeps its place.
+        assert_eq!(
+            manager.begin(Role::Initiator, None, None).err(),
+            Some(CapacityError::Peers { limit: 3 })
+        );
+        manager.gone(first.id());
+        manager.begin(Role::Initiator, None, None).unwrap();
+        manager.shut_down();
+        assert_eq!(
+            manager.begin(Role::Initiator, None, None).err(),
+            Some(CapacityError::ShuttingDown)
+        );
+    }
+
+    #[test]
+    fn one_address_cannot_take_all_places() {
+        let mut manager = manager();
+        let from = |last| Some(IpAddr::from([192, 0, 2, last]));
+        let (first, _shared) = manager.begin(Role::Acceptor, from(1), None).unwrap();
+        let full = manager.begin(Role::Acceptor, from(1), None).err();
+        assert_eq!(full, Some(CapacityError::PendingOfAddress { limit: 1 }));
+        manager.opened(first.id());
+        let (second, _shared) = manager.begin(Role::Acceptor, from(1), None).unwrap();
+        manager.opened(second.id());
+        // Both are open: another address has a place, this one has not.
+        let full = manager.begin(Role::Acceptor, from(1), None).err();
+        assert_eq!(full, Some(CapacityError::OfAddress { limit: 2 }));
+        let (other, _shared) = manager.begin(Role::Acceptor, from(2), None).unwrap();
+        manager.ended(other.id(), LinkEnded::HungUp);
+        manager.gone(other.id());
+        manager.ended(first.id(), LinkEnded::HungUp);
+        let full = manager.begin(Role::Acceptor, from(1), None).err();
+        assert_eq!(full, Some(CapacityError::OfAddress { limit: 2 }));
+        manager.gone(first.id());
+        let (third, _shared) = manager.begin(Role::Acceptor, from(1), None).unwrap();
+        for link in [second, third] {
+            manager.ended(link.id(), LinkEnded::HungUp);
+            manager.gone(link.id());
+        }
+        assert!(manager.addresses.is_empty());
+    }
+
+    #[test]
+    fn events_that_nobody_takes_are_counted() {
+        let mut manager = manager();
+        for _ in 0..3 {
+            let (link, _shared) = manager.begin(Role::Initiator, None, None).unwrap();
+            manager.opened(link.id());
+            manager.opened(link.id());
+            manager.ended(link.id(), LinkEnded::HungUp);
+            manager.ended(link.id(), LinkEnded::HungUp);
+        }
+        assert_eq!(manager.poll_event(), Some(NodeEvent::Missed(4)));
+        let (id, role) = (LinkId(3), Role::Initiator);
+        assert_eq!(manager.poll_event(), Some(NodeEvent::Up { id, role }));
+        let (ended, undelivered) = (LinkEnded::HungUp, Undelivered::default());
+        assert_eq!(manager.poll_event(), Some(NodeEvent::Down { id, ended, undelivered }));
+        assert_eq!(manager.poll_event(), None);
+        assert_eq!(manager.peers().count(), 0);
+    }
+}

@@ -1,0 +1,219 @@
+//! The links of a node as its parts share them: those that open them, those that move them, and
+//! the application that waits for them.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use deltawire_channels::Peer;
+use deltawire_framing::control::{CloseCode, Role};
+use deltawire_link::{Identity, Link, LinkEnded, LinkId};
+use event_listener::Event;
+use futures_channel::oneshot;
+
+use crate::manager::{CapacityError, ConnectionManager, NodeEvent, NodeLimits, PeerInfo};
+use crate::reservation::Reservation;
+
+/// What becomes of a link that is being opened: a future.
+pub(crate) struct Outcome(oneshot::Receiver<Result<(Peer, Link), LinkEnded>>);
+
+impl Future for Outcome {
+    type Output = Result<(Peer, Link), LinkEnded>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = ready!(Pin::new(&mut self.0).poll(context));
+        Poll::Ready(outcome.unwrap_or(Err(LinkEnded::Stopped)))
+    }
+}
+
+/// A handle on a node's links. Clones are handles on the same ones.
+#[derive(Clone, Debug)]
+pub(crate) struct Network {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    inner: Mutex<Inner>,
+    /// Those who wait for any of this to change.
+    changed: Event,
+}
+
+#[derive(Debug)]
+struct Inner {
+    manager: ConnectionManager,
+    /// Links that this side opens, and who waits for them.
+    connecting: HashMap<LinkId, oneshot::Sender<Result<(Peer, Link), LinkEnded>>>,
+    /// Links that peers opened, until the application takes them. At most
+    /// [`NodeLimits::max_peers`]: beyond, the oldest that has ended gives way.
+    accepted: VecDeque<(Peer, Link)>,
+}
+
+impl Inner {
+    /// Keeps a link until the application takes it. Gives back one that has ended if there are too
+    /// many.
+    fn accept_later(&mut self, peer: Peer, link: Link) -> Option<(Peer, Link)> {
+        let full = self.accepted.len() >= self.manager.limits().max_peers;
+        let ended = self.accepted.iter().position(|(_, link)| link.ended().is_some());
+        let gone = ended.filter(|_| full).and_then(|index| self.accepted.remove(index));
+        self.accepted.push_back((peer, link));
+        gone
+    }
+}
+
+impl Network {
+    pub(crate) fn new(limits: NodeLimits) -> Self {
+        let inner = Inner {
+            manager: ConnectionManager::new(limits),
+            connecting: HashMap::new(),
+            accepted: VecDeque::new(),
+        };
+        Self { shared: Arc::new(Shared { inner: Mutex::new(inner), changed: Event::new() }) }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.shared.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes something, and wakes who waits for changes.
+    fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+        let result = change(&mut self.inner());
+        self.shared.changed.notify(usize::MAX);
+        result
+    }
+
+    /// Waits until `look` finds something.
+    async fn wait<T>(&self, mut look: impl FnMut(&mut Inner) -> Option<T>) -> T {
+        loop {
+            if let Some(found) = look(&mut self.inner()) {
+                return found;
+            }
+            // Looks again once it is on the list: something may have changed in between.
+            let changed = self.shared.changed.listen();
+            if let Some(found) = look(&mut self.inner()) {
+                return found;
+            }
+            changed.await;
+        }
+    }
+
+    /// A place for a link that a peer opens, from this address if it is known.
+    pub(crate) fn begin_accept(
+        &self,
+        from: Option<IpAddr>,
+        identity: Option<Identity>,
+    ) -> Result<Reservation, CapacityError> {
+        let begun = self.change(|inner| inner.manager.begin(Role::Acceptor, from, identity));
+        begun.map(|(_, state)| Reservation::new(self, &state))
+    }
+
+    /// A place for a link that this side opens, and what will become of it.
+    pub(crate) fn begin_connect(&self) -> Result<(Reservation, Outcome), CapacityError> {
+        let (outcome, waits) = oneshot::channel();
+        let state = self.change(|inner| {
+            let (link, state) = inner.manager.begin(Role::Initiator, None, None)?;
+            inner.connecting.insert(link.id(), outcome);
+            Ok(state)
+        })?;
+        Ok((Reservation::new(self, &state), Outcome(waits)))
+    }
+
+    /// The peer said hello.
+    pub(crate) fn opened(&self, id: LinkId, peer: Peer) {
+        let gone = self.change(|inner| {
+            let link = inner.manager.opened(id)?;
+            match inner.connecting.remove(&id) {
+                // Who waited may have gone; then the peer is dropped, which closes it.
+                Some(outcome) => outcome.send(Ok((peer, link))).err()?.ok(),
+                None => inner.accept_later(peer, link),
+            }
+        });
+        drop(gone);
+    }
+
+    /// It is over.
+    pub(crate) fn ended(&self, id: LinkId, ended: LinkEnded) {
+        tracing::debug!(%id, %ended, "down");
+        self.change(|inner| {
+            inner.manager.ended(id, ended.clone());
+            if let Some(outcome) = inner.connecting.remove(&id) {
+                let _ = outcome.send(Err(ended));
+            }
+        });
+    }
+
+    /// Its transport is gone too.
+    pub(crate) fn gone(&self, id: LinkId) {
+        self.change(|inner| inner.manager.gone(id));
+    }
+
+    /// The next link that a peer opened; `None` when the node is shutting down.
+    pub(crate) async fn accept(&self) -> Option<(Peer, Link)> {
+        self.wait(|inner| match inner.accepted.pop_front() {
+            Some(accepted) => Some(Some(accepted)),
+            None => inner.manager.is_shutting_down().then_some(None),
+        })
+        .await
+    }
+
+    /// What happened next.
+    pub(crate) async fn event(&self) -> NodeEvent {
+        self.wait(|inner| inner.manager.poll_event()).await
+    }
+
+    /// All links that are open or being opened, oldest first.
+    pub(crate) fn peers(&self) -> Vec<PeerInfo> {
+        self.inner().manager.peers().cloned().collect()
+    }
+
+    /// Takes no more links, and closes those that there are; gives them.
+    pub(crate) fn shut_down(&self) -> Vec<Link> {
+        let (links, dropped) =
+            self.change(|inner| (inner.manager.shut_down(), std::mem::take(&mut inner.accepted)));
+        drop(dropped);
+        for link in &links {
+            link.close(CloseCode::SHUTDOWN, "the node is shutting down");
+        }
+        links
+    }
+
+    /// Waits until no links are left, and nothing of theirs is on its way.
+    pub(crate) async fn empty(&self) {
+        self.wait(|inner| inner.manager.is_empty().then_some(())).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::waiting::Tasks;
+
+    #[test]
+    fn those_who_wait_are_woken_by_changes_only() {
+        const TASKS: usize = 200;
+        let network = Network::new(NodeLimits::default());
+        let mut tasks = Tasks::new((0..TASKS).map(|_| network.event()));
+        assert_eq!((tasks.run(), tasks.polls()), (0, TASKS), "all wait");
+        assert_eq!((tasks.run(), tasks.polls()), (0, TASKS), "nobody was woken");
+        let (reservation, _outcome) = network.begin_connect().unwrap();
+        assert_eq!((tasks.run(), tasks.polls()), (0, 2 * TASKS), "a change, once each");
+        network.ended(reservation.id(), LinkEnded::HungUp);
+        assert_eq!((tasks.run(), tasks.polls()), (1, 3 * TASKS), "an event, for one of them");
+    }
+
+    #[test]
+    fn who_no_longer_waits_is_forgotten() {
+        let network = Network::new(NodeLimits::default());
+        for _ in 0..100 {
+            let mut event = Box::pin(network.event());
+            assert!(event.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert_eq!(network.shared.changed.total_listeners(), 1);
+        }
+        assert_eq!(network.shared.changed.total_listeners(), 0);
+    }
+}

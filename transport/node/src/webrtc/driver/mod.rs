@@ -1,0 +1,366 @@
+//! What moves a socket's connections: one task that owns the socket, and does for each of them
+//! what is due.
+//!
+//! A socket has any number of connections, told apart by the peer's address. Two between the same two
+//! sockets could not be told apart, so of those that this side starts only one leads to each address.
+
+pub(crate) mod socket;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use deltawire_channels::waking::{ReadyHandle, ReadyQueue};
+use deltawire_link::runtime::{self, SharedRuntime};
+use deltawire_link::{Connection, Datagram, LinkEnded, LinkId, Progress};
+use deltawire_webrtc::{Engine, KnownAddresses, Routes};
+use slab::Slab;
+use tokio::sync::mpsc;
+
+use self::socket::Inbox;
+pub(crate) use self::socket::Socket;
+use self::timers::{Timer, Timers};
+
+/// Receiving calls before others get their turn.
+const RECEIVES: usize = 4;
+
+/// How long a socket that fails to receive [`RECEIVES`] times in a row is left alone.
+const RECEIVE_AGAIN: Duration = Duration::from_millis(10);
+
+/// What a driver is asked to do.
+pub(crate) enum Request<E> {
+    /// Drive this connection too.
+    Add(Box<Connection<E>>, String),
+    /// Its peer trickled candidates.
+    Candidates(LinkId, Vec<String>),
+    /// Its peer hung up where signalling said so.
+    HangUp(LinkId),
+}
+
+/// What a driver tells of its connections.
+pub(crate) trait Observer {
+    /// The peer said hello.
+    fn opened(&self, id: LinkId, peer: deltawire_channels::Peer);
+    /// It has ended. What came before may still have to be handed on to the application.
+    fn ended(&self, id: LinkId, ended: LinkEnded);
+    /// Its transport is gone too: another can have its place.
+    fn gone(&self, id: LinkId);
+}
+
+/// The future that moves one socket.
+pub(crate) struct Driver<E: Engine, O: Observer> {
+    inbox: Inbox,
+    /// How many of the inbox's places the next call may need.
+    places: usize,
+    connections: Connections<E, O>,
+    ready: Arc<ReadyQueue>,
+    requests: mpsc::Receiver<Request<E>>,
+    runtime: SharedRuntime,
+    alarm: Box<dyn runtime::Timer>,
+    alarm_at: Option<Duration>,
+    /// When to receive again after failures: nothing else wakes the task for it.
+    receive_at: Option<Duration>,
+    closing: bool,
+}
+
+/// The connections of a socket.
+struct Connections<E: Engine, O: Observer> {
+    socket: Socket,
+    entries: Slab<Entry<E>>,
+    routes: Routes,
+    timers: Timers,
+    observer: O,
+    /// Those that have something to do, by key.
+    due: Vec<usize>,
+}
+
+struct Entry<E> {
+    connection: Box<Connection<E>>,
+    known: KnownAddresses,
+    timer: Timer,
+    ready: ReadyHandle,
+    /// What its log lines belong to.
+    span: tracing::Span,
+    /// Whether it is among those that have something to do.
+    due: bool,
+}
+
+impl<E: Engine, O: Observer> Driver<E, O> {
+    /// Moves `socket` for at most `capacity` connections. It goes by the time of `runtime`.
+    pub(crate) fn new(
+        socket: Socket,
+        requests: mpsc::Receiver<Request<E>>,
+        observer: O,
+        runtime: SharedRuntime,
+        capacity: usize,
+    ) -> Self {
+        Self {
+            inbox: Inbox::new(socket.local_address()),
+            places: 1,
+            connections: Connections {
+                socket,
+                entries: Slab::new(),
+                routes: Routes::default(),
+                timers: Timers::default(),
+                observer,
+                due: Vec::new(),
+            },
+            ready: ReadyQueue::new(capacity),
+            requests,
+            alarm: runtime.timer(),
+            runtime,
+            alarm_at: None,
+            receive_at: None,
+            closing: false,
+        }
+    }
+
+    /// Runs until nobody can ask for anything any more and no connection is left.
+    pub(crate) async fn run(mut self) {
+        std::future::poll_fn(|context| self.poll(context)).await;
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.ready.register(context.waker());
+        let now = self.runtime.now();
+        self.take_requests(context);
+        self.connections.mark_timers(now);
+        while let Some(key) = self.ready.pop() {
+            self.connections.mark(key);
+        }
+        if self.ready.take_overflow() {
+            self.connections.mark_all();
+        }
+        self.connections.work_all(now);
+        let drained = self.receive(context);
+        self.connections.socket.poll_waiting(context);
+        if self.closing && self.connections.entries.is_empty() {
+            return Poll::Ready(());
+        }
+        self.sleep(context);
+        if !drained {
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn take_requests(&mut self, context: &mut Context<'_>) {
+        while !self.closing
+            && let Poll::Ready(request) = self.requests.poll_recv(context)
+        {
+            match request {
+                Some(Request::Add(connection, user_fragment)) => {
+                    let ready = &self.ready;
+                    self.connections.add(connection, &user_fragment, |key| ready.handle(key));
+                }
+                Some(Request::Candidates(id, candidates)) => {
+                    self.connections.change(id, |connection| {
+                        for candidate in candidates {
+                            if let Err(error) = connection.transport_mut().add_candidate(&candidate)
+                            {
+                                tracing::debug!(%id, %error, "a candidate was ignored");
+                            }
+                        }
+                    });
+                }
+                Some(Request::HangUp(id)) => self.connections.change(id, Connection::hang_up),
+                None => self.closing = true,
+            }
+        }
+    }
+
+    /// Receives for a while. Says whether nothing is left for now.
+    fn receive(&mut self, context: &mut Context<'_>) -> bool {
+        let mut failed = 0;
+        self.receive_at = None;
+        for _ in 0..RECEIVES {
+            // One call takes many datagrams of one peer in one place, and one place is left free; but
+            // where peers send them one by one, as browsers do, each takes a place.
+            let most = self.places.max(self.connections.entries.len() + 1);
+            let places = match self.connections.socket.poll_receive(&mut self.inbox, most, context)
+            {
+                Poll::Pending => return true,
+                Poll::Ready(Ok(places)) => places,
+                // Not the end of the socket: the next call may find more.
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(%error, "receiving failed");
+                    failed += 1;
+                    continue;
+                }
+            };
+            self.places = if places < most { places } else { 2 * places };
+            let now = self.runtime.now();
+            for datagram in self.inbox.datagrams(places) {
+                self.connections.handle_datagram(datagram, now);
+            }
+            self.connections.work_all(now);
+        }
+        // The socket says that there is something, and wakes nobody until that is taken.
+        let fails = failed == RECEIVES;
+        self.receive_at = fails.then(|| self.runtime.now() + RECEIVE_AGAIN);
+        fails
+    }
+
+    /// Sleeps until the next timer. One that was put off since costs a wake-up for nothing, which
+    /// is less than to set the clock with every datagram.
+    fn sleep(&mut self, context: &mut Context<'_>) {
+        let next = self.connections.timers.next().into_iter().chain(self.receive_at).min();
+        let Some(next) = next else { return };
+        if self.alarm_at.is_none_or(|until| next < until) {
+            self.alarm.set(next);
+            self.alarm_at = Some(next);
+        }
+        if self.alarm.poll(context).is_ready() {
+            self.alarm_at = None;
+            context.waker().wake_by_ref();
+        }
+    }
+}
+
+/// Whatever ends the task, no link is left that seems to live.
+impl<E: Engine, O: Observer> Drop for Driver<E, O> {
+    fn drop(&mut self) {
+        self.requests.close();
+        while let Ok(request) = self.requests.try_recv() {
+            if let Request::Add(connection, _) = request {
+                abandon(connection, &self.connections.observer);
+            }
+        }
+        for entry in self.connections.entries.drain() {
+            abandon(entry.connection, &self.connections.observer);
+        }
+    }
+}
+
+/// Ends a link that nobody moves any more, and tells who counts it.
+fn abandon<E: Engine>(connection: Box<Connection<E>>, observer: &impl Observer) {
+    let shared = connection.state().clone();
+    drop(connection);
+    observer.ended(shared.id(), shared.ended().unwrap_or(LinkEnded::Stopped));
+    observer.gone(shared.id());
+}
+
+impl<E: Engine, O: Observer> Connections<E, O> {
+    fn add(
+        &mut self,
+        mut connection: Box<Connection<E>>,
+        user_fragment: &str,
+        handle: impl FnOnce(usize) -> ReadyHandle,
+    ) {
+        let vacant = self.entries.vacant_entry();
+        let key = vacant.key();
+        let ready = handle(key);
+        connection.attach(ready.waker());
+        let known = self.routes.add(key, user_fragment);
+        let id = connection.state().id();
+        let span = tracing::debug_span!("link", %id);
+        let timer = Timer::default();
+        vacant.insert(Entry { connection, known, timer, ready, span, due: false });
+        self.mark(key);
+    }
+
+    /// Signalling is rare: no table is worth it.
+    fn change(&mut self, id: LinkId, change: impl FnOnce(&mut Connection<E>)) {
+        let mut entries = self.entries.iter_mut();
+        let found = entries.find(|(_, entry)| entry.connection.state().id() == id);
+        let Some((key, entry)) = found else { return };
+        change(&mut entry.connection);
+        self.mark(key);
+    }
+
+    #[inline]
+    fn mark(&mut self, key: usize) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if !entry.due {
+            entry.due = true;
+            self.due.push(key);
+        }
+    }
+
+    fn mark_all(&mut self) {
+        for (key, entry) in &mut self.entries {
+            if !entry.due {
+                entry.due = true;
+                self.due.push(key);
+            }
+        }
+    }
+
+    fn mark_timers(&mut self, now: Duration) {
+        while let Some((at, key)) = self.timers.pop(now) {
+            let Some(entry) = self.entries.get_mut(key) else { continue };
+            if entry.timer.fire(key, at, now, &mut self.timers) {
+                self.mark(key);
+            }
+        }
+    }
+
+    fn handle_datagram(&mut self, mut datagram: Datagram<'_>, now: Duration) {
+        let Some(key) = self.routes.find(datagram.source, datagram.bytes) else { return };
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        // Engines know only what peers know this host by, and drop what comes elsewhere.
+        let known = self.socket.known_as(datagram.destination);
+        entry.known.note_reached(datagram.source, known.map(|_| datagram.destination.ip()));
+        datagram.destination = known.unwrap_or(datagram.destination);
+        if entry.connection.handle_datagram(datagram, now) {
+            self.work(key, now);
+        } else {
+            self.mark(key);
+        }
+    }
+
+    fn work_all(&mut self, now: Duration) {
+        while let Some(key) = self.due.pop() {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.due = false;
+                self.work(key, now);
+            }
+        }
+    }
+
+    /// Does what one connection has to do.
+    fn work(&mut self, key: usize, now: Duration) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let Entry { connection, known, timer, ready, span, .. } = entry;
+        let _entered = span.enter();
+        ready.rearm();
+        let mut context = Context::from_waker(ready.waker());
+        let progress = connection.work(now, &mut context, &mut |mut transmit| {
+            self.routes.learn(key, known, transmit.destination, &transmit.bytes);
+            if let Some(reached) = known.reached_from(transmit.destination) {
+                transmit.source.set_ip(reached);
+            }
+            self.socket.send(&transmit);
+        });
+        self.socket.flush();
+        self.timers.set(key, timer, connection.poll_timeout());
+        let id = connection.state().id();
+        match progress {
+            Progress::Quiet => {}
+            Progress::Opened(peer) => {
+                drop(_entered);
+                self.observer.opened(id, *peer);
+                self.mark(key);
+            }
+            Progress::Ended(ended) => {
+                drop(_entered);
+                self.observer.ended(id, ended);
+                self.mark(key);
+            }
+            Progress::Gone => {
+                drop(_entered);
+                self.observer.gone(id);
+                self.mark(key);
+            }
+            Progress::Over => {
+                drop(_entered);
+                let entry = self.entries.remove(key);
+                self.routes.remove(key, &entry.known);
+                drop(entry);
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Sockets of links that this side starts: those to different hosts share one, and its task.
+//!
+//! Datagrams of two links over the same two sockets could not be told apart, so a second link to the same
+//! host, or to an address that another link over the socket has, gets another socket.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use deltawire_channels::Peer;
+use deltawire_link::runtime::SharedRuntime;
+use deltawire_link::{LinkEnded, LinkId};
+use tokio::sync::mpsc;
+
+use super::driver::{Driver, Observer, Request, Socket};
+use super::{NativeEngine, REQUESTS};
+use crate::network::Network;
+
+/// The sockets that there are.
+#[derive(Clone)]
+pub(super) struct Outgoing {
+    network: Network,
+    capacity: usize,
+    sockets: Arc<Mutex<Vec<Shared>>>,
+}
+
+/// A socket, and where its links lead.
+struct Shared {
+    local: Local,
+    address: SocketAddr,
+    requests: mpsc::Sender<Request<NativeEngine>>,
+    remotes: HashMap<LinkId, Remote>,
+}
+
+/// What links over one socket have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Local {
+    /// They live and end with this address.
+    Address(IpAddr),
+    /// They go on when the host, which has this address now, gets another one.
+    Host(IpAddr),
+}
+
+/// Where a link leads.
+#[derive(Debug, Default)]
+struct Remote {
+    /// Where its offer went.
+    host: (String, u16),
+    /// The candidates of its answer.
+    addresses: Vec<SocketAddr>,
+}
+
+/// A link's part of a socket, until its driver has it.
+pub(super) struct Ticket {
+    pub(super) address: SocketAddr,
+    pub(super) requests: mpsc::Sender<Request<NativeEngine>>,
+    outgoing: Outgoing,
+    id: LinkId,
+    kept: bool,
+}
+
+impl Outgoing {
+    pub(super) fn new(network: Network, capacity: usize) -> Self {
+        Self { network, capacity, sockets: Arc::default() }
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, Vec<Shared>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A socket for this link to `host`, in which nobody else has it; `alone` asks for a new one.
+    pub(super) fn socket(
+        &self,
+        id: LinkId,
+        local: Local,
+        host: (String, u16),
+        buffer: usize,
+        runtime: &SharedRuntime,
+        alone: bool,
+    ) -> io::Result<Ticket> {
+        let mut sockets = self.sockets();
+        let fits = |shared: &&mut Shared| {
+            shared.local == local
+                && !shared.requests.is_closed()
+                && shared.remotes.values().all(|remote| remote.host != host)
+        };
+        let remote = Remote { host: host.clone(), addresses: Vec::new() };
+        if let Some(shared) = sockets.iter_mut().find(fits).filter(|_| !alone) {
+            shared.remotes.insert(id, remote);
+            return Ok(self.ticket(shared, id));
+        }
+        let socket = match local {
+            Local::Address(address) => {
+                Socket::bind(&**runtime, SocketAddr::new(address, 0), buffer)?
+            }
+            Local::Host(known) => Socket::bind_to_host(&**runtime, known, buffer)?,
+        };
+        let (requests, receiver) = mpsc::channel(REQUESTS);
+        let address = socket.local_address();
+        let remotes = HashMap::from([(id, remote)]);
+        let shared = Shared { local, address, requests, remotes };
+        let ticket = self.ticket(&shared, id);
+        sockets.push(shared);
+        drop(sockets);
+        let driver = Driver::new(socket, receiver, self.clone(), runtime.clone(), self.capacity);
+        runtime.spawn(Box::pin(driver.run()));
+        Ok(ticket)
+    }
+
+    fn ticket(&self, shared: &Shared, id: LinkId) -> Ticket {
+        let (address, requests) = (shared.address, shared.requests.clone());
+        Ticket { address, requests, outgoing: self.clone(), id, kept: false }
+    }
+
+    /// This link needs its socket no more. One that nobody needs is given up: its driver ends when nobody
+    /// can ask it for anything.
+    fn forget(&self, id: LinkId) {
+        self.sockets().retain_mut(|shared| {
+            shared.remotes.remove(&id);
+            !shared.remotes.is_empty()
+        });
+    }
+}
+
+impl Ticket {
+    /// Notes where the peer is. Says whether no other link over the socket leads there.
+    pub(super) fn leads_to(&self, addresses: Vec<SocketAddr>) -> bool {
+        let mut sockets = self.outgoing.sockets();
+        let Some(shared) = sockets.iter_mut().find(|it| it.remotes.contains_key(&self.id)) else {
+            return false;
+        };
+        let mut others = shared.remotes.iter().filter(|(id, _)| **id != self.id);
+        if others.any(|(_, other)| other.addresses.iter().any(|it| addresses.contains(it))) {
+            return false;
+        }
+        if let Some(remote) = shared.remotes.get_mut(&self.id) {
+            remote.addresses = addresses;
+        }
+        true
+    }
+
+    /// The driver has the link, and says when it is gone.
+    pub(super) fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.outgoing.forget(self.id);
+        }
+    }
+}
+
+impl Observer for Outgoing {
+    fn opened(&self, id: LinkId, peer: Peer) {
+        self.network.opened(id, peer);
+    }
+
+    fn ended(&self, id: LinkId, ended: LinkEnded) {
+        self.network.ended(id, ended);
+    }
+
+    fn gone(&self, id: LinkId) {
+        self.forget(id);
+        self.network.gone(id);
+    }
+}

@@ -1,0 +1,50 @@
+//! In a browser's dedicated worker, whose window has no port.
+#![cfg(target_arch = "wasm32")]
+#![allow(missing_docs)]
+
+use std::time::Duration;
+
+use deltawire_channels::Limits;
+use deltawire_framing::{DeltaFields, DocId};
+use deltawire_link::memory;
+use deltawire_node::{BuildError, ConnectError, Node};
+use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+
+wasm_bindgen_test_configure!(run_in_dedicated_worker);
+
+#[wasm_bindgen_test]
+async fn a_window_without_a_port_is_named() {
+    let node = Node::builder().build().unwrap();
+    let error = node.connect("http://127.0.0.1:9/webrtc").await.err().unwrap();
+    let ConnectError::WindowSilent { after } = error else { panic!("{error}") };
+    assert_eq!(after, Duration::from_secs(5));
+    assert!(node.peers().is_empty());
+    assert!(node.shut_down(Duration::from_secs(1)).await.is_complete());
+}
+
+#[wasm_bindgen_test]
+fn options_out_of_bounds_are_named() {
+    let limits = Limits { max_frame_len: 79, ..Limits::default() };
+    let error = Node::builder().limits(limits).build().unwrap_err();
+    assert!(
+        matches!(error, BuildError::Limits(limits) if (limits.field, limits.value) == ("max_frame_len", 79)),
+        "{error}"
+    );
+}
+
+/// Rings where a pointer has 32 bits, with memory that grows while a payload is read in place.
+#[wasm_bindgen_test]
+async fn peers_in_one_worker_read_in_place() {
+    let (mut alice, mut bob) = memory::pair();
+    for round in 0_u8..200 {
+        let len = 1 + usize::from(round) * 1_000;
+        let mut grant = alice.send.reserve(len).await.unwrap();
+        grant.payload_mut().fill(round);
+        grant.commit(DeltaFields::new(DocId([7; 16])), len).unwrap();
+        let frame = bob.receive.next().await.unwrap();
+        let payload = frame.delta().unwrap().payload();
+        let grown = std::hint::black_box(vec![!round; 1 << 20]);
+        assert!(payload.len() == len && payload.iter().all(|byte| *byte == round));
+        assert_eq!(grown[usize::from(round)], !round);
+    }
+}

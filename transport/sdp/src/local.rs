@@ -1,0 +1,88 @@
+use std::fmt::Write;
+
+use crate::description::{SCTP_PORT, TRANSPORTS};
+
+/// A session description of this side's, to be written (RFC 8866, RFC 8841).
+#[derive(Debug)]
+pub struct LocalDescription {
+    pub transport: &'static str,
+    pub mid: String,
+    pub bundled: bool,
+    pub user_fragment: String,
+    pub password: String,
+    /// With its hash function.
+    pub fingerprint: String,
+    pub setup: &'static str,
+    pub ice_lite: bool,
+    pub sctp_init: Option<String>,
+    pub max_message_size: u32,
+    pub checks: bool,
+    /// Each from `candidate:` on.
+    pub candidates: Vec<String>,
+}
+
+/// What an offer says, as far as it is always the same.
+impl Default for LocalDescription {
+    fn default() -> Self {
+        Self {
+            transport: TRANSPORTS[0],
+            mid: "0".to_owned(),
+            bundled: true,
+            user_fragment: String::new(),
+            password: String::new(),
+            fingerprint: String::new(),
+            setup: "actpass",
+            ice_lite: false,
+            sctp_init: None,
+            max_message_size: 0,
+            checks: false,
+            candidates: Vec::new(),
+        }
+    }
+}
+
+impl LocalDescription {
+    /// The description.
+    pub fn write(&self) -> String {
+        let mut text = String::with_capacity(1_024);
+        // Writing to a string never fails.
+        let _ = self.write_to(&mut text);
+        text
+    }
+
+    fn write_to(&self, text: &mut String) -> std::fmt::Result {
+        // One number for each session (RFC 8866, section 5.2): the user fragment is random.
+        let number = self.user_fragment.bytes().fold(0_u64, |number, byte| {
+            number.wrapping_mul(31).wrapping_add(u64::from(byte)) & (u64::MAX >> 2)
+        });
+        write!(text, "v=0\r\no=- {number} 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n")?;
+        if self.bundled {
+            write!(text, "a=group:BUNDLE {}\r\n", self.mid)?;
+        }
+        if self.ice_lite {
+            text.push_str("a=ice-lite\r\n");
+        }
+        let Self { transport, mid, user_fragment, password, fingerprint, setup, .. } = self;
+        write!(text, "m=application 9 {transport} webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n")?;
+        for candidate in &self.candidates {
+            write!(text, "a={candidate}\r\n")?;
+        }
+        write!(text, "a=ice-ufrag:{user_fragment}\r\na=ice-pwd:{password}\r\n")?;
+        write!(
+            text,
+            "a=ice-options:trickle\r\na=fingerprint:{fingerprint}\r\na=setup:{setup}\r\n"
+        )?;
+        if !mid.is_empty() {
+            write!(text, "a=mid:{mid}\r\n")?;
+        }
+        let size = self.max_message_size;
+        write!(text, "a=sctp-port:{SCTP_PORT}\r\na=max-message-size:{size}\r\n")?;
+        if let Some(init) = &self.sctp_init {
+            write!(text, "a=sctp-init:{init}\r\n")?;
+        }
+        if self.checks {
+            text.push_str("a=x-deltawire-checks\r\n");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+use core::fmt;
+
+use deltawire_link::runtime::BoxFuture;
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, LOCATION};
+use url::Url;
+
+use super::exchange::{self, Exchange};
+use super::{Answered, ClientOptions, Signaller, SignallingError};
+use crate::{MEDIA_TYPE_FRAGMENT, MEDIA_TYPE_SDP, SdpFragment, is_media_type};
+
+/// Makes offers to servers. Keeps connections for the next request; clones share them.
+///
+/// At most 64 KiB of an answer are taken. Redirects that keep the method (307 and 308) are followed
+/// five times: within the origin, and to others if there is no token and https stays https. No
+/// proxy is used, whatever the environment says.
+///
+/// ```no_run
+/// # async fn run(offer: String) -> Result<(), deltawire_signalling::SignallingError> {
+/// use deltawire_signalling::{ClientOptions, SignallingClient};
+///
+/// let client = SignallingClient::new(ClientOptions::default())?;
+/// let answered = client.offer("http://localhost:8080/webrtc", offer).await?;
+/// println!("{}", answered.sdp);
+/// if let Some(resource) = &answered.resource {
+///     client.hang_up(resource).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SignallingClient {
+    // Not hyper-util, whose crates it shares with axum: redirects' addresses and TLS come tried.
+    http: reqwest::Client,
+    options: ClientOptions,
+}
+
+impl SignallingClient {
+    /// A client. Its requests have to be made within a tokio runtime with I/O and time.
+    pub fn new(options: ClientOptions) -> Result<Self, SignallingError> {
+        let builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .no_proxy()
+            .user_agent(concat!("deltawire/", env!("CARGO_PKG_VERSION")));
+        #[cfg(feature = "https")]
+        let builder = super::tls::trust(builder, &options)?;
+        let http =
+            builder.build().map_err(|error| SignallingError::Client { source: error.into() })?;
+        Ok(Self { http, options })
+    }
+
+    /// Makes an offer to `http://…` or, with the feature `https`, `https://…`.
+    ///
+    /// When this fails with [`TimedOut`](SignallingError::TimedOut) or
+    /// [`Broken`](SignallingError::Broken), the server may still have made what was asked for: it
+    /// gives up peers that do not connect.
+    pub async fn offer(
+        &self,
+        url: &str,
+        sdp: impl Into<String>,
+    ) -> Result<Answered, SignallingError> {
+        let url = exchange::parse(url)?;
+        let exchange = self.exchange(Method::POST, Some((MEDIA_TYPE_SDP, sdp.into())));
+        let (url, answer) = exchange.run(url).await?;
+        if answer.status != 201 {
+            let status = answer.status.to_string();
+            return Err(exchange::not_an_answer("status", &status, "must be 201"));
+        }
+        let content_type = answer.header(&CONTENT_TYPE);
+        if !is_media_type(content_type, MEDIA_TYPE_SDP) {
+            let expected = "must be application/sdp";
+            return Err(exchange::not_an_answer("content-type", content_type, expected));
+        }
+        let resource = match answer.header(&LOCATION) {
+            "" => None,
+            location => Some(self.resource(&url, location)?.into()),
+        };
+        let sdp = String::from_utf8(answer.body).map_err(|error| {
+            let text = String::from_utf8_lossy(error.as_bytes());
+            exchange::not_an_answer("body", &text, "must be UTF-8")
+        })?;
+        if !sdp.starts_with("v=0") {
+            return Err(exchange::not_an_answer("body", &sdp, "must start with v=0"));
+        }
+        Ok(Answered { sdp, resource })
+    }
+
+    /// Sends candidates that were found after the offer was made.
+    pub async fn add_candidates(
+        &self,
+        resource: &str,
+        fragment: &SdpFragment,
+    ) -> Result<(), SignallingError> {
+        let body = (MEDIA_TYPE_FRAGMENT, fragment.to_text()?);
+        self.exchange(Method::PATCH, Some(body)).run(exchange::parse(resource)?).await?;
+        Ok(())
+    }
+
+    /// Ends what an offer made.
+    pub async fn hang_up(&self, resource: &str) -> Result<(), SignallingError> {
+        self.exchange(Method::DELETE, None).run(exchange::parse(resource)?).await?;
+        Ok(())
+    }
+
+    fn exchange(&self, method: Method, body: Option<(&'static str, String)>) -> Exchange<'_> {
+        Exchange { http: &self.http, options: &self.options, method, body }
+    }
+
+    /// Where a `Location` leads, if the token may go there.
+    fn resource(&self, url: &Url, location: &str) -> Result<Url, SignallingError> {
+        let error = |expected| Err(exchange::not_an_answer("location", location, expected));
+        let Ok(resource) = url.join(location) else { return error("must be an address") };
+        if exchange::check(&resource).is_err() {
+            return error("must be an address of http or https without a user name");
+        }
+        if !exchange::may_follow(url, &resource, self.options.token.is_some()) {
+            return error("must be of the origin that was asked, as the token goes to no other");
+        }
+        Ok(resource)
+    }
+}
+
+impl Signaller for SignallingClient {
+    fn offer<'a>(
+        &'a self,
+        url: &'a str,
+        sdp: String,
+    ) -> BoxFuture<'a, Result<Answered, SignallingError>> {
+        Box::pin(self.offer(url, sdp))
+    }
+
+    fn hang_up<'a>(&'a self, resource: &'a str) -> BoxFuture<'a, Result<(), SignallingError>> {
+        Box::pin(self.hang_up(resource))
+    }
+
+    fn host(&self, url: &str) -> Result<(String, u16), SignallingError> {
+        let url = exchange::parse(url)?;
+        let host = url.host_str().unwrap_or_default();
+        // Of IPv6 without its brackets.
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Ok((host, url.port_or_known_default().unwrap_or(80)))
+    }
+}
+
+impl fmt::Debug for SignallingClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignallingClient").field("options", &self.options).finish_non_exhaustive()
+    }
+}

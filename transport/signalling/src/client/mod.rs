@@ -1,0 +1,21 @@
+//! The offering side.
+
+mod error;
+#[cfg(all(feature = "client", not(target_arch = "wasm32")))]
+mod exchange;
+#[cfg(all(feature = "client", target_arch = "wasm32"))]
+mod fetch;
+#[cfg(all(feature = "client", not(target_arch = "wasm32")))]
+mod http;
+mod options;
+mod signaller;
+#[cfg(all(feature = "https", not(target_arch = "wasm32")))]
+mod tls;
+
+pub use error::SignallingError;
+#[cfg(all(feature = "client", target_arch = "wasm32"))]
+pub use fetch::SignallingClient;
+#[cfg(all(feature = "client", not(target_arch = "wasm32")))]
+pub use http::SignallingClient;
+pub use options::ClientOptions;
+pub use signaller::{Answered, Signaller};

@@ -1,0 +1,42 @@
+use std::fmt;
+
+use deltawire_link::runtime::{BoxFuture, MaybeSync};
+
+use super::SignallingError;
+
+/// Brings offers to other nodes, and their answers back: what a node signals with. `SignallingClient` does by
+/// HTTP; who has another way, such as a message queue, implements this and gives it to
+/// `NodeBuilder::signaller`.
+pub trait Signaller: fmt::Debug + MaybeSync + 'static {
+    /// The schemes of the addresses that it knows. Default: `http` and `https`.
+    fn schemes(&self) -> &[&str] {
+        &["http", "https"]
+    }
+
+    /// Brings an offer to the node at this address.
+    fn offer<'a>(
+        &'a self,
+        url: &'a str,
+        sdp: String,
+    ) -> BoxFuture<'a, Result<Answered, SignallingError>>;
+
+    /// Ends what an offer made, which was answered with this resource.
+    fn hang_up<'a>(&'a self, resource: &'a str) -> BoxFuture<'a, Result<(), SignallingError>>;
+
+    /// The host, by name or number, and the port that an address leads to: links to it start from the
+    /// address from which the system reaches it.
+    ///
+    /// # Errors
+    ///
+    /// [`SignallingError::Url`] when nobody can be asked there.
+    fn host(&self, url: &str) -> Result<(String, u16), SignallingError>;
+}
+
+/// What an offer was answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The answer.
+    pub sdp: String,
+    /// Where candidates go, and where to hang up; `None` if the other side named no such place.
+    pub resource: Option<String>,
+}

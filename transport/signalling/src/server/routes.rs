@@ -1,0 +1,133 @@
+use core::time::Duration;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{OriginalUri, Request, State};
+use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+
+use super::gate::{self, Front, Gate};
+use super::path::Target;
+use super::rate::RateLimits;
+use super::refuse::{self, ACCEPT_PATCH, ACCEPT_POST};
+use super::{SignallingOptions, body};
+use crate::{
+    Answerer, MEDIA_TYPE_FRAGMENT, MEDIA_TYPE_SDP, Offerer, ResourceId, SdpFragment, is_media_type,
+};
+
+struct Shared<A> {
+    answerer: Arc<A>,
+    front: Arc<Front>,
+    max_body: usize,
+    body_timeout: Duration,
+}
+
+/// The routes of signalling, to be served alone or merged or nested into an application's own.
+///
+/// Whatever it is nested in, `Location` names the path as the client sees it. Outside
+/// [`SignallingOptions::path`] nothing is counted or refused; where neither the application nor its
+/// fallback has an answer, who asks is told where offers go.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use axum::Router;
+/// use deltawire_signalling::{Answerer, SignallingOptions, router};
+///
+/// fn application(node: Arc<impl Answerer>) -> Router {
+///     Router::new().nest("/api", router(node, SignallingOptions::default()))
+/// }
+/// ```
+pub fn router<A: Answerer>(answerer: Arc<A>, options: SignallingOptions) -> Router {
+    let SignallingOptions { token, cors, max_body, body_timeout, rate, max_rate_keys, .. } =
+        options;
+    let SignallingOptions { path, trusted_proxies: proxies, .. } = options;
+    let SignallingOptions { authorizer, authorize_timeout, .. } = options;
+    let rates = RateLimits::new(rate, max_rate_keys);
+    let gate = Arc::new(Gate { token, authorizer, authorize_timeout, rates });
+    let routes = path.routes();
+    let front = Arc::new(Front { path, proxies });
+    let mut router = Router::new();
+    for route in routes {
+        router = router.route(&route, any(handle::<A>));
+    }
+    let mut router = router.route_layer(middleware::from_fn_with_state(gate, gate::guard));
+    if let Some(layer) = cors.layer() {
+        router = router.route_layer(layer);
+    }
+    router
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&front), gate::front))
+        .layer(middleware::from_fn_with_state(Arc::clone(&front), gate::elsewhere))
+        .with_state(Arc::new(Shared { answerer, front, max_body, body_timeout }))
+}
+
+async fn handle<A: Answerer>(
+    State(shared): State<Arc<Shared<A>>>,
+    OriginalUri(original): OriginalUri,
+    request: Request,
+) -> Response {
+    let path = &shared.front.path;
+    let result = match (path.target(request.uri().path()), request.method()) {
+        (Target::Offers, &Method::POST) => shared.offer(original.path(), request).await,
+        (Target::Resource(id), &Method::PATCH) => shared.candidates(&id, request).await,
+        (Target::Resource(id), &Method::DELETE) => match shared.answerer.hang_up(&id) {
+            Ok(()) => Ok(StatusCode::OK.into_response()),
+            Err(refusal) => Err(refuse::refused(&refusal)),
+        },
+        // What there is to say, all of them are told.
+        (Target::Offers | Target::Resource(_), &Method::OPTIONS) => {
+            Ok(StatusCode::OK.into_response())
+        }
+        (Target::Offers, method) => Err(refuse::wrong_method(method, refuse::OFFERS_ALLOW)),
+        (Target::Resource(_), method) => Err(refuse::wrong_method(method, refuse::RESOURCE_ALLOW)),
+        (Target::Nothing, _) => Err(refuse::nothing_at(original.path(), path)),
+    };
+    result.unwrap_or_else(|refusal| refusal)
+}
+
+impl<A: Answerer> Shared<A> {
+    async fn offer(&self, path: &str, request: Request) -> Result<Response, Response> {
+        let mut from = Offerer::new(gate::client(&request));
+        from.identity = request.extensions().get().cloned();
+        let offer = self.text(request, MEDIA_TYPE_SDP, ACCEPT_POST).await?;
+        let answered = self.answerer.answer(offer, from).await;
+        let answer = answered.map_err(|refusal| refuse::refused(&refusal))?;
+        let location = format!("{}/{}", path.trim_end_matches('/'), answer.id);
+        let location = HeaderValue::from_str(&location).map_err(|_| refuse::failed())?;
+        let media_type = HeaderValue::from_static(MEDIA_TYPE_SDP);
+        let headers = [(LOCATION, location), (CONTENT_TYPE, media_type)];
+        Ok((StatusCode::CREATED, headers, answer.sdp).into_response())
+    }
+
+    async fn candidates(&self, id: &ResourceId, request: Request) -> Result<Response, Response> {
+        let text = self.text(request, MEDIA_TYPE_FRAGMENT, ACCEPT_PATCH).await?;
+        let fragment =
+            SdpFragment::parse(&text).map_err(|error| refuse::malformed(error.to_string()))?;
+        let taken = self.answerer.add_candidates(id, fragment.candidates);
+        taken.map_err(|refusal| refuse::refused(&refusal))?;
+        Ok(StatusCode::NO_CONTENT.into_response())
+    }
+
+    /// The body, if it is of this media type; `header` is where else that is named.
+    async fn text(
+        &self,
+        request: Request,
+        media_type: &'static str,
+        header: HeaderName,
+    ) -> Result<String, Response> {
+        let (parts, body) = request.into_parts();
+        if !is_of_type(&parts.headers, media_type) {
+            return Err(refuse::wrong_media_type(header, media_type));
+        }
+        body::read(Body::new(body), self.max_body, self.body_timeout).await
+    }
+}
+
+fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.is_some_and(|content_type| is_media_type(content_type, media_type))
+}

@@ -1,0 +1,62 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use deltawire_framing::control::Role;
+use deltawire_link::DatagramTransport;
+#[cfg(doc)]
+use deltawire_sdp::MAX_CANDIDATES;
+
+use crate::{EngineConfig, EngineError};
+
+/// A WebRTC stack with data channels, without I/O.
+pub trait Engine: DatagramTransport + Sized {
+    /// Starts a link: gives the engine and its offer. `local` are the addresses at which datagrams
+    /// come.
+    ///
+    /// # Errors
+    ///
+    /// When the stack refuses its configuration.
+    fn offer(
+        config: &EngineConfig,
+        local: &[SocketAddr],
+        now: Duration,
+    ) -> Result<(Self, String), EngineError>;
+
+    /// Takes in the answer to the offer.
+    ///
+    /// # Errors
+    ///
+    /// When the answer cannot be used, or none is waited for.
+    fn accept_answer(&mut self, answer: &str, now: Duration) -> Result<(), EngineError>;
+
+    /// Answers an offer.
+    ///
+    /// # Errors
+    ///
+    /// When the offer cannot be used.
+    fn answer(
+        config: &EngineConfig,
+        local: &[SocketAddr],
+        offer: &str,
+        now: Duration,
+    ) -> Result<(Self, String), EngineError>;
+
+    /// Adds an address of the peer's that was trickled (RFC 8838): a line `candidate:…`. Those that
+    /// are well formed and of no use are passed over.
+    ///
+    /// # Errors
+    ///
+    /// When the line cannot be read, or the peer has named [`MAX_CANDIDATES`].
+    fn add_candidate(&mut self, candidate: &str) -> Result<(), EngineError>;
+
+    /// How many candidates the peer named, with those that are of no use.
+    fn candidates(&self) -> usize {
+        0
+    }
+
+    /// Which end of the link this is.
+    fn role(&self) -> Role;
+
+    /// The local ICE user fragment: checks of the peer name it first in their USERNAME.
+    fn user_fragment(&self) -> &str;
+}
