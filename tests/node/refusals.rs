@@ -40,11 +40,18 @@ async fn an_address_that_nobody_serves_is_named() {
 #[tokio::test]
 async fn what_is_no_address_is_refused_as_such() {
     let client = client();
-    for url in ["", "nonsense", "127.0.0.1:80", "ftp://127.0.0.1/webrtc", "http://", "unix:/a"] {
-        let error = soon("a refusal", client.connect(url)).await.unwrap_err();
-        let refused = matches!(error, ConnectError::Signalling(SignallingError::Url { .. }));
-        assert!(refused, "{url:?}: {error:?}");
+    for url in ["", "nonsense", "127.0.0.1:80", "ftp://127.0.0.1/webrtc", "unix:/a"] {
+        match soon("a refusal", client.connect(url)).await.unwrap_err() {
+            ConnectError::NoKind { url: named, known } => {
+                assert_eq!((&*named, &*known), (url, "http, https"));
+            }
+            other => panic!("{url:?}: {other:?}"),
+        }
     }
+    let error = soon("a refusal", client.connect("http://")).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Signalling(SignallingError::Url { .. })), "{error:?}");
+    let secret = soon("a refusal", client.connect("ftp://user:secret@host/")).await.unwrap_err();
+    assert!(!secret.to_string().contains("secret"), "{secret}");
     assert!(client.peers().is_empty());
 }
 

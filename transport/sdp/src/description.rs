@@ -89,8 +89,11 @@ pub enum DescriptionError {
 /// Who opens DTLS (RFC 8842).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setup {
+    /// Either may.
     ActPass,
+    /// Who says so.
     Active,
+    /// The other.
     Passive,
 }
 
@@ -103,11 +106,15 @@ pub struct Description<'a> {
     pub mid: &'a str,
     /// Whether the section is named in a BUNDLE group.
     pub bundled: bool,
+    /// `ice-ufrag`.
     pub user_fragment: &'a str,
+    /// `ice-pwd`.
     pub password: &'a str,
     /// SHA-256 of the peer's certificate.
     pub fingerprint: [u8; 32],
+    /// Who opens DTLS.
     pub setup: Setup,
+    /// Whether the peer leaves connectivity checks to this side.
     pub ice_lite: bool,
     /// The INIT of SCTP in base 64 (draft-hancke-tsvwg-snap).
     pub sctp_init: Option<&'a str>,
@@ -149,6 +156,10 @@ type Place<T> = [Option<T>; 2];
 
 impl<'a> Description<'a> {
     /// Reads a description.
+    ///
+    /// # Errors
+    ///
+    /// [`DescriptionError`] names the line, the field and the value.
     pub fn read(text: &'a str) -> Result<Self, DescriptionError> {
         if text.len() > MAX_DESCRIPTION_LEN {
             let (field, len) = ("a session description", text.len());

@@ -7,7 +7,9 @@ pub const MAX_CANDIDATE_LEN: usize = 512;
 /// What of a text breaks a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken<'a> {
+    /// What breaks it: a line's type, an attribute.
     pub field: &'static str,
+    /// What was found there.
     pub value: &'a str,
     /// The rule: "must be …".
     pub expected: &'static str,
@@ -32,6 +34,7 @@ pub fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
 /// The rules for one of ICE's two credentials (RFC 8839, section 5.4).
 #[derive(Debug)]
 pub struct Credential {
+    /// The attribute's name.
     pub field: &'static str,
     min: usize,
     expected: &'static str,
@@ -39,6 +42,7 @@ pub struct Credential {
     pub secret: bool,
 }
 
+/// `ice-ufrag`.
 pub const USER_FRAGMENT: Credential = Credential {
     field: "ice-ufrag",
     min: 4,
@@ -46,6 +50,7 @@ pub const USER_FRAGMENT: Credential = Credential {
     secret: false,
 };
 
+/// `ice-pwd`.
 pub const PASSWORD: Credential = Credential {
     field: "ice-pwd",
     min: 22,
@@ -54,6 +59,11 @@ pub const PASSWORD: Credential = Credential {
 };
 
 impl Credential {
+    /// Gives the value back if it keeps the rules.
+    ///
+    /// # Errors
+    ///
+    /// What of it breaks them.
     pub fn check<'a>(&self, value: &'a str) -> Result<(), Broken<'a>> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
         if (self.min..=256).contains(&value.len()) && value.bytes().all(allowed) {

@@ -5,17 +5,27 @@ use crate::description::{SCTP_PORT, TRANSPORTS};
 /// A session description of this side's, to be written (RFC 8866, RFC 8841).
 #[derive(Debug)]
 pub struct LocalDescription {
+    /// The transport of its section.
     pub transport: &'static str,
+    /// The name of its section.
     pub mid: String,
+    /// Whether the section is named in a BUNDLE group.
     pub bundled: bool,
+    /// `ice-ufrag`.
     pub user_fragment: String,
+    /// `ice-pwd`.
     pub password: String,
     /// With its hash function.
     pub fingerprint: String,
+    /// Who opens DTLS: `actpass`, `active`, `passive`.
     pub setup: &'static str,
+    /// Whether this side leaves connectivity checks to the peer.
     pub ice_lite: bool,
+    /// The INIT of SCTP in base 64 (draft-hancke-tsvwg-snap).
     pub sctp_init: Option<String>,
+    /// The longest transport message that this side takes, bytes.
     pub max_message_size: u32,
+    /// Whether this side's connectivity checks show that its session is there.
     pub checks: bool,
     /// Each from `candidate:` on.
     pub candidates: Vec<String>,

@@ -12,7 +12,7 @@ use super::end::{EndState, Stack};
 use super::frames::Frames;
 use super::host::Host;
 use super::options::{Carrier, LinkOptions};
-use super::way::Parcel;
+use super::way::{Parcel, Target};
 
 /// One end of a link: what a node's `connect` and `accept` give as a pair.
 #[derive(Debug)]
@@ -126,14 +126,14 @@ impl Simulation {
             Progress::Quiet => {}
             Progress::Opened(peer) => {
                 end.peer = Some(*peer);
-                end.bell.ring();
+                end.woken.wake_up();
                 self.trace.link(now, index, "opened");
             }
             Progress::Ended(ended) => {
-                end.bell.ring();
+                end.woken.wake_up();
                 self.trace.link(now, index, &ended.to_string());
             }
-            Progress::Gone => end.bell.ring(),
+            Progress::Gone => end.woken.wake_up(),
             Progress::Over => {
                 self.ends.remove(&index);
             }
@@ -141,7 +141,8 @@ impl Simulation {
         for transmit in sent {
             let way = self.way(host, to);
             let (destination, bytes) = (transmit.destination, transmit.bytes);
-            let parcel = Parcel { end: other, way, source, destination, bytes, damaged: false };
+            let to = Target::End(other);
+            let parcel = Parcel { to, way, source, destination, bytes, damaged: false };
             self.ways[way].send(parcel, whole, now, &mut self.arrivals, &mut self.trace);
         }
     }

@@ -21,7 +21,7 @@ pub(super) enum Stack {
 
 pub(super) struct EndState {
     stack: Stack,
-    pub(super) bell: Arc<Woken>,
+    pub(super) woken: Arc<Woken>,
     pub(super) host: Host,
     /// Where the other end is, for as long as this one has something to send.
     pub(super) peer_host: Host,
@@ -44,16 +44,16 @@ impl EndState {
         address: SocketAddr,
         user_fragment: &str,
     ) -> Self {
-        let bell = Woken::new();
+        let woken = Woken::new();
         let shared = match &stack {
             Stack::Frames(connection) => connection.state(),
             Stack::Datagrams(connection) => connection.state(),
         };
-        shared.attach(Waker::from(bell.clone()));
+        shared.attach(Waker::from(woken.clone()));
         let mut routes = Routes::default();
         let known = routes.add(0, user_fragment);
         let (timeout, peer) = (None, None);
-        Self { stack, bell, host, peer_host, other, address, routes, known, timeout, peer }
+        Self { stack, woken, host, peer_host, other, address, routes, known, timeout, peer }
     }
 
     pub(super) fn is_frames(&self) -> bool {
@@ -61,7 +61,7 @@ impl EndState {
     }
 
     pub(super) fn is_due(&self, now: Duration) -> bool {
-        self.bell.has_rung() || self.timeout.is_some_and(|at| at <= now)
+        self.woken.is_woken() || self.timeout.is_some_and(|at| at <= now)
     }
 
     /// Takes in a datagram, if a driver would know whose it is.
@@ -78,13 +78,13 @@ impl EndState {
                 connection.handle_datagram(datagram, now);
             }
         }
-        self.bell.ring();
+        self.woken.wake_up();
     }
 
     /// Does what there is to do.
     pub(super) fn work(&mut self, now: Duration, sent: &mut Vec<Transmit>) -> Progress {
-        self.bell.take();
-        let waker = Waker::from(self.bell.clone());
+        self.woken.take();
+        let waker = Waker::from(self.woken.clone());
         let mut context = Context::from_waker(&waker);
         let Self { stack, routes, known, .. } = self;
         let mut send = |transmit: Transmit| {

@@ -9,6 +9,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use deltawire_channels::waking::Flag;
+use deltawire_link::runtime::BoxFuture;
+
+use super::host::Host;
 
 /// A simulation's time: for futures that run in it. Clones are the same clock.
 #[derive(Clone)]
@@ -41,8 +44,8 @@ impl Clock {
 
     /// Waits until this time.
     pub async fn sleep_until(&self, until: Duration) {
-        let mut place = Place { clock: self, key: None };
-        poll_fn(|context| place.poll(until, context)).await;
+        let mut sleeper = Sleeper::new(self.clone());
+        poll_fn(|context| sleeper.poll(until, context)).await;
     }
 
     pub(super) fn next(&self) -> Option<Duration> {
@@ -70,14 +73,19 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// A sleeper's place, which it leaves when it is dropped.
-struct Place<'a> {
-    clock: &'a Clock,
+/// Who sleeps, and its place, which it leaves when it is dropped.
+pub(super) struct Sleeper {
+    clock: Clock,
     key: Option<(Duration, u64)>,
 }
 
-impl Place<'_> {
-    fn poll(&mut self, until: Duration, context: &mut Context<'_>) -> Poll<()> {
+impl Sleeper {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, key: None }
+    }
+
+    /// Whether it is so late. If not, the task is woken when it is.
+    pub(super) fn poll(&mut self, until: Duration, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.clock.state();
         if state.now >= until {
             return Poll::Ready(());
@@ -88,13 +96,18 @@ impl Place<'_> {
         state.sleepers.insert(key, context.waker().clone());
         Poll::Pending
     }
-}
 
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        if let Some(key) = self.key {
+    /// Sleeps no more.
+    pub(super) fn leave(&mut self) {
+        if let Some(key) = self.key.take() {
             self.clock.state().sleepers.remove(&key);
         }
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -103,20 +116,20 @@ impl Drop for Place<'_> {
 pub(super) struct Woken(Flag);
 
 impl Woken {
-    /// It has rung.
+    /// It was woken.
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self(Flag::new(true)))
     }
 
-    pub(super) fn ring(&self) {
+    pub(super) fn wake_up(&self) {
         self.0.raise();
     }
 
-    pub(super) fn has_rung(&self) -> bool {
+    pub(super) fn is_woken(&self) -> bool {
         self.0.is_raised()
     }
 
-    /// Whether it has rung since the last time.
+    /// Whether somebody was woken since the last time.
     pub(super) fn take(&self) -> bool {
         self.0.take()
     }
@@ -124,41 +137,55 @@ impl Woken {
 
 impl Wake for Woken {
     fn wake(self: Arc<Self>) {
-        self.ring();
+        self.wake_up();
     }
 }
 
-/// A future and its bell.
+/// A future, and whether it was woken.
 pub(super) struct Task<F: ?Sized> {
-    pub(super) bell: Arc<Woken>,
+    pub(super) woken: Arc<Woken>,
     pub(super) future: Pin<Box<F>>,
 }
 
 impl<F: Future + ?Sized> Task<F> {
     /// Polls it if it was woken.
     pub(super) fn poll(&mut self) -> Poll<F::Output> {
-        if !self.bell.take() {
+        if !self.woken.take() {
             return Poll::Pending;
         }
-        let waker = Waker::from(self.bell.clone());
+        let waker = Waker::from(self.woken.clone());
         self.future.as_mut().poll(&mut Context::from_waker(&waker))
     }
 }
 
-/// The application's futures that nobody waits for.
+/// Futures that nobody waits for: the application's, and those of hosts.
 #[derive(Default)]
-pub(super) struct Tasks(Vec<Task<dyn Future<Output = ()>>>);
+pub(super) struct Tasks(Vec<(Option<Host>, Task<dyn Future<Output = ()>>)>);
 
 impl Tasks {
     pub(super) fn spawn(&mut self, future: impl Future<Output = ()> + 'static) {
-        self.0.push(Task { bell: Woken::new(), future: Box::pin(future) });
+        self.0.push((None, Task { woken: Woken::new(), future: Box::pin(future) }));
+    }
+
+    pub(super) fn spawn_on(&mut self, host: Host, future: BoxFuture<'static, ()>) {
+        self.0.push((Some(host), Task { woken: Woken::new(), future }));
+    }
+
+    /// Drops those of a host.
+    pub(super) fn kill(&mut self, host: Host) {
+        self.0.retain(|(of, _)| *of != Some(host));
+    }
+
+    /// Whether one was woken.
+    pub(super) fn is_due(&self) -> bool {
+        self.0.iter().any(|(_, task)| task.woken.is_woken())
     }
 
     /// Polls those that were woken. Says whether there were any.
     pub(super) fn run(&mut self) -> bool {
-        let ran = self.0.iter().any(|task| task.bell.has_rung());
+        let ran = self.is_due();
         if ran {
-            self.0.retain_mut(|task| task.poll().is_pending());
+            self.0.retain_mut(|(_, task)| task.poll().is_pending());
         }
         ran
     }

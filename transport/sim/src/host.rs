@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A machine in the simulated network: where links begin and end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +37,17 @@ impl HostState {
         self.public((ip(10, self.number), port).into())
     }
 
+    /// Where its sockets are bound.
+    pub(super) fn address(&self) -> IpAddr {
+        ip(10, self.number).into()
+    }
+
+    /// The local address of who is reached at this one now; `None` where that is nobody's any more.
+    pub(super) fn local(&self, public: SocketAddr) -> Option<SocketAddr> {
+        let local = SocketAddr::new(self.address(), public.port());
+        (self.public(local) == public).then_some(local)
+    }
+
     pub(super) fn change_address(&mut self) {
         self.moves += 1;
     }
@@ -48,6 +59,13 @@ impl HostState {
             moves => (ip(100 + (moves % 100) as u8, self.number), local.port()).into(),
         }
     }
+}
+
+/// The number of the host that has, or had, this address.
+pub(super) fn number(address: IpAddr) -> Option<usize> {
+    let IpAddr::V4(address) = address else { return None };
+    let [_, high, middle, low] = address.octets();
+    (u32::from_be_bytes([0, high, middle, low]) as usize).checked_sub(1)
 }
 
 fn ip(network: u8, number: usize) -> Ipv4Addr {

@@ -5,9 +5,10 @@
 //! overtakes and damages what it sends, as its [`Path`] says. Hours pass in moments, and the same
 //! seed is the same run.
 //!
-//! How links come about is not simulated: there is no node, no signalling and no reconnecting here.
-//! The test connects hosts, between two steps, and hands on what it gets; no future can do that, nor
-//! [spawn](Simulation::spawn) another.
+//! Links can be had in two ways. [`connect`](Simulation::connect) makes one between two hosts, with nothing
+//! else around it; the test hands on what it gets. And **whole nodes** run on a host's
+//! [runtime](Simulation::runtime): they accept, connect, connect anew and shut down as everywhere, over
+//! simulated sockets; only HTTP is not simulated, and [`serve`](Simulation::serve) stands for it.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -78,7 +79,11 @@ mod host;
 mod network;
 mod options;
 mod path;
+mod paths;
 mod random;
+mod runtime;
+mod signalling;
+mod sockets;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -99,9 +104,15 @@ pub use self::executor::Clock;
 use self::executor::{Task, Tasks, Woken};
 pub use self::host::Host;
 use self::host::HostState;
-pub use self::options::{Carrier, LinkOptions};
+pub use self::options::{Carrier, LinkOptions, certificate};
 pub use self::path::{Loss, Path, PathStats};
+use self::paths::Paths;
 pub use self::random::Random;
+use self::runtime::Spawned;
+pub use self::runtime::HostRuntime;
+use self::signalling::Signalling;
+pub use self::signalling::HostSignaller;
+use self::sockets::Sockets;
 use self::trace::Trace;
 use self::way::{Arrivals, Direction};
 #[cfg(doc)]
@@ -123,6 +134,10 @@ pub struct Simulation {
     /// How many there ever were: their numbers.
     ends_made: usize,
     tasks: Tasks,
+    spawned: Spawned,
+    sockets: Sockets,
+    signalling: Signalling,
+    paths: Paths,
     trace: Trace,
 }
 
@@ -150,6 +165,10 @@ impl Simulation {
             ends: BTreeMap::new(),
             ends_made: 0,
             tasks: Tasks::default(),
+            spawned: Spawned::default(),
+            sockets: Sockets::default(),
+            signalling: Signalling::default(),
+            paths: Paths::default(),
             trace: Trace::default(),
         }
     }
@@ -195,7 +214,7 @@ impl Simulation {
         future: impl Future<Output = T>,
     ) -> Result<T, TimedOut> {
         let limit = self.now().saturating_add(within);
-        let mut task = Task { bell: Woken::new(), future: Box::pin(future) };
+        let mut task = Task { woken: Woken::new(), future: Box::pin(future) };
         loop {
             self.settle();
             if let Poll::Ready(result) = task.poll() {
@@ -203,7 +222,7 @@ impl Simulation {
                 self.settle();
                 return Ok(result);
             }
-            if task.bell.has_rung() || self.is_due() {
+            if task.woken.is_woken() || self.is_due() {
                 continue;
             }
             match self.next() {
@@ -256,6 +275,9 @@ impl Simulation {
     fn is_due(&self) -> bool {
         let now = self.now();
         self.ends.values().any(|end| end.is_due(now))
+            || self.tasks.is_due()
+            || self.spawned.is_due()
+            || self.sockets.is_due()
     }
 
     /// Moves on to then.
@@ -274,6 +296,8 @@ impl Simulation {
         let now = self.now();
         for _ in 0..MAX_ROUNDS {
             let mut busy = self.tasks.run();
+            busy |= self.adopt();
+            busy |= self.send_of_sockets(now);
             let due = self.ends.iter().filter(|(_, end)| end.is_due(now));
             for end in due.map(|(number, _)| *number).collect::<Vec<_>>() {
                 self.work(end, now);

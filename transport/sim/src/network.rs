@@ -1,13 +1,14 @@
 //! Hosts and the ways between them.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Simulation;
-use super::end::EndState;
-use super::host::{Host, HostState};
+use super::host::{Host, HostState, number};
 use super::path::{Path, PathStats};
 use super::random::{Random, mix};
-use super::way::{Direction, Parcel};
+use super::sockets::Sent;
+use super::way::{Direction, Parcel, Target};
 
 impl Simulation {
     /// One more host.
@@ -41,12 +42,14 @@ impl Simulation {
     pub fn set_path_one_way(&mut self, from: Host, to: Host, path: Path) {
         let way = self.way(from, to);
         (self.ways[way].path, self.ways[way].said) = (path, true);
+        self.paths.set(from, to, path);
     }
 
     /// The ways between hosts of which nothing was said, neither by [`set_path`](Self::set_path)
     /// nor by [`set_cut`](Self::set_cut), from now on. Default: [`Path::default`].
     pub fn set_default_path(&mut self, path: Path) {
         self.default_path = path;
+        self.paths.set_default(path);
         self.ways.iter_mut().filter(|way| !way.said).for_each(|way| way.path = path);
     }
 
@@ -90,21 +93,61 @@ impl Simulation {
     }
 
     pub(super) fn deliver(&mut self, parcel: Parcel, now: Duration) {
-        let Parcel { end, way, source, destination, bytes, damaged } = parcel;
-        let stats = &mut self.ways[way].stats;
-        let end = self.ends.get_mut(&end);
-        let at_home =
-            |end: &&mut EndState| self.hosts[end.host.0].public(end.address) == destination;
-        let Some(end) = end.filter(at_home) else {
-            stats.misaddressed += 1;
-            return;
+        let Parcel { to, way, source, destination, bytes, damaged } = parcel;
+        let len = bytes.len() as u64;
+        let arrived = match to {
+            Target::End(end) => self.deliver_to_end(end, source, destination, &bytes, damaged, now),
+            Target::Socket(host) => match self.hosts[host.0].local(destination) {
+                Some(local) => self.sockets.deliver(local, source, bytes),
+                None => None,
+            },
         };
-        stats.arrived += 1;
-        stats.arrived_bytes += bytes.len() as u64;
+        let stats = &mut self.ways[way].stats;
+        match arrived {
+            Some(true) => {
+                stats.arrived += 1;
+                stats.arrived_bytes += len;
+            }
+            Some(false) => stats.overflowed += 1,
+            None => stats.misaddressed += 1,
+        }
+    }
+
+    /// `None` where nobody has the address any more.
+    fn deliver_to_end(
+        &mut self,
+        end: usize,
+        source: SocketAddr,
+        destination: SocketAddr,
+        bytes: &[u8],
+        damaged: bool,
+        now: Duration,
+    ) -> Option<bool> {
+        let end = self.ends.get_mut(&end)?;
+        if self.hosts[end.host.0].public(end.address) != destination {
+            return None;
+        }
         // A transport drops what is damaged: this one has no checksum that would say so.
         if !(damaged && end.is_frames()) {
-            end.handle_datagram(source, &bytes, now);
+            end.handle_datagram(source, bytes, now);
         }
+        Some(true)
+    }
+
+    /// Puts on its way what sockets have sent. Says whether there was anything.
+    pub(super) fn send_of_sockets(&mut self, now: Duration) -> bool {
+        let sent = self.sockets.take_sent();
+        let any = !sent.is_empty();
+        for Sent { host, source, destination, bytes } in sent {
+            let known = number(destination.ip()).filter(|number| *number < self.hosts.len());
+            let Some(to) = known.map(Host) else { continue };
+            let source = self.hosts[host.0].public(source);
+            let way = self.way(host, to);
+            let to = Target::Socket(to);
+            let parcel = Parcel { to, way, source, destination, bytes, damaged: false };
+            self.ways[way].send(parcel, false, now, &mut self.arrivals, &mut self.trace);
+        }
+        any
     }
 
     pub(super) fn way(&mut self, from: Host, to: Host) -> usize {

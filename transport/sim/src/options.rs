@@ -70,7 +70,7 @@ impl LinkOptions {
 
     pub(super) fn engine(&self, role: Role) -> EngineConfig {
         let limits = self.limits_of(role);
-        let mut config = EngineConfig::new(certificate());
+        let mut config = EngineConfig::new(shared_certificate());
         config.mtu = self.mtu;
         config.max_buffered = self.pacing.max.max(self.pacing.min) + limits.max_frame_len;
         config.max_message_size = u32::try_from(limits.max_frame_len).unwrap_or(u32::MAX);
@@ -98,13 +98,15 @@ impl LinkOptions {
 
 static DTLS: SharedDtls = SharedDtls::new(reproducible);
 
-/// The same for everybody and in each process, because lengths of certificates vary. Its key is no
-/// secret.
-fn certificate() -> Arc<Certificate> {
+/// A certificate for nodes of simulations: the same for everybody and in each process, because lengths of
+/// certificates vary. Its key is no secret.
+#[must_use]
+pub fn certificate() -> Certificate {
+    let (certificate, key) = (include_bytes!("certificate.der"), include_bytes!("key.der"));
+    Certificate::from_der(certificate.to_vec(), key.to_vec()).with_dtls(&DTLS)
+}
+
+fn shared_certificate() -> Arc<Certificate> {
     static CERTIFICATE: OnceLock<Arc<Certificate>> = OnceLock::new();
-    let make = || {
-        let (certificate, key) = (include_bytes!("certificate.der"), include_bytes!("key.der"));
-        Arc::new(Certificate::from_der(certificate.to_vec(), key.to_vec()).with_dtls(&DTLS))
-    };
-    CERTIFICATE.get_or_init(make).clone()
+    CERTIFICATE.get_or_init(|| Arc::new(certificate())).clone()
 }

@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::host::Host;
 use super::path::{Loss, Path, PathStats};
 use super::random::Random;
 use super::trace::{Fate, Trace};
@@ -18,13 +19,22 @@ const FORGOTTEN: u128 = 10_000;
 /// A datagram on its way.
 #[derive(Clone, Debug)]
 pub(super) struct Parcel {
-    /// Which end of a link it is for, and which way it goes.
-    pub(super) end: usize,
+    /// Whom it is for, and which way it goes.
+    pub(super) to: Target,
     pub(super) way: usize,
     pub(super) source: SocketAddr,
     pub(super) destination: SocketAddr,
     pub(super) bytes: Vec<u8>,
     pub(super) damaged: bool,
+}
+
+/// Whom a datagram is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target {
+    /// An end of a link, by number.
+    End(usize),
+    /// A socket of a host.
+    Socket(Host),
 }
 
 /// Everything that is on its way, by time of arrival.

@@ -17,7 +17,7 @@ pub struct Routes {
     by_user_fragment: HashMap<String, usize>,
 }
 
-/// What a connection remembers of its ways.
+/// What a connection remembers of where its peer is.
 #[derive(Debug, Default)]
 pub struct KnownAddresses {
     addresses: Vec<SocketAddr>,
@@ -56,17 +56,18 @@ impl KnownAddresses {
 }
 
 impl Routes {
-    /// The ways to a new connection, so far by its user fragment.
+    /// What is known of where a new connection's peer is: nothing yet but its user fragment.
     pub fn add(&mut self, key: usize, user_fragment: &str) -> KnownAddresses {
         self.by_user_fragment.insert(user_fragment.to_owned(), key);
         KnownAddresses { user_fragment: user_fragment.to_owned(), ..KnownAddresses::default() }
     }
 
-    pub fn remove(&mut self, key: usize, ways: &KnownAddresses) {
-        if self.by_user_fragment.get(&ways.user_fragment) == Some(&key) {
-            self.by_user_fragment.remove(&ways.user_fragment);
+    /// Forgets a connection.
+    pub fn remove(&mut self, key: usize, known: &KnownAddresses) {
+        if self.by_user_fragment.get(&known.user_fragment) == Some(&key) {
+            self.by_user_fragment.remove(&known.user_fragment);
         }
-        for address in &ways.addresses {
+        for address in &known.addresses {
             if self.by_address.get(address) == Some(&key) {
                 self.by_address.remove(address);
             }
@@ -81,28 +82,28 @@ impl Routes {
     pub fn learn(
         &mut self,
         key: usize,
-        ways: &mut KnownAddresses,
+        known: &mut KnownAddresses,
         address: SocketAddr,
         datagram: &[u8],
     ) {
         // A peer with a forged source may have taken the address: an answer takes it back.
         let is_answer = matches!(Check::read(datagram), Some(Check::Success { .. }));
-        if !is_answer && ways.addresses.last() == Some(&address) {
+        if !is_answer && known.addresses.last() == Some(&address) {
             return;
         }
         let is_anothers = |other: &usize| *other != key;
         if !is_answer && self.by_address.get(&address).is_some_and(is_anothers) {
             return;
         }
-        if let Some(known) = ways.addresses.iter().position(|known| *known == address) {
-            ways.addresses.remove(known);
-        } else if ways.addresses.len() == ADDRESSES_PER_PEER {
-            let oldest = ways.addresses.remove(0);
+        if let Some(index) = known.addresses.iter().position(|other| *other == address) {
+            known.addresses.remove(index);
+        } else if known.addresses.len() == ADDRESSES_PER_PEER {
+            let oldest = known.addresses.remove(0);
             if self.by_address.get(&oldest) == Some(&key) {
                 self.by_address.remove(&oldest);
             }
         }
-        ways.addresses.push(address);
+        known.addresses.push(address);
         self.by_address.insert(address, key);
     }
 
@@ -141,37 +142,37 @@ mod tests {
     #[test]
     fn checks_find_their_connection_and_addresses_are_learned() {
         let mut routes = Routes::default();
-        let mut ways = routes.add(3, "abcd");
+        let mut known = routes.add(3, "abcd");
         assert_eq!(routes.find(address(1), &check(b"abcd:efgh")), Some(3));
         assert_eq!(routes.find(address(1), &check(b"efgh:abcd")), None);
         assert_eq!(routes.find(address(1), &[22, 254, 253]), None);
         for port in 1..20 {
-            routes.learn(3, &mut ways, address(port), &[22]);
+            routes.learn(3, &mut known, address(port), &[22]);
             assert_eq!(routes.find(address(port), &[22, 254, 253]), Some(3));
         }
         assert_eq!(routes.by_address.len(), ADDRESSES_PER_PEER);
-        routes.remove(3, &ways);
+        routes.remove(3, &known);
         assert!(routes.by_address.is_empty() && routes.by_user_fragment.is_empty());
     }
 
     #[test]
     fn answers_go_out_where_the_last_datagram_came_in() {
-        let mut ways = KnownAddresses::default();
+        let mut known = KnownAddresses::default();
         let local = |last| Some(IpAddr::from([10, 0, 0, last]));
-        ways.note_reached(address(1), None);
-        assert_eq!(ways.reached_from(address(1)), None);
+        known.note_reached(address(1), None);
+        assert_eq!(known.reached_from(address(1)), None);
         for port in 1..20 {
-            ways.note_reached(address(port), local(1));
-            ways.note_reached(address(port), local(2));
-            ways.note_reached(address(port), local(2));
-            assert_eq!(ways.reached_from(address(port)), local(2));
+            known.note_reached(address(port), local(1));
+            known.note_reached(address(port), local(2));
+            known.note_reached(address(port), local(2));
+            assert_eq!(known.reached_from(address(port)), local(2));
         }
-        assert_eq!(ways.reached.len(), ADDRESSES_PER_PEER);
-        assert_eq!(ways.reached_from(address(1)), None, "the oldest is forgotten");
+        assert_eq!(known.reached.len(), ADDRESSES_PER_PEER);
+        assert_eq!(known.reached_from(address(1)), None, "the oldest is forgotten");
         // Now it came to one that peers know.
-        ways.note_reached(address(19), None);
-        assert_eq!(ways.reached_from(address(19)), None);
-        assert_eq!(ways.reached_from(address(18)), local(2));
+        known.note_reached(address(19), None);
+        assert_eq!(known.reached_from(address(19)), None);
+        assert_eq!(known.reached_from(address(18)), local(2));
     }
 
     #[test]

@@ -1,0 +1,9 @@
+//! Whole nodes on the simulated network: what `docs/RELIABILITY.md` promises of nodes, at virtual time.
+
+#![cfg(not(target_arch = "wasm32"))]
+
+mod capacity;
+mod ends;
+mod lab;
+mod reconnecting;
+mod transfer;
