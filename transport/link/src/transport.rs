@@ -114,7 +114,7 @@ pub enum Output {
     Open,
     /// A transport message came, in the memory that the transport has it in.
     Message(Channel, TransportMessage),
-    /// The peer hung up, or the channels are gone. Nothing more comes but datagrams.
+    /// The peer hung up, or the channels are gone: told once. Nothing more comes but datagrams.
     Closed,
     /// Nothing to do before this time; `None` is never.
     Timeout(Option<Duration>),
