@@ -1,6 +1,6 @@
 //! Links beside the stack that they are made of, and beside what lies under and above it:
-//! `cargo bench -p deltawire --bench transport`, about 7 minutes; `-- --quick` shows within one
-//! that everything works.
+//! `cargo run --release --manifest-path benches/transport/Cargo.toml`, about 7 minutes; `-- --quick`
+//! shows within one that everything works.
 //!
 //! - `deltawire`: two nodes, WebRTC over loopback UDP, defaults.
 //! - `str0m plain`: the stack as its documentation shows it.
