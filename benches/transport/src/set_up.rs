@@ -11,24 +11,67 @@ use crate::deltawire_pair::{self, LOOPBACK};
 use crate::harness::{Job, Links};
 use crate::measure::cpu_time;
 use crate::plan::{self, LIMIT};
+use crate::quinn_pair::Quic;
 use crate::report::{Place, Table, metric};
+use crate::webrtc_rs;
 
 static TABLE: Table = Table {
     title: "Set-up of a link",
-    notes: "From nothing to peers that have said hello, one after the other, both ends together; \
-            all links stay open meanwhile. The nodes' certificates are made before.",
+    notes: "From nothing to peers that have heard of each other, one after the other, both ends \
+            together; all links stay open meanwhile. deltawire: they have said hello; the nodes' \
+            certificates are made before, as is quinn's. quinn: its endpoints are there, a stream \
+            has been opened, and a word went each way. webrtc-rs: peer connections with sockets \
+            and certificates of their own, until a data channel is open at both ends; its ICE \
+            looks every 200 ms what to do next, which cannot be set.",
     metrics: &[metric("CPU, ms"), metric("wall, ms")],
+    baseline: Some("deltawire, offer and answer"),
 };
 
-pub(crate) fn jobs(quick: bool) -> impl Iterator<Item = Job> {
-    let ways = [("deltawire, offer and answer", false), ("deltawire, by HTTP", true)];
-    ways.into_iter().map(move |(row, http)| {
+pub(crate) fn jobs(quick: bool) -> [Job; 4] {
+    let count = if quick { 10 } else { 100 };
+    let job = |row, run: fn(u32, &Links) -> anyhow::Result<Vec<f64>>| {
         let place = Place { table: &TABLE, row, column: None };
-        plan::job(place, move |links| {
-            let count = if quick { 10 } else { 100 };
-            deltawire_pair::run(false, LIMIT, run(count, http, links))
-        })
-    })
+        plan::job(place, move |links| run(count, links))
+    };
+    [
+        job("deltawire, offer and answer", |count, links| {
+            deltawire_pair::run(false, LIMIT, run(count, false, links))
+        }),
+        job("deltawire, by HTTP", |count, links| {
+            deltawire_pair::run(false, LIMIT, run(count, true, links))
+        }),
+        job("webrtc-rs", |count, _| {
+            // Each takes half a second.
+            let connect = async || webrtc_rs::connect(["messages"]).await;
+            deltawire_pair::run(false, LIMIT, each(count / 10, connect))
+        }),
+        job("quinn", |count, _| {
+            deltawire_pair::run(false, LIMIT, async {
+                let quic = Quic::bind()?;
+                let connect = async || quic.connect().await?.messages().await;
+                each(count, connect).await
+            })
+        }),
+    ]
+}
+
+/// Opens so many links, one after the other.
+async fn each<L>(
+    count: u32,
+    connect: impl AsyncFn() -> anyhow::Result<L>,
+) -> anyhow::Result<Vec<f64>> {
+    let mut open = Vec::new();
+    let (start, cpu) = (Instant::now(), cpu_time());
+    for _ in 0..count {
+        open.push(connect().await?);
+    }
+    Ok(costs(count, start, cpu))
+}
+
+/// CPU time and time since then, in milliseconds a link.
+fn costs(count: u32, start: Instant, cpu: Duration) -> Vec<f64> {
+    let milliseconds = |time: Duration| 1e3 * time.as_secs_f64() / f64::from(count);
+    vec![milliseconds(cpu_time() - cpu), milliseconds(start.elapsed())]
 }
 
 async fn run(count: u32, http: bool, links: &Links) -> anyhow::Result<Vec<f64>> {
@@ -51,8 +94,7 @@ async fn run(count: u32, http: bool, links: &Links) -> anyhow::Result<Vec<f64>> 
         links.watch("acceptor", &bob.1);
         open.push((alice, bob));
     }
-    let milliseconds = |time: Duration| 1e3 * time.as_secs_f64() / f64::from(count);
-    Ok(vec![milliseconds(cpu_time() - cpu), milliseconds(start.elapsed())])
+    Ok(costs(count, start, cpu))
 }
 
 /// Serves a node's signalling as long as the runtime lives, to who asks as often as they like.
