@@ -136,7 +136,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let cores = thread::available_parallelism().map_or(0, usize::from);
     let buffer = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap_or_default();
     println!(
-        "Medians of {rounds} rounds, in brackets of the rounds' ratios to deltawire, {cores} cores, net.core.rmem_max {}, {:.0} s.",
+        "Medians of {rounds} rounds, in brackets of the rounds' ratios to deltawire, {cores} cores, \
+         net.core.rmem_max {}, {:.0} s.",
         buffer.trim(),
         start.elapsed().as_secs_f64()
     );

@@ -1,5 +1,5 @@
-//! Links beside other transports, beside the stack that they are made of, and beside what lies under
-//! and above it: `cargo run --release --manifest-path benches/transport/Cargo.toml`, about 12
+//! Links beside other transports, beside the stack that they are made of, and beside what lies
+//! under and above it: `cargo run --release --manifest-path benches/transport/Cargo.toml`, about 12
 //! minutes; `-- --quick` shows within one that everything works.
 //!
 //! - `deltawire`: two nodes, WebRTC over loopback UDP, defaults.

@@ -11,7 +11,7 @@ use crate::deltawire_pair::{self, LOOPBACK};
 use crate::harness::{Job, Links};
 use crate::measure::cpu_time;
 use crate::plan::{self, LIMIT};
-use crate::quinn_pair::Quic;
+use crate::quinn_pair::{Quic, WINDOW};
 use crate::report::{Place, Table, metric};
 use crate::webrtc_rs;
 
@@ -47,7 +47,7 @@ pub(crate) fn jobs(quick: bool) -> [Job; 4] {
         }),
         job("quinn", |count, _| {
             deltawire_pair::run(false, LIMIT, async {
-                let quic = Quic::bind()?;
+                let quic = Quic::bind(WINDOW)?;
                 let connect = async || quic.connect().await?.messages().await;
                 each(count, connect).await
             })

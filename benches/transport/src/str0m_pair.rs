@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use hdrhistogram::Histogram;
 use str0m::channel::{ChannelConfig, ChannelId};
-use str0m::config::DtlsCert;
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
@@ -177,7 +176,7 @@ fn run_both<W: Wire, A: Application>(
     mut there: impl Application + Send,
     mut here: A,
 ) -> anyhow::Result<A> {
-    let [mut alice, mut bob] = connect::<W>(None)?;
+    let [mut alice, mut bob] = connect::<W>()?;
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let other = scope.spawn(|| {
@@ -204,29 +203,23 @@ struct End<W> {
 }
 
 /// Two ends that know of each other.
-fn connect<W: Wire>(certificates: Option<[DtlsCert; 2]>) -> anyhow::Result<[End<W>; 2]> {
+fn connect<W: Wire>() -> anyhow::Result<[End<W>; 2]> {
     str0m::crypto::from_feature_flags().install_process_default();
     let now = Instant::now();
-    let [ours, theirs] = certificates.map_or([None, None], |both| both.map(Some));
-    let new = |certificate: Option<DtlsCert>| -> anyhow::Result<(Rtc, W, SocketAddr)> {
+    let new = || -> anyhow::Result<(Rtc, W, SocketAddr)> {
         let wire = W::bind()?;
         let local = wire.local();
-        let config = W::config();
-        let config = match certificate {
-            Some(certificate) => config.set_dtls_cert(certificate),
-            None => config,
-        };
-        let mut rtc = config.build(now);
+        let mut rtc = W::config().build(now);
         rtc.add_local_candidate(Candidate::host(local, Protocol::Udp)?);
         Ok((rtc, wire, local))
     };
     let config = || ChannelConfig { negotiated: Some(0), ..ChannelConfig::default() };
-    let (mut rtc, wire, local) = new(ours)?;
+    let (mut rtc, wire, local) = new()?;
     let mut changes = rtc.sdp_api();
     let channel = changes.add_channel_with_config(config());
     let (offer, pending) = changes.apply().context("no offer")?;
     let mut alice = End { rtc, wire, local, channel, open: false, written: 0 };
-    let (mut rtc, wire, local) = new(theirs)?;
+    let (mut rtc, wire, local) = new()?;
     let answer = rtc.sdp_api().accept_offer(offer)?;
     let channel = rtc.direct_api().create_data_channel(config());
     let bob = End { rtc, wire, local, channel, open: false, written: 0 };
