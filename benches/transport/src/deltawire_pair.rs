@@ -131,8 +131,8 @@ pub(crate) async fn ping(mut peer: Peer, plan: PingPong) -> anyhow::Result<Histo
     let mut round_trips = RoundTrips::start(plan)?;
     loop {
         send(&mut peer.send, &[FILL; PING]).await?;
-        peer.receive.next().await?;
-        if let Some(histogram) = round_trips.came_back() {
+        let frame = peer.receive.next().await?;
+        if let Some(histogram) = round_trips.came_back(frame.delta()?.payload())? {
             return Ok(histogram);
         }
     }

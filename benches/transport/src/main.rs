@@ -20,7 +20,7 @@
 //! not end in time is given up, and the table says so.
 //!
 //! In throughput and round trips, each message begins as a slice of the application's and ends as
-//! a slice that the receiver counts; of what goes one way it looks at the length and three bytes.
+//! a slice that the receiver counts; it looks at the length and three bytes.
 
 #[cfg(target_os = "linux")]
 mod commands;

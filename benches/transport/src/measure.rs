@@ -196,8 +196,11 @@ impl RoundTrips {
     }
 
     /// One came back, and the next starts now; gives the result when it was enough.
-    pub(crate) fn came_back(&mut self) -> Option<Histogram<u64>> {
+    pub(crate) fn came_back(&mut self, message: &[u8]) -> anyhow::Result<Option<Histogram<u64>>> {
         let now = Instant::now();
+        let len = message.len();
+        ensure!(len == PING, "{len} bytes came back of a message of {PING}");
+        check(message)?;
         if self.done >= self.plan.warm_up {
             self.histogram.saturating_record(nanoseconds(now - self.sent));
         }
@@ -205,7 +208,7 @@ impl RoundTrips {
         let enough = self.histogram.len() >= self.plan.count
             || (now - self.since >= self.plan.time && !self.histogram.is_empty());
         self.sent = now;
-        enough.then(|| self.histogram.clone())
+        Ok(enough.then(|| self.histogram.clone()))
     }
 }
 

@@ -59,8 +59,8 @@ async fn ping(mut messages: impl Messages, plan: PingPong) -> anyhow::Result<His
     let mut round_trips = RoundTrips::start(plan)?;
     loop {
         messages.send(&[FILL; PING]).await?;
-        messages.next().await?.context("the link ended")?;
-        if let Some(histogram) = round_trips.came_back() {
+        let message = messages.next().await?.context("the link ended")?;
+        if let Some(histogram) = round_trips.came_back(message)? {
             return Ok(histogram);
         }
     }

@@ -25,7 +25,7 @@ use crate::messages::{self, Messages};
 use crate::plan::{LIMIT, Measured};
 use crate::raw_udp;
 
-pub(crate) const WINDOW: u32 = 4 << 20;
+const WINDOW: u32 = 4 << 20;
 /// What is read or written at a time, if there is as much.
 const TOGETHER: usize = 64 << 10;
 /// Longest message that is taken.
@@ -50,7 +50,7 @@ pub(crate) fn gathered_one_way(plan: OneWay, _links: &Links) -> anyhow::Result<M
 
 fn one_way_flushed(plan: OneWay, flush: Flush) -> anyhow::Result<Measured> {
     let flow = deltawire_pair::run(false, LIMIT, async {
-        let link = Quic::bind(WINDOW)?.connect().await?;
+        let link = Quic::bind(large_windows())?.connect().await?;
         messages::one_way(link.streams(flush).await?, plan).await
     });
     Ok(flow?.into())
@@ -58,9 +58,19 @@ fn one_way_flushed(plan: OneWay, flush: Flush) -> anyhow::Result<Measured> {
 
 pub(crate) fn ping_pong(plan: PingPong, _links: &Links) -> anyhow::Result<Histogram<u64>> {
     deltawire_pair::run(plan.one_core, LIMIT, async {
-        let link = Quic::bind(WINDOW)?.connect().await?;
+        let link = Quic::bind(large_windows())?.connect().await?;
         messages::ping_pong(link.streams(Flush::Each).await?, plan).await
     })
+}
+
+/// For one stream of bulk.
+fn large_windows() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .stream_receive_window(WINDOW.into())
+        .receive_window(VarInt::from_u32(2 * WINDOW))
+        .send_window(WINDOW.into());
+    transport
 }
 
 /// A client and a server that do not know of each other yet.
@@ -70,13 +80,7 @@ pub(crate) struct Quic {
 }
 
 impl Quic {
-    /// The send window is what all streams together may hold that is not acknowledged.
-    pub(crate) fn bind(send_window: u32) -> anyhow::Result<Self> {
-        let mut transport = TransportConfig::default();
-        transport
-            .stream_receive_window(WINDOW.into())
-            .receive_window(VarInt::from_u32(2 * WINDOW))
-            .send_window(send_window.into());
+    pub(crate) fn bind(transport: TransportConfig) -> anyhow::Result<Self> {
         let transport = Arc::new(transport);
 
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;

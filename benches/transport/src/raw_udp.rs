@@ -192,10 +192,12 @@ fn ping(socket: &Socket, to: SocketAddr, plan: PingPong) -> anyhow::Result<Histo
     let (mut inbox, mut round_trips) = (inbox(), RoundTrips::start(plan)?);
     loop {
         socket.send(to, &[FILL; PING], PING)?;
-        while socket.receive(&mut inbox)? == 0 {
+        let mut len = 0;
+        while len == 0 {
             ensure!(Instant::now() < deadline, "not done within {LIMIT:?}: a datagram got lost");
+            len = socket.receive(&mut inbox)?;
         }
-        if let Some(histogram) = round_trips.came_back() {
+        if let Some(histogram) = round_trips.came_back(&inbox[..len])? {
             return Ok(histogram);
         }
     }

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use deltawire::prelude::*;
 use deltawire::signalling::{Rate, SignallingOptions, SignallingServer};
+use quinn::TransportConfig;
 
 use crate::deltawire_pair::{self, LOOPBACK};
 use crate::harness::{Job, Links};
 use crate::measure::cpu_time;
 use crate::plan::{self, LIMIT};
-use crate::quinn_pair::{Quic, WINDOW};
+use crate::quinn_pair::Quic;
 use crate::report::{Place, Table, metric};
 use crate::webrtc_rs;
 
@@ -47,7 +48,7 @@ pub(crate) fn jobs(quick: bool) -> [Job; 4] {
         }),
         job("quinn", |count, _| {
             deltawire_pair::run(false, LIMIT, async {
-                let quic = Quic::bind(WINDOW)?;
+                let quic = Quic::bind(TransportConfig::default())?;
                 let connect = async || quic.connect().await?.messages().await;
                 each(count, connect).await
             })

@@ -114,9 +114,9 @@ struct Pinger {
 }
 
 impl Application for Pinger {
-    fn message(&mut self, _message: &[u8]) -> anyhow::Result<()> {
+    fn message(&mut self, message: &[u8]) -> anyhow::Result<()> {
         self.waits = false;
-        self.histogram = self.round_trips.came_back();
+        self.histogram = self.round_trips.came_back(message)?;
         Ok(())
     }
 
