@@ -55,8 +55,10 @@ struct Rival {
     name: &'static str,
     one_way: fn(OneWay, &Links) -> anyhow::Result<Measured>,
     /// `None` where it would be that of the rival above.
-    ping_pong: Option<fn(PingPong, &Links) -> anyhow::Result<Histogram<u64>>>,
+    ping_pong: Option<RoundTrips>,
 }
+
+type RoundTrips = fn(PingPong, &Links) -> anyhow::Result<Histogram<u64>>;
 
 /// What was measured of a flow, and how much of what was sent did not come.
 pub(crate) struct Measured {
