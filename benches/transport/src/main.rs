@@ -1,20 +1,26 @@
-//! Links beside the stack that they are made of, and beside what lies under and above it:
-//! `cargo bench -p deltawire --bench transport`, about 7 minutes; `-- --quick` shows within one
-//! that everything works.
+//! Links beside other transports, beside the stack that they are made of, and beside what lies
+//! under and above it: `cargo run --release --manifest-path benches/transport/Cargo.toml`, about 12
+//! minutes; `-- --quick` shows within one that everything works.
 //!
 //! - `deltawire`: two nodes, WebRTC over loopback UDP, defaults.
+//! - `webrtc-rs`: data channels of the other WebRTC stack in Rust, tuned.
+//! - `quinn`: QUIC, a stream; `quinn, gathered` lets messages wait for others.
+//! - `str0m tuned`: the stack with what a program can do around it.
 //! - `str0m plain`: the stack as its documentation shows it.
 //! - `raw UDP, GSO`: datagrams without any promise, many a system call: the ceiling.
 //! - `in process`: peers of `memory::pair`, without any network.
 //!
+//! What each is given stands at the head of its file. A crate apart from the workspace, so that
+//! nobody else builds the rivals.
+//!
 //! The harness is one of its own, because Criterion measures neither the CPU time of a gigabyte
 //! nor lets contenders take turns. Here every job runs once a round, so that a machine that is slow
-//! for a while is slow for all, and the median of the rounds counts. The tables go to stdout as
-//! Markdown, progress to stderr. No job can hang: what does not end in time is given up, and the
-//! table says so.
+//! for a while is slow for all; the median of the rounds counts, and so it is of their ratios to
+//! deltawire. The tables go to stdout as Markdown, progress to stderr. No job can hang: what does
+//! not end in time is given up, and the table says so.
 //!
 //! In throughput and round trips, each message begins as a slice of the application's and ends as
-//! a slice that the receiver counts; nobody reads it.
+//! a slice that the receiver counts; it looks at the length and three bytes.
 
 #[cfg(target_os = "linux")]
 mod commands;
@@ -29,7 +35,11 @@ mod in_process;
 #[cfg(target_os = "linux")]
 mod measure;
 #[cfg(target_os = "linux")]
+mod messages;
+#[cfg(target_os = "linux")]
 mod plan;
+#[cfg(target_os = "linux")]
+mod quinn_pair;
 #[cfg(target_os = "linux")]
 mod raw_udp;
 #[cfg(target_os = "linux")]
@@ -39,7 +49,13 @@ mod set_up;
 #[cfg(target_os = "linux")]
 mod small_buffers;
 #[cfg(target_os = "linux")]
+mod str0m_pair;
+#[cfg(target_os = "linux")]
 mod str0m_plain;
+#[cfg(target_os = "linux")]
+mod str0m_tuned;
+#[cfg(target_os = "linux")]
+mod webrtc_rs;
 
 #[cfg(target_os = "linux")]
 fn main() -> anyhow::Result<()> {

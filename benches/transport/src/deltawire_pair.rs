@@ -10,7 +10,8 @@ use deltawire::prelude::*;
 use hdrhistogram::Histogram;
 
 use crate::harness::Links;
-use crate::measure::{Flow, Meter, OneWay, PING, PingPong, RoundTrips};
+use crate::measure::{FILL, Flow, Meter, OneWay, PING, PingPong, RoundTrips};
+use crate::messages::Messages;
 use crate::plan::{LIMIT, Measured};
 
 pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -101,10 +102,13 @@ pub(crate) fn run<T>(
 
 /// Copies a slice into one message after the other, until nobody takes them any more.
 pub(crate) async fn send_until_closed(mut sender: Sender, size: usize) -> anyhow::Result<()> {
-    let source = vec![7; size];
+    let source = vec![FILL; size];
     while let Ok(mut grant) = sender.reserve(size).await {
         grant.payload_mut().copy_from_slice(&source);
-        grant.commit(DeltaFields::new(DocId([0; 16])), size)?;
+        // The other end may have gone since.
+        if grant.commit(DeltaFields::new(DocId([0; 16])), size).is_err() {
+            break;
+        }
     }
     // A reservation that could never be had ends at once too.
     anyhow::ensure!(sender.is_closed(), "a message of {size} bytes does not fit the ring");
@@ -116,7 +120,7 @@ pub(crate) async fn receive(mut peer: Peer, plan: OneWay) -> anyhow::Result<Flow
     let mut meter = Meter::start(plan);
     loop {
         let frame = peer.receive.next().await?;
-        if let Some(flow) = meter.count(frame.delta()?.payload().len()) {
+        if let Some(flow) = meter.message(frame.delta()?.payload())? {
             return Ok(flow);
         }
     }
@@ -126,9 +130,9 @@ pub(crate) async fn receive(mut peer: Peer, plan: OneWay) -> anyhow::Result<Flow
 pub(crate) async fn ping(mut peer: Peer, plan: PingPong) -> anyhow::Result<Histogram<u64>> {
     let mut round_trips = RoundTrips::start(plan)?;
     loop {
-        send(&mut peer.send, &[7; PING]).await?;
-        peer.receive.next().await?;
-        if let Some(histogram) = round_trips.came_back() {
+        send(&mut peer.send, &[FILL; PING]).await?;
+        let frame = peer.receive.next().await?;
+        if let Some(histogram) = round_trips.came_back(frame.delta()?.payload())? {
             return Ok(histogram);
         }
     }
@@ -153,4 +157,20 @@ pub(crate) async fn send(sender: &mut Sender, payload: &[u8]) -> anyhow::Result<
     let mut grant = sender.reserve(payload.len()).await?;
     grant.payload_mut().copy_from_slice(payload);
     Ok(grant.commit(DeltaFields::new(DocId([0; 16])), payload.len())?)
+}
+
+/// One end of a link's commands, or of its deltas.
+pub(crate) struct Channel {
+    pub(crate) send: Sender,
+    pub(crate) receive: Receiver,
+}
+
+impl Messages for Channel {
+    async fn send(&mut self, message: &[u8]) -> anyhow::Result<()> {
+        send(&mut self.send, message).await
+    }
+
+    async fn next(&mut self) -> anyhow::Result<Option<&[u8]>> {
+        next(&mut self.receive).await
+    }
 }

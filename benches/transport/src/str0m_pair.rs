@@ -1,35 +1,59 @@
-//! str0m as its documentation shows it: its default configuration, a blocking socket with the
-//! system's default buffers, and one datagram a system call. One negotiated channel, ordered and
-//! reliable; each end in a thread of its own.
+//! Two ends of str0m, each in a thread of its own that drives it as its documentation shows: one
+//! negotiated channel, ordered and reliable. How datagrams come and go is for the [`Wire`].
 
 #![allow(clippy::disallowed_types)] // only counts
 
-use std::io::ErrorKind;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use hdrhistogram::Histogram;
 use str0m::channel::{ChannelConfig, ChannelId};
 use str0m::net::{Protocol, Receive};
-use str0m::{Candidate, Event, Input, Output, Rtc};
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
-use crate::deltawire_pair::LOOPBACK;
-use crate::harness::Links;
-use crate::measure::{Flow, Meter, OneWay, PING, PingPong, RoundTrips};
+use crate::measure::{FILL, Flow, Meter, OneWay, PING, PingPong, RoundTrips};
 use crate::plan::{LIMIT, Measured};
 
-/// Longest message: of what it holds until it is acknowledged, 128 KiB, the half.
-const MAX_MESSAGE: usize = 64 << 10;
 /// How often a thread that waits looks whether it is over.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// What carries the datagrams of an end, and how the end is set up for it.
+pub(crate) trait Wire: Sized + Send {
+    /// Longest message; longer ones are cut.
+    const MAX_MESSAGE: usize;
+    /// Nothing more is written while so much is not acknowledged.
+    const FLIGHT: usize;
+
+    fn bind() -> anyhow::Result<Self>;
+
+    fn local(&self) -> SocketAddr;
+
+    fn config() -> RtcConfig;
+
+    /// Sends a datagram, or keeps it until it is told to flush.
+    fn send(&mut self, destination: SocketAddr, datagram: &[u8]) -> anyhow::Result<()>;
+
+    fn flush(&mut self) -> anyhow::Result<()>;
+
+    /// Waits for at most so long for something to come.
+    fn receive(&self, wait: Duration, inbox: &mut Inbox) -> anyhow::Result<()>;
+}
+
+/// What came, and where in the bytes each datagram lies.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) datagrams: Vec<(SocketAddr, Range<usize>)>,
+}
 
 /// What is done with a channel.
 trait Application {
     /// A message came.
-    fn message(&mut self, message: &[u8]);
+    fn message(&mut self, message: &[u8]) -> anyhow::Result<()>;
     /// The next message to be sent, if there is one.
     fn next(&mut self) -> Option<&[u8]>;
     /// It was taken.
@@ -42,7 +66,9 @@ trait Application {
 struct Source(Vec<u8>);
 
 impl Application for Source {
-    fn message(&mut self, _message: &[u8]) {}
+    fn message(&mut self, _message: &[u8]) -> anyhow::Result<()> {
+        Ok(())
+    }
 
     fn next(&mut self) -> Option<&[u8]> {
         Some(&self.0)
@@ -62,10 +88,11 @@ struct Sink {
 }
 
 impl Application for Sink {
-    fn message(&mut self, message: &[u8]) {
+    fn message(&mut self, message: &[u8]) -> anyhow::Result<()> {
         if self.flow.is_none() {
-            self.flow = self.meter.count(message.len());
+            self.flow = self.meter.message(message)?;
         }
+        Ok(())
     }
 
     fn next(&mut self) -> Option<&[u8]> {
@@ -87,13 +114,14 @@ struct Pinger {
 }
 
 impl Application for Pinger {
-    fn message(&mut self, _message: &[u8]) {
+    fn message(&mut self, message: &[u8]) -> anyhow::Result<()> {
         self.waits = false;
-        self.histogram = self.round_trips.came_back();
+        self.histogram = self.round_trips.came_back(message)?;
+        Ok(())
     }
 
     fn next(&mut self) -> Option<&[u8]> {
-        (!self.waits && !self.is_done()).then_some(&[7; PING])
+        (!self.waits && !self.is_done()).then_some(&[FILL; PING])
     }
 
     fn taken(&mut self) {
@@ -110,8 +138,9 @@ impl Application for Pinger {
 struct Echo(Option<Vec<u8>>);
 
 impl Application for Echo {
-    fn message(&mut self, message: &[u8]) {
+    fn message(&mut self, message: &[u8]) -> anyhow::Result<()> {
         self.0 = Some(message.to_vec());
+        Ok(())
     }
 
     fn next(&mut self) -> Option<&[u8]> {
@@ -127,24 +156,27 @@ impl Application for Echo {
     }
 }
 
-pub(crate) fn one_way(plan: OneWay, _links: &Links) -> anyhow::Result<Measured> {
-    let source = Source(vec![7; plan.size.min(MAX_MESSAGE)]);
+pub(crate) fn one_way<W: Wire>(plan: OneWay) -> anyhow::Result<Measured> {
+    let source = Source(vec![FILL; plan.size]);
     let sink = Sink { meter: Meter::start(plan), flow: None };
-    let sink = run_both(source, sink)?;
+    let sink = run_both::<W, _>(source, sink)?;
     Ok(sink.flow.context("nothing was measured")?.into())
 }
 
-pub(crate) fn ping_pong(plan: PingPong, _links: &Links) -> anyhow::Result<Histogram<u64>> {
+pub(crate) fn ping_pong<W: Wire>(plan: PingPong) -> anyhow::Result<Histogram<u64>> {
     let round_trips = RoundTrips::start(plan)?;
-    let pinger = run_both(Echo::default(), Pinger { waits: false, round_trips, histogram: None })?;
+    let pinger = Pinger { waits: false, round_trips, histogram: None };
+    let pinger = run_both::<W, _>(Echo::default(), pinger)?;
     pinger.histogram.context("nothing was measured")
 }
 
 /// Connects two ends and runs one in another thread, the other in this one until it has what it
 /// wants.
-fn run_both<A: Application>(there: impl Application + Send, mut here: A) -> anyhow::Result<A> {
-    let mut there = there;
-    let (mut alice, mut bob) = connect()?;
+fn run_both<W: Wire, A: Application>(
+    mut there: impl Application + Send,
+    mut here: A,
+) -> anyhow::Result<A> {
+    let [mut alice, mut bob] = connect::<W>()?;
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let other = scope.spawn(|| {
@@ -160,48 +192,51 @@ fn run_both<A: Application>(there: impl Application + Send, mut here: A) -> anyh
 }
 
 /// One end.
-struct End {
+struct End<W> {
     rtc: Rtc,
-    socket: UdpSocket,
+    wire: W,
     local: SocketAddr,
     channel: ChannelId,
     open: bool,
+    /// How much of the application's message has been written.
+    written: usize,
 }
 
 /// Two ends that know of each other.
-fn connect() -> anyhow::Result<(End, End)> {
+fn connect<W: Wire>() -> anyhow::Result<[End<W>; 2]> {
     str0m::crypto::from_feature_flags().install_process_default();
     let now = Instant::now();
-    let new = || -> anyhow::Result<(Rtc, UdpSocket, SocketAddr)> {
-        let socket = UdpSocket::bind((LOOPBACK, 0))?;
-        let local = socket.local_addr()?;
-        let mut rtc = Rtc::builder().build(now);
+    let new = || -> anyhow::Result<(Rtc, W, SocketAddr)> {
+        let wire = W::bind()?;
+        let local = wire.local();
+        let mut rtc = W::config().build(now);
         rtc.add_local_candidate(Candidate::host(local, Protocol::Udp)?);
-        Ok((rtc, socket, local))
+        Ok((rtc, wire, local))
     };
     let config = || ChannelConfig { negotiated: Some(0), ..ChannelConfig::default() };
-    let (mut rtc, socket, local) = new()?;
+    let (mut rtc, wire, local) = new()?;
     let mut changes = rtc.sdp_api();
     let channel = changes.add_channel_with_config(config());
     let (offer, pending) = changes.apply().context("no offer")?;
-    let mut alice = End { rtc, socket, local, channel, open: false };
-    let (mut rtc, socket, local) = new()?;
+    let mut alice = End { rtc, wire, local, channel, open: false, written: 0 };
+    let (mut rtc, wire, local) = new()?;
     let answer = rtc.sdp_api().accept_offer(offer)?;
     let channel = rtc.direct_api().create_data_channel(config());
-    let bob = End { rtc, socket, local, channel, open: false };
+    let bob = End { rtc, wire, local, channel, open: false, written: 0 };
     alice.rtc.sdp_api().accept_answer(pending, answer)?;
-    Ok((alice, bob))
+    Ok([alice, bob])
 }
 
-impl End {
+impl<W: Wire> End<W> {
     fn run(&mut self, application: &mut impl Application, stop: &AtomicBool) -> anyhow::Result<()> {
         let deadline = Instant::now() + LIMIT;
-        let mut datagram = vec![0; 2_000];
+        let mut inbox = Inbox::default();
         while !application.is_done() {
             let timeout = self.drain(application)?;
             if self.write(application)? {
                 continue;
             }
+            self.wire.flush()?;
             if stop.load(Ordering::Relaxed) {
                 // The other end has what it wanted, or failed and says why.
                 return Ok(());
@@ -213,20 +248,18 @@ impl End {
                 self.rtc.handle_input(Input::Timeout(now))?;
                 continue;
             }
-            self.socket.set_read_timeout(Some(wait))?;
-            let input = match self.socket.recv_from(&mut datagram) {
-                Ok((len, source)) => {
-                    let receive = Receive::new(Protocol::Udp, source, self.local, &datagram[..len]);
-                    Input::Receive(Instant::now(), receive?)
-                }
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
-                {
-                    Input::Timeout(Instant::now())
-                }
-                Err(error) => bail!(error),
-            };
-            self.rtc.handle_input(input)?;
+            inbox.datagrams.clear();
+            self.wire.receive(wait, &mut inbox)?;
+            let now = Instant::now();
+            if inbox.datagrams.is_empty() {
+                self.rtc.handle_input(Input::Timeout(now))?;
+            }
+            for (source, place) in &inbox.datagrams {
+                let datagram = &inbox.bytes[place.clone()];
+                let receive = Receive::new(Protocol::Udp, *source, self.local, datagram)?;
+                self.rtc.handle_input(Input::Receive(now, receive))?;
+                self.drain(application)?;
+            }
         }
         Ok(())
     }
@@ -237,16 +270,16 @@ impl End {
             match self.rtc.poll_output()? {
                 Output::Timeout(at) => return Ok(at),
                 Output::Transmit(transmit) => {
-                    self.socket.send_to(&transmit.contents, transmit.destination)?;
+                    self.wire.send(transmit.destination, &transmit.contents)?;
                 }
                 Output::Event(Event::ChannelOpen(..)) => self.open = true,
-                Output::Event(Event::ChannelData(data)) => application.message(&data.data),
+                Output::Event(Event::ChannelData(data)) => application.message(&data.data)?,
                 Output::Event(_) => {}
             }
         }
     }
 
-    /// Writes as long as it takes whole messages. Says whether it took any.
+    /// Writes as long as it takes messages, or their pieces. Says whether it took any.
     fn write(&mut self, application: &mut impl Application) -> anyhow::Result<bool> {
         let mut wrote = false;
         if !self.open {
@@ -254,11 +287,17 @@ impl End {
         }
         let Some(mut channel) = self.rtc.channel(self.channel) else { return Ok(wrote) };
         while let Some(message) = application.next() {
-            if !channel.write(true, message)? {
+            let rest = &message[self.written..];
+            let piece = &rest[..rest.len().min(W::MAX_MESSAGE)];
+            if channel.buffered_amount() >= W::FLIGHT || !channel.write(true, piece)? {
                 break;
             }
-            application.taken();
             wrote = true;
+            self.written += piece.len();
+            if self.written == message.len() {
+                self.written = 0;
+                application.taken();
+            }
         }
         Ok(wrote)
     }

@@ -28,6 +28,7 @@ static TABLE: Table = Table {
         metric("CPU, % of a core"),
         metric("until all are connected, s"),
     ],
+    baseline: None,
 };
 
 /// The environment's variable that tells a process what to be.

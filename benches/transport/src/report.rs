@@ -9,6 +9,8 @@ pub(crate) struct Table {
     /// How it was measured.
     pub(crate) notes: &'static str,
     pub(crate) metrics: &'static [Metric],
+    /// The row that the others are shown in relation to.
+    pub(crate) baseline: Option<&'static str>,
 }
 
 /// A figure that each job of a table gives. One that is no number is shown as a dash.
@@ -32,27 +34,40 @@ pub(crate) struct Place {
     pub(crate) column: Option<&'static str>,
 }
 
-/// What came of a job, by round.
+/// What came of a job in each round: its figures, or why there are none.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    pub(crate) figures: Vec<Vec<f64>>,
-    pub(crate) failures: Vec<String>,
+    pub(crate) rounds: Vec<Result<Vec<f64>, String>>,
 }
 
 impl Outcome {
+    /// A metric by round; `None` where the round failed or did not give it.
+    fn figures(&self, metric: usize) -> impl Iterator<Item = Option<f64>> {
+        let figure = move |round: &Result<Vec<f64>, _>| round.as_ref().ok()?.get(metric).copied();
+        self.rounds.iter().map(move |round| figure(round).filter(|figure| !figure.is_nan()))
+    }
+
     /// The median of a metric; `None` when no round gave one.
     fn median(&self, metric: usize) -> Option<f64> {
-        let figures = self.figures.iter().filter_map(|round| round.get(metric));
-        let mut figures: Vec<f64> = figures.copied().filter(|figure| !figure.is_nan()).collect();
-        figures.sort_by(f64::total_cmp);
-        let (low, high) =
-            (figures.get((figures.len().max(1) - 1) / 2), figures.get(figures.len() / 2));
-        Some(f64::midpoint(*low?, *high?))
+        median(self.figures(metric).flatten())
+    }
+
+    /// The median of the rounds' ratios to another job.
+    fn ratio(&self, base: &Self, metric: usize) -> Option<f64> {
+        let both = self.figures(metric).zip(base.figures(metric));
+        median(both.filter_map(|(figure, base)| Some(figure? / base?)))
     }
 
     fn failed(&self) -> bool {
-        self.figures.is_empty()
+        self.rounds.iter().all(Result::is_err)
     }
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    let (low, high) = (figures.get((figures.len().max(1) - 1) / 2), figures.get(figures.len() / 2));
+    Some(f64::midpoint(*low?, *high?))
 }
 
 /// Prints the tables of all jobs, in their order.
@@ -83,7 +98,8 @@ fn print_all_metrics(table: &Table, jobs: &[&(Place, Outcome)]) {
     let heads: Vec<_> = table.metrics.iter().map(|metric| metric.name).collect();
     print_head("", &heads);
     for (place, outcome) in jobs {
-        let cell = |index| cell(outcome, index, best_of(table, index, jobs));
+        let base = baseline(table, place, jobs);
+        let cell = |index| cell(outcome, index, best_of(table, index, jobs), base);
         print_row(place.row, (0..table.metrics.len()).map(cell));
     }
 }
@@ -101,7 +117,8 @@ fn print_metric(table: &Table, index: usize, jobs: &[&(Place, Outcome)]) {
             rows.push(place.row);
         }
         let best = best_of(table, index, jobs);
-        cells.insert((place.row, column), (cell(outcome, index, best), outcome.median(index)));
+        let cell = cell(outcome, index, best, baseline(table, place, jobs));
+        cells.insert((place.row, column), (cell, outcome.median(index)));
     }
     let given =
         |row| columns.iter().any(|column| matches!(cells.get(&(row, *column)), Some((_, Some(_)))));
@@ -139,21 +156,35 @@ fn best_of(table: &Table, index: usize, jobs: &[&(Place, Outcome)]) -> Option<f6
     table.metrics[index].of_best.then(|| medians.fold(f64::MIN_POSITIVE, f64::max))
 }
 
-fn cell(outcome: &Outcome, index: usize, best: Option<f64>) -> String {
-    match (outcome.median(index), best) {
+/// What a job is shown in relation to: the table's baseline in the same column.
+fn baseline<'a>(
+    table: &Table,
+    place: &Place,
+    jobs: &[&'a (Place, Outcome)],
+) -> Option<&'a Outcome> {
+    let base = table.baseline.filter(|base| *base != place.row)?;
+    let same = |other: &Place| other.row == base && other.column == place.column;
+    jobs.iter().find(|(other, _)| same(other)).map(|(_, outcome)| outcome)
+}
+
+fn cell(outcome: &Outcome, index: usize, best: Option<f64>, base: Option<&Outcome>) -> String {
+    let ratio = base.and_then(|base| outcome.ratio(base, index)).filter(|ratio| ratio.is_finite());
+    match (outcome.median(index), best, ratio) {
         _ if outcome.failed() => "failed".to_owned(),
-        (Some(figure), Some(best)) => format!("{:.2}", figure / best),
-        (Some(figure), None) => number(figure),
-        (None, _) => "–".to_owned(),
+        (Some(figure), Some(best), _) => format!("{:.2}", figure / best),
+        (Some(figure), None, Some(ratio)) => format!("{} ({} ×)", number(figure), number(ratio)),
+        (Some(figure), None, None) => number(figure),
+        (None, ..) => "–".to_owned(),
     }
 }
 
 fn print_failures(jobs: &[&(Place, Outcome)]) {
     for (place, outcome) in jobs {
-        let rounds = outcome.figures.len() + outcome.failures.len();
-        let Some(failure) = outcome.failures.first() else { continue };
+        let rounds = outcome.rounds.len();
+        let mut failures = outcome.rounds.iter().filter_map(|round| round.as_ref().err());
+        let Some(failure) = failures.next() else { continue };
         let (row, column) = (place.row, place.column.unwrap_or_default());
-        let failed = outcome.failures.len();
+        let failed = 1 + failures.count();
         let name = format!("{row} {column}");
         println!("\n{}: {failed} of {rounds} rounds failed: {failure}", name.trim_end());
     }

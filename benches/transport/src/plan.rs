@@ -9,7 +9,8 @@ use crate::harness::{Job, Links};
 use crate::measure::{Flow, OneWay, PingPong, microseconds};
 use crate::report::{Place, Table, metric};
 use crate::{
-    commands, deltawire_pair, idle_peers, in_process, raw_udp, set_up, small_buffers, str0m_plain,
+    commands, deltawire_pair, idle_peers, in_process, quinn_pair, raw_udp, set_up, small_buffers,
+    str0m_plain, str0m_tuned, webrtc_rs,
 };
 
 /// Payloads that go one way.
@@ -24,32 +25,40 @@ const SIZES: [(&str, usize); 5] = [
 static ONE_WAY: Table = Table {
     title: "One way",
     notes: "Over loopback, the receiver counts. CPU of the whole process: both ends and the \
-            system. Datagrams of deltawire have up to 1,472 bytes over loopback, those of str0m \
-            plain 1,150, those of raw UDP 1,200, each by default. 1 MiB: deltawire and in process \
-            with rings and windows of 4 MiB, because the default of 1 MiB just does not hold it; \
-            str0m plain in messages of 64 KiB, because it holds 128 KiB. deltawire and in process \
-            write a CRC-32C with each delta, as is the default.",
+            system. Datagrams of deltawire and str0m tuned have up to 1,472 bytes, of webrtc-rs \
+            1,469, of quinn 1,452, of str0m plain 1,150, of raw UDP 1,200. 1 MiB: deltawire and in \
+            process with rings and windows of 4 MiB, because the default of 1 MiB just does not \
+            hold it; webrtc-rs and str0m plain in messages of 64 KiB, which the receiver puts \
+            together, and str0m tuned so from 64 KiB up in messages of 16 KiB, because longer ones \
+            they do not take or do not hold. deltawire and in process write a CRC-32C with each \
+            delta, as is the default. quinn, gathered: up to 64 KiB wait for more messages, and go \
+            no sooner.",
     metrics: &[
         metric("messages/s"),
         metric("MB/s"),
         metric("CPU s/GB"),
         metric("dropped, % of what was sent"),
     ],
+    baseline: Some("deltawire"),
 };
 
 static PING_PONG: Table = Table {
     title: "Round trips of 64 B",
-    notes: "One after the other. On one core all threads share it; deltawire then has both nodes \
-            in one thread.",
+    notes: "One after the other. On one core all threads share it; deltawire, webrtc-rs and quinn \
+            then have both ends in one thread.",
     metrics: &[metric("p50, µs"), metric("p99, µs")],
+    baseline: Some("deltawire"),
 };
 
 /// A contender in throughput and round trips.
 struct Rival {
     name: &'static str,
     one_way: fn(OneWay, &Links) -> anyhow::Result<Measured>,
-    ping_pong: fn(PingPong, &Links) -> anyhow::Result<Histogram<u64>>,
+    /// `None` where it would be that of the rival above.
+    ping_pong: Option<RoundTrips>,
 }
+
+type RoundTrips = fn(PingPong, &Links) -> anyhow::Result<Histogram<u64>>;
 
 /// What was measured of a flow, and how much of what was sent did not come.
 pub(crate) struct Measured {
@@ -63,15 +72,31 @@ impl From<Flow> for Measured {
     }
 }
 
-const RIVALS: [Rival; 4] = [
+const RIVALS: [Rival; 8] = [
     Rival {
         name: "deltawire",
         one_way: deltawire_pair::one_way,
-        ping_pong: deltawire_pair::ping_pong,
+        ping_pong: Some(deltawire_pair::ping_pong),
     },
-    Rival { name: "str0m plain", one_way: str0m_plain::one_way, ping_pong: str0m_plain::ping_pong },
-    Rival { name: "raw UDP, GSO", one_way: raw_udp::one_way, ping_pong: raw_udp::ping_pong },
-    Rival { name: "in process", one_way: in_process::one_way, ping_pong: in_process::ping_pong },
+    Rival { name: "webrtc-rs", one_way: webrtc_rs::one_way, ping_pong: Some(webrtc_rs::ping_pong) },
+    Rival { name: "quinn", one_way: quinn_pair::one_way, ping_pong: Some(quinn_pair::ping_pong) },
+    Rival { name: "quinn, gathered", one_way: quinn_pair::gathered_one_way, ping_pong: None },
+    Rival {
+        name: "str0m tuned",
+        one_way: str0m_tuned::one_way,
+        ping_pong: Some(str0m_tuned::ping_pong),
+    },
+    Rival {
+        name: "str0m plain",
+        one_way: str0m_plain::one_way,
+        ping_pong: Some(str0m_plain::ping_pong),
+    },
+    Rival { name: "raw UDP, GSO", one_way: raw_udp::one_way, ping_pong: Some(raw_udp::ping_pong) },
+    Rival {
+        name: "in process",
+        one_way: in_process::one_way,
+        ping_pong: Some(in_process::ping_pong),
+    },
 ];
 
 /// How long a job may take, unless it says otherwise.
@@ -102,20 +127,21 @@ pub(crate) fn jobs(quick: bool) -> anyhow::Result<Vec<Job>> {
     }
     for (column, one_core) in [("two cores", false), ("one core", true)] {
         for rival in RIVALS {
+            let Some(ping_pong) = rival.ping_pong else { continue };
             let place = Place { table: &PING_PONG, row: rival.name, column: Some(column) };
             let (warm_up, count, time) =
                 if quick { (100, 500, 200) } else { (1_000, 20_000, 1_500) };
             let time = Duration::from_millis(time);
             let plan = PingPong { warm_up, count, time, one_core };
             let run = move |links: &Links| {
-                let histogram = (rival.ping_pong)(plan, links)?;
+                let histogram = ping_pong(plan, links)?;
                 Ok(vec![microseconds(&histogram, 0.5), microseconds(&histogram, 0.99)])
             };
             jobs.push(Job { one_core, ..job(place, run) });
         }
     }
     jobs.extend(small_buffers::jobs(quick));
-    jobs.push(commands::job(quick));
+    jobs.extend(commands::jobs(quick));
     jobs.extend(set_up::jobs(quick));
     jobs.push(idle_peers::job(quick));
     Ok(jobs)

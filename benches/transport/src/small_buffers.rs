@@ -23,6 +23,7 @@ static TABLE: Table = Table {
         metric("delay, ms"),
         metric("rate, MB/s"),
     ],
+    baseline: None,
 };
 
 const SIZE: usize = 16 << 10;

@@ -90,7 +90,12 @@ pub(crate) struct Meter {
     bytes: u64,
     /// What came since the clock was last looked at; short messages count as longer.
     unchecked: usize,
+    /// What has come of a message that comes in pieces.
+    pieces: Vec<u8>,
 }
+
+/// What messages are made of.
+pub(crate) const FILL: u8 = 7;
 
 /// How much may come before the clock is looked at.
 const UNCHECKED: usize = 32 << 10;
@@ -104,7 +109,28 @@ impl Meter {
             warm: false,
             bytes: 0,
             unchecked: 0,
+            pieces: Vec::new(),
         }
+    }
+
+    /// Counts a message, or puts it together from its pieces, and sees that it is what was sent, as
+    /// far as its length and a few of its bytes tell; gives the result when it was enough.
+    #[inline]
+    pub(crate) fn message(&mut self, piece: &[u8]) -> anyhow::Result<Option<Flow>> {
+        let size = self.plan.size;
+        if piece.len() == size {
+            check(piece)?;
+            return Ok(self.count(size));
+        }
+        self.pieces.extend_from_slice(piece);
+        let len = self.pieces.len();
+        ensure!(!piece.is_empty() && len <= size, "{len} bytes came of a message of {size}");
+        if len < size {
+            return Ok(None);
+        }
+        check(&self.pieces)?;
+        self.pieces.clear();
+        Ok(self.count(size))
     }
 
     /// Counts so many bytes; gives the result when it was enough.
@@ -128,6 +154,14 @@ impl Meter {
         }
         None
     }
+}
+
+/// Looks at its beginning, its middle and its end.
+fn check(message: &[u8]) -> anyhow::Result<()> {
+    let places = [0, message.len() / 2, message.len().saturating_sub(1)];
+    let right = places.iter().all(|place| message.get(*place) == Some(&FILL));
+    ensure!(right, "a message came that is not what was sent");
+    Ok(())
 }
 
 /// Bytes of a message that goes there and back.
@@ -162,8 +196,11 @@ impl RoundTrips {
     }
 
     /// One came back, and the next starts now; gives the result when it was enough.
-    pub(crate) fn came_back(&mut self) -> Option<Histogram<u64>> {
+    pub(crate) fn came_back(&mut self, message: &[u8]) -> anyhow::Result<Option<Histogram<u64>>> {
         let now = Instant::now();
+        let len = message.len();
+        ensure!(len == PING, "{len} bytes came back of a message of {PING}");
+        check(message)?;
         if self.done >= self.plan.warm_up {
             self.histogram.saturating_record(nanoseconds(now - self.sent));
         }
@@ -171,7 +208,7 @@ impl RoundTrips {
         let enough = self.histogram.len() >= self.plan.count
             || (now - self.since >= self.plan.time && !self.histogram.is_empty());
         self.sent = now;
-        enough.then(|| self.histogram.clone())
+        Ok(enough.then(|| self.histogram.clone()))
     }
 }
 
