@@ -6,8 +6,7 @@
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -50,7 +49,15 @@ impl Framed {
         stream.set_nodelay(true).unwrap();
         let (outgoing, incoming) = (VecDeque::new(), Vec::new());
         let driver = Waker::noop().clone();
-        Self { stream, driver, outgoing, incoming, told_open: false, told_closed: false, ended: false }
+        Self {
+            stream,
+            driver,
+            outgoing,
+            incoming,
+            told_open: false,
+            told_closed: false,
+            ended: false,
+        }
     }
 
     /// Sends what the system takes.
@@ -99,7 +106,9 @@ impl Framed {
             other => return Err(broken(format!("there is no channel {other}"))),
         };
         if len == 0 || len > MAX_MESSAGE_LEN {
-            return Err(broken(format!("a message of {len} bytes, at most {MAX_MESSAGE_LEN} may be")));
+            return Err(broken(format!(
+                "a message of {len} bytes, at most {MAX_MESSAGE_LEN} may be"
+            )));
         }
         let Some(message) = rest.get(..len) else { return Ok(None) };
         let message = TransportMessage::from(message.to_vec());
@@ -169,7 +178,7 @@ impl MessageTransport for Framed {
 /// Addresses are `framed-tcp://127.0.0.1:4000`.
 #[derive(Debug, Default)]
 struct FramedTcp {
-    attempts: Arc<AtomicUsize>,
+    attempts: Arc<Mutex<usize>>,
 }
 
 impl LinkKind for FramedTcp {
@@ -184,7 +193,7 @@ impl LinkKind for FramedTcp {
         _once: bool,
     ) -> BoxFuture<'a, Result<(Peer, Link), ConnectError>> {
         Box::pin(async move {
-            self.attempts.fetch_add(1, Ordering::Relaxed);
+            *self.attempts.lock().unwrap() += 1;
             let host = url.trim_start_matches(SCHEME).trim_start_matches("://");
             let unreachable = |source| ConnectError::Host { host: host.to_owned(), source };
             let stream = TcpStream::connect(host).await.map_err(unreachable)?;
@@ -326,9 +335,8 @@ async fn what_breaks_the_rules_ends_the_link_and_both_are_told() {
         stream.writable().await.unwrap();
         assert_eq!(stream.try_write(bytes).unwrap(), bytes.len());
         let ended = loop {
-            match soon("event", server.event()).await {
-                deltawire::NodeEvent::Down { ended, .. } => break ended,
-                _ => {}
+            if let deltawire::NodeEvent::Down { ended, .. } = soon("event", server.event()).await {
+                break ended;
             }
         };
         let LinkEnded::Transport(error) = ended else { panic!("{ended}") };
@@ -371,7 +379,7 @@ async fn a_kept_connection_comes_back() {
         let up = soon("link", kept.next()).await.unwrap();
         let ReconnectEvent::Up(_peer, _) = up else { panic!("{up:?}") };
         let (peer, far) = soon("peer", server.accept()).await.unwrap();
-        assert_eq!(attempts.load(Ordering::Relaxed), round);
+        assert_eq!(*attempts.lock().unwrap(), round);
         far.close(CloseCode::NORMAL, "once more");
         let down = soon("end", kept.next()).await.unwrap();
         assert!(matches!(down, ReconnectEvent::Down { retry_after: Some(_), .. }), "{down:?}");

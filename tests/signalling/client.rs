@@ -191,6 +191,6 @@ async fn what_cannot_be_sent_is_not() {
     let mut fragment = fragment();
     fragment.candidates.push("candidate:\r\nDELETE".to_owned());
     let resource = "http://127.0.0.1:9/webrtc/x";
-    let error = client.add_candidates(&resource, &fragment).await.unwrap_err();
+    let error = client.add_candidates(resource, &fragment).await.unwrap_err();
     assert!(matches!(error, SignallingError::SdpFragment(_)), "{error}");
 }

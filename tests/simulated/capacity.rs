@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use deltawire::sim::{Path, Simulation};
 use deltawire::signalling::SignallingError;
+use deltawire::sim::{Path, Simulation};
 use deltawire::{ConnectError, NodeEvent, NodeLimits};
 
 use crate::lab::{MS, SECOND, URL, builder, echo_all, pair, server_with};

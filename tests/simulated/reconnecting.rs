@@ -76,12 +76,8 @@ fn it_comes_back_after_each_outage() {
 #[test]
 fn waits_grow_to_their_limit_and_end_where_it_is_enough() {
     let (mut sim, [phone, _]) = pair(1, Path::default());
-    let backoff = Backoff {
-        first: SECOND,
-        longest: 8 * SECOND,
-        max_attempts: Some(7),
-        ..Backoff::default()
-    };
+    let backoff =
+        Backoff { first: SECOND, longest: 8 * SECOND, max_attempts: Some(7), ..Backoff::default() };
     // Nobody serves the address.
     let history = kept(&mut sim, phone, backoff);
     sim.run_for(600 * SECOND);

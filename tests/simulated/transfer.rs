@@ -30,7 +30,8 @@ fn both_ways_over_a_bad_path() {
             }));
         }
         let read = async {
-            let came = (read_up(&mut here.receive, 300).await, read_up(&mut there.receive, 300).await);
+            let came =
+                (read_up(&mut here.receive, 300).await, read_up(&mut there.receive, 300).await);
             assert_eq!(came, (300, 300));
         };
         sim.block_on(120 * SECOND, read).unwrap_or_else(|late| panic!("seed {seed}: {late}"));

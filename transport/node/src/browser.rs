@@ -7,7 +7,6 @@ use deltawire_link::runtime::BoxFuture;
 use deltawire_link::{Connection, Fault, Link, TransportError, TransportErrorKind};
 use deltawire_sdp::Description;
 
-use crate::patience::patiently;
 use crate::settings::Settings;
 use crate::webrtc_signalling::WebRtcSignalling;
 use crate::{BuildError, ConnectError, LinkKind, Node};

@@ -6,6 +6,10 @@
 //! browser's, or a simulated one.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    target_arch = "wasm32",
+    allow(clippy::arc_with_non_send_sync, reason = "the same types as where there are threads")
+)]
 
 mod addresses;
 mod backoff;

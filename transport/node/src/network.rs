@@ -17,11 +17,14 @@ use futures_channel::oneshot;
 use crate::manager::{CapacityError, ConnectionManager, NodeEvent, NodeLimits, PeerInfo};
 use crate::reservation::Reservation;
 
+/// What became of a link that was being opened.
+type Opened = Result<(Peer, Link), LinkEnded>;
+
 /// What becomes of a link that is being opened: a future.
-pub(crate) struct Outcome(oneshot::Receiver<Result<(Peer, Link), LinkEnded>>);
+pub(crate) struct Outcome(oneshot::Receiver<Opened>);
 
 impl Future for Outcome {
-    type Output = Result<(Peer, Link), LinkEnded>;
+    type Output = Opened;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = ready!(Pin::new(&mut self.0).poll(context));
@@ -46,7 +49,7 @@ struct Shared {
 struct Inner {
     manager: ConnectionManager,
     /// Links that this side opens, and who waits for them.
-    connecting: HashMap<LinkId, oneshot::Sender<Result<(Peer, Link), LinkEnded>>>,
+    connecting: HashMap<LinkId, oneshot::Sender<Opened>>,
     /// Links that peers opened, until the application takes them. At most
     /// [`NodeLimits::max_peers`]: beyond, the oldest that has ended gives way.
     accepted: VecDeque<(Peer, Link)>,

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use deltawire_link::{LinkEnded, LinkId, LinkState, Undelivered};
+use deltawire_link::{LinkEnded, LinkState, Undelivered};
 
 use crate::network::Network;
 
@@ -16,7 +16,8 @@ impl Reservation {
         Self { network: network.clone(), state: state.clone(), taken: false }
     }
 
-    pub(crate) fn id(&self) -> LinkId {
+    #[cfg(any(test, not(target_arch = "wasm32")))]
+    pub(crate) fn id(&self) -> deltawire_link::LinkId {
         self.state.id()
     }
 

@@ -10,6 +10,7 @@ use deltawire_framing::control::Role;
 use deltawire_link::{ConnectionConfig, Identity, PacingLimits, Runtime};
 
 /// `NodeBuilder::connect_timeout` by default.
+#[allow(unreachable_pub, reason = "a test of the limits' documentation reads it")]
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a node's links have in common, whatever their kind.

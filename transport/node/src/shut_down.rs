@@ -52,7 +52,7 @@ impl Network {
     pub(crate) async fn end_all(&self, within: Duration, runtime: &dyn Runtime) -> ShutDown {
         let links = self.shut_down();
         let last = within / 10;
-        if !timeout(runtime, within - last, self.empty()).await.is_some() {
+        if timeout(runtime, within - last, self.empty()).await.is_none() {
             links.iter().for_each(Link::cut_short);
             timeout(runtime, last.max(LAST_WORDS), self.empty()).await;
         }

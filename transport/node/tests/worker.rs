@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use deltawire_browser::OpeningError;
 use deltawire_channels::Limits;
 use deltawire_framing::{DeltaFields, DocId};
 use deltawire_link::memory;
@@ -16,7 +17,9 @@ wasm_bindgen_test_configure!(run_in_dedicated_worker);
 async fn a_window_without_a_port_is_named() {
     let node = Node::builder().build().unwrap();
     let error = node.connect("http://127.0.0.1:9/webrtc").await.err().unwrap();
-    let ConnectError::WindowSilent { after } = error else { panic!("{error}") };
+    let ConnectError::Window(OpeningError::WindowSilent { after }) = error else {
+        panic!("{error}")
+    };
     assert_eq!(after, Duration::from_secs(5));
     assert!(node.peers().is_empty());
     assert!(node.shut_down(Duration::from_secs(1)).await.is_complete());

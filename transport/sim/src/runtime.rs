@@ -27,10 +27,13 @@ pub struct HostRuntime {
 
 /// Tasks that were spawned and are to be run, each with the host whose it is.
 #[derive(Clone, Default)]
-pub(super) struct Spawned(Arc<Mutex<Vec<(Host, BoxFuture<'static, ()>)>>>);
+pub(super) struct Spawned(Arc<Mutex<Vec<OfHost>>>);
+
+/// A task, and whose it is.
+type OfHost = (Host, BoxFuture<'static, ()>);
 
 impl Spawned {
-    fn tasks(&self) -> MutexGuard<'_, Vec<(Host, BoxFuture<'static, ()>)>> {
+    fn tasks(&self) -> MutexGuard<'_, Vec<OfHost>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -38,7 +41,7 @@ impl Spawned {
         !self.tasks().is_empty()
     }
 
-    pub(super) fn take(&self) -> Vec<(Host, BoxFuture<'static, ()>)> {
+    pub(super) fn take(&self) -> Vec<OfHost> {
         std::mem::take(&mut *self.tasks())
     }
 }
@@ -142,7 +145,11 @@ impl Runtime for HostRuntime {
         Ok(Box::new(self.sockets.bind(self.host, local, buffer)?))
     }
 
-    fn local_address<'a>(&'a self, _host: &'a str, _port: u16) -> BoxFuture<'a, io::Result<IpAddr>> {
+    fn local_address<'a>(
+        &'a self,
+        _host: &'a str,
+        _port: u16,
+    ) -> BoxFuture<'a, io::Result<IpAddr>> {
         Box::pin(std::future::ready(Ok(self.address)))
     }
 }

@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Who answers at which address.
 #[derive(Clone, Default)]
-pub(super) struct Signalling(Arc<Mutex<BTreeMap<String, (Host, Arc<dyn Server>)>>>);
+pub(super) struct Signalling(Arc<Mutex<Table>>);
 
 type Table = BTreeMap<String, (Host, Arc<dyn Server>)>;
 

@@ -47,7 +47,12 @@ impl Sockets {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn bind(&self, host: Host, mut local: SocketAddr, buffer: usize) -> io::Result<Socket> {
+    pub(super) fn bind(
+        &self,
+        host: Host,
+        mut local: SocketAddr,
+        buffer: usize,
+    ) -> io::Result<Socket> {
         let mut table = self.table();
         if local.port() == 0 {
             let free = (FIRST_PORT..=u16::MAX)

@@ -32,7 +32,8 @@ fn through(path: Path, count: u64) -> (Vec<(u64, Duration, bool)>, PathStats) {
         let source = ([10, 0, 0, 1], number as u16).into();
         let destination = ([10, 0, 0, 2], 1).into();
         let bytes = vec![7; 1_000];
-        let parcel = Parcel { to: Target::End(0), way: 0, source, destination, bytes, damaged: false };
+        let parcel =
+            Parcel { to: Target::End(0), way: 0, source, destination, bytes, damaged: false };
         way.send(parcel, false, now, &mut arrivals, &mut trace);
     }
     for late in 0..1_000 {

@@ -189,7 +189,7 @@ pub(super) fn counters(link: &Link) -> Counters {
         bytes: sum(|channel| channel.bytes),
         reassembled: received.copied_bytes + session.commands_received.copied_bytes,
         queued: session.data_sent.queued_bytes + session.commands_sent.queued_bytes,
-        buffered: stats.buffered,
+        buffered: stats.in_flight,
         waits: stats.waits,
     }
 }
