@@ -21,6 +21,7 @@ mod kind;
 mod manager;
 mod network;
 mod node;
+#[cfg(feature = "webrtc")]
 mod patience;
 mod reconnecting;
 mod reservation;

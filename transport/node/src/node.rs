@@ -52,6 +52,7 @@ impl Node {
         &self.inner
     }
 
+    #[cfg(feature = "webrtc")]
     pub(crate) fn settings(&self) -> &Settings {
         &self.inner.settings
     }
