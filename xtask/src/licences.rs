@@ -5,9 +5,8 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, bail};
-use serde_json::Value;
 
-use crate::steps::cargo;
+use crate::steps::{XTASK, metadata};
 
 /// Licences that anybody who may use this project may use too.
 const ACCEPTED: [&str; 11] = [
@@ -25,28 +24,28 @@ const ACCEPTED: [&str; 11] = [
     "Zlib",
 ];
 
-/// Looks at every package that `Cargo.lock` names, dependencies of tests, benches and optional
-/// features included.
+/// Looks at every package that the lock files of library and xtask name, dependencies of tests, benches and
+/// optional features included.
 pub(crate) fn check() -> anyhow::Result<()> {
     println!("\n== licences");
-    let output = cargo("metadata --format-version 1 --locked --all-features").output()?;
-    if !output.status.success() {
-        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
     let mut refused = BTreeSet::new();
-    for package in packages {
-        let licence = package["license"].as_str().unwrap_or("none stated");
-        if !is_accepted(licence) {
-            refused.insert(format!("{} {}: {licence}", package["name"], package["version"]));
+    let mut packages = 0;
+    for workspace in ["", XTASK] {
+        let metadata = metadata(&format!("--all-features {workspace}"))?;
+        let own = metadata["packages"].as_array().context("cargo metadata names no packages")?;
+        packages += own.len();
+        for package in own {
+            let licence = package["license"].as_str().unwrap_or("none stated");
+            if !is_accepted(licence) {
+                refused.insert(format!("{} {}: {licence}", package["name"], package["version"]));
+            }
         }
     }
     if !refused.is_empty() {
         let list: Vec<_> = refused.into_iter().collect();
         bail!("not among the accepted licences (xtask/src/licences.rs):\n{}", list.join("\n"));
     }
-    println!("== licences: {} packages", packages.len());
+    println!("== licences: {packages} packages");
     Ok(())
 }
 

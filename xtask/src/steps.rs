@@ -3,21 +3,24 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use serde_json::Value;
 
 use crate::wasm::Compiler;
 use crate::{browser, licences, manifests, packages};
 
-/// Tests, and the programs that they start. What xtask needs is large, and built as xtask is.
-/// With all features, so that nothing is built once more for one of them; the lints compile without.
-pub(crate) const TESTS: &str = "test --workspace --exclude xtask --features \
-                                deltawire/futures,deltawire/https --lib --bins --tests --examples";
+/// What is in this workspace: it is no part of the library's, whose users would lock what it depends on.
+pub(crate) const XTASK: &str = "--manifest-path xtask/Cargo.toml";
 
-const DOC_TESTS: &str = "test --workspace --exclude xtask --features \
-                         deltawire/futures,deltawire/https --doc";
+/// Tests, and the programs that they start.
+/// With all features, so that nothing is built once more for one of them; the lints compile without.
+pub(crate) const TESTS: &str = "test --workspace --features deltawire/futures,deltawire/https \
+                                --lib --bins --tests --examples";
+
+const DOC_TESTS: &str = "test --workspace --features deltawire/futures,deltawire/https --doc";
 
 /// What needs no std is tested without it, so that CRC-32C by table is too.
 const NO_STD: &str = "test -p deltawire-framing --no-default-features --lib --test golden";
@@ -36,14 +39,16 @@ const FUZZ: &str = "check --manifest-path fuzz/Cargo.toml --no-default-features 
 pub(crate) fn test() -> anyhow::Result<()> {
     let started = Instant::now();
     run("format", &mut cargo("fmt --all --check"))?;
+    run("format of xtask", &mut cargo(&format!("fmt {XTASK} --check")))?;
     licences::check().context("licences")?;
     manifests::check().context("manifests")?;
     run("lints", &mut cargo("clippy --workspace --all-targets -- -D warnings"))?;
+    run("lints of xtask", &mut cargo(&format!("clippy {XTASK} --all-targets -- -D warnings")))?;
     run("docs", cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings"))?;
     // A host that gets another address needs a network of its own: transport/tests/moves.
     packages::install("network namespaces", &["ip", "unshare"], &["iproute2", "util-linux"])?;
     run("tests", &mut cargo(TESTS))?;
-    run("tests of xtask", &mut cargo("test --package xtask --profile xtask"))?;
+    run("tests of xtask", &mut cargo(&format!("test {XTASK}")))?;
     run("doc tests", &mut cargo(DOC_TESTS))?;
     run("tests without std", &mut cargo(NO_STD))?;
     let compiler = Compiler::get()?;
@@ -66,7 +71,8 @@ pub(crate) fn test() -> anyhow::Result<()> {
 
 /// In a folder of its own, because the flag makes everything be built anew.
 pub(crate) fn loom(preemptions: u32) -> anyhow::Result<()> {
-    let mut command = cargo("test --release -p loom-tests --target-dir target/loom");
+    let mut command = cargo("test --release -p loom-tests --target-dir");
+    command.arg(target().join("loom"));
     command.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", preemptions.to_string());
     run("loom models", &mut command)
 }
@@ -137,10 +143,23 @@ pub(crate) fn root() -> PathBuf {
     xtask.parent().unwrap_or(xtask).to_path_buf()
 }
 
-/// Where cargo builds.
+/// Where cargo builds, which variables and files of the user's may say.
 pub(crate) fn target() -> PathBuf {
-    let named = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    root().join(named.unwrap_or_else(|| "target".into()))
+    static TARGET: LazyLock<PathBuf> = LazyLock::new(|| {
+        let named = metadata("--no-deps").ok();
+        let named = named.as_ref().and_then(|told| told["target_directory"].as_str());
+        named.map_or_else(|| root().join("target"), PathBuf::from)
+    });
+    TARGET.clone()
+}
+
+/// What cargo knows of a workspace, with these arguments.
+pub(crate) fn metadata(arguments: &str) -> anyhow::Result<Value> {
+    let output = cargo(&format!("metadata --format-version 1 --locked {arguments}")).output()?;
+    if !output.status.success() {
+        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// A program that was built for release.
