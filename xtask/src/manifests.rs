@@ -44,14 +44,17 @@ fn version<'a>(metadata: &'a Value, name: &str) -> anyhow::Result<&'a str> {
     package.and_then(|it| it["version"].as_str()).with_context(|| format!("{name} is missing"))
 }
 
-/// The dependencies with exact versions, those of tests and examples included.
-fn pins(metadata: &Value) -> anyhow::Result<Vec<String>> {
+/// The packages of the workspace that are published, and the others.
+pub(crate) fn published(metadata: &Value) -> anyhow::Result<(Vec<&Value>, Vec<&Value>)> {
     let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
     // `publish = false` is an empty list of registries.
-    let published =
-        packages.iter().filter(|package| package["publish"] != Value::Array(Vec::new()));
+    Ok(packages.iter().partition(|package| package["publish"] != Value::Array(Vec::new())))
+}
+
+/// The dependencies with exact versions, those of tests and examples included.
+fn pins(metadata: &Value) -> anyhow::Result<Vec<String>> {
     let mut pins = Vec::new();
-    for package in published {
+    for package in published(metadata)?.0 {
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
             let version = dependency["req"].as_str().unwrap_or_default();
             if version.split(',').any(|part| part.trim().starts_with('=')) {
