@@ -144,6 +144,21 @@ pub(crate) fn fuzz(mut targets: Vec<String>, runs: u64, minutes: u64) -> anyhow:
     Ok(())
 }
 
+/// Has cargo-deny check the dependencies of library and xtask.
+pub(crate) fn deny(checks: &[String]) -> anyhow::Result<()> {
+    let tools = target().join("tools");
+    // Nothing is done if it is there.
+    let mut install = cargo("install cargo-deny --locked --debug --root");
+    run("cargo-deny", install.arg(&tools))?;
+    for workspace in ["--manifest-path Cargo.toml --workspace", XTASK] {
+        let mut deny = Command::new(tools.join("bin/cargo-deny"));
+        deny.args(workspace.split_whitespace()).current_dir(root());
+        deny.args(["--all-features", "check", "--config", "deny.toml"]).args(checks);
+        run("dependencies", &mut deny)?;
+    }
+    Ok(())
+}
+
 /// Checks what is published with the oldest compiler that it names, for this machine and for browsers.
 pub(crate) fn msrv() -> anyhow::Result<()> {
     let metadata = metadata("--no-deps")?;
