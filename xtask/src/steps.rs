@@ -153,7 +153,7 @@ pub(crate) fn deny(checks: &[String]) -> anyhow::Result<()> {
     for workspace in ["--manifest-path Cargo.toml --workspace", XTASK] {
         let mut deny = Command::new(tools.join("bin/cargo-deny"));
         deny.args(workspace.split_whitespace()).current_dir(root());
-        deny.args(["--all-features", "check", "--config", "deny.toml"]).args(checks);
+        deny.args(["--all-features", "--config", "deny.toml", "check"]).args(checks);
         run("dependencies", &mut deny)?;
     }
     Ok(())
