@@ -52,6 +52,16 @@ enum Command {
     /// Runs all that CI runs: format, lints, docs, tests, licences; benches and fuzz targets
     /// compile.
     Test,
+    /// Asks cargo-deny, which it installs into the target folder, about dependencies.
+    Deny {
+        /// Of what; advisories take a network from which their database comes.
+        #[arg(default_values = ["licenses", "bans", "sources"])]
+        checks: Vec<String>,
+    },
+    /// Compiles what is published with the oldest compiler that it names, which rustup installs.
+    Msrv,
+    /// Packs what is published, builds it from the packages, and says what would be published.
+    Package,
     /// Makes this machine compile for the browser, if it does not yet. The other tasks do it
     /// themselves.
     Wasm {
@@ -118,6 +128,9 @@ fn main() -> ExitCode {
         Command::Demo { lan, .. } => browser::serve(lan),
         Command::Yardstick { browser, rounds } => browser::measure(browser, rounds),
         Command::Test => steps::test(),
+        Command::Deny { checks } => steps::deny(&checks),
+        Command::Msrv => steps::msrv(),
+        Command::Package => steps::package(),
         Command::Wasm { debian } => wasm::set_up(debian),
         Command::RunWasm { arguments } => wasm::run_tests(arguments),
         Command::Loom { preemptions } => steps::loom(preemptions),

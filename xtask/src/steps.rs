@@ -3,21 +3,26 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use serde_json::Value;
 
-use crate::wasm::Compiler;
+use crate::wasm::{self, Compiler};
 use crate::{browser, licences, manifests, packages};
 
-/// Tests, and the programs that they start. What xtask needs is large, and built as xtask is.
-/// With all features, so that nothing is built once more for one of them; the lints compile without.
-pub(crate) const TESTS: &str = "test --workspace --exclude xtask --features \
-                                deltawire/futures,deltawire/https --lib --bins --tests --examples";
+/// What is in this workspace: it is no part of the library's, whose users would lock what it depends on.
+pub(crate) const XTASK: &str = "--manifest-path xtask/Cargo.toml";
 
-const DOC_TESTS: &str = "test --workspace --exclude xtask --features \
-                         deltawire/futures,deltawire/https --doc";
+/// The crate that brings all others.
+const LIBRARY: &str = "deltawire";
+
+/// All that it has.
+const FEATURES: &str = "--features deltawire/futures,deltawire/https";
+
+/// What of them is tested, and the programs that tests start.
+const TARGETS: &str = "--lib --bins --tests --examples";
 
 /// What needs no std is tested without it, so that CRC-32C by table is too.
 const NO_STD: &str = "test -p deltawire-framing --no-default-features --lib --test golden";
@@ -36,15 +41,18 @@ const FUZZ: &str = "check --manifest-path fuzz/Cargo.toml --no-default-features 
 pub(crate) fn test() -> anyhow::Result<()> {
     let started = Instant::now();
     run("format", &mut cargo("fmt --all --check"))?;
+    run("format of xtask", &mut cargo(&format!("fmt {XTASK} --check")))?;
     licences::check().context("licences")?;
     manifests::check().context("manifests")?;
+    // All targets: benches and examples too.
     run("lints", &mut cargo("clippy --workspace --all-targets -- -D warnings"))?;
+    run("lints of xtask", &mut cargo(&format!("clippy {XTASK} --all-targets -- -D warnings")))?;
     run("docs", cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings"))?;
     // A host that gets another address needs a network of its own: transport/tests/moves.
     packages::install("network namespaces", &["ip", "unshare"], &["iproute2", "util-linux"])?;
-    run("tests", &mut cargo(TESTS))?;
-    run("tests of xtask", &mut cargo("test --package xtask --profile xtask"))?;
-    run("doc tests", &mut cargo(DOC_TESTS))?;
+    run("tests", &mut tests())?;
+    run("tests of xtask", &mut cargo(&format!("test {XTASK}")))?;
+    run("doc tests", &mut cargo(&format!("test --workspace {FEATURES} --doc")))?;
     run("tests without std", &mut cargo(NO_STD))?;
     let compiler = Compiler::get()?;
     compiler.lint(WASM)?;
@@ -54,7 +62,6 @@ pub(crate) fn test() -> anyhow::Result<()> {
     let untried = browser::browser_tests(&compiler).context("the page in a browser")?;
     took("the page, built and in browsers", browsers);
     loom(3)?;
-    run("benches compile", &mut cargo("check --workspace --benches"))?;
     run("fuzz targets compile", &mut cargo(FUZZ))?;
     print_steps();
     println!("\nAll that was tried passed in {} s.", started.elapsed().as_secs());
@@ -64,9 +71,15 @@ pub(crate) fn test() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// With all features, so that nothing is built once more for one of them; the lints compile without.
+pub(crate) fn tests() -> Command {
+    cargo(&format!("test --workspace {FEATURES} {TARGETS}"))
+}
+
 /// In a folder of its own, because the flag makes everything be built anew.
 pub(crate) fn loom(preemptions: u32) -> anyhow::Result<()> {
-    let mut command = cargo("test --release -p loom-tests --target-dir target/loom");
+    let mut command = cargo("test --release -p loom-tests --target-dir");
+    command.arg(target().join("loom"));
     command.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", preemptions.to_string());
     run("loom models", &mut command)
 }
@@ -131,16 +144,87 @@ pub(crate) fn fuzz(mut targets: Vec<String>, runs: u64, minutes: u64) -> anyhow:
     Ok(())
 }
 
+/// Has cargo-deny check the dependencies of library and xtask.
+pub(crate) fn deny(checks: &[String]) -> anyhow::Result<()> {
+    let tools = target().join("tools");
+    // Nothing is done if it is there.
+    let mut install = cargo("install cargo-deny --locked --debug --root");
+    run("cargo-deny", install.arg(&tools))?;
+    for workspace in ["--manifest-path Cargo.toml --workspace", XTASK] {
+        let mut deny = Command::new(tools.join("bin/cargo-deny"));
+        deny.args(workspace.split_whitespace()).current_dir(root());
+        deny.args(["--all-features", "--config", "deny.toml", "check"]).args(checks);
+        run("dependencies", &mut deny)?;
+    }
+    Ok(())
+}
+
+/// Checks what is published with the oldest compiler that it names, for this machine and for browsers.
+pub(crate) fn msrv() -> anyhow::Result<()> {
+    let metadata = metadata("--no-deps")?;
+    let (published, _) = manifests::published(&metadata)?;
+    let oldest = published.first().and_then(|package| package["rust_version"].as_str());
+    let oldest = oldest.context("no rust-version is named")?;
+    let mut rustup = Command::new("rustup");
+    rustup.args(["toolchain", "install", oldest, "--profile", "minimal", "--target", wasm::TARGET]);
+    run(&format!("Rust {oldest}"), &mut rustup).context(
+        "this takes a toolchain that rustup cannot install here; where there is a network it can",
+    )?;
+    let packages: Vec<_> =
+        published.iter().filter_map(|package| package["name"].as_str()).collect();
+    let packages = packages.join(" -p ");
+    for (name, platform) in [
+        (format!("Rust {oldest}, for this machine"), format!("-p {packages}")),
+        (format!("Rust {oldest}, for browsers"), format!("-p {LIBRARY} --target {}", wasm::TARGET)),
+    ] {
+        let mut command = cargo(&format!("+{oldest} check --locked --lib {platform} {FEATURES}"));
+        run(&name, command.arg("--target-dir").arg(target().join("msrv")))?;
+    }
+    Ok(())
+}
+
+/// Packs each crate that is published and builds it from its package, as its users will; says what is in them.
+pub(crate) fn package() -> anyhow::Result<()> {
+    let metadata = metadata("--no-deps")?;
+    let (published, others) = manifests::published(&metadata)?;
+    let mut command = cargo("package --workspace --locked");
+    for package in others {
+        command.args(["--exclude", package["name"].as_str().unwrap_or_default()]);
+    }
+    run("packages", &mut command)?;
+    println!("\n| would be published | KB |\n|---|---|");
+    for package in published {
+        let text = |field: &str| package[field].as_str().unwrap_or_default().to_owned();
+        let file = format!("{}-{}.crate", text("name"), text("version"));
+        let len = fs::metadata(target().join("package").join(&file)).context(file)?.len();
+        println!("| {} {} | {} |", text("name"), text("version"), len.div_ceil(1_000));
+    }
+    Ok(())
+}
+
 /// The workspace's folder.
 pub(crate) fn root() -> PathBuf {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().unwrap_or(xtask).to_path_buf()
 }
 
-/// Where cargo builds.
+/// Where cargo builds, which variables and files of the user's may say.
 pub(crate) fn target() -> PathBuf {
-    let named = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    root().join(named.unwrap_or_else(|| "target".into()))
+    static TARGET: LazyLock<PathBuf> = LazyLock::new(|| {
+        let named = metadata("--no-deps").ok();
+        let named = named.as_ref().and_then(|told| told["target_directory"].as_str());
+        named.map_or_else(|| root().join("target"), PathBuf::from)
+    });
+    TARGET.clone()
+}
+
+/// What cargo knows of a workspace, with these arguments.
+pub(crate) fn metadata(arguments: &str) -> anyhow::Result<Value> {
+    let output = cargo(&format!("metadata --format-version 1 --locked {arguments}")).output()?;
+    if !output.status.success() {
+        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// A program that was built for release.

@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use wasm_bindgen_cli_support::Bindgen;
 
 use crate::processes::Server;
-use crate::steps::{TESTS, cargo, root, run, target};
+use crate::steps::{cargo, root, run, target, tests};
 use crate::wasm::Compiler;
 
 const PAGE: &str = "build -p deltawire-browser-demo --lib --profile wasm";
@@ -38,7 +38,7 @@ impl Site {
     pub(super) fn build_for_tests(compiler: &Compiler) -> anyhow::Result<Self> {
         let folder = build_page(compiler)?;
         // After the tests there is nothing to build.
-        run("servers", cargo(TESTS).arg("--no-run"))?;
+        run("servers", tests().arg("--no-run"))?;
         Ok(Self { folder, programs: target().join("debug") })
     }
 

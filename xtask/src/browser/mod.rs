@@ -13,6 +13,7 @@ mod yardstick;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use base64::prelude::{BASE64_STANDARD, Engine};
 
 use self::build::Site;
 pub(crate) use self::install::Browser;
@@ -80,7 +81,7 @@ fn try_in(browser: Browser, site: &Site) -> anyhow::Result<()> {
         report.print();
         if !touched {
             let picture = target().join("page.png");
-            std::fs::write(&picture, base64(&session.screenshot()?))?;
+            std::fs::write(&picture, BASE64_STANDARD.decode(session.screenshot()?)?)?;
             println!("a picture of the page: {}", picture.display());
         }
         passed &= report.passed();
@@ -113,20 +114,4 @@ fn wait(session: &mut Session, url: &str) -> anyhow::Result<Report> {
         }
         std::thread::sleep(Duration::from_millis(200));
     }
-}
-
-/// Decodes Base64 (RFC 4648, section 4).
-fn base64(text: &str) -> Vec<u8> {
-    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let (mut bytes, mut bits, mut waiting) = (Vec::new(), 0_u32, 0);
-    for character in text.bytes() {
-        let Some(value) = ALPHABET.iter().position(|known| *known == character) else { continue };
-        bits = bits << 6 | value as u32;
-        waiting += 6;
-        if waiting >= 8 {
-            waiting -= 8;
-            bytes.push((bits >> waiting) as u8);
-        }
-    }
-    bytes
 }

@@ -1,6 +1,5 @@
 //! As much of WebDriver (W3C) as opens a page in Chromium and reads from it.
 
-use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,16 +7,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
+use ureq::http::Response;
+use ureq::{Agent, Body};
 
 use crate::processes::Stopped;
 
 /// How long driver and browser may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// An answer longer than this is none.
+const MAX_ANSWER: u64 = 64 << 20;
+
 /// A Chromium that chromedriver drives. Dropped, both end.
 pub(super) struct WebDriver {
-    port: u16,
-    id: String,
+    http: Agent,
+    /// Where the driver has what belongs to this browser.
+    session: String,
     _driver: Stopped,
 }
 
@@ -40,64 +45,40 @@ impl WebDriver {
             "--disable-background-networking", "--disable-component-update", "--disable-sync",
             "--window-size=1100,1300", format!("--user-data-dir={}", profile.display()),
         ]}}}});
-        let answer = request(port, "POST", "/session", Some(&asked))?;
-        let id = answer["sessionId"].as_str().context("the driver named no session")?.to_owned();
-        Ok(Self { port, id, _driver: driver })
+        // What is wrong is said in the answers of errors too.
+        let http =
+            Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false);
+        let http = Agent::new_with_config(http.build());
+        let sessions = format!("http://127.0.0.1:{port}/session");
+        let answer = value(http.post(&sessions).send(asked.to_string()), &sessions)?;
+        let id = answer["sessionId"].as_str().context("the driver named no session")?;
+        Ok(Self { http, session: format!("{sessions}/{id}"), _driver: driver })
     }
 
     pub(super) fn get(&self, what: &str) -> anyhow::Result<Value> {
-        request(self.port, "GET", &format!("/session/{}/{what}", self.id), None)
+        value(self.http.get(format!("{}/{what}", self.session)).call(), what)
     }
 
     pub(super) fn post(&self, what: &str, body: &Value) -> anyhow::Result<Value> {
-        request(self.port, "POST", &format!("/session/{}/{what}", self.id), Some(body))
+        value(self.http.post(format!("{}/{what}", self.session)).send(body.to_string()), what)
     }
 }
 
 impl Drop for WebDriver {
     fn drop(&mut self) {
         // The browser ends with its driver if it does not now.
-        let _ = request(self.port, "DELETE", &format!("/session/{}", self.id), None);
+        let _ = self.http.delete(&self.session).call();
     }
 }
 
-/// One request over a connection of its own; gives the answer's `value`.
-fn request(port: u16, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-    let body = body.map(Value::to_string).unwrap_or_default();
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let (mut answer, mut chunk) = (Vec::new(), [0; 16_384]);
-    let mut json = loop {
-        // Drivers keep the connection open, whatever they are told.
-        let len = stream.read(&mut chunk).with_context(|| format!("{method} {path}"))?;
-        if len == 0 {
-            bail!("{method} {path}: the driver hung up");
-        }
-        answer.extend_from_slice(&chunk[..len]);
-        if let Some(json) = body_of(&answer) {
-            break json;
-        }
-    };
+/// What a driver answers to a request, or the error that it names.
+fn value(answer: Result<Response<Body>, ureq::Error>, what: &str) -> anyhow::Result<Value> {
+    let text = answer
+        .and_then(|mut answer| answer.body_mut().with_config().limit(MAX_ANSWER).read_to_string())
+        .with_context(|| what.to_owned())?;
+    let mut json: Value = serde_json::from_str(&text)?;
     if let Some(error) = json["value"]["error"].as_str() {
-        bail!(
-            "{method} {path}: {error}: {}",
-            json["value"]["message"].as_str().unwrap_or_default()
-        );
+        bail!("{what}: {error}: {}", json["value"]["message"].as_str().unwrap_or_default());
     }
     Ok(json["value"].take())
-}
-
-/// The document that an answer carries, when all of it is there. One in chunks has their lengths
-/// around it.
-fn body_of(answer: &[u8]) -> Option<Value> {
-    let answer = String::from_utf8_lossy(answer);
-    let (_, body) = answer.split_once("\r\n\r\n")?;
-    let json = body.get(body.find('{')?..=body.rfind('}')?)?;
-    serde_json::from_str(json).ok()
 }

@@ -12,7 +12,7 @@ use self::debian::Debian;
 use crate::steps::{cargo, run};
 
 /// What code for the browser is compiled for.
-const TARGET: &str = "wasm32-unknown-unknown";
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Gets a compiler for the browser, and tries it.
 pub(crate) fn set_up(debian: bool) -> anyhow::Result<()> {
