@@ -4,8 +4,7 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 fn inspect(arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO"))
-        .args(["run", "-q", "-p", "deltawire-framing", "--example", "inspect", "--"])
+    let mut child = program()
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -14,6 +13,17 @@ fn inspect(arguments: &[&str], input: &[u8]) -> Output {
         .unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     child.wait_with_output().unwrap()
+}
+
+/// The example where cargo has just built it; by itself, this test has it built.
+fn program() -> Command {
+    let built = std::env::current_exe().unwrap().with_file_name("../examples/inspect");
+    if built.exists() {
+        return Command::new(built);
+    }
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["run", "-q", "-p", "deltawire-framing", "--example", "inspect", "--"]);
+    cargo
 }
 
 fn vectors() -> serde_json::Value {

@@ -1,5 +1,6 @@
 //! The commands that each task runs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,11 +16,22 @@ use crate::{browser, licences, manifests, packages};
 /// What is in this workspace: it is no part of the library's, whose users would lock what it depends on.
 pub(crate) const XTASK: &str = "--manifest-path xtask/Cargo.toml";
 
+/// The bench of transports: a workspace of its own, because of the rivals.
+const TRANSPORT_BENCH: &str = "--manifest-path benches/transport/Cargo.toml";
+
 /// The crate that brings all others.
 const LIBRARY: &str = "deltawire";
 
 /// All that it has.
-const FEATURES: &str = "--features deltawire/futures,deltawire/https";
+const FEATURES: &str = "--features deltawire/futures,deltawire/https,deltawire/sim";
+
+/// Sets of features that compile by themselves, and the most packages that each may bring: README has them.
+const FEATURE_SETS: [(&str, usize); 4] = [
+    ("", 54),
+    ("webrtc", 112),
+    ("signalling-client,webrtc", 160),
+    ("signalling-server,webrtc", 180),
+];
 
 /// What of them is tested, and the programs that tests start.
 const TARGETS: &str = "--lib --bins --tests --examples";
@@ -28,13 +40,13 @@ const TARGETS: &str = "--lib --bins --tests --examples";
 const NO_STD: &str = "test -p deltawire-framing --no-default-features --lib --test golden";
 
 /// What is tested in a browser without a server.
-const WASM_TESTS: &str = "-p deltawire-transport --lib --test worker";
+const WASM_TESTS: &str = "-p deltawire-browser -p deltawire-node --lib --test worker";
 
 /// The crates that run in the browser too.
-const WASM: &str = "-p deltawire-transport -p deltawire-browser-demo --lib";
+const WASM: &str = "-p deltawire -p deltawire-browser-demo --lib";
 
 /// Without the targets that need the WebRTC stack, which would be built once more: what they check is compiled
-/// and run by the tests of transport/.
+/// and run by the tests of transport/webrtc.
 const FUZZ: &str = "check --manifest-path fuzz/Cargo.toml --no-default-features --bins";
 
 /// All that CI runs, in the order in which failures are quickest to see.
@@ -44,10 +56,16 @@ pub(crate) fn test() -> anyhow::Result<()> {
     run("format of xtask", &mut cargo(&format!("fmt {XTASK} --check")))?;
     licences::check().context("licences")?;
     manifests::check().context("manifests")?;
+    run("format of the transport bench", &mut cargo(&format!("fmt {TRANSPORT_BENCH} --check")))?;
     // All targets: benches and examples too.
-    run("lints", &mut cargo("clippy --workspace --all-targets -- -D warnings"))?;
+    run(
+        "lints",
+        &mut cargo(&format!("clippy --workspace {FEATURES} --all-targets -- -D warnings")),
+    )?;
     run("lints of xtask", &mut cargo(&format!("clippy {XTASK} --all-targets -- -D warnings")))?;
-    run("docs", cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings"))?;
+    let mut docs = cargo(&format!("doc --workspace {FEATURES} --no-deps"));
+    run("docs", docs.env("RUSTDOCFLAGS", "-D warnings"))?;
+    feature_sets()?;
     // A host that gets another address needs a network of its own: transport/tests/moves.
     packages::install("network namespaces", &["ip", "unshare"], &["iproute2", "util-linux"])?;
     run("tests", &mut tests())?;
@@ -71,7 +89,27 @@ pub(crate) fn test() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// With all features, so that nothing is built once more for one of them; the lints compile without.
+/// Compiles each set of features, without a warning, and counts what it brings.
+fn feature_sets() -> anyhow::Result<()> {
+    let started = Instant::now();
+    for (features, most) in FEATURE_SETS {
+        let set = format!("-p {LIBRARY} --no-default-features --features={features}");
+        let name = format!("features {features:?}");
+        run(&name, &mut cargo(&format!("clippy {set} --lib -- -D warnings")))?;
+        let tree = cargo(&format!("tree {set} --edges normal --prefix none")).output()?;
+        let text = String::from_utf8_lossy(&tree.stdout);
+        let packages: BTreeSet<_> =
+            text.lines().filter_map(|line| line.split(" (").next()).collect();
+        println!("{} packages", packages.len());
+        if !tree.status.success() || packages.len() > most {
+            bail!("{name}: {} packages, at most {most} as README says", packages.len());
+        }
+    }
+    took("sets of features", started);
+    Ok(())
+}
+
+/// With all features, so that nothing is built once more for one of them.
 pub(crate) fn tests() -> Command {
     cargo(&format!("test --workspace {FEATURES} {TARGETS}"))
 }
@@ -98,7 +136,7 @@ pub(crate) fn sim(
     minutes: Option<u64>,
     seed: Option<u64>,
 ) -> anyhow::Result<()> {
-    let mut command = cargo("test --quiet -p deltawire-transport --test sim --");
+    let mut command = cargo(&format!("test --quiet -p deltawire {FEATURES} --test sim --"));
     for (name, value) in [("--seed", seed), ("--seeds", seeds), ("--minutes", minutes)] {
         if let Some(value) = value {
             command.args([name, &value.to_string()]);
@@ -108,15 +146,23 @@ pub(crate) fn sim(
 }
 
 pub(crate) fn bench(names: &[String]) -> anyhow::Result<()> {
-    let mut command = cargo("bench -p deltawire");
-    if names.is_empty() {
-        command.arg("--benches");
+    let (transport, criterion): (Vec<_>, Vec<_>) =
+        names.iter().partition(|name| *name == "transport");
+    if names.is_empty() || !criterion.is_empty() {
+        let mut command = cargo("bench -p deltawire");
+        if criterion.is_empty() {
+            command.arg("--benches");
+        }
+        for name in criterion {
+            command.args(["--bench", name.as_str()]);
+        }
+        run("benches", &mut command)?;
+        println!("\nPlots and history: target/criterion/report/index.html");
     }
-    for name in names {
-        command.args(["--bench", name]);
+    if names.is_empty() || !transport.is_empty() {
+        let mut command = cargo(&format!("run --release --locked {TRANSPORT_BENCH} --target-dir"));
+        run("bench of transports", command.arg(target()))?;
     }
-    run("benches", &mut command)?;
-    println!("\nPlots and history: target/criterion/report/index.html");
     Ok(())
 }
 

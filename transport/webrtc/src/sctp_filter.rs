@@ -311,7 +311,8 @@ impl Admission {
     /// The stack has everything up to `tsn`.
     fn acknowledge(&mut self, tsn: u32) -> Result<(), EngineError> {
         self.acknowledged = Some(tsn);
-        while let Some(chunk) = self.ahead.pop_front_if(|chunk| !is_after(chunk.tsn, tsn)) {
+        while self.ahead.front().is_some_and(|chunk| !is_after(chunk.tsn, tsn)) {
+            let Some(chunk) = self.ahead.pop_front() else { break };
             if chunk.charged {
                 self.ahead_bytes -= usize::from(chunk.packet);
             }
