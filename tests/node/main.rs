@@ -9,6 +9,7 @@ mod closing;
 mod deltas;
 mod foreign;
 mod hostile;
+mod identity;
 mod life;
 mod moves;
 mod nodes;

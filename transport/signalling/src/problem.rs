@@ -1,23 +1,31 @@
 use core::fmt::{self, Write};
 
+#[cfg(not(target_arch = "wasm32"))]
 use serde::{Deserialize, Serialize};
 
 /// What went wrong with a request, as a document (RFC 9457). Members that it does not name are
 /// passed over, and missing ones take their defaults.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(Serialize, Deserialize))]
 pub struct Problem {
     /// Names the kind of problem, for programs: a URI. `about:blank`, the default, says no more
     /// than the status; this module's own start with [`Problem::NAMESPACE`].
-    #[serde(rename = "type", default = "blank")]
+    #[cfg_attr(not(target_arch = "wasm32"), serde(rename = "type", default = "blank"))]
     pub kind: String,
     /// The kind of problem in a few words. Default: empty.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[cfg_attr(
+        not(target_arch = "wasm32"),
+        serde(default, skip_serializing_if = "String::is_empty")
+    )]
     pub title: String,
     /// The status of the answer that carried it. Default: 0.
-    #[serde(default)]
+    #[cfg_attr(not(target_arch = "wasm32"), serde(default))]
     pub status: u16,
     /// What is wrong with this very request, and what to do about it. Default: empty.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[cfg_attr(
+        not(target_arch = "wasm32"),
+        serde(default, skip_serializing_if = "String::is_empty")
+    )]
     pub detail: String,
 }
 
@@ -30,15 +38,44 @@ impl Problem {
     /// Reads a document, if it is one.
     #[must_use]
     pub fn from_json(json: &[u8]) -> Option<Self> {
-        serde_json::from_slice(json).ok()
+        #[cfg(not(target_arch = "wasm32"))]
+        return serde_json::from_slice(json).ok();
+        #[cfg(target_arch = "wasm32")]
+        read_by_browser(json)
     }
 
-    /// The document.
+    /// The document. Not in a browser.
+    #[cfg(not(target_arch = "wasm32"))]
     #[must_use]
     pub fn to_json(&self) -> String {
         // Strings and a number always can be written.
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+/// A browser has a parser, which need not be loaded.
+#[cfg(target_arch = "wasm32")]
+fn read_by_browser(json: &[u8]) -> Option<Problem> {
+    use js_sys::{JSON, Object, Reflect};
+    use wasm_bindgen::JsCast;
+
+    let document: Object = JSON::parse(std::str::from_utf8(json).ok()?).ok()?.dyn_into().ok()?;
+    let member = |name: &str| Reflect::get(&document, &name.into()).ok();
+    let text = |name: &str, default: &str| match member(name)? {
+        missing if missing.is_undefined() => Some(default.to_owned()),
+        value => value.as_string(),
+    };
+    let status = match member("status")? {
+        missing if missing.is_undefined() => 0.0,
+        value => value.as_f64()?,
+    };
+    let is_status = status.fract() == 0.0 && (0.0..=f64::from(u16::MAX)).contains(&status);
+    Some(Problem {
+        kind: text("type", &blank())?,
+        title: text("title", "")?,
+        status: is_status.then_some(status as u16)?,
+        detail: text("detail", "")?,
+    })
 }
 
 fn blank() -> String {
@@ -60,6 +97,10 @@ impl fmt::Display for Problem {
 mod tests {
     use super::*;
 
+    #[cfg(target_arch = "wasm32")]
+    wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
+
+    #[cfg(not(target_arch = "wasm32"))]
     #[test]
     fn what_is_written_can_be_read() {
         let problem = Problem {
@@ -73,12 +114,15 @@ mod tests {
         assert_eq!(Problem::from_json(json.as_bytes()), Some(problem));
     }
 
-    #[test]
+    #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
+    #[cfg_attr(not(target_arch = "wasm32"), test)]
     fn all_members_may_be_missing() {
         let problem = Problem::from_json(br#"{"instance":"/x"}"#).unwrap();
         assert_eq!((problem.kind.as_str(), problem.status), ("about:blank", 0));
         assert_eq!(problem.to_string(), "about:blank");
-        for other in [&b""[..], b"\"x\"", b"\xff", br#"{"status":"400"}"#, br#"{"status":70000}"#] {
+        for other in
+            [&b""[..], b"\"x\"", b"\xff", br#"{"status":"400"}"#, br#"{"status":70000}"#, b"[1]x"]
+        {
             assert_eq!(Problem::from_json(other), None);
         }
     }

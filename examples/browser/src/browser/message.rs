@@ -1,9 +1,28 @@
-//! What the page and its worker say to each other, as JSON.
+//! What the page and its worker say to each other, as plain objects.
 
+use js_sys::JSON;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_wasm_bindgen::Serializer;
+use wasm_bindgen::JsValue;
 
 use crate::exercise::{Check, Rate, RoundTrips};
 use crate::yardstick::Measured;
+
+/// A message as an object that can be posted.
+pub(super) fn written(message: &impl Serialize) -> JsValue {
+    message.serialize(&Serializer::json_compatible()).unwrap_or_default()
+}
+
+/// The message that an object is, if it is one.
+pub(super) fn read<T: DeserializeOwned>(object: JsValue) -> Option<T> {
+    serde_wasm_bindgen::from_value(object).ok()
+}
+
+/// The same as text.
+pub(super) fn json(message: &impl Serialize) -> String {
+    JSON::stringify(&written(message)).map(String::from).unwrap_or_default()
+}
 
 /// What the page wants.
 #[derive(Debug, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::{Document, Element, HtmlInputElement, MessageEvent, Worker, window};
 
 use super::chart::Chart;
-use super::message::{Counters, ToPage, ToWorker};
+use super::message::{self, Counters, ToPage, ToWorker};
 use crate::exercise::{Check, Rate};
 
 /// As the page calls the data channels.
@@ -45,8 +45,7 @@ pub(super) fn start() -> Result<(), JsValue> {
     listen(&page.worker, "message", {
         let page = page.clone();
         move |event: MessageEvent| {
-            let message = event.data().as_string();
-            if let Some(message) = message.and_then(|text| serde_json::from_str(&text).ok()) {
+            if let Some(message) = message::read(event.data()) {
                 // An element that is missing is a mistake in the page.
                 page.show(message).unwrap_or_else(|error| wasm_bindgen::throw_val(error));
             }
@@ -106,8 +105,7 @@ impl Page {
     }
 
     fn want(&self, wish: &ToWorker) {
-        let text = serde_json::to_string(wish).unwrap_or_default();
-        let _ = self.worker.post_message(&text.into());
+        let _ = self.worker.post_message(&message::written(wish));
     }
 
     fn show(&self, message: ToPage) -> Result<(), JsValue> {
@@ -151,9 +149,7 @@ impl Page {
             ToPage::Rate(rate) => self.rate(rate),
             ToPage::Counters(counters) => self.counters(&counters),
             ToPage::Check(check) => self.check(&check),
-            ToPage::Measured(measured) => {
-                self.text("result", &serde_json::to_string(&measured).unwrap_or_default())
-            }
+            ToPage::Measured(measured) => self.text("result", &message::json(&measured)),
             ToPage::Report(mut report) => {
                 report.main_thread_bytes = self.port.stats().payload_bytes;
                 let passed = report.checks.iter().all(|check| check.passed);
@@ -162,7 +158,7 @@ impl Page {
                 let times = report.round_trips;
                 self.text("round-trip", &format!("{:.0} µs", times.p50))?;
                 self.counters(&report.counters)?;
-                self.text("result", &serde_json::to_string(&report).unwrap_or_default())
+                self.text("result", &message::json(&report))
             }
         }
     }

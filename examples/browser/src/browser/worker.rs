@@ -13,7 +13,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, Performance};
 
-use super::message::{Counters, ToPage, ToWorker};
+use super::message::{self, Counters, ToPage, ToWorker};
 use super::{checks, explain};
 use crate::exercise::{self, Rate};
 use crate::service::{self, Error};
@@ -39,9 +39,8 @@ const QUIET: Duration = Duration::from_millis(200);
 pub(super) fn start() -> Result<(), JsValue> {
     let (wishes, mut wanted) = mpsc::unbounded();
     let listener = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
-        // What is no text is said between the window's port and this node.
-        let wish = event.data().as_string().and_then(|text| serde_json::from_str(&text).ok());
-        if let Some(wish) = wish {
+        // What is something else is said between the window's port and this node.
+        if let Some(wish) = message::read(event.data()) {
             let _ = wishes.unbounded_send(wish);
         }
     });
@@ -200,9 +199,7 @@ pub(super) fn now() -> Duration {
 }
 
 pub(super) fn show(message: &ToPage) {
-    let text = serde_json::to_string(message).unwrap_or_default();
-    // A text can always be posted.
-    let _ = SCOPE.with(|scope| scope.post_message(&text.into()));
+    let _ = SCOPE.with(|scope| scope.post_message(&message::written(message)));
 }
 
 fn state(text: &str, up: bool) {
