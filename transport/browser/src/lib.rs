@@ -1,4 +1,4 @@
-//! The browser: a node in a dedicated worker, and the window's part for it.
+//! Links in a browser: data channels in a dedicated worker, and the window's part for them.
 //!
 //! `RTCPeerConnection` exists in windows only; data channels can be given to a worker, in the task
 //! that makes them. So the window has a [`Port`], which makes connections when the worker asks,
