@@ -1,5 +1,5 @@
 //! What the fuzz targets check. The same functions run over the committed corpus in
-//! `cargo test` (`framing/tests/corpus.rs`, `channels/tests/corpus.rs`, `transport/tests/engine`).
+//! `cargo test` (`framing/tests/corpus.rs`, `channels/tests/corpus.rs`, `transport/webrtc/tests/engine`).
 
 #[cfg(feature = "engine")]
 pub mod engine;

@@ -241,7 +241,7 @@ async fn both_sides_notice_silence_and_free_the_peer() {
     panic!("an idle link does not stay up");
 }
 
-/// However full the flight is, so that nothing more can be said.
+/// However much is in flight, so that nothing more can be said.
 #[tokio::test]
 async fn both_sides_notice_silence_in_the_middle_of_a_transfer_and_free_the_peer() {
     for len in [64, 1_000, (16 << 10) - 64, 20_000, 300_000] {

@@ -192,8 +192,8 @@ async fn what_a_lost_link_did_not_deliver_is_told() {
     let (proxy, [client, server], ((mut near, near_link), (mut far, _))) = impatient().await;
     transfer(&mut near.send, &mut far.receive, &[1_000; 10]).await;
     proxy.set(|_, _| Vec::new());
-    // More than the flight, so that some of it was never sent; as long as a frame, so that the
-    // flight is full to the last byte.
+    // More than may be in flight, so that some of it was never sent; as long as a frame, so that what
+    // may be is used to the last byte.
     let (count, len) = (20, (16 << 10) - 64);
     for number in 0..count {
         deltas::send(&mut near.send, number, len).await;

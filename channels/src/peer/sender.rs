@@ -164,7 +164,7 @@ impl Sender {
         Ok(OpaqueGrant { grant, channel: *channel })
     }
 
-    /// Wakes who sends, after quiet commits.
+    /// Wakes who sends, after commits without notify.
     pub fn notify(&mut self) {
         self.ring.notify();
     }

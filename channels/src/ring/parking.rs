@@ -273,7 +273,7 @@ pub(super) trait Parks {
         if let Some(found) = self.keep_looking(&mut look) {
             return Poll::Ready(found);
         }
-        // Otherwise both sides could sleep, each waiting for what the other has published quietly.
+        // Otherwise both sides could sleep, each waiting for what the other has published without notify.
         if self.parker().announced != self.published() {
             self.notify_peer();
         }

@@ -7,7 +7,7 @@ use deltawire_link::runtime::{BindOptions, BoxFuture, Runtime, Timer, UdpSocket}
 
 use crate::clock;
 
-/// Time and tasks of a window or a worker. It has no sockets.
+/// Time, tasks and randomness of a window or a worker. It has no sockets.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct BrowserRuntime;

@@ -46,7 +46,7 @@ const PROBE: Duration = Duration::from_millis(300);
 const STALL: Duration = Duration::from_millis(400);
 /// Times of writes that are remembered.
 const MAX_MARKS: usize = 128;
-/// How far ahead of its pace a sender gets, or by the least flight if that is more.
+/// How far ahead of its pace a sender gets, or by [`PacingLimits::min`] if that is more.
 const BURST: Duration = Duration::from_millis(2);
 
 /// The measurements of one link, and what follows from them.
@@ -69,7 +69,7 @@ pub(crate) struct Pacing {
     delay: Option<Duration>,
     delay_at: Duration,
     probe_until: Option<Duration>,
-    /// Bytes that may be written at once; counted only above the least flight.
+    /// Bytes that may be written at once; counted only above [`PacingLimits::min`].
     allowance: f64,
     allowance_at: Duration,
     stalls: u64,
@@ -84,7 +84,7 @@ struct Mark {
     acknowledged_at: Duration,
     /// Whether the path was left idle, so that the rate says nothing of it.
     idle: bool,
-    /// Whether no more than the least flight was ahead of it.
+    /// Whether no more than [`PacingLimits::min`] was ahead of it.
     alone: bool,
 }
 

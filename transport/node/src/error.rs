@@ -17,11 +17,11 @@ pub enum BuildError {
     /// Another option is out of bounds.
     #[error("{option} is {value}, must be {expected}")]
     Option {
-        /// Which.
+        /// The builder's method, or a field of what it takes.
         option: &'static str,
-        /// What it is.
+        /// The value that it was given.
         value: usize,
-        /// What it must be.
+        /// The values that are allowed.
         expected: &'static str,
     },
     /// The signalling client could not be made.
@@ -30,7 +30,7 @@ pub enum BuildError {
     /// A socket could not be bound where the node should listen.
     #[error("cannot listen for UDP at {address}: {source}")]
     Listen {
-        /// Where.
+        /// Where the node should listen.
         address: SocketAddr,
         /// Why: if the port is in use, another program has it.
         source: io::Error,
@@ -77,9 +77,9 @@ pub enum ConnectError {
     /// No socket could be had for it.
     #[error("cannot open a socket at {address}: {source}")]
     Socket {
-        /// Where.
+        /// Where the socket should be bound.
         address: SocketAddr,
-        /// Why.
+        /// Why the system refused.
         source: io::Error,
     },
     /// The host of the address is not known.
@@ -87,7 +87,7 @@ pub enum ConnectError {
     Host {
         /// As the address names it.
         host: String,
-        /// Why.
+        /// Why it was not found.
         source: io::Error,
     },
     /// In a browser: the window made no connection.

@@ -82,16 +82,16 @@ pub enum CapacityError {
 pub enum NodeEvent {
     /// A link is open: the peer said hello.
     Up {
-        /// Which.
+        /// Names the link.
         id: LinkId,
         /// Whether this side started it.
         role: Role,
     },
     /// A link that was open has ended, or one that was being opened will not be.
     Down {
-        /// Which.
+        /// Names the link.
         id: LinkId,
-        /// Why.
+        /// Why it ended.
         ended: LinkEnded,
         /// What its application had committed and was not delivered.
         undelivered: Undelivered,

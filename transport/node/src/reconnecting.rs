@@ -48,7 +48,7 @@ pub enum ReconnectEvent {
     Up(Box<Peer>, Link),
     /// The link has ended.
     Down {
-        /// Why.
+        /// Why the link ended.
         ended: LinkEnded,
         /// What had been committed and was not delivered.
         undelivered: Undelivered,
@@ -57,7 +57,7 @@ pub enum ReconnectEvent {
     },
     /// An attempt failed.
     Failed {
-        /// Why.
+        /// Why the attempt failed.
         error: ConnectError,
         /// When the next one follows; `None` when [`Backoff::max_attempts`] failed in a row or the
         /// node shuts down, and it is over.

@@ -22,7 +22,7 @@ pub fn stream(role: Role, channel: Channel) -> u16 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the peer used stream {stream}: {reason}")]
 pub struct StreamMisuse {
-    /// Which.
+    /// The SCTP stream.
     pub stream: u16,
     /// Why it must not.
     pub reason: &'static str,

@@ -42,7 +42,7 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// Whether the peer broke a rule, and its streams are still there to tell it so.
+    /// Whether the peer broke a rule, and its channels are still there to tell it so.
     fn keeps_channels(&self) -> bool {
         matches!(self, Self::Stream { .. } | Self::Sctp(_))
     }

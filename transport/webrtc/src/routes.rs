@@ -1,4 +1,4 @@
-//! Whose a datagram is, without asking every connection.
+//! Routes datagrams to connections by address, and by ICE user fragment where the address is new.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! What a message costs this side of the engine: no allocation once warm, and no copy but the one
+//! What a message costs above the WebRTC stack: no allocation once warm, and no copy but the one
 //! that puts fragments together.
 
 use std::collections::VecDeque;

@@ -161,7 +161,7 @@ impl Consumer {
         })
     }
 
-    /// Wakes the producer if it is parked. Needed after quiet calls only.
+    /// Wakes the producer if it is parked. Needed after calls `…_without_notify` only.
     #[inline]
     pub fn notify(&mut self) {
         self.notify_peer();

@@ -62,7 +62,7 @@ impl Producer {
         self.poll_room(context, body_len).map_ok(|room| Grant { producer: self, room })
     }
 
-    /// Wakes the consumer if it is parked. Needed after quiet calls only.
+    /// Wakes the consumer if it is parked. Needed after calls `…_without_notify` only.
     #[inline]
     pub fn notify(&mut self) {
         self.notify_peer();

@@ -76,7 +76,7 @@ impl<T> Consumer<T> {
         })
     }
 
-    /// Wakes the producer if it is parked. Needed after quiet calls only.
+    /// Wakes the producer if it is parked. Needed after calls `…_without_notify` only.
     #[inline]
     pub fn notify(&mut self) {
         self.notify_peer();
@@ -151,7 +151,7 @@ impl<T> fmt::Debug for Consumer<T> {
 /// Values being taken out together, from [`Consumer::pop_batch`].
 pub struct Batch<'a, T> {
     drain: Drain<'a, T>,
-    /// Wakes the producer, unless the batch is quiet.
+    /// Wakes the producer, unless the batch was taken without notify.
     parker: Option<&'a mut Parker>,
 }
 

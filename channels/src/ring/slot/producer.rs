@@ -122,7 +122,7 @@ impl<T> Producer<T> {
         })
     }
 
-    /// Wakes the consumer if it is parked. Needed after quiet calls only.
+    /// Wakes the consumer if it is parked. Needed after calls `…_without_notify` only.
     #[inline]
     pub fn notify(&mut self) {
         self.notify_peer();

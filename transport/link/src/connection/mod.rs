@@ -240,7 +240,7 @@ impl<T: MessageTransport> Connection<T> {
             self.buffered = self.transport.in_flight();
             self.pacing.acknowledge(self.buffered, now);
             self.note_acknowledged(now);
-            // That less is buffered shows nothing: what may get lost is given up in time.
+            // That less is in flight shows nothing: what may get lost is given up in time.
             if self.transport.take_heard() {
                 self.session.hear(now);
             }
@@ -347,8 +347,8 @@ impl<T: MessageTransport> Connection<T> {
             let urgent = (self.pacing.cap() + self.max_frame_len).saturating_sub(buffered);
             let Some(transmit) = self.session.poll_transmit_with(urgent, room) else { break };
             let (len, of_application) = (transmit.len(), transmit.is_application());
-            // It starts its timers at the latest time that it knows: after a quiet while they would
-            // be over at once.
+            // The transport starts its timers at the latest time that it knows: after a quiet while
+            // they would be over at once.
             if now > self.transport_now + MAX_LAG {
                 self.transport.handle_timeout(now);
                 self.transport_now = now;
