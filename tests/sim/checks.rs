@@ -36,7 +36,7 @@ const UTILIZATION: &str = "Bulk and commands over 100 Mbit/s";
 
 fn failure(name: &str, reason: &str) -> String {
     format!(
-        "{name}:\n{reason}\nto repeat it: cargo test -p deltawire-transport --test sim -- --check '{name}'"
+        "{name}:\n{reason}\nto repeat it: cargo test -p deltawire --features sim --test sim -- --check '{name}'"
     )
 }
 

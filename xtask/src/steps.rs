@@ -66,7 +66,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     let mut docs = cargo(&format!("doc --workspace {FEATURES} --no-deps"));
     run("docs", docs.env("RUSTDOCFLAGS", "-D warnings"))?;
     feature_sets()?;
-    // A host that gets another address needs a network of its own: transport/tests/moves.
+    // A host that gets another address needs a network of its own: tests/moves.
     packages::install("network namespaces", &["ip", "unshare"], &["iproute2", "util-linux"])?;
     run("tests", &mut tests())?;
     run("tests of xtask", &mut cargo(&format!("test {XTASK}")))?;

@@ -52,8 +52,8 @@ impl fmt::Display for LinkEnded {
             Self::HungUp => write!(f, "the peer hung up without closing its session"),
             Self::NotReached(after) => write!(
                 f,
-                "the peer was not reached within {after:?}: no datagram of its came; is UDP \
-                 between the two let through?"
+                "the peer was not reached within {after:?}: nothing of it came; where the link goes \
+                 over UDP, is that let through between the two?"
             ),
             Self::Stopped => write!(f, "the node stopped"),
         }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use deltawire_channels::Peer;
 use deltawire_framing::control::Role;
 use deltawire_link::runtime::{MaybeSend, SharedRuntime};
-use deltawire_link::{Connection, Identity, Link, MessageTransport};
+use deltawire_link::{
+    Connection, Fault, Identity, Link, MessageTransport, TransportError, TransportErrorKind,
+};
 
 use crate::kind::LinkKind;
 use crate::network::{Network, Outcome};
@@ -173,6 +175,11 @@ impl Node {
     where
         T: MessageTransport + MaybeSend + 'static,
     {
+        if !transport.capabilities().wakes {
+            let text = "this transport does not wake its driver: Capabilities::wakes";
+            let (kind, fault) = (TransportErrorKind::Unsupported, Fault::Local);
+            return Err(TransportError::new(kind, fault, text).into());
+        }
         let runtime = &self.inner.runtime;
         let config = self.inner.settings.connection(role, identity, &**runtime);
         let config = config.map_err(ConnectError::Random)?;

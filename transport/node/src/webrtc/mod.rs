@@ -107,7 +107,7 @@ impl WebRtc {
             listeners,
             next_listener: Mutex::default(),
             resources,
-            outgoing: Outgoing::new(network.clone(), max_peers),
+            outgoing: Outgoing::new(network.clone()),
         })
     }
 

@@ -17,11 +17,13 @@ use super::driver::{Driver, Observer, Request, Socket};
 use super::{NativeEngine, REQUESTS};
 use crate::network::Network;
 
+/// Links of a socket whose driver finds those that have something to do without looking at all of them.
+const CAPACITY: usize = 64;
+
 /// The sockets that there are.
 #[derive(Clone)]
 pub(super) struct Outgoing {
     network: Network,
-    capacity: usize,
     sockets: Arc<Mutex<Vec<Shared>>>,
 }
 
@@ -61,8 +63,8 @@ pub(super) struct Ticket {
 }
 
 impl Outgoing {
-    pub(super) fn new(network: Network, capacity: usize) -> Self {
-        Self { network, capacity, sockets: Arc::default() }
+    pub(super) fn new(network: Network) -> Self {
+        Self { network, sockets: Arc::default() }
     }
 
     fn sockets(&self) -> MutexGuard<'_, Vec<Shared>> {
@@ -103,7 +105,7 @@ impl Outgoing {
         let ticket = self.ticket(&shared, id);
         sockets.push(shared);
         drop(sockets);
-        let driver = Driver::new(socket, receiver, self.clone(), runtime.clone(), self.capacity);
+        let driver = Driver::new(socket, receiver, self.clone(), runtime.clone(), CAPACITY);
         runtime.spawn(Box::pin(driver.run()));
         Ok(ticket)
     }

@@ -9,7 +9,8 @@ use crate::{DEFAULT_MAX_BODY, Token};
 pub struct SignallingOptions {
     /// Who has it may signal. Default: none, so everybody may.
     pub token: Option<Token>,
-    /// Says who may signal, and who that is, beside [`token`](Self::token). Default: none.
+    /// Says who may signal, and who that is. Of who sends the [`token`](Self::token), if one is set: both look at
+    /// the same header, so set one of the two. Default: none.
     pub authorizer: Option<Arc<dyn Authorizer>>,
     /// How long the authorizer may take; then the client is asked to come again (503). Default: 10 s.
     pub authorize_timeout: Duration,
