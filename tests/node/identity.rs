@@ -166,6 +166,7 @@ async fn a_link_ends_when_its_identity_is_no_longer_valid() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(matches!(far.ended(), Some(LinkEnded::Session(Closed::ByUs { .. }))));
+    let ended = soon("the end", far.closed()).await;
+    assert!(matches!(ended, LinkEnded::Session(Closed::ByUs { .. })), "{ended:?}");
     assert!(stays.ended().is_none());
 }

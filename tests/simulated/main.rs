@@ -3,7 +3,9 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 mod capacity;
+mod deaf;
 mod ends;
 mod lab;
 mod reconnecting;
+mod sockets;
 mod transfer;

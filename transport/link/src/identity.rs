@@ -42,7 +42,8 @@ impl Identity {
     }
 
     /// The same for so long from when it is given: then its links are closed in order, and the peer is told
-    /// why. Default: as long as they live.
+    /// why. A peer that does not end it in `Limits::close_timeout` is cut off; what comes until then is still handed
+    /// on. Default: as long as they live.
     #[must_use]
     pub fn valid_for(mut self, time: Duration) -> Self {
         self.valid_for = Some(time);

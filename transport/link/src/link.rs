@@ -39,6 +39,9 @@ pub enum LinkEnded {
     HungUp,
     /// The peer was not reached within this time.
     NotReached(Duration),
+    /// The peer's [`Identity`] was no longer valid before it said hello. On a link that is open the session is
+    /// closed, with a reason that says so.
+    Expired,
     /// The node's task that moves the link has stopped: its runtime was shut down, or it panicked;
     /// or the node stopped before the link was open.
     Stopped,
@@ -55,6 +58,7 @@ impl fmt::Display for LinkEnded {
                 "the peer was not reached within {after:?}: nothing of it came; where the link goes \
                  over UDP, is that let through between the two?"
             ),
+            Self::Expired => write!(f, "the peer's identity is no longer valid"),
             Self::Stopped => write!(f, "the node stopped"),
         }
     }

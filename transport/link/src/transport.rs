@@ -30,8 +30,11 @@ pub trait MessageTransport {
     /// that this side hung up, still reaches the peer.
     fn poll_output(&mut self) -> Result<Output, TransportError>;
 
-    /// Takes over a transport message, whole or not at all: `false` says that there is no room for it.
-    /// Only when the channels are open.
+    /// Takes over a transport message, whole or not at all. Only when the channels are open.
+    ///
+    /// No more is written than may be in flight, and one message of the longest kind beside it, so that
+    /// commands need not wait: a transport that has no room for that, and says `false`, is at fault, and its
+    /// link ends.
     ///
     /// # Errors
     ///
@@ -83,7 +86,8 @@ pub struct Capabilities {
 pub enum InFlight {
     /// The peer acknowledges what came: the path is measured, and as much is on its way as fills it.
     Acknowledged,
-    /// Only what this side's system has not sent yet is known. So many bytes may wait there.
+    /// Only what this side's system has not sent yet is known. So many bytes may wait there, and a message of
+    /// the longest kind beside them; messages are no longer than this.
     HandedOn {
         /// The most.
         max: usize,

@@ -67,7 +67,13 @@ impl WebRtc {
         };
         channels.begin(answer.max_message_size);
         let state = reservation.state().clone();
-        let mut connection = Connection::new(channels, config, state, runtime.now())?;
+        let mut connection = match Connection::new(channels, config, state, runtime.now()) {
+            Ok(connection) => connection,
+            Err(error) => {
+                self.signalling.hang_up(resource).await;
+                return Err(error.into());
+            }
+        };
         connection.set_route(route);
         opening.answer(&answered.sdp);
         node.drive(reservation, connection, Some(Box::new(opening)));

@@ -16,7 +16,7 @@ impl Reservation {
         Self { network: network.clone(), state: state.clone(), taken: false }
     }
 
-    #[cfg(any(test, not(target_arch = "wasm32")))]
+    #[cfg(any(test, all(feature = "webrtc", not(target_arch = "wasm32"))))]
     pub(crate) fn id(&self) -> deltawire_link::LinkId {
         self.state.id()
     }

@@ -35,15 +35,25 @@ impl Drop for Gone {
 }
 
 /// Moves a link until it is over.
-pub(crate) async fn drive<T: MessageTransport>(
+pub(crate) fn drive<T: MessageTransport>(
     connection: Connection<T>,
     network: Network,
     runtime: SharedRuntime,
     held: Option<Box<dyn Held>>,
-) {
-    // Dropped last: the connection says how it ended when it is dropped.
-    let mut gone = Gone { network, state: connection.state().clone(), _held: held, told: false };
-    let mut connection = connection;
+) -> impl Future<Output = ()> {
+    // Made here, as a runtime that is gone drops the task before it runs.
+    let gone = Gone { network, state: connection.state().clone(), _held: held, told: false };
+    run(Driven { connection, gone }, runtime)
+}
+
+/// Dropped in this order: the connection says how it ended when it is dropped.
+struct Driven<T> {
+    connection: Connection<T>,
+    gone: Gone,
+}
+
+async fn run<T: MessageTransport>(mut driven: Driven<T>, runtime: SharedRuntime) {
+    let Driven { connection, gone } = &mut driven;
     let id = gone.state.id();
     let mut timer = runtime.timer();
     let mut set = None;

@@ -311,6 +311,13 @@ impl Simulation {
     }
 }
 
+/// Nodes are kept by who serves them, and keep what they signal with.
+impl Drop for Simulation {
+    fn drop(&mut self) {
+        self.signalling.clear();
+    }
+}
+
 impl fmt::Debug for Simulation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Simulation")

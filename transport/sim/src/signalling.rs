@@ -46,6 +46,11 @@ impl Signalling {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn clear(&self) {
+        let all = std::mem::take(&mut *self.table());
+        drop(all);
+    }
+
     pub(super) fn forget(&self, host: Host) {
         self.table().retain(|_, (of, _)| *of != host);
     }

@@ -20,12 +20,16 @@ pub(super) struct Sockets(Arc<Mutex<Table>>);
 #[derive(Debug, Default)]
 struct Table {
     bound: BTreeMap<SocketAddr, Bound>,
+    /// How many were ever bound.
+    count: u64,
     sent: Vec<Sent>,
 }
 
 #[derive(Debug)]
 struct Bound {
     host: Host,
+    /// Which of those that were ever bound.
+    number: u64,
     /// What came and was not read, and bytes of it.
     inbox: VecDeque<(SocketAddr, Vec<u8>)>,
     waiting: usize,
@@ -62,9 +66,10 @@ impl Sockets {
         if table.bound.contains_key(&local) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        let (inbox, reader) = (VecDeque::new(), None);
-        table.bound.insert(local, Bound { host, inbox, waiting: 0, buffer, reader });
-        Ok(Socket { local, host, sockets: self.clone() })
+        table.count += 1;
+        let (number, inbox, reader) = (table.count, VecDeque::new(), None);
+        table.bound.insert(local, Bound { host, number, inbox, waiting: 0, buffer, reader });
+        Ok(Socket { local, host, number, sockets: self.clone() })
     }
 
     /// Whether something was sent since the last time.
@@ -111,6 +116,7 @@ impl Sockets {
 pub(super) struct Socket {
     local: SocketAddr,
     host: Host,
+    number: u64,
     sockets: Sockets,
 }
 
@@ -168,8 +174,8 @@ impl UdpSocket for Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         let mut table = self.sockets.table();
-        // Another host's, or a later one's, stays.
-        if table.bound.get(&self.local).is_some_and(|bound| bound.host == self.host) {
+        // A later one's stays.
+        if table.bound.get(&self.local).is_some_and(|bound| bound.number == self.number) {
             table.bound.remove(&self.local);
         }
     }

@@ -15,6 +15,8 @@ pub const ADDRESSES_PER_PEER: usize = 8;
 pub struct Routes {
     by_address: HashMap<SocketAddr, usize>,
     by_user_fragment: HashMap<String, usize>,
+    /// Whether no connection takes another's address.
+    fixed: bool,
 }
 
 /// What a connection remembers of where its peer is.
@@ -56,6 +58,14 @@ impl KnownAddresses {
 }
 
 impl Routes {
+    /// For links that this side started, of which no two lead to the same address: there nobody takes
+    /// another's, as a forged check may ask for. Servers do not check by themselves, so that it would not
+    /// come back.
+    #[must_use]
+    pub fn of_initiators() -> Self {
+        Self { fixed: true, ..Self::default() }
+    }
+
     /// What is known of where a new connection's peer is: nothing yet but its user fragment.
     pub fn add(&mut self, key: usize, user_fragment: &str) -> KnownAddresses {
         self.by_user_fragment.insert(user_fragment.to_owned(), key);
@@ -92,7 +102,8 @@ impl Routes {
             return;
         }
         let is_anothers = |other: &usize| *other != key;
-        if !is_answer && self.by_address.get(&address).is_some_and(is_anothers) {
+        let may_take = is_answer && !self.fixed;
+        if !may_take && self.by_address.get(&address).is_some_and(is_anothers) {
             return;
         }
         if let Some(index) = known.addresses.iter().position(|other| *other == address) {
@@ -189,6 +200,18 @@ mod tests {
         routes.learn(2, &mut new, address(1), &answer());
         routes.remove(1, &old);
         assert_eq!(routes.find(address(1), &[22]), Some(2));
+    }
+
+    #[test]
+    fn links_that_this_side_started_keep_their_addresses() {
+        let mut routes = Routes::of_initiators();
+        let (mut honest, mut forger) = (routes.add(1, "honest"), routes.add(2, "forger"));
+        routes.learn(1, &mut honest, address(1), &[22]);
+        routes.learn(2, &mut forger, address(1), &answer());
+        assert_eq!(routes.find(address(1), &[22]), Some(1));
+        routes.remove(1, &honest);
+        routes.learn(2, &mut forger, address(1), &answer());
+        assert_eq!(routes.find(address(1), &[22]), Some(2), "nobody has it any more");
     }
 
     #[test]

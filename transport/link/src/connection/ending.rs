@@ -86,6 +86,19 @@ impl<T: MessageTransport> Connection<T> {
         }
     }
 
+    /// The peer's identity is no longer valid: it is told so, and has as long as a close that does not get
+    /// on, whatever it goes on sending. One that has not said hello yet is not let in.
+    pub(super) fn expire(&mut self, now: Duration) {
+        if self.peer.is_some() {
+            self.lose(LinkEnded::Expired);
+            self.transport.close();
+            self.dirty = true;
+        } else {
+            self.session.close(CloseCode::NORMAL, "the peer's identity is no longer valid", now);
+            self.cut_at = Some(now.saturating_add(self.flush_timeout));
+        }
+    }
+
     /// The peer hung up where signalling said so. A session that is being closed goes on to its
     /// end: it hears by itself when the peer is gone.
     pub fn hang_up(&mut self) {

@@ -34,6 +34,8 @@ pub struct Connection<T> {
     traffic: Traffic,
     transport_timeout: Option<Duration>,
     valid_until: Option<Duration>,
+    /// When a close because of that waits no longer, whatever its peer goes on sending.
+    cut_at: Option<Duration>,
     stage: Stage,
     /// How long the last words of the session may go without being acknowledged, and how long the
     /// peer then has to hang up or to answer.
@@ -141,7 +143,10 @@ impl<T: MessageTransport> Connection<T> {
         let pacing = match capabilities.in_flight {
             InFlight::Acknowledged => config.pacing,
             // There is nothing to adapt to.
-            InFlight::HandedOn { max } => PacingLimits { min: max, max },
+            InFlight::HandedOn { max } => {
+                limits.max_frame_len = limits.max_frame_len.min(max);
+                PacingLimits { min: max, max }
+            }
         };
         // The peer's hello comes after the channels are open.
         limits.hello_timeout = limits.hello_timeout.saturating_add(config.connect_timeout);
@@ -159,6 +164,7 @@ impl<T: MessageTransport> Connection<T> {
             traffic: Traffic::default(),
             transport_timeout: Some(now),
             valid_until: config.valid_until,
+            cut_at: None,
             stage: Stage::Connecting {
                 since: now,
                 deadline: now.saturating_add(config.connect_timeout),
@@ -208,7 +214,8 @@ impl<T: MessageTransport> Connection<T> {
             Stage::Open => self.waiting.then(|| self.pacing.poll_timeout()).flatten(),
             Stage::Delivering => return None,
         };
-        let others = [self.transport_timeout, self.session.poll_timeout(), self.valid_until];
+        let others =
+            [self.transport_timeout, self.session.poll_timeout(), self.valid_until, self.cut_at];
         others.into_iter().chain([stage]).flatten().min()
     }
 
@@ -225,7 +232,10 @@ impl<T: MessageTransport> Connection<T> {
             self.take_requests(now);
         }
         if self.valid_until.take_if(|at| *at <= now).is_some() {
-            self.session.close(CloseCode::NORMAL, "the peer's identity is no longer valid", now);
+            self.expire(now);
+        }
+        if self.cut_at.take_if(|at| *at <= now).is_some() {
+            self.session.cut_short(now);
         }
         if self.session.poll_timeout().is_some_and(|at| at <= now) {
             self.session.handle_timeout(now);

@@ -77,7 +77,7 @@ impl Offer {
     pub async fn finish(self, answer: &str) -> Result<(Peer, Link), ConnectError> {
         match self.begin(answer).await? {
             Finished::Begun(outcome) => Ok(outcome.await?),
-            // It has its socket alone.
+            // Not of one that has its socket alone.
             Finished::Taken => Err(ConnectError::Ended(LinkEnded::Stopped)),
         }
     }

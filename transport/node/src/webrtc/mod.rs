@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use deltawire_channels::Peer;
 use deltawire_link::runtime::{BoxFuture, SharedRuntime};
 use deltawire_link::{Link, LinkEnded, LinkId};
-use deltawire_webrtc::{Certificate, DEFAULT_MTU, EngineConfig, MAX_MTU, Str0m};
+use deltawire_webrtc::{Certificate, DEFAULT_MTU, EngineConfig, MAX_MTU, Routes, Str0m};
 use tokio::sync::mpsc;
 
 pub use self::answering::AnswerError;
@@ -92,7 +92,9 @@ impl WebRtc {
                 let observer =
                     ForNetwork { network: network.clone(), resources: Some(resources.clone()) };
                 let (requests, receiver) = mpsc::channel(REQUESTS);
-                let driver = Driver::new(socket, receiver, observer, runtime.clone(), max_peers);
+                let routes = Routes::default();
+                let runtime_of = runtime.clone();
+                let driver = Driver::new(socket, routes, receiver, observer, runtime_of, max_peers);
                 runtime.spawn(Box::pin(driver.run()));
                 listeners.push(Listener { addresses, requests });
                 address.set_port(0);

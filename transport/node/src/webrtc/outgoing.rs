@@ -9,8 +9,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use deltawire_channels::Peer;
+use deltawire_channels::session::Closed;
 use deltawire_link::runtime::SharedRuntime;
 use deltawire_link::{LinkEnded, LinkId};
+use deltawire_webrtc::Routes;
 use tokio::sync::mpsc;
 
 use super::driver::{Driver, Observer, Request, Socket};
@@ -29,10 +31,14 @@ pub(super) struct Outgoing {
 
 /// A socket, and where its links lead.
 struct Shared {
+    /// Whether it is one link's alone.
+    alone: bool,
     local: Local,
     address: SocketAddr,
     requests: mpsc::Sender<Request<NativeEngine>>,
     remotes: HashMap<LinkId, Remote>,
+    /// Whether a link over it heard nothing: it may be the socket's fault, so no other link gets it.
+    retired: bool,
 }
 
 /// What links over one socket have in common.
@@ -83,12 +89,15 @@ impl Outgoing {
     ) -> io::Result<Ticket> {
         let mut sockets = self.sockets();
         let fits = |shared: &&mut Shared| {
-            shared.local == local
+            !alone
+                && !shared.alone
+                && !shared.retired
+                && shared.local == local
                 && !shared.requests.is_closed()
                 && shared.remotes.values().all(|remote| remote.host != host)
         };
         let remote = Remote { host: host.clone(), addresses: Vec::new() };
-        if let Some(shared) = sockets.iter_mut().find(fits).filter(|_| !alone) {
+        if let Some(shared) = sockets.iter_mut().find(fits) {
             shared.remotes.insert(id, remote);
             return Ok(self.ticket(shared, id));
         }
@@ -101,11 +110,18 @@ impl Outgoing {
         let (requests, receiver) = mpsc::channel(REQUESTS);
         let address = socket.local_address();
         let remotes = HashMap::from([(id, remote)]);
-        let shared = Shared { local, address, requests, remotes };
+        let shared = Shared { alone, local, address, requests, remotes, retired: false };
         let ticket = self.ticket(&shared, id);
         sockets.push(shared);
         drop(sockets);
-        let driver = Driver::new(socket, receiver, self.clone(), runtime.clone(), CAPACITY);
+        let driver = Driver::new(
+            socket,
+            Routes::of_initiators(),
+            receiver,
+            self.clone(),
+            runtime.clone(),
+            CAPACITY,
+        );
         runtime.spawn(Box::pin(driver.run()));
         Ok(ticket)
     }
@@ -162,6 +178,18 @@ impl Observer for Outgoing {
     }
 
     fn ended(&self, id: LinkId, ended: LinkEnded) {
+        let is_silence = match &ended {
+            LinkEnded::NotReached(_) => true,
+            LinkEnded::Session(Closed::Error(error)) => error.is_silence(),
+            _ => false,
+        };
+        if is_silence {
+            let mut sockets = self.sockets();
+            let of = sockets.iter_mut().find(|shared| shared.remotes.contains_key(&id));
+            if let Some(shared) = of {
+                shared.retired = true;
+            }
+        }
         self.network.ended(id, ended);
     }
 

@@ -11,7 +11,9 @@ use deltawire_link::runtime::BoxFuture;
 use crate::Token;
 
 /// Says who may signal to a node, and who that is: an application's own check of tokens, sessions or
-/// addresses. It is asked for each offer, candidate and hanging up, after the address's rate was checked.
+/// addresses. It is asked for each offer, candidate and hanging up, after the address's rate was checked. Who
+/// is let in may add candidates to a link, and hang it up, whose address it knows: 128 random bits, which only
+/// who made the offer is told.
 ///
 /// ```
 /// use deltawire_link::Identity;

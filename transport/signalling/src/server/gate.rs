@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, OriginalUri, Request, State};
 use axum::http::header::{ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use axum::middleware::Next;
@@ -117,10 +117,11 @@ pub(super) async fn guard(
     if let Some(authorizer) = &gate.authorizer
         && request.method() != Method::OPTIONS
     {
+        let original = request.extensions().get::<OriginalUri>();
         let asks = AuthorizationRequest {
             address: from,
             method: request.method(),
-            path: request.uri().path(),
+            path: original.map_or(request.uri(), |original| &original.0).path(),
             headers: request.headers(),
         };
         let answer = tokio::time::timeout(gate.authorize_timeout, authorizer.authorize(asks)).await;

@@ -46,7 +46,7 @@ fn with(mut response: Response, name: HeaderName, value: HeaderValue) -> Respons
 
 /// Whole seconds, at least one.
 fn retry_after(response: Response, wait: Duration) -> Response {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
     with(response, RETRY_AFTER, seconds.max(1).into())
 }
 

@@ -92,6 +92,7 @@ impl<E: Engine, O: Observer> Driver<E, O> {
     /// Moves `socket` for at most `capacity` connections. It goes by the time of `runtime`.
     pub(crate) fn new(
         socket: Socket,
+        routes: Routes,
         requests: mpsc::Receiver<Request<E>>,
         observer: O,
         runtime: SharedRuntime,
@@ -103,12 +104,13 @@ impl<E: Engine, O: Observer> Driver<E, O> {
             connections: Connections {
                 socket,
                 entries: Slab::new(),
-                routes: Routes::default(),
+                routes,
                 timers: Timers::default(),
                 observer,
                 due: Vec::new(),
             },
-            ready: ReadyQueue::new(capacity),
+            // Of more, all are looked at.
+            ready: ReadyQueue::new(capacity.min(1_024)),
             requests,
             alarm: runtime.timer(),
             runtime,
@@ -352,6 +354,8 @@ impl<E: Engine, O: Observer> Connections<E, O> {
             }
             Progress::Gone => {
                 drop(_entered);
+                // What waits for the application needs no addresses: another link may have them.
+                self.routes.remove(key, known);
                 self.observer.gone(id);
                 self.mark(key);
             }

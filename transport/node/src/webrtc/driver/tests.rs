@@ -206,7 +206,8 @@ fn driver(failures: usize) -> (mpsc::Sender<Request<Script>>, Ends, Driver<Scrip
     let ends = Ends::default();
     let runtime = Failing::new(failures);
     let socket = Socket::bind(&runtime, SocketAddr::from(([127, 0, 0, 1], 0)), 1 << 16).unwrap();
-    let driver = Driver::new(socket, receiver, ends.clone(), Arc::new(runtime), 4);
+    let driver =
+        Driver::new(socket, Routes::default(), receiver, ends.clone(), Arc::new(runtime), 4);
     (requests, ends, driver)
 }
 
