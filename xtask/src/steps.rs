@@ -40,7 +40,8 @@ const TARGETS: &str = "--lib --bins --tests --examples";
 const NO_STD: &str = "test -p deltawire-framing --no-default-features --lib --test golden";
 
 /// What is tested in a browser without a server.
-const WASM_TESTS: &str = "-p deltawire-browser -p deltawire-node -p deltawire-signalling --lib --test worker";
+const WASM_TESTS: &str =
+    "-p deltawire-browser -p deltawire-node -p deltawire-signalling --lib --test worker";
 
 /// The crates that run in the browser too.
 const WASM: &str = "-p deltawire -p deltawire-browser-demo --lib";
