@@ -89,7 +89,7 @@ fn restart(
 }
 
 fn is_end(line: &str) -> bool {
-    line.starts_with("peer ") && !line.ends_with(": connected")
+    line.starts_with("link ") && !line.ends_with(": connected")
 }
 
 /// Waits until the page says this of its link.
