@@ -184,8 +184,8 @@ impl Link {
         self.shared.id
     }
 
-    /// Who its peer is, as the authorizer of this node's signalling said; `None` where nobody was asked, as
-    /// on links that this side started.
+    /// Who its peer is, as the authorizer of this node's signalling said, or who accepted its transport; `None`
+    /// where nobody was asked, as on links that this side started.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
         self.shared.identity.as_ref()

@@ -35,6 +35,13 @@ fn options_out_of_bounds_are_named() {
     );
 }
 
+/// Pacing, which has limits of its own, is not for browsers.
+#[wasm_bindgen_test]
+fn the_longest_frames_need_no_other_option() {
+    let limits = Limits { max_frame_len: 65_535, ..Limits::default() };
+    assert!(Node::builder().limits(limits).build().is_ok());
+}
+
 /// Rings where a pointer has 32 bits, with memory that grows while a payload is read in place.
 #[wasm_bindgen_test]
 async fn peers_in_one_worker_read_in_place() {
