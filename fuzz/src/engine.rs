@@ -9,7 +9,7 @@ use allocation_counter::{measure, opt_out};
 use deltawire_link::{Datagram, DatagramTransport, MessageTransport, Output};
 use deltawire_sdp::read_description;
 use deltawire_webrtc::{
-    Certificate, Engine, EngineConfig, MAX_HANDSHAKE, Str0m, max_held, read_check,
+    Certificate, Engine, EngineConfig, MAX_HANDSHAKE, AnyEngine, max_held, read_check,
 };
 
 use crate::hostile::{HOSTILE, Link, RECEIVE_BUFFER, VICTIM};
@@ -17,13 +17,19 @@ use crate::hostile::{HOSTILE, Link, RECEIVE_BUFFER, VICTIM};
 /// What an engine may hold beside what came over SCTP: what DTLS holds, and addresses.
 const BESIDE: usize = MAX_HANDSHAKE + (256 << 10);
 
+fn config() -> EngineConfig {
+    let mut config = EngineConfig::new(Arc::new(Certificate::generate().unwrap()));
+    config.kind = crate::ENGINE;
+    config
+}
+
 /// A session description, as it is, or as what its lines are instead of in one that can be used: the
 /// first byte says which.
 pub fn description(data: &[u8]) {
     static OFFER: OnceLock<String> = OnceLock::new();
     let offer = OFFER.get_or_init(|| {
-        let config = EngineConfig::new(Arc::new(Certificate::generate().unwrap()));
-        Str0m::offer(&config, &[HOSTILE], Duration::ZERO).unwrap().1
+        let config = config();
+        AnyEngine::offer(&config, &[HOSTILE], Duration::ZERO).unwrap().1
     });
     assert!(read_description(offer));
     let Some((at, data)) = data.split_first() else { return };
@@ -47,13 +53,13 @@ pub fn stun(data: &[u8]) {
 /// Datagrams for an engine that has just answered an offer, each preceded by its length. The first byte
 /// of each says how it begins.
 pub fn datagrams(mut data: &[u8]) {
-    static ENGINE: OnceLock<(EngineConfig, String)> = OnceLock::new();
-    let (config, offer) = ENGINE.get_or_init(|| {
-        let config = EngineConfig::new(Arc::new(Certificate::generate().unwrap()));
-        let (_engine, offer) = Str0m::offer(&config, &[HOSTILE], Duration::ZERO).unwrap();
+    static OFFER: OnceLock<(EngineConfig, String)> = OnceLock::new();
+    let (config, offer) = OFFER.get_or_init(|| {
+        let config = config();
+        let (_engine, offer) = AnyEngine::offer(&config, &[HOSTILE], Duration::ZERO).unwrap();
         (config, offer)
     });
-    let (mut engine, _answer) = Str0m::answer(config, &[VICTIM], offer, Duration::ZERO).unwrap();
+    let (mut engine, _answer) = AnyEngine::answer(config, &[VICTIM], offer, Duration::ZERO).unwrap();
     let name = engine.user_fragment().to_owned();
     let mut now = Duration::ZERO;
     let taken = measure(|| {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use allocation_counter::{AllocationInfo, measure, opt_out};
 use deltawire_framing::Channel;
 use deltawire_link::{Datagram, DatagramTransport, MessageTransport, Output, Transmit};
-use deltawire_webrtc::{Certificate, Engine, EngineConfig, EngineError, Str0m};
+use deltawire_webrtc::{Certificate, Engine, EngineConfig, EngineError, AnyEngine};
 use str0m::change::SdpAnswer;
 use str0m::channel::{ChannelConfig, ChannelId};
 use str0m::config::{CryptoProvider, DtlsCert, DtlsVersion};
@@ -23,7 +23,7 @@ pub struct Link {
     /// How far the clock is.
     pub now: Duration,
     /// The engine under attack.
-    pub victim: Str0m,
+    pub victim: AnyEngine,
     /// Why it ended, if it did.
     pub error: Option<EngineError>,
     /// Whether it says that the link is over.
@@ -80,6 +80,7 @@ impl Link {
         let certificate =
             CERTIFICATE.get_or_init(|| Arc::new(Certificate::generate().expect("randomness")));
         let mut config = EngineConfig::new(certificate.clone());
+        config.kind = crate::ENGINE;
         config.max_message_size = 16_384;
         config.receive_buffer = RECEIVE_BUFFER;
         config
@@ -106,7 +107,7 @@ impl Link {
         });
         let (offer, pending) = changes.apply().unwrap();
         let offer = offer.to_sdp_string();
-        let (victim, answer) = Str0m::answer(config, &[VICTIM], &offer, Duration::ZERO).unwrap();
+        let (victim, answer) = AnyEngine::answer(config, &[VICTIM], &offer, Duration::ZERO).unwrap();
         let answer = SdpAnswer::from_sdp_string(&answer).unwrap();
         hostile.sdp_api().accept_answer(pending, answer).unwrap();
         let mut link = Self {

@@ -7,3 +7,7 @@ pub mod framing;
 #[cfg(feature = "engine")]
 pub mod hostile;
 pub mod session;
+
+/// The engine that is tried: the default one.
+#[cfg(feature = "engine")]
+const ENGINE: deltawire_webrtc::EngineKind = deltawire_webrtc::EngineKind::Lean;

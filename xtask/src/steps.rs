@@ -23,14 +23,16 @@ const TRANSPORT_BENCH: &str = "--manifest-path benches/transport/Cargo.toml";
 const LIBRARY: &str = "deltawire";
 
 /// All that it has.
-const FEATURES: &str = "--features deltawire/futures,deltawire/https,deltawire/sim";
+const FEATURES: &str =
+    "--features deltawire/futures,deltawire/https,deltawire/sim,deltawire/str0m";
 
 /// Sets of features that compile by themselves, and the most packages that each may bring: README has them.
-const FEATURE_SETS: [(&str, usize); 4] = [
+const FEATURE_SETS: [(&str, usize); 5] = [
     ("", 54),
-    ("webrtc", 112),
-    ("signalling-client,webrtc", 160),
-    ("signalling-server,webrtc", 180),
+    ("lean", 112),
+    ("str0m", 112),
+    ("lean,signalling-client", 160),
+    ("lean,signalling-server", 180),
 ];
 
 /// What of them is tested, and the programs that tests start.

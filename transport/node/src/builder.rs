@@ -227,6 +227,13 @@ impl NodeBuilder {
         self
     }
 
+    /// The WebRTC stack that links run on; it makes no difference to peers. Default:
+    /// [`EngineKind::default`](deltawire_webrtc::EngineKind).
+    pub fn engine(mut self, engine: deltawire_webrtc::EngineKind) -> Self {
+        self.webrtc.engine = engine;
+        self
+    }
+
     /// The certificate that peers see. Default: one that is made for this node.
     pub fn certificate(mut self, certificate: deltawire_webrtc::Certificate) -> Self {
         self.webrtc.certificate = Some(certificate);

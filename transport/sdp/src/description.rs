@@ -5,6 +5,7 @@
 
 use deltawire_framing::control::Hello;
 
+use crate::fingerprint::{Fingerprint, Fingerprints};
 use crate::grammar::{self, Broken, Candidate, Credential, PASSWORD, USER_FRAGMENT};
 
 /// The longest session description that is read, bytes.
@@ -110,8 +111,8 @@ pub struct Description<'a> {
     pub user_fragment: &'a str,
     /// `ice-pwd`.
     pub password: &'a str,
-    /// SHA-256 of the peer's certificate.
-    pub fingerprint: [u8; 32],
+    /// Of the peer's certificate.
+    pub fingerprints: Fingerprints,
     /// Who opens DTLS.
     pub setup: Setup,
     /// Whether the peer leaves connectivity checks to this side.
@@ -139,8 +140,8 @@ struct Reader<'a> {
     mid: Option<&'a str>,
     user_fragment: Place<&'a str>,
     password: Place<&'a str>,
-    fingerprint: Place<[u8; 32]>,
-    /// A fingerprint of another kind.
+    fingerprints: [Fingerprints; 2],
+    /// A fingerprint of a kind that is not read.
     weak: Option<&'a str>,
     setup: Place<Setup>,
     ice_lite: bool,
@@ -222,14 +223,15 @@ impl<'a> Reader<'a> {
             "ice-ufrag" => USER_FRAGMENT.take(number, content, &mut self.user_fragment[level])?,
             "ice-pwd" => PASSWORD.take(number, content, &mut self.password[level])?,
             "fingerprint" => match content.split_once(' ') {
-                Some((kind, digits)) if kind.eq_ignore_ascii_case("sha-256") => {
-                    let Some(bytes) = fingerprint(digits) else {
-                        let expected = "must be 32 bytes in hexadecimal, with colons between them";
-                        return Err(broken("fingerprint", expected));
-                    };
-                    self.fingerprint[level].get_or_insert(bytes);
-                }
-                Some(_) => self.weak = Some(content),
+                Some((function, digits)) => match Fingerprint::read(function, digits) {
+                    Ok(Some(fingerprint)) => {
+                        if !self.fingerprints[level].add(fingerprint) {
+                            return Err(broken("fingerprint", "must be one of at most four"));
+                        }
+                    }
+                    Ok(None) => self.weak = Some(content),
+                    Err(expected) => return Err(broken("fingerprint", expected)),
+                },
                 None => return Err(broken("fingerprint", "must be a hash function and its value")),
             },
             "setup" => {
@@ -291,18 +293,21 @@ impl<'a> Reader<'a> {
             return Err(unsupported("m", other, DATA_SECTION));
         }
         let mid = self.mid.unwrap_or_default();
-        let fingerprint = match (last(self.fingerprint), self.weak) {
-            (Some(fingerprint), _) => fingerprint,
-            (None, Some(weak)) => return Err(unsupported("fingerprint", weak, "must be sha-256")),
-            (None, None) => return Err(missing("fingerprint")),
-        };
+        // What the section says counts, if it says anything.
+        let [session, section] = self.fingerprints;
+        let fingerprints = if section.is_empty() { session } else { section };
+        if fingerprints.is_empty() {
+            let expected = "must be sha-224, sha-256, sha-384 or sha-512";
+            let weak = self.weak.map(|weak| unsupported("fingerprint", weak, expected));
+            return Err(weak.unwrap_or(missing("fingerprint")));
+        }
         Ok(Description {
             transport,
             mid,
             bundled: self.group.split_ascii_whitespace().skip(1).any(|named| named == mid),
             user_fragment: last(self.user_fragment).ok_or(missing(USER_FRAGMENT.field))?,
             password: last(self.password).ok_or(missing(PASSWORD.field))?,
-            fingerprint,
+            fingerprints,
             // RFC 4145, section 4.
             setup: last(self.setup).unwrap_or(Setup::Active),
             ice_lite: self.ice_lite,
@@ -338,17 +343,6 @@ impl Credential {
             }
         }
     }
-}
-
-/// Bytes in hexadecimal with colons between them (RFC 8122, section 5).
-fn fingerprint(digits: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    let mut pairs = digits.trim_ascii_end().split(':');
-    for byte in &mut bytes {
-        let pair = pairs.next().filter(|it| it.len() == 2 && it.as_bytes()[0] != b'+')?;
-        *byte = u8::from_str_radix(pair, 16).ok()?;
-    }
-    pairs.next().is_none().then_some(bytes)
 }
 
 fn malformed(line: usize, Broken { field, value, expected }: Broken<'_>) -> DescriptionError {

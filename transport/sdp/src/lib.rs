@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod description;
+mod fingerprint;
 pub mod grammar;
 mod local;
 mod streams;
@@ -18,5 +19,6 @@ pub use description::{
     Description, DescriptionError, MAX_CANDIDATES, MAX_DESCRIPTION_LEN, MAX_SCTP_INIT_LEN, Setup,
     UNSTATED_MAX_MESSAGE_SIZE, read_description,
 };
+pub use fingerprint::{Fingerprint, Fingerprints, HashFunction};
 pub use local::LocalDescription;
 pub use streams::{StreamMisuse, stream};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use deltawire_channels::Peer;
 use deltawire_framing::control::Role;
 use deltawire_link::{Connection, Link, LinkEnded, LinkId, Progress, TransportError};
-use deltawire_webrtc::{Engine, Str0m};
+use deltawire_webrtc::{AnyEngine, Engine};
 
 use super::Simulation;
 use super::end::{EndState, Stack};
@@ -55,7 +55,7 @@ impl Simulation {
         let links = match options.carrier {
             Carrier::Frames => self.add_link::<Frames>(initiator, acceptor, options, Stack::Frames),
             Carrier::Datagrams => {
-                self.add_link::<Str0m>(initiator, acceptor, options, Stack::Datagrams)
+                self.add_link::<AnyEngine>(initiator, acceptor, options, Stack::Datagrams)
             }
         };
         let [here, there] = links.map_err(LinkEnded::Transport)?;

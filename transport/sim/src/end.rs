@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use deltawire_channels::Peer;
 use deltawire_link::{Connection, Datagram, Progress, Transmit};
-use deltawire_webrtc::{KnownAddresses, Routes, Str0m};
+use deltawire_webrtc::{AnyEngine, KnownAddresses, Routes};
 
 use super::executor::Woken;
 use super::frames::Frames;
@@ -16,7 +16,7 @@ use super::host::Host;
 /// A connection on what it runs on.
 pub(super) enum Stack {
     Frames(Box<Connection<Frames>>),
-    Datagrams(Box<Connection<Str0m>>),
+    Datagrams(Box<Connection<AnyEngine>>),
 }
 
 pub(super) struct EndState {

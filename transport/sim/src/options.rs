@@ -5,7 +5,7 @@ use deltawire_channels::session::SessionConfig;
 use deltawire_channels::{Delivery, Limits, Order};
 use deltawire_framing::control::Role;
 use deltawire_link::{ConnectionConfig, PacingLimits};
-use deltawire_webrtc::{Certificate, DEFAULT_MTU, EngineConfig, SharedDtls};
+use deltawire_webrtc::{Certificate, DEFAULT_MTU, EngineConfig, EngineKind, SharedDtls};
 
 use super::dtls::reproducible;
 use super::random::Random;
@@ -25,6 +25,8 @@ pub enum Carrier {
 pub struct LinkOptions {
     /// What the link runs on. Default: [`Carrier::Frames`].
     pub carrier: Carrier,
+    /// Which WebRTC stack, where it runs on one. Default: [`EngineKind::default`].
+    pub engine: EngineKind,
     /// What bounds each peer. Default: [`Limits::default`].
     pub limits: Limits,
     /// What bounds the acceptor's peer, where that differs. Default: `None`.
@@ -48,6 +50,7 @@ impl Default for LinkOptions {
     fn default() -> Self {
         Self {
             carrier: Carrier::default(),
+            engine: EngineKind::default(),
             limits: Limits::default(),
             acceptor_limits: None,
             pacing: PacingLimits::default(),
@@ -71,6 +74,7 @@ impl LinkOptions {
     pub(super) fn engine(&self, role: Role) -> EngineConfig {
         let limits = self.limits_of(role);
         let mut config = EngineConfig::new(shared_certificate());
+        config.kind = self.engine;
         config.mtu = self.mtu;
         config.max_buffered = self.pacing.max.max(self.pacing.min) + limits.max_frame_len;
         config.max_message_size = u32::try_from(limits.max_frame_len).unwrap_or(u32::MAX);

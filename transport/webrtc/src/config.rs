@@ -3,6 +3,7 @@ use std::time::Instant;
 
 use deltawire_channels::{Delivery, Order};
 
+use crate::any_engine::EngineKind;
 use crate::certificate::Certificate;
 use crate::records;
 #[cfg(doc)]
@@ -19,6 +20,9 @@ pub const MAX_MTU: usize = 1_472;
 /// for longer ones.
 pub const MAX_DATAGRAM_LEN: usize = 2_048;
 
+/// The longest transport message that an engine sends, bytes.
+pub(crate) const MAX_SENT: usize = 1 << 16;
+
 /// What an engine holds of what a peer says before the link is open, at most, bytes; beside what the
 /// link takes by itself. [`max_held`] comes on top of it once the peer has said what proves who it is.
 pub const MAX_HANDSHAKE: usize = records::MAX_HELD;
@@ -26,6 +30,8 @@ pub const MAX_HANDSHAKE: usize = records::MAX_HELD;
 /// What an engine is made with.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
+    /// Which engine it is. Default: [`EngineKind::default`].
+    pub kind: EngineKind,
     /// Shown to the peer in DTLS; its fingerprint stands in the session description.
     pub certificate: Arc<Certificate>,
     /// Largest datagram, bytes: 576 to [`MAX_MTU`]. Default: [`DEFAULT_MTU`].
@@ -57,6 +63,7 @@ impl EngineConfig {
     #[must_use]
     pub fn new(certificate: Arc<Certificate>) -> Self {
         Self {
+            kind: EngineKind::default(),
             certificate,
             mtu: DEFAULT_MTU,
             max_message_size: 65_536,

@@ -5,6 +5,7 @@ use deltawire_framing::control::Role;
 use deltawire_link::DatagramTransport;
 #[cfg(doc)]
 use deltawire_sdp::MAX_CANDIDATES;
+use deltawire_sdp::{Description, DescriptionError, grammar};
 
 use crate::{EngineConfig, EngineError};
 
@@ -59,4 +60,31 @@ pub trait Engine: DatagramTransport + Sized {
 
     /// The local ICE user fragment: checks of the peer name it first in their USERNAME.
     fn user_fragment(&self) -> &str;
+}
+
+/// What SCTP holds: as much as the longest message that is taken, and at least 1 MiB. What is longer than the
+/// session takes is for the session to refuse, by name: here it would end SCTP's association without a
+/// word.
+pub(crate) fn receive_buffer(config: &EngineConfig) -> u32 {
+    config.receive_buffer.max(config.max_message_size).max(1 << 20)
+}
+
+/// Reads a candidate that was trickled; `None` if it is of no use.
+pub(crate) fn read_candidate(candidate: &str) -> Result<Option<&str>, EngineError> {
+    match grammar::Candidate::read(candidate) {
+        Ok(grammar::Candidate::Usable(candidate)) => Ok(Some(candidate)),
+        Ok(grammar::Candidate::PassedOver) => Ok(None),
+        Err(broken) => Err(unusable(candidate, broken.expected.to_owned())),
+    }
+}
+
+pub(crate) fn unusable(candidate: &str, reason: String) -> EngineError {
+    let candidate = candidate.chars().take(grammar::MAX_CANDIDATE_LEN).collect();
+    EngineError::Candidate { candidate, reason }
+}
+
+pub(crate) fn not_an_init(peer: &Description<'_>) -> EngineError {
+    let value = peer.sctp_init.unwrap_or_default().chars().take(65).collect();
+    let expected = "must be an INIT of SCTP in base 64";
+    DescriptionError::Unsupported { field: "sctp-init", value, expected }.into()
 }

@@ -1,6 +1,6 @@
 //! Connectivity checks of our own, beside those of the stack (RFC 8445).
 //!
-//! str0m checks every three seconds, and again only three seconds after a check was lost. That is
+//! The stack checks every three seconds, and again only three seconds after a check was lost. That is
 //! too late for a link that says little and was cut for two seconds, or whose host got another
 //! address. So:
 //!
@@ -15,11 +15,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use deltawire_framing::control::Role;
-use str0m::ice::{StunMessage, TransId};
-
 use deltawire_link::{Datagram, Transmit};
+use is::stun::{StunMessage, TransId};
 
-use crate::certificate::provider;
+use crate::crypto::hmac_sha1;
 
 /// How long an answer is waited for: as long as most take, and a little less than STUN's 500 ms (RFC
 /// 8489, section 6.2.1), so that a cut of 2 s that begins with a check of the stack's leaves time.
@@ -198,7 +197,7 @@ impl Path {
         let check =
             StunMessage::binding_request(user, transaction, controls, 0, PRIORITY, controls);
         let mut bytes = vec![0; MAX_CHECK];
-        let len = check.to_bytes(Some(password.as_bytes()), &mut bytes, authenticate).ok()?;
+        let len = check.to_bytes(Some(password.as_bytes()), &mut bytes, hmac_sha1).ok()?;
         bytes.truncate(len);
         self.check = Some(Transmit { destination, source, bytes });
         Some(transaction)
@@ -209,13 +208,9 @@ impl Path {
         StunMessage::parse(datagram).is_ok_and(|answer| {
             answer.is_successful_binding_response()
                 && answer.trans_id() == transaction
-                && answer.verify(password.as_bytes(), authenticate)
+                && answer.verify(password.as_bytes(), hmac_sha1)
         })
     }
-}
-
-fn authenticate(key: &[u8], parts: &[&[u8]]) -> [u8; 20] {
-    provider().sha1_hmac_provider.sha1_hmac(key, parts)
 }
 
 impl fmt::Debug for Names {
@@ -258,7 +253,7 @@ mod tests {
 
     fn sealed(message: StunMessage<'_>, password: &str) -> Vec<u8> {
         let mut bytes = vec![0; MAX_CHECK];
-        let len = message.to_bytes(Some(password.as_bytes()), &mut bytes, authenticate).unwrap();
+        let len = message.to_bytes(Some(password.as_bytes()), &mut bytes, hmac_sha1).unwrap();
         bytes.truncate(len);
         bytes
     }
@@ -297,7 +292,7 @@ mod tests {
             assert_eq!((check.source, check.destination), (address(1), address(2)));
             let message = StunMessage::parse(&check.bytes).unwrap();
             assert_eq!(message.split_username(), Some(("peer", "ours")));
-            assert!(message.verify(b"password of the peer", authenticate));
+            assert!(message.verify(b"password of the peer", hmac_sha1));
             assert!(message.use_candidate() && message.ice_controlling().is_some());
             asked.push(now);
         }

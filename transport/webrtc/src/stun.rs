@@ -96,7 +96,7 @@ pub(crate) fn success(transaction: u8) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use str0m::ice::{StunMessage, TransId};
+    use is::stun::{StunMessage, TransId};
 
     use super::*;
 

@@ -17,7 +17,7 @@ use deltawire_link::{
     Capabilities, Connection, ConnectionConfig, Datagram, DatagramTransport, Link, LinkId,
     MessageTransport, Output, PacingLimits, Progress, Transmit, TransportError,
 };
-use deltawire_webrtc::{Certificate, Engine, EngineConfig, EngineError, Str0m};
+use deltawire_webrtc::{AnyEngine, Certificate, Engine, EngineConfig, EngineError, EngineKind};
 
 /// How long a datagram takes.
 const LATENCY: Duration = Duration::from_micros(100);
@@ -107,7 +107,7 @@ impl<E: Engine> Engine for Uncounted<E> {
 }
 
 struct End {
-    connection: Connection<Uncounted<Str0m>>,
+    connection: Connection<Uncounted<AnyEngine>>,
     link: Link,
     peer: Option<Peer>,
     /// What is on its way to it, and when it arrives.
@@ -116,7 +116,7 @@ struct End {
 }
 
 impl End {
-    fn new(engine: Uncounted<Str0m>, role: Role) -> Self {
+    fn new(engine: Uncounted<AnyEngine>, role: Role) -> Self {
         let (link, shared) = Link::new(LinkId(1), role, None);
         let config = ConnectionConfig {
             session: session::SessionConfig::new(role, [role as u8; 16], 7),
@@ -155,8 +155,9 @@ struct Pair {
 }
 
 impl Pair {
-    fn open() -> Self {
-        let config = EngineConfig::new(Arc::new(Certificate::generate().unwrap()));
+    fn open(kind: EngineKind) -> Self {
+        let mut config = EngineConfig::new(Arc::new(Certificate::generate().unwrap()));
+        config.kind = kind;
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (near, far) = ([address(1)], [address(2)]);
         let (mut offerer, offer) = Uncounted::offer(&config, &near, Duration::ZERO).unwrap();
@@ -230,10 +231,16 @@ impl Pair {
     }
 }
 
+const ENGINES: [EngineKind; 2] = [EngineKind::Lean, EngineKind::Str0m];
+
 #[test]
 fn no_message_costs_an_allocation_or_a_copy_but_of_fragments_once_warm() {
+    ENGINES.into_iter().for_each(costs_nothing);
+}
+
+fn costs_nothing(kind: EngineKind) {
     const MESSAGES: u64 = 1_000;
-    let mut pair = Pair::open();
+    let mut pair = Pair::open(kind);
     // What is allocated to open a link is counted, so the counting works.
     assert!(pair.ends.iter().all(|end| end.allocations > 0));
     for (len, in_fragments) in [(64, false), (1 << 10, false), (64 << 10, true)] {
@@ -259,7 +266,11 @@ fn no_message_costs_an_allocation_or_a_copy_but_of_fragments_once_warm() {
 /// Many small deltas share a transport message, and a transport message is read where it came.
 #[test]
 fn small_messages_that_go_together_cost_no_allocation_either() {
-    let mut pair = Pair::open();
+    ENGINES.into_iter().for_each(costs_nothing_together);
+}
+
+fn costs_nothing_together(kind: EngineKind) {
+    let mut pair = Pair::open(kind);
     let mut allocations = 0;
     for round in 0..200 {
         pair.ends.iter_mut().for_each(|end| end.allocations = 0);

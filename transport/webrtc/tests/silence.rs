@@ -16,7 +16,7 @@ use deltawire_link::{
     Connection, ConnectionConfig, Datagram, LAST_WORDS, Link, LinkEnded, LinkId, PacingLimits,
     Progress, Transmit,
 };
-use deltawire_webrtc::{Certificate, Engine, EngineConfig, Str0m};
+use deltawire_webrtc::{AnyEngine, Certificate, Engine, EngineConfig, EngineKind};
 
 const MS: Duration = Duration::from_millis(1);
 /// How long a datagram takes.
@@ -25,7 +25,7 @@ const LATENCY: Duration = Duration::from_millis(10);
 const PERIOD: Duration = Duration::from_millis(10);
 
 struct End {
-    connection: Connection<Str0m>,
+    connection: Connection<AnyEngine>,
     _link: Link,
     peer: Option<Peer>,
     ended: Option<LinkEnded>,
@@ -34,7 +34,7 @@ struct End {
 }
 
 impl End {
-    fn new(engine: Str0m, role: Role, delivery: Delivery) -> Self {
+    fn new(engine: AnyEngine, role: Role, delivery: Delivery) -> Self {
         let (link, shared) = Link::new(LinkId(1), role, None);
         let mut session = session::SessionConfig::new(role, [role as u8; 16], 7);
         (session.send, session.receive) = (delivery, delivery);
@@ -83,13 +83,14 @@ impl End {
 
 /// Runs a link whose first end sends all the time and whose other end dies after three seconds; gives
 /// how long the first took to notice, and with what reason, and how much longer to let go.
-fn notice(delivery: Delivery, busy: bool) -> (Duration, LinkEnded, Duration) {
+fn notice(kind: EngineKind, delivery: Delivery, busy: bool) -> (Duration, LinkEnded, Duration) {
     let mut config = EngineConfig::new(Arc::new(Certificate::generate().unwrap()));
+    config.kind = kind;
     (config.initiator, config.acceptor) = (delivery, delivery);
     let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let mut now = Duration::ZERO;
-    let (mut offerer, offer) = Str0m::offer(&config, &[address(1)], now).unwrap();
-    let (answerer, answer) = Str0m::answer(&config, &[address(2)], &offer, now).unwrap();
+    let (mut offerer, offer) = AnyEngine::offer(&config, &[address(1)], now).unwrap();
+    let (answerer, answer) = AnyEngine::answer(&config, &[address(2)], &offer, now).unwrap();
     offerer.accept_answer(&answer, now).unwrap();
     let mut ends = [
         End::new(offerer, Role::Initiator, delivery),
@@ -136,6 +137,10 @@ fn notice(delivery: Delivery, busy: bool) -> (Duration, LinkEnded, Duration) {
 
 #[test]
 fn a_dead_peer_is_noticed_also_where_messages_are_given_up() {
+    [EngineKind::Lean, EngineKind::Str0m].into_iter().for_each(is_noticed);
+}
+
+fn is_noticed(kind: EngineKind) {
     let lossy = |reliability| Delivery { order: Order::Unordered, reliability };
     for delivery in [
         Delivery::default(),
@@ -143,7 +148,7 @@ fn a_dead_peer_is_noticed_also_where_messages_are_given_up() {
         lossy(Reliability::MaxLifetime(Duration::from_millis(100))),
     ] {
         for busy in [true, false] {
-            let (after, ended, let_go) = notice(delivery, busy);
+            let (after, ended, let_go) = notice(kind, delivery, busy);
             let error = ProtocolError::TimedOut(Duration::from_secs(5));
             let timed_out = LinkEnded::Session(Closed::Error(error));
             assert_eq!(ended, timed_out, "{delivery:?}");

@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use deltawire_channels::Peer;
 use deltawire_link::runtime::{BoxFuture, SharedRuntime};
 use deltawire_link::{Link, LinkEnded, LinkId};
-use deltawire_webrtc::{Certificate, DEFAULT_MTU, EngineConfig, MAX_MTU, Routes, Str0m};
+use deltawire_webrtc::{
+    AnyEngine, Certificate, DEFAULT_MTU, EngineConfig, EngineKind, MAX_MTU, Routes,
+};
 use tokio::sync::mpsc;
 
 pub use self::answering::AnswerError;
@@ -26,7 +28,7 @@ use crate::webrtc_signalling::WebRtcSignalling;
 use crate::{BuildError, ConnectError, LinkKind, Node};
 
 /// The WebRTC stack under all links.
-type NativeEngine = Str0m;
+type NativeEngine = AnyEngine;
 
 /// `NodeBuilder::socket_buffer` by default, bytes.
 pub const SOCKET_BUFFER: usize = 4 << 20;
@@ -41,6 +43,7 @@ pub(crate) struct Options {
     pub(crate) advertise: Vec<IpAddr>,
     pub(crate) bind: Option<IpAddr>,
     pub(crate) drivers: usize,
+    pub(crate) engine: EngineKind,
     pub(crate) certificate: Option<Certificate>,
     pub(crate) mtu: Option<usize>,
     pub(crate) ice_lite: Option<bool>,
@@ -177,6 +180,7 @@ impl Options {
             None => Certificate::generate()?,
         };
         let mut engine = EngineConfig::new(Arc::new(certificate));
+        engine.kind = self.engine;
         let Settings { limits, pacing, .. } = settings;
         // What is on its way never finds the transport full.
         engine.max_buffered = pacing.max.max(pacing.min) + limits.max_frame_len;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::LocalDescription;
+use crate::{Fingerprint, Fingerprints, HashFunction, LocalDescription};
 
 const CANDIDATE: &str = "candidate:1 1 udp 2122260223 192.0.2.1 61764 typ host";
 
@@ -37,15 +37,16 @@ fn error(text: &str) -> DescriptionError {
 #[test]
 fn what_is_written_can_be_read() {
     let text = good();
-    let mut fingerprint = [0; 32];
-    fingerprint.iter_mut().zip(0..).for_each(|(byte, value)| *byte = value);
+    let mut fingerprints = Fingerprints::default();
+    let hash: Vec<u8> = (0..32).collect();
+    assert!(fingerprints.add(Fingerprint::new(HashFunction::Sha256, &hash).unwrap()));
     let expected = Description {
         transport: "UDP/DTLS/SCTP",
         mid: "0",
         bundled: true,
         user_fragment: "EsAw",
         password: "P2uYro0UCOQ4zxjKXaWCBui1",
-        fingerprint,
+        fingerprints,
         setup: Setup::ActPass,
         ice_lite: true,
         sctp_init: Some("AQAA"),
@@ -62,7 +63,7 @@ fn what_is_written_can_be_read() {
 fn descriptions_of_others_are_read() {
     let text = format!(
         "v=0\no=mozilla...THIS_IS_SDPARTA-99.0 4858251974351650128 0 IN IP4 0.0.0.0\ns=-\nt=0 0\n\
-         a=fingerprint:SHA-256 {}\na=fingerprint:sha-512 00:11\na=group:BUNDLE 0 data\n\
+         a=fingerprint:SHA-256 {}\na=fingerprint:sha-512 {}\na=fingerprint:md5 00\na=group:BUNDLE 0 data\n\
          a=ice-options:trickle\na=msid-semantic:WMS *\na=ice-ufrag:abcd\na=setup:active\n\
          m=application 54321 UDP/DTLS/SCTP webrtc-datachannel\nc=IN IP4 203.0.113.141\n\
          b=AS:30\na=candidate:0 1 UDP 2122187007 4f5a.local 54321 typ host\n\
@@ -70,9 +71,13 @@ fn descriptions_of_others_are_read() {
          a=sendrecv\na=end-of-candidates\na=ice-pwd:{}\na=ice-ufrag:wxyz\na=mid:data\n\
          a=setup:passive\na=sctp-port:5000\na=x-later\n",
         print(),
+        ["5A"; 64].join(":"),
         "p".repeat(22)
     );
     let read = Description::read(&text).unwrap();
+    assert_eq!(read.fingerprints.iter().count(), 2);
+    let strongest: Vec<_> = read.fingerprints.strongest().copied().collect();
+    assert_eq!(strongest, [Fingerprint::new(HashFunction::Sha512, &[0x5a; 64]).unwrap()]);
     assert_eq!((read.user_fragment, read.setup), ("wxyz", Setup::Passive));
     assert_eq!((read.mid, read.bundled, read.ice_lite, read.checks), ("data", true, false, false));
     assert_eq!((read.max_message_size, read.sctp_init), (65_536, None));

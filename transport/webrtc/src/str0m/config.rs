@@ -5,13 +5,6 @@ use str0m::channel::{ChannelConfig, Reliability as StreamReliability};
 
 use crate::EngineConfig;
 
-/// str0m's receive buffer is as large as the longest message that it takes, and at least 1 MiB. What is
-/// longer than the session takes is for the session to refuse, by name: here it would end SCTP's
-/// association without a word.
-pub(super) fn receive_buffer(config: &EngineConfig) -> u32 {
-    config.receive_buffer.max(config.max_message_size).max(1 << 20)
-}
-
 /// By stream.
 pub(super) fn channels(config: &EngineConfig) -> [ChannelConfig; 3] {
     [

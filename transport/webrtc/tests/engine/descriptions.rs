@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use deltawire_sdp::grammar::Candidate;
-use deltawire_webrtc::{Engine, Str0m};
+use deltawire_webrtc::{Engine, AnyEngine};
 
 use crate::pair::{address, config};
 
@@ -18,7 +18,7 @@ const CANDIDATE: &str = "a=candidate:1 1 udp 2122260223 192.0.2.1 61764 typ host
 
 /// Offers of up to 64 KiB, and what is in them.
 fn hostile() -> Vec<(&'static str, String)> {
-    let (_engine, offer) = Str0m::offer(&config(), &[address(0)], Duration::ZERO).unwrap();
+    let (_engine, offer) = AnyEngine::offer(&config(), &[address(0)], Duration::ZERO).unwrap();
     let fill = |line: &str| line.repeat(((64 << 10) - offer.len() - 64) / line.len());
     let after = |line: &str| offer.clone() + &fill(line);
     let before = |line: &str| offer.replacen("m=", &(fill(line) + "m="), 1);
@@ -50,12 +50,12 @@ fn hostile() -> Vec<(&'static str, String)> {
 fn descriptions_take_what_they_are_worth() {
     let config = config();
     // What is made once is made.
-    let (_engine, offer) = Str0m::offer(&config, &[address(0)], Duration::ZERO).unwrap();
-    drop(Str0m::answer(&config, &[address(1)], &offer, Duration::ZERO).unwrap());
+    let (_engine, offer) = AnyEngine::offer(&config, &[address(0)], Duration::ZERO).unwrap();
+    drop(AnyEngine::answer(&config, &[address(1)], &offer, Duration::ZERO).unwrap());
     for (what, offer) in hostile() {
         let mut answered = None;
         let taken = measure(|| {
-            answered = Some(Str0m::answer(&config, &[address(1)], &offer, Duration::ZERO));
+            answered = Some(AnyEngine::answer(&config, &[address(1)], &offer, Duration::ZERO));
         });
         let (most, count, kept) = (taken.bytes_max, taken.count_total, taken.bytes_current);
         println!("{what}: {most} bytes, {count} allocations, keeps {kept}");
@@ -68,16 +68,16 @@ fn descriptions_take_what_they_are_worth() {
 #[test]
 fn candidates_of_answers_are_bounded() {
     for (count, taken) in [(63, true), (64, false), (1_000, false)] {
-        let (mut engine, offer) = Str0m::offer(&config(), &[address(0)], Duration::ZERO).unwrap();
+        let (mut engine, offer) = AnyEngine::offer(&config(), &[address(0)], Duration::ZERO).unwrap();
         let (_other, answer) =
-            Str0m::answer(&config(), &[address(1)], &offer, Duration::ZERO).unwrap();
+            AnyEngine::answer(&config(), &[address(1)], &offer, Duration::ZERO).unwrap();
         // One is its own.
         let answer = answer + &CANDIDATE.repeat(count);
         let accepted = engine.accept_answer(&answer, Duration::ZERO);
         assert_eq!(accepted.is_ok(), taken, "{count}: {accepted:?}");
     }
-    let (mut engine, offer) = Str0m::offer(&config(), &[address(0)], Duration::ZERO).unwrap();
-    let (_other, answer) = Str0m::answer(&config(), &[address(1)], &offer, Duration::ZERO).unwrap();
+    let (mut engine, offer) = AnyEngine::offer(&config(), &[address(0)], Duration::ZERO).unwrap();
+    let (_other, answer) = AnyEngine::answer(&config(), &[address(1)], &offer, Duration::ZERO).unwrap();
     let long = format!("{} x {}\r\n", CANDIDATE.trim_end(), "1".repeat(512));
     engine.accept_answer(&(answer + &long), Duration::ZERO).unwrap_err();
 }

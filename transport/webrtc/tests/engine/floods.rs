@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use deltawire_channels::{Delivery, Order, Reliability};
-use deltawire_webrtc::{EngineConfig, EngineError, MAX_SOURCES, max_ahead, max_held};
+use deltawire_webrtc::{
+    EngineConfig, EngineError, EngineKind, MAX_SOURCES, max_ahead, max_held,
+};
 
 use crate::hostile::{HOSTILE, Link, RECEIVE_BUFFER};
 
@@ -305,12 +307,18 @@ fn pieces_of_messages_that_are_given_up() {
     assert_eq!((link.error, link.messages.len()), (None, 20_000));
 }
 
-/// What an acknowledgement would have to list makes it longer than str0m can send: that ends the link.
+/// What an acknowledgement would have to list makes it longer than str0m can send: that ends the link. The
+/// lean engine leaves out what does not fit.
 #[test]
 fn every_second_chunk_only() {
     let link =
         flood(9_000, |number, first| data(WHOLE, first + 1 + 2 * number, 1, number as u16, 1));
-    assert!(matches!(link.error, Some(EngineError::Stack(_))), "{:?}", link.error);
+    match crate::ENGINE {
+        EngineKind::Str0m => {
+            assert!(matches!(link.error, Some(EngineError::Stack(_))), "{:?}", link.error);
+        }
+        _ => assert_eq!(link.error, None),
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use deltawire_link::{Datagram, DatagramTransport, MessageTransport, Output};
-use deltawire_webrtc::{Engine, Str0m};
+use deltawire_webrtc::{Engine, AnyEngine};
 use str0m::channel::ChannelConfig;
 use str0m::config::Fingerprint;
 use str0m::net::{Protocol, Receive};
@@ -31,7 +31,7 @@ fn opens(begins: Begins) -> Option<Duration> {
     const STEP: Duration = Duration::from_millis(10);
     let (ours, theirs): (SocketAddr, SocketAddr) = (address(0), address(1));
     let start = Instant::now();
-    let (mut engine, offer) = Str0m::offer(&config(), &[ours], Duration::ZERO).unwrap();
+    let (mut engine, offer) = AnyEngine::offer(&config(), &[ours], Duration::ZERO).unwrap();
     let mut foreign: Rtc = RtcConfig::new().clear_codecs().build(start);
     foreign.add_local_candidate(Candidate::host(theirs, Protocol::Udp).unwrap());
     foreign.add_remote_candidate(

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use deltawire_framing::Channel;
 use deltawire_link::{Datagram, DatagramTransport, MessageTransport, Output, Transmit};
-use deltawire_webrtc::{Certificate, Engine, EngineConfig, EngineError, Str0m};
+use deltawire_webrtc::{AnyEngine, Certificate, Engine, EngineConfig, EngineError};
 
 pub(crate) struct End {
-    pub(crate) engine: Str0m,
+    pub(crate) engine: AnyEngine,
     /// When it opened.
     pub(crate) open: Option<Duration>,
     pub(crate) closed: bool,
@@ -32,7 +32,9 @@ pub(crate) struct Pair {
 }
 
 pub(crate) fn config() -> EngineConfig {
-    EngineConfig::new(Arc::new(Certificate::generate().unwrap()))
+    let mut config = EngineConfig::new(Arc::new(Certificate::generate().unwrap()));
+    config.kind = crate::ENGINE;
+    config
 }
 
 pub(crate) fn address(end: usize) -> SocketAddr {
@@ -40,7 +42,7 @@ pub(crate) fn address(end: usize) -> SocketAddr {
 }
 
 impl End {
-    fn new(engine: Str0m) -> Self {
+    fn new(engine: AnyEngine) -> Self {
         Self {
             engine,
             open: None,
@@ -67,9 +69,9 @@ impl Pair {
         edit_answer: impl FnOnce(String) -> String,
     ) -> Self {
         let now = Duration::ZERO;
-        let (mut a, offer) = Str0m::offer(initiator, &[address(0)], now).unwrap();
+        let (mut a, offer) = AnyEngine::offer(initiator, &[address(0)], now).unwrap();
         let offer = edit_offer(offer);
-        let (b, answer) = Str0m::answer(acceptor, &[address(1)], &offer, now).unwrap();
+        let (b, answer) = AnyEngine::answer(acceptor, &[address(1)], &offer, now).unwrap();
         a.accept_answer(&edit_answer(answer), now).unwrap();
         Self { now, latency, ends: [End::new(a), End::new(b)], tamper: Box::new(|_| true) }
     }

@@ -1,6 +1,8 @@
 //! [`Engine`] on the sans-IO WebRTC stack [str0m](https://docs.rs/str0m).
 
 mod config;
+mod dtls;
+mod shared_filter;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,30 +16,28 @@ use deltawire_link::{
     TransportError,
 };
 use deltawire_sdp::{
-    Description, DescriptionError, LocalDescription, MAX_CANDIDATES, Setup,
-    UNSTATED_MAX_MESSAGE_SIZE, grammar, stream,
+    Description, DescriptionError, HashFunction, LocalDescription, MAX_CANDIDATES, Setup,
+    UNSTATED_MAX_MESSAGE_SIZE, stream,
 };
 use str0m::channel::{ChannelId, SctpInitData};
 use str0m::config::Fingerprint;
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Rtc, RtcConfig, RtcError};
 
-use self::config::{channels, receive_buffer};
-use crate::certificate::take_filter;
+use self::config::channels;
+use self::dtls::take_filter;
+use self::shared_filter::SharedFilter;
 use crate::checks::Checks;
+use crate::engine::{not_an_init, read_candidate, receive_buffer, unusable};
 use crate::panic_guard::PanicGuard;
 use crate::path::Path;
-use crate::sctp_filter::SctpFilter;
 use crate::sources::Sources;
 use crate::stun::Check;
-use crate::{Engine, EngineConfig, EngineError, MAX_DATAGRAM_LEN};
+use crate::{Engine, EngineConfig, EngineError, MAX_DATAGRAM_LEN, MAX_SENT};
 
 /// How long the server of DTLS lets the client begin SCTP. Either may (RFC 8831, section 6.2), and
 /// most clients do at once; but some stacks leave it to who offered, whoever is the client.
 const INITIATIVE: Duration = Duration::from_secs(1);
-
-/// The longest transport message that the stack sends, bytes.
-const MAX_SENT: usize = 1 << 16;
 
 /// One connection of str0m's, with data channels only.
 pub struct Str0m {
@@ -61,7 +61,7 @@ pub struct Str0m {
     checks: Checks,
     path: Path,
     sources: Sources,
-    filter: Arc<SctpFilter>,
+    filter: Arc<SharedFilter>,
     /// Whether the peer did what ends the link, and that was told.
     faulty: bool,
     closed: bool,
@@ -94,7 +94,7 @@ impl Str0m {
         // Of one that failed, the filter may have been left.
         drop(take_filter());
         let mut rtc = RtcConfig::new()
-            .set_crypto_provider(config.certificate.provider().clone())
+            .set_crypto_provider(config.certificate.shared.provider().clone())
             .set_dtls_cert(config.certificate.dtls())
             .set_ice_lite(config.ice_lite && role == Role::Acceptor)
             .clear_codecs()
@@ -167,8 +167,14 @@ impl Str0m {
         self.checks.count = peer.checks;
         self.candidates = peer.named;
         self.path.know(peer.user_fragment, peer.password, &self.user_fragment);
-        let fingerprint =
-            Fingerprint { hash_func: "sha-256".to_owned(), bytes: peer.fingerprint.to_vec() };
+        let known = peer.fingerprints.iter().find(|it| it.function() == HashFunction::Sha256);
+        let Some(known) = known else {
+            let (field, expected) = ("fingerprint", "must be sha-256: this engine knows no other");
+            let value = peer.fingerprints.iter().map(|it| it.function().name()).collect();
+            return Err(DescriptionError::Unsupported { field, value, expected }.into());
+        };
+        let bytes = known.value().to_vec();
+        let fingerprint = Fingerprint { hash_func: known.function().name().to_owned(), bytes };
         let (ufrag, pass) = (peer.user_fragment.to_owned(), peer.password.to_owned());
         for candidate in &peer.candidates {
             self.add(candidate)?;
@@ -379,11 +385,7 @@ impl Engine for Str0m {
             return Err(DescriptionError::TooManyCandidates { limit: MAX_CANDIDATES }.into());
         }
         self.candidates += 1;
-        match grammar::Candidate::read(candidate) {
-            Ok(grammar::Candidate::Usable(candidate)) => self.add(candidate),
-            Ok(grammar::Candidate::PassedOver) => Ok(()),
-            Err(broken) => Err(unusable(candidate, broken.expected.to_owned())),
-        }
+        read_candidate(candidate)?.map_or(Ok(()), |candidate| self.add(candidate))
     }
 
     fn candidates(&self) -> usize {
@@ -550,17 +552,6 @@ impl fmt::Debug for Str0m {
             .field("closed", &self.closed)
             .finish_non_exhaustive()
     }
-}
-
-fn unusable(candidate: &str, reason: String) -> EngineError {
-    let candidate = candidate.chars().take(grammar::MAX_CANDIDATE_LEN).collect();
-    EngineError::Candidate { candidate, reason }
-}
-
-fn not_an_init(peer: &Description<'_>) -> EngineError {
-    let value = peer.sctp_init.unwrap_or_default().chars().take(65).collect();
-    let expected = "must be an INIT of SCTP in base 64";
-    DescriptionError::Unsupported { field: "sctp-init", value, expected }.into()
 }
 
 fn stack_error(error: RtcError) -> EngineError {

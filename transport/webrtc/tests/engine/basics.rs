@@ -1,26 +1,12 @@
-//! The WebRTC engine, on virtual time.
-
-#![cfg(not(target_arch = "wasm32"))]
-
-mod descriptions;
-#[allow(unreachable_pub, reason = "the fuzz crate exports it")]
-#[path = "../../../../fuzz/src/engine.rs"]
-mod engine;
-mod floods;
-mod foreign;
-mod handshake;
-#[allow(dead_code, unreachable_pub, reason = "the fuzz crate exports it")]
-#[path = "../../../../fuzz/src/hostile.rs"]
-mod hostile;
-mod pair;
-mod replay;
+//! Links that open, carry messages and end, on virtual time.
 
 use std::time::Duration;
 
 use deltawire_framing::Channel;
 use deltawire_link::MessageTransport;
 use deltawire_webrtc::EngineError;
-use pair::Pair;
+
+use crate::pair::{self, Pair};
 
 const SECOND: Duration = Duration::from_secs(1);
 

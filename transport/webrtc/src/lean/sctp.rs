@@ -1,0 +1,79 @@
+//! What the engine needs of an SCTP, so that it can be exchanged.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use deltawire_channels::TransportMessage;
+
+use super::handshake::Init;
+use crate::EngineConfig;
+
+/// An association of SCTP (RFC 9260) with its three streams, without I/O and without a handshake: this side's
+/// INIT and the peer's are all that it is made of.
+pub(super) trait Sctp: Sized {
+    /// One that waits for the peer's INIT. Its receive window is `receive_buffer` bytes, its packets are not
+    /// longer than `max_packet_len`.
+    fn new(config: &EngineConfig, receive_buffer: u32, max_packet_len: usize, now: Duration)
+    -> Self;
+
+    /// What its INIT says.
+    fn init(&self) -> Init;
+
+    /// Goes on with the peer's INIT, as if a handshake had been made.
+    fn establish(&mut self, peer: &Init, now: Duration);
+
+    /// Takes in a packet of the peer's.
+    fn handle_packet(&mut self, packet: Bytes, now: Duration);
+
+    /// A packet to be sent.
+    fn poll_packet(&mut self, now: Duration) -> Option<Bytes>;
+
+    /// What came.
+    fn poll_event(&mut self) -> Option<SctpEvent>;
+
+    /// Takes over a message, whole.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot.
+    fn write(&mut self, stream: u16, message: &[u8], now: Duration) -> Result<(), String>;
+
+    /// Bytes of messages that were written and neither acknowledged nor given up.
+    fn in_flight(&self) -> usize;
+
+    /// When to let time pass.
+    fn poll_timeout(&self) -> Option<Duration>;
+
+    /// Lets time pass.
+    fn handle_timeout(&mut self, now: Duration);
+
+    /// Sends what is not acknowledged again, as when its timer runs out.
+    fn retransmit(&mut self);
+
+    /// The round trip, if it is known.
+    fn round_trip(&self) -> Option<Duration>;
+}
+
+/// What came over an association.
+pub(super) enum SctpEvent {
+    /// A message.
+    Message {
+        /// On which stream.
+        stream: u16,
+        /// What kind of message it is (RFC 8831, section 8).
+        kind: MessageKind,
+        /// What it holds.
+        bytes: TransportMessage,
+    },
+    /// It is over.
+    Closed,
+}
+
+/// Kinds of messages (RFC 8831, section 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MessageKind {
+    /// One of the application's.
+    Data,
+    /// One that opens a channel (RFC 8832).
+    Dcep,
+}
