@@ -9,7 +9,7 @@ use allocation_counter::{measure, opt_out};
 use deltawire_link::{Datagram, DatagramTransport, MessageTransport, Output};
 use deltawire_sdp::read_description;
 use deltawire_webrtc::{
-    Certificate, Engine, EngineConfig, MAX_HANDSHAKE, AnyEngine, max_held, read_check,
+    AnyEngine, Certificate, Engine, EngineConfig, MAX_HANDSHAKE, max_held, read_check,
 };
 
 use crate::hostile::{HOSTILE, Link, RECEIVE_BUFFER, VICTIM};
@@ -59,7 +59,8 @@ pub fn datagrams(mut data: &[u8]) {
         let (_engine, offer) = AnyEngine::offer(&config, &[HOSTILE], Duration::ZERO).unwrap();
         (config, offer)
     });
-    let (mut engine, _answer) = AnyEngine::answer(config, &[VICTIM], offer, Duration::ZERO).unwrap();
+    let (mut engine, _answer) =
+        AnyEngine::answer(config, &[VICTIM], offer, Duration::ZERO).unwrap();
     let name = engine.user_fragment().to_owned();
     let mut now = Duration::ZERO;
     let taken = measure(|| {

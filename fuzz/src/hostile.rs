@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use allocation_counter::{AllocationInfo, measure, opt_out};
 use deltawire_framing::Channel;
 use deltawire_link::{Datagram, DatagramTransport, MessageTransport, Output, Transmit};
-use deltawire_webrtc::{Certificate, Engine, EngineConfig, EngineError, AnyEngine};
+use deltawire_webrtc::{AnyEngine, Certificate, Engine, EngineConfig, EngineError};
 use str0m::change::SdpAnswer;
 use str0m::channel::{ChannelConfig, ChannelId};
 use str0m::config::{CryptoProvider, DtlsCert, DtlsVersion};
@@ -107,7 +107,8 @@ impl Link {
         });
         let (offer, pending) = changes.apply().unwrap();
         let offer = offer.to_sdp_string();
-        let (victim, answer) = AnyEngine::answer(config, &[VICTIM], &offer, Duration::ZERO).unwrap();
+        let (victim, answer) =
+            AnyEngine::answer(config, &[VICTIM], &offer, Duration::ZERO).unwrap();
         let answer = SdpAnswer::from_sdp_string(&answer).unwrap();
         hostile.sdp_api().accept_answer(pending, answer).unwrap();
         let mut link = Self {

@@ -103,7 +103,8 @@ impl Init {
 
     pub(super) fn from_base64(text: &str) -> Option<Self> {
         let chunk = BASE64_STANDARD.decode(text).ok()?;
-        let whole = chunk.first() == Some(&INIT) && short(&chunk, 2) == u16::try_from(chunk.len()).ok();
+        let whole =
+            chunk.first() == Some(&INIT) && short(&chunk, 2) == u16::try_from(chunk.len()).ok();
         whole.then(|| Self::read(&chunk)).flatten()
     }
 

@@ -155,7 +155,7 @@ impl Lean {
             checks: Checks::default(),
             path: Path::new(role),
             sources: Sources::default(),
-            recovery: Recovery::default(),
+            recovery: Recovery::new(!config.initiator.may_lose() && !config.acceptor.may_lose()),
             stack: PanicGuard::new(stack),
             opened: false,
             faulty: false,

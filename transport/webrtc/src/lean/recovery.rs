@@ -15,8 +15,12 @@ const MOST: Duration = Duration::from_secs(3);
 /// So long nothing came, and what comes then is a sign that the path is back.
 const SILENCE: Duration = Duration::from_millis(300);
 
+/// One link's. Where messages are given up rather than sent again often, it does nothing: a wait that was too
+/// short would lose what the network did not.
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
+    /// Whether it does anything.
+    reliable: bool,
     /// When to send again, if anything is in flight.
     at: Option<Duration>,
     /// How often that was done since the last acknowledgement.
@@ -26,6 +30,10 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
+    pub(super) fn new(reliable: bool) -> Self {
+        Self { reliable, ..Self::default() }
+    }
+
     /// Notes how much is in flight, and the round trip.
     pub(super) fn note(&mut self, in_flight: usize, round_trip: Option<Duration>, now: Duration) {
         let before = std::mem::replace(&mut self.in_flight, in_flight);
@@ -33,7 +41,8 @@ impl Recovery {
             (self.at, self.tries) = (None, 0);
         } else if in_flight < before || self.at.is_none() {
             self.tries = 0;
-            self.at = Some(now + wait(round_trip));
+            // As long as nothing is known of the path, SCTP's own second is right.
+            self.at = round_trip.filter(|_| self.reliable).map(|it| now + wait(it));
         }
     }
 
@@ -52,7 +61,7 @@ impl Recovery {
         let due = self.at.is_some_and(|at| at <= now);
         if due {
             self.tries += 1;
-            let patience = wait(round_trip) * 2_u32.pow(self.tries.min(8));
+            let patience = wait(round_trip.unwrap_or(MOST)) * 2_u32.pow(self.tries.min(8));
             self.at = Some(now + patience.min(MOST));
         }
         due
@@ -63,8 +72,8 @@ impl Recovery {
     }
 }
 
-fn wait(round_trip: Option<Duration>) -> Duration {
-    round_trip.map_or(LEAST, |round_trip| (2 * round_trip + Duration::from_millis(250)).max(LEAST))
+fn wait(round_trip: Duration) -> Duration {
+    (2 * round_trip + Duration::from_millis(250)).max(LEAST)
 }
 
 #[cfg(test)]
@@ -75,7 +84,7 @@ mod tests {
 
     #[test]
     fn waits_are_short_at_first_and_grow() {
-        let mut recovery = Recovery::default();
+        let mut recovery = Recovery::new(true);
         assert_eq!(recovery.poll_timeout(), None);
         recovery.note(100, Some(20 * MS), 1_000 * MS);
         recovery.note(300, Some(20 * MS), 1_300 * MS);
@@ -87,9 +96,9 @@ mod tests {
             sent.push(now.as_millis());
         }
         assert_eq!(sent, [1_400, 2_200, 3_800, 6_800, 9_800, 12_800]);
-        recovery.note(200, None, 13_000 * MS);
+        recovery.note(200, Some(20 * MS), 13_000 * MS);
         assert_eq!(recovery.poll_timeout(), Some(13_400 * MS));
-        recovery.note(0, None, 13_001 * MS);
+        recovery.note(0, Some(20 * MS), 13_001 * MS);
         assert_eq!(recovery.poll_timeout(), None);
         recovery.note(1, Some(500 * MS), 14_000 * MS);
         assert_eq!(recovery.poll_timeout(), Some(15_250 * MS));
@@ -97,14 +106,25 @@ mod tests {
 
     #[test]
     fn a_sign_of_life_after_a_silence_ends_the_wait() {
-        let mut recovery = Recovery::default();
+        let mut recovery = Recovery::new(true);
         assert!(!recovery.hear(0 * MS));
-        recovery.note(100, None, 1_000 * MS);
+        recovery.note(100, Some(MS), 1_000 * MS);
         assert!(!recovery.hear(1_350 * MS), "nothing was found missing");
-        assert!(recovery.handle_timeout(None, 1_400 * MS));
+        assert!(recovery.handle_timeout(Some(MS), 1_400 * MS));
         assert!(!recovery.hear(1_410 * MS), "it was not silent");
-        assert!(recovery.handle_timeout(None, 2_200 * MS));
+        assert!(recovery.handle_timeout(Some(MS), 2_200 * MS));
         assert!(recovery.hear(3_000 * MS));
         assert!(!recovery.hear(3_001 * MS));
+    }
+
+    #[test]
+    fn where_nothing_is_known_or_messages_are_given_up_it_waits_for_sctp() {
+        for (reliable, round_trip) in [(true, None), (false, Some(MS))] {
+            let mut recovery = Recovery::new(reliable);
+            recovery.note(100, round_trip, 1_000 * MS);
+            recovery.note(50, round_trip, 2_000 * MS);
+            assert_eq!(recovery.poll_timeout(), None);
+            assert!(!recovery.handle_timeout(round_trip, 9_000 * MS) && !recovery.hear(9_000 * MS));
+        }
     }
 }

@@ -314,9 +314,14 @@ mod tests {
 
     #[test]
     fn acknowledgements_fit_a_packet() {
-        for (acknowledged, blocks, left) in
-            [(9, 0, 0), (9, 50, 50), (9, 287, 287), (9, 288, 287), (9, 2_000, 287), (u32::MAX, 5, 0)]
-        {
+        for (acknowledged, blocks, left) in [
+            (9, 0, 0),
+            (9, 50, 50),
+            (9, 287, 287),
+            (9, 288, 287),
+            (9, 2_000, 287),
+            (u32::MAX, 5, 0),
+        ] {
             let before = sack(acknowledged, blocks);
             let after = clipped(before.clone(), 1_176);
             assert!(after.len() <= 1_176 && is_sealed(&after));

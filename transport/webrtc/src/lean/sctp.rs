@@ -13,8 +13,12 @@ use crate::EngineConfig;
 pub(super) trait Sctp: Sized {
     /// One that waits for the peer's INIT. Its receive window is `receive_buffer` bytes, its packets are not
     /// longer than `max_packet_len`.
-    fn new(config: &EngineConfig, receive_buffer: u32, max_packet_len: usize, now: Duration)
-    -> Self;
+    fn new(
+        config: &EngineConfig,
+        receive_buffer: u32,
+        max_packet_len: usize,
+        now: Duration,
+    ) -> Self;
 
     /// What its INIT says.
     fn init(&self) -> Init;

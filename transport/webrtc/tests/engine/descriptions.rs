@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use deltawire_sdp::grammar::Candidate;
-use deltawire_webrtc::{Engine, AnyEngine};
+use deltawire_webrtc::{AnyEngine, Engine};
 
 use crate::pair::{address, config};
 
@@ -68,7 +68,8 @@ fn descriptions_take_what_they_are_worth() {
 #[test]
 fn candidates_of_answers_are_bounded() {
     for (count, taken) in [(63, true), (64, false), (1_000, false)] {
-        let (mut engine, offer) = AnyEngine::offer(&config(), &[address(0)], Duration::ZERO).unwrap();
+        let (mut engine, offer) =
+            AnyEngine::offer(&config(), &[address(0)], Duration::ZERO).unwrap();
         let (_other, answer) =
             AnyEngine::answer(&config(), &[address(1)], &offer, Duration::ZERO).unwrap();
         // One is its own.
@@ -77,7 +78,8 @@ fn candidates_of_answers_are_bounded() {
         assert_eq!(accepted.is_ok(), taken, "{count}: {accepted:?}");
     }
     let (mut engine, offer) = AnyEngine::offer(&config(), &[address(0)], Duration::ZERO).unwrap();
-    let (_other, answer) = AnyEngine::answer(&config(), &[address(1)], &offer, Duration::ZERO).unwrap();
+    let (_other, answer) =
+        AnyEngine::answer(&config(), &[address(1)], &offer, Duration::ZERO).unwrap();
     let long = format!("{} x {}\r\n", CANDIDATE.trim_end(), "1".repeat(512));
     engine.accept_answer(&(answer + &long), Duration::ZERO).unwrap_err();
 }

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use deltawire_channels::{Delivery, Order, Reliability};
-use deltawire_webrtc::{
-    EngineConfig, EngineError, EngineKind, MAX_SOURCES, max_ahead, max_held,
-};
+use deltawire_webrtc::{EngineConfig, EngineError, EngineKind, MAX_SOURCES, max_ahead, max_held};
 
 use crate::hostile::{HOSTILE, Link, RECEIVE_BUFFER};
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use deltawire_link::{Datagram, DatagramTransport, MessageTransport, Output};
-use deltawire_webrtc::{Engine, AnyEngine};
+use deltawire_webrtc::{AnyEngine, Engine};
 use str0m::channel::ChannelConfig;
 use str0m::config::Fingerprint;
 use str0m::net::{Protocol, Receive};
