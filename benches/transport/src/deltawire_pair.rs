@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use deltawire::LinkStats;
 use deltawire::prelude::*;
+use deltawire::webrtc::EngineKind;
 use hdrhistogram::Histogram;
 
 use crate::harness::Links;
@@ -20,8 +21,16 @@ pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const END: Duration = Duration::from_secs(5);
 
 pub(crate) fn one_way(plan: OneWay, links: &Links) -> anyhow::Result<Measured> {
+    one_way_on(EngineKind::default(), plan, links)
+}
+
+pub(crate) fn one_way_on_str0m(plan: OneWay, links: &Links) -> anyhow::Result<Measured> {
+    one_way_on(EngineKind::Str0m, plan, links)
+}
+
+fn one_way_on(engine: EngineKind, plan: OneWay, links: &Links) -> anyhow::Result<Measured> {
     let limits = limits(plan.size);
-    let builder = || Node::builder().limits(limits);
+    let builder = || Node::builder().engine(engine).limits(limits);
     let (flow, _) = run(false, LIMIT, one_way_between(builder(), builder(), plan, links))?;
     Ok(flow.into())
 }
@@ -44,8 +53,21 @@ pub(crate) async fn one_way_between(
 }
 
 pub(crate) fn ping_pong(plan: PingPong, links: &Links) -> anyhow::Result<Histogram<u64>> {
+    ping_pong_on(EngineKind::default(), plan, links)
+}
+
+pub(crate) fn ping_pong_on_str0m(plan: PingPong, links: &Links) -> anyhow::Result<Histogram<u64>> {
+    ping_pong_on(EngineKind::Str0m, plan, links)
+}
+
+fn ping_pong_on(
+    engine: EngineKind,
+    plan: PingPong,
+    links: &Links,
+) -> anyhow::Result<Histogram<u64>> {
     run(plan.one_core, LIMIT, async {
-        let [alice, bob] = connect(Node::builder(), Node::builder(), links).await?;
+        let builder = || Node::builder().engine(engine);
+        let [alice, bob] = connect(builder(), builder(), links).await?;
         tokio::spawn(echo(bob.peer));
         tokio::spawn(ping(alice.peer, plan)).await?
     })

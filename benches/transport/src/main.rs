@@ -2,7 +2,7 @@
 //! under and above it: `cargo run --release --manifest-path benches/transport/Cargo.toml`, about 12
 //! minutes; `-- --quick` shows within one that everything works.
 //!
-//! - `deltawire`: two nodes, WebRTC over loopback UDP, defaults.
+//! - `deltawire`: two nodes, WebRTC over loopback UDP, defaults; `deltawire on str0m` with the other engine.
 //! - `webrtc-rs`: data channels of the other WebRTC stack in Rust, tuned.
 //! - `quinn`: QUIC, a stream; `quinn, gathered` lets messages wait for others.
 //! - `str0m tuned`: the stack with what a program can do around it.

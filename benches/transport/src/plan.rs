@@ -72,11 +72,16 @@ impl From<Flow> for Measured {
     }
 }
 
-const RIVALS: [Rival; 8] = [
+const RIVALS: [Rival; 9] = [
     Rival {
         name: "deltawire",
         one_way: deltawire_pair::one_way,
         ping_pong: Some(deltawire_pair::ping_pong),
+    },
+    Rival {
+        name: "deltawire on str0m",
+        one_way: deltawire_pair::one_way_on_str0m,
+        ping_pong: Some(deltawire_pair::ping_pong_on_str0m),
     },
     Rival { name: "webrtc-rs", one_way: webrtc_rs::one_way, ping_pong: Some(webrtc_rs::ping_pong) },
     Rival { name: "quinn", one_way: quinn_pair::one_way, ping_pong: Some(quinn_pair::ping_pong) },
