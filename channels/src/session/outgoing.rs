@@ -113,6 +113,8 @@ impl Outgoing {
     pub(super) fn add(&mut self, source: Source, share: SendPriority) {
         let share = SendPriority { weight: share.weight.max(1), ..share };
         let at = self.lanes.partition_point(|lane| lane.share.priority >= share.priority);
+        // Most sessions have one sender a channel.
+        self.lanes.reserve_exact(1);
         self.lanes.insert(at, Lane { source, share, deficit: 0, long: None });
     }
 

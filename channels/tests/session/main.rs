@@ -7,6 +7,7 @@ mod crossing;
 mod ends;
 mod faults;
 mod floods;
+mod idle;
 mod flow;
 mod kept;
 mod pipe;
