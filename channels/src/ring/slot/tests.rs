@@ -20,6 +20,15 @@ fn holds_exactly_its_capacity() {
 }
 
 #[test]
+fn a_batch_of_unknown_length_finds_the_room_that_there_is() {
+    let (mut producer, mut consumer) = ring(2);
+    for _ in 0..3 {
+        assert_eq!(producer.push_batch(&mut (0..9).filter(|value| value % 2 == 1)), Ok(2));
+        assert_eq!(consumer.pop_batch(9).collect::<Vec<_>>(), [1, 3]);
+    }
+}
+
+#[test]
 fn what_is_left_can_be_read_after_close() {
     let (mut producer, mut consumer) = ring(2);
     producer.try_push(1).unwrap();
