@@ -26,7 +26,7 @@
 //!         for value in 0..100 {
 //!             producer.push(value).await?;
 //!         }
-//!         Ok::<_, deltawire_channels::ring::Closed<i32>>(())
+//!         Ok::<_, deltawire_channels::ring::RingClosed<i32>>(())
 //!     })
 //! });
 //! let mut sum = 0;
