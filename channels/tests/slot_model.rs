@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use deltawire_channels::ring::{Closed, PopError, PushError, slot};
+use deltawire_channels::ring::{PopError, PushError, RingClosed, slot};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ proptest! {
                     let mut left = batch.clone().into_iter();
                     let pushed = producer.push_batch(&mut left);
                     if closed {
-                        prop_assert_eq!(pushed, Err(Closed(())));
+                        prop_assert_eq!(pushed, Err(RingClosed(())));
                         prop_assert_eq!(left.len(), count);
                     } else {
                         let taken = count.min(capacity - model.len());

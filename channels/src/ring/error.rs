@@ -5,7 +5,7 @@ use core::fmt;
 /// The other side, or this one, has closed the ring. Holds what was to be put in.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the ring is closed: drop this handle")]
-pub struct Closed<T = ()>(pub T);
+pub struct RingClosed<T = ()>(pub T);
 
 /// Why a value was not taken; it is given back.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +29,7 @@ impl<T> PushError<T> {
 }
 
 // By hand, so that an error can be shown whatever the value is.
-impl<T> fmt::Debug for Closed<T> {
+impl<T> fmt::Debug for RingClosed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Closed(_)")
     }

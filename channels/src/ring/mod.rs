@@ -35,4 +35,4 @@ mod error;
 mod parking;
 pub mod slot;
 
-pub use error::{Closed, CommitError, PopError, PushError, ReadError, ReserveError};
+pub use error::{CommitError, PopError, PushError, ReadError, ReserveError, RingClosed};

@@ -13,7 +13,7 @@ use deltawire_framing::control::{
 use deltawire_framing::{Channel, Frames, Kind};
 
 use super::control::LastWords;
-use super::event::{Closed, Event, Missing, Undelivered};
+use super::event::{Closed, Missing, Undelivered};
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::{CHANNELS, ProtocolError, Session};
@@ -255,7 +255,7 @@ impl Session {
         // Once more: a grant may have been committed since.
         self.give_up();
         self.incoming.iter_mut().for_each(Incoming::close);
-        self.events.push(Event::Closed(closed));
+        self.events.closed(closed);
     }
 
     /// Looks for the peer's answer in what comes after the end.

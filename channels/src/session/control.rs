@@ -45,7 +45,7 @@ impl Pending {
             windows: [None; 2],
             positions: [None; 2],
             ping: None,
-            pongs: VecDeque::with_capacity(MAX_PONGS),
+            pongs: VecDeque::new(),
             close: None,
             buffer: [0; CAPACITY],
         }

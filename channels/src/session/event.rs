@@ -1,5 +1,4 @@
 use core::fmt;
-use std::collections::VecDeque;
 
 use deltawire_framing::control::{CloseCode, HelloFields};
 
@@ -117,18 +116,24 @@ impl core::ops::AddAssign for Undelivered {
     }
 }
 
-/// Events that were not asked for yet: at most one of each kind.
+/// Events that were not asked for yet: there is at most one of each kind, in this order.
 #[derive(Debug, Default)]
 pub(super) struct Events {
-    queue: VecDeque<Event>,
+    opened: Option<HelloFields>,
+    closed: Option<Closed>,
 }
 
 impl Events {
-    pub(super) fn push(&mut self, event: Event) {
-        self.queue.push_back(event);
+    pub(super) fn opened(&mut self, peer: HelloFields) {
+        self.opened = Some(peer);
+    }
+
+    pub(super) fn closed(&mut self, closed: Closed) {
+        self.closed = Some(closed);
     }
 
     pub(super) fn pop(&mut self) -> Option<Event> {
-        self.queue.pop_front()
+        let opened = self.opened.take().map(Event::Opened);
+        opened.or_else(|| self.closed.take().map(Event::Closed))
     }
 }

@@ -336,7 +336,7 @@ impl Session {
         if matches!(self.state, State::Connecting { .. }) {
             self.state = State::Open;
         }
-        self.events.push(Event::Opened(fields));
+        self.events.opened(fields);
         Ok(())
     }
 

@@ -63,7 +63,7 @@ impl PeerLimits {
 }
 
 /// What a lane would send.
-enum Offer {
+enum Demand {
     /// A transport message of at most this many bytes.
     Bytes(usize),
     /// Something, but the window is used up.
@@ -113,6 +113,8 @@ impl Outgoing {
     pub(super) fn add(&mut self, source: Source, share: SendPriority) {
         let share = SendPriority { weight: share.weight.max(1), ..share };
         let at = self.lanes.partition_point(|lane| lane.share.priority >= share.priority);
+        // Most sessions have one sender a channel.
+        self.lanes.reserve_exact(1);
         self.lanes.insert(at, Lane { source, share, deficit: 0, long: None });
     }
 
@@ -134,8 +136,8 @@ impl Outgoing {
     /// Whether a message has begun to wait for a larger window, and the peer does not know it yet.
     pub(super) fn is_newly_blocked(&mut self, max_frame_len: usize) -> bool {
         let available = self.window.available();
-        let mut offers = self.lanes.iter_mut().map(|lane| lane.offer(available, max_frame_len));
-        self.window.blocked = offers.any(|offer| matches!(offer, Offer::Blocked));
+        let mut demands = self.lanes.iter_mut().map(|lane| lane.demand(available, max_frame_len));
+        self.window.blocked = demands.any(|demand| matches!(demand, Demand::Blocked));
         self.window.newly_blocked()
     }
 
@@ -295,7 +297,7 @@ impl Outgoing {
         let blocked = self.window.blocked
             || lanes
                 .iter_mut()
-                .any(|lane| matches!(lane.offer(available, peer.max_frame_len), Offer::Blocked));
+                .any(|lane| matches!(lane.demand(available, peer.max_frame_len), Demand::Blocked));
         self.window.blocked = blocked;
         // Whose turn it is stands first. Two rounds: one in which turns may have to begin, one in
         // which somebody has one.
@@ -303,13 +305,13 @@ impl Outgoing {
             let lane = lanes.first_mut()?;
             let begins_long = lane.long.is_none()
                 && lane.source.peek_len().is_some_and(|len| len > peer.max_frame_len);
-            match lane.offer(available, peer.max_frame_len) {
-                Offer::Nothing => lane.deficit = 0,
-                Offer::Blocked => {}
-                Offer::Bytes(_) if blocked && lane.long.is_none() => {}
-                Offer::Bytes(_) if begins_long && unfinished >= peer.max_unfinished as usize => {}
-                Offer::Bytes(len) if lane.deficit > 0 => return Some((group.start, len)),
-                Offer::Bytes(_) => {
+            match lane.demand(available, peer.max_frame_len) {
+                Demand::Nothing => lane.deficit = 0,
+                Demand::Blocked => {}
+                Demand::Bytes(_) if blocked && lane.long.is_none() => {}
+                Demand::Bytes(_) if begins_long && unfinished >= peer.max_unfinished as usize => {}
+                Demand::Bytes(len) if lane.deficit > 0 => return Some((group.start, len)),
+                Demand::Bytes(_) => {
                     lane.deficit += peer.max_frame_len as i64 * i64::from(lane.share.weight);
                 }
             }
@@ -329,19 +331,19 @@ impl Outgoing {
 }
 
 impl Lane {
-    fn offer(&mut self, available: u64, max_frame_len: usize) -> Offer {
+    fn demand(&mut self, available: u64, max_frame_len: usize) -> Demand {
         if let Some(long) = &self.long {
             return if long.is_sent() {
-                Offer::Nothing
+                Demand::Nothing
             } else {
-                Offer::Bytes(long.max_frame_len())
+                Demand::Bytes(long.max_frame_len())
             };
         }
-        let Some(len) = self.source.peek_len() else { return Offer::Nothing };
+        let Some(len) = self.source.peek_len() else { return Demand::Nothing };
         if frame_step(len) as u64 > available {
-            return Offer::Blocked;
+            return Demand::Blocked;
         }
         let available = usize::try_from(available).unwrap_or(usize::MAX) / 16 * 16;
-        Offer::Bytes(max_frame_len.min(available))
+        Demand::Bytes(max_frame_len.min(available))
     }
 }

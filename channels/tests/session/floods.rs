@@ -227,12 +227,13 @@ fn control_messages_without_end() {
         .flatten()
         .collect();
     let flooded = flood(10_000, |_| (Channel::Command, all.clone()));
-    assert_eq!((flooded.ended, flooded.allocations), (None, [0; 2]));
+    // The queue of answers grows to its bound, once.
+    assert_eq!((flooded.ended, flooded.allocations), (None, [3, 0]));
 
     let pings: Vec<_> = (0..300).flat_map(|number| control(&Ping::new(number, 1))).collect();
     let flooded = flood(10_000, |_| (Channel::Command, pings.clone()));
     assert_eq!(flooded.ended, None);
-    assert_eq!(flooded.allocations, [0; 2]);
+    assert_eq!(flooded.allocations, [3, 0]);
     let stats = flooded.session.stats();
     assert_eq!(stats.control_received, 3_000_001);
     assert!(stats.control_sent <= 10_001, "{} answers", stats.control_sent);

@@ -8,6 +8,7 @@ mod ends;
 mod faults;
 mod floods;
 mod flow;
+mod idle;
 mod kept;
 mod pipe;
 mod properties;

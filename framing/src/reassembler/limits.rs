@@ -5,7 +5,7 @@ use core::time::Duration;
 /// In memory that is at most `max_bytes` of messages in landing buffers (and what a landing adds to
 /// each); for each unfinished message 256 bytes and two bits a fragment, 16 KiB at most; 64 spare
 /// bitmaps of 8 KiB at most; and a table of 2 · (`max_messages` + `remembered`) entries of 24 bytes,
-/// made at the start for up to 1,024 messages. With the defaults 5.5 MiB.
+/// made with the first fragment for up to 1,024 messages. With the defaults 5.5 MiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReassemblerLimits {
     /// Sum of the lengths of unfinished messages, bytes. Default: 4 MiB, enough for 100 Mbit/s at

@@ -90,7 +90,8 @@ pub struct Reassembler<B> {
     limits: ReassemblerLimits,
     counters: ReassemblerCounters,
     slots: Slots<B>,
-    /// Where a message is. Allocated at once for [`MAX_EXPECTED`]; it grows where there are more.
+    /// Where a message is. Takes no memory before the first fragment comes, then at once for [`MAX_EXPECTED`];
+    /// it grows where there are more.
     known: HashMap<Key, Known, FixedState>,
     /// Finished messages that are still in `known`, oldest first.
     finished: VecDeque<Key>,
@@ -98,7 +99,7 @@ pub struct Reassembler<B> {
     claimed: u64,
 }
 
-/// For how many unfinished messages memory is taken at the start.
+/// For how many unfinished messages memory is taken with the first fragment.
 const MAX_EXPECTED: u32 = 1_024;
 
 /// A sender's unfinished messages differ in this.
@@ -119,21 +120,24 @@ impl<B: AsMut<[u8]>> Reassembler<B> {
     /// are chosen to collide from slowing the look-up.
     #[must_use]
     pub fn new(limits: ReassemblerLimits, seed: u64) -> Self {
-        let expected = limits.max_messages.min(MAX_EXPECTED) as usize;
-        let entries = expected.saturating_add(limits.remembered as usize);
-        // Twice the entries: then the map does not grow, it only tidies up in place.
-        let known = HashMap::with_capacity_and_hasher(
-            entries.saturating_mul(2),
-            FixedState::with_seed(seed),
-        );
         Self {
             limits,
             counters: ReassemblerCounters::default(),
             slots: Slots::new(),
-            known,
-            finished: VecDeque::with_capacity(limits.remembered as usize),
+            known: HashMap::with_hasher(FixedState::with_seed(seed)),
+            finished: VecDeque::new(),
             claimed: 0,
         }
+    }
+
+    /// Takes the memory that the first fragment needs, and all after it.
+    #[cold]
+    fn take_memory(&mut self) {
+        let expected = self.limits.max_messages.min(MAX_EXPECTED) as usize;
+        let remembered = self.limits.remembered as usize;
+        // Twice the entries: then the map does not grow, it only tidies up in place.
+        self.known.reserve(expected.saturating_add(remembered).saturating_mul(2));
+        self.finished.reserve_exact(remembered);
     }
 
     /// Changes [`max_messages`](ReassemblerLimits::max_messages). Messages that are unfinished stay.
@@ -206,6 +210,9 @@ impl<B: AsMut<[u8]>> Reassembler<B> {
         now: Duration,
         landing: &mut impl Landing<Buffer = B>,
     ) -> Result<usize, LimitExceeded> {
+        if self.known.capacity() == 0 {
+            self.take_memory();
+        }
         let message_len = frame.header().message_len();
         let unfinished = self.slots.len() as u64 + 1;
         let max_messages = u64::from(self.limits.max_messages);

@@ -17,6 +17,10 @@ use deltawire_link::{
     MessageTransport, Output, PacingLimits, Progress, TransportError, TransportErrorKind,
 };
 
+/// What an idle link may take, bytes: session, handles and all, but its transport and what its driver
+/// knows of it. As `docs/LIMITS.md` says.
+const IDLE: i64 = 13 * 1_024;
+
 type Queue = Rc<RefCell<VecDeque<(Channel, Vec<u8>)>>>;
 
 struct Pipe {
@@ -242,4 +246,29 @@ fn a_transport_that_takes_no_message_is_refused() {
     let error = Connection::new(pipe, config, state, Duration::ZERO).err().unwrap();
     assert_eq!(error.kind(), TransportErrorKind::SetUp);
     assert!(error.to_string().contains("max_frame_len"), "{error}");
+}
+
+#[test]
+fn an_idle_link_takes_little() {
+    let (there, back) = (Queue::default(), Queue::default());
+    let (now, mut context) = (Duration::ZERO, Context::from_waker(Waker::noop()));
+    let (mut other, _peer) =
+        Session::new(SessionConfig::new(Role::Initiator, [2; 16], 8), now).unwrap();
+    while let Some(message) = other.poll_transmit(1 << 14) {
+        back.borrow_mut().push_back((message.channel(), message.to_vec()));
+    }
+    let mut held = None;
+    let info = allocation_counter::measure(|| {
+        let pipe = Pipe { open: false, to: there.clone(), from: back.clone() };
+        let (link, state) = Link::new(LinkId(1), Role::Acceptor, None);
+        let config = config(Role::Acceptor, None);
+        let mut connection = Box::new(Connection::new(pipe, config, state, now).unwrap());
+        let Progress::Opened(peer) = connection.work(now, &mut context, &mut |_| {}) else {
+            panic!("it has the other side's hello");
+        };
+        while !matches!(connection.work(now, &mut context, &mut |_| {}), Progress::Quiet) {}
+        held = Some((link, connection, peer));
+    });
+    assert_eq!(there.borrow().len(), 1, "it has said hello");
+    assert!(info.bytes_current <= IDLE, "{} bytes", info.bytes_current);
 }

@@ -24,40 +24,59 @@ impl Ahead {
 }
 
 /// Which messages of a ring were read ahead and not released: one bit for every 16 bytes, set where
-/// such a message starts. So any number is kept track of without allocating.
+/// such a message starts. So any number is kept track of, with memory for as much of the ring as messages
+/// were read ahead in.
 pub(super) struct Outstanding {
-    words: Box<[u64]>,
+    /// From the ring's start on. Where there are none yet no bit is set.
+    words: Vec<u64>,
     /// How many bits are set.
     count: usize,
     /// Steps of 16 bytes in the ring, less 1; their number is a power of two.
     mask: usize,
 }
 
+/// Words that memory is taken for at first: for 32 KiB of the ring.
+const FIRST_WORDS: usize = 32;
+
 impl Outstanding {
     /// None yet, in a ring of `capacity` bytes.
     pub(super) fn new(capacity: usize) -> Self {
         let steps = capacity / FRAME_ALIGN;
         debug_assert!(steps.is_power_of_two());
-        Self { words: vec![0; steps.div_ceil(64)].into_boxed_slice(), count: 0, mask: steps - 1 }
+        Self { words: Vec::new(), count: 0, mask: steps - 1 }
     }
 
     /// Notes the message at position `start`.
     pub(super) fn insert(&mut self, start: usize) {
-        let (word, bit) = self.place(start);
-        debug_assert_eq!(self.words[word] & bit, 0, "a message is read ahead once");
-        self.words[word] |= bit;
+        let (index, bit) = self.place(start);
+        let word = match self.words.get_mut(index) {
+            Some(word) => word,
+            None => self.grow_to(index),
+        };
+        debug_assert_eq!(*word & bit, 0, "a message is read ahead once");
+        *word |= bit;
         self.count += 1;
+    }
+
+    /// Takes memory as far as the word at `index`, and so much that it seldom takes more.
+    #[cold]
+    fn grow_to(&mut self, index: usize) -> &mut u64 {
+        let all = (self.mask + 1).div_ceil(64);
+        let len = (index + 1).next_power_of_two().max(FIRST_WORDS).min(all);
+        self.words.reserve_exact(len - self.words.len());
+        self.words.resize(len, 0);
+        &mut self.words[index]
     }
 
     /// Forgets the message at position `start`. Whether it was there.
     pub(super) fn remove(&mut self, start: usize) -> bool {
-        let (word, bit) = self.place(start);
-        let found = self.words[word] & bit != 0;
-        if found {
-            self.words[word] ^= bit;
-            self.count -= 1;
-        }
-        found
+        let (index, bit) = self.place(start);
+        let Some(word) = self.words.get_mut(index).filter(|word| **word & bit != 0) else {
+            return false;
+        };
+        *word ^= bit;
+        self.count -= 1;
+        true
     }
 
     /// Position of the first message in `from..to`, at most the ring's capacity; `to` if there is
@@ -76,7 +95,7 @@ impl Outstanding {
         while passed < steps {
             let step = (from / FRAME_ALIGN).wrapping_add(passed) & self.mask;
             let bit = step % 64;
-            let rest = self.words[step / 64] >> bit;
+            let rest = self.words.get(step / 64).map_or(0, |word| word >> bit);
             if rest != 0 {
                 passed += rest.trailing_zeros() as usize;
                 break;
@@ -87,6 +106,7 @@ impl Outstanding {
         from.wrapping_add(passed.min(steps) * FRAME_ALIGN)
     }
 
+    /// The index of the word for position `start`, and the bit in it.
     fn place(&self, start: usize) -> (usize, u64) {
         let step = (start / FRAME_ALIGN) & self.mask;
         (step / 64, 1 << (step % 64))

@@ -7,7 +7,7 @@ use deltawire_framing::{FrameHeader, Run, frame_step};
 use super::ahead::{Ahead, Outstanding};
 use super::memory::Reader;
 use super::view::{RunView, View};
-use crate::ring::error::{Closed, ReadError};
+use crate::ring::error::{ReadError, RingClosed};
 use crate::ring::parking::{Parker, Parks};
 
 /// The side of a [`ring`](super::ring) that reads messages. Closes the ring when dropped.
@@ -144,7 +144,7 @@ impl Consumer {
     ///
     /// # Errors
     /// When the ring is closed and read to its end.
-    pub async fn readable(&mut self) -> Result<(), Closed> {
+    pub async fn readable(&mut self) -> Result<(), RingClosed> {
         poll_fn(|context| self.poll_readable(context)).await
     }
 
@@ -153,10 +153,10 @@ impl Consumer {
     /// # Errors
     /// When the ring is closed and read to its end.
     #[inline]
-    pub fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+    pub fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<Result<(), RingClosed>> {
         self.poll_until(context, |this| match this.next_frame() {
             Ok(_) => Some(Ok(())),
-            Err(ReadError::Closed) => Some(Err(Closed(()))),
+            Err(ReadError::Closed) => Some(Err(RingClosed(()))),
             Err(ReadError::Empty) => None,
         })
     }

@@ -26,7 +26,7 @@
 //!         for value in 0..100 {
 //!             producer.push(value).await?;
 //!         }
-//!         Ok::<_, deltawire_channels::ring::Closed<i32>>(())
+//!         Ok::<_, deltawire_channels::ring::RingClosed<i32>>(())
 //!     })
 //! });
 //! let mut sum = 0;
@@ -53,10 +53,11 @@ use super::parking::Parker;
 
 /// A ring that holds up to `capacity` values: exactly that many, no more.
 ///
-/// Its memory has room for `capacity` rounded up to a power of two.
+/// Its memory has room for `capacity` rounded up to a power of two. It is taken when the first value
+/// is put in: a ring that nobody uses takes none.
 ///
 /// # Panics
-/// When `capacity` is 0, or its memory cannot be had.
+/// When `capacity` is 0.
 #[must_use]
 pub fn ring<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
     ring_at(capacity, 0)

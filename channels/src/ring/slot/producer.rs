@@ -3,7 +3,7 @@ use core::future::poll_fn;
 use core::task::{Context, Poll};
 
 use super::storage::Writer;
-use crate::ring::error::{Closed, PushError};
+use crate::ring::error::{PushError, RingClosed};
 use crate::ring::parking::{Parker, Parks};
 
 /// The side of a [`ring`](super::ring) that puts values in. Closes the ring when dropped.
@@ -58,7 +58,10 @@ impl<T> Producer<T> {
     /// assert_eq!(consumer.pop_batch(3).collect::<Vec<_>>(), [0, 1, 2]);
     /// ```
     #[inline]
-    pub fn push_batch(&mut self, values: &mut impl Iterator<Item = T>) -> Result<usize, Closed> {
+    pub fn push_batch(
+        &mut self,
+        values: &mut impl Iterator<Item = T>,
+    ) -> Result<usize, RingClosed> {
         let count = self.push_batch_without_notify(values)?;
         if count > 0 {
             self.notify_peer();
@@ -75,9 +78,9 @@ impl<T> Producer<T> {
     pub fn push_batch_without_notify(
         &mut self,
         values: &mut impl Iterator<Item = T>,
-    ) -> Result<usize, Closed> {
+    ) -> Result<usize, RingClosed> {
         if self.parker.is_closed() {
-            return Err(Closed(()));
+            return Err(RingClosed(()));
         }
         let count = self.writer.put_all(values);
         if count > 0 {
@@ -93,18 +96,18 @@ impl<T> Producer<T> {
     ///
     /// # Errors
     /// Gives the value back when the ring is closed.
-    pub async fn push(&mut self, value: T) -> Result<(), Closed<T>> {
+    pub async fn push(&mut self, value: T) -> Result<(), RingClosed<T>> {
         if self.ready().await.is_err() {
-            return Err(Closed(value));
+            return Err(RingClosed(value));
         }
-        self.try_push(value).map_err(|error| Closed(error.into_inner()))
+        self.try_push(value).map_err(|error| RingClosed(error.into_inner()))
     }
 
     /// Waits until there is room for a value.
     ///
     /// # Errors
     /// When the ring is closed.
-    pub async fn ready(&mut self) -> Result<(), Closed> {
+    pub async fn ready(&mut self) -> Result<(), RingClosed> {
         poll_fn(|context| self.poll_ready(context)).await
     }
 
@@ -113,10 +116,10 @@ impl<T> Producer<T> {
     /// # Errors
     /// When the ring is closed.
     #[inline]
-    pub fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+    pub fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), RingClosed>> {
         self.poll_until(context, |this| {
             if this.parker.is_closed() {
-                return Some(Err(Closed(())));
+                return Some(Err(RingClosed(())));
             }
             this.writer.has_room().then_some(Ok(()))
         })

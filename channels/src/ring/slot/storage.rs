@@ -14,7 +14,8 @@ pub(super) struct Writer<T> {
     /// Where the next value goes. At or after the published tail: invariant 2.
     tail: usize,
     /// Where there is no more room: the ring's capacity behind the head as it was last seen. At or
-    /// before the same behind the published head, as that only grows.
+    /// before the same behind the published head, as that only grows. At the tail, so that nothing is
+    /// put in, until there is memory for the slots: invariant 4.
     limit: usize,
 }
 
@@ -42,10 +43,17 @@ struct Shared<T> {
     ///    there up to published head + number of slots are the writer's, to write.
     /// 3. Slots from the published head up to the published tail are the reader's, to read. Those
     ///    from the reader's head on hold values; those before it have been moved out of.
-    slots: Box<[UnsafeCell<MaybeUninit<T>>]>,
+    /// 4. There are no slots until the writer looks for room for the first time: then it takes memory
+    ///    for them, once, before it publishes anything. The reader looks at them only behind what was
+    ///    published. So a ring that nobody uses takes no memory.
+    slots: UnsafeCell<Box<[Slot<T>]>>,
+    /// The number of slots less 1.
+    mask: usize,
     /// How many values there may be, at most as many as there are slots.
     capacity: usize,
 }
+
+type Slot<T> = UnsafeCell<MaybeUninit<T>>;
 
 // SAFETY: by invariants 2 and 3 a slot has one owner at a time, and storing a position with release
 // and loading it with acquire hands it over. Values cross threads, so they have to be `Send`.
@@ -54,23 +62,18 @@ unsafe impl<T: Send> Sync for Shared<T> {}
 /// Room for `capacity` values, at positions from `position` on.
 ///
 /// # Panics
-/// When `capacity` is 0 or above `isize::MAX`, or there is no memory for it.
+/// When `capacity` is 0 or above `isize::MAX`.
 pub(super) fn storage<T>(capacity: usize, position: usize) -> (Writer<T>, Reader<T>) {
     assert!(capacity > 0, "a ring holds at least 1 value");
     assert!(capacity <= isize::MAX as usize, "a ring holds at most isize::MAX values");
     let shared = Arc::new(Shared {
         tail: CachePadded::new(AtomicUsize::new(position)),
         head: CachePadded::new(AtomicUsize::new(position)),
-        slots: (0..capacity.next_power_of_two())
-            .map(|_| UnsafeCell::new(MaybeUninit::uninit()))
-            .collect(),
+        slots: UnsafeCell::new(Box::default()),
+        mask: capacity.next_power_of_two() - 1,
         capacity,
     });
-    let writer = Writer {
-        shared: Arc::clone(&shared),
-        tail: position,
-        limit: position.wrapping_add(capacity),
-    };
+    let writer = Writer { shared: Arc::clone(&shared), tail: position, limit: position };
     let reader = Reader { shared, head: position, tail: position };
     (writer, reader)
 }
@@ -105,6 +108,9 @@ impl<T> Writer<T> {
         // Acquire: pairs with the store in `Reader::publish`. The reader is done with the slots
         // before it.
         let head = self.shared.head.load(Ordering::Acquire);
+        // Here, away from the path of every value.
+        // SAFETY: this is the writer.
+        unsafe { self.shared.take_slots() };
         self.limit = head.wrapping_add(self.shared.capacity);
         self.limit.wrapping_sub(self.tail)
     }
@@ -115,7 +121,9 @@ impl<T> Writer<T> {
         if !self.has_room() {
             return Err(value);
         }
-        self.shared.slot(self.tail).with_mut(|slot| {
+        // SAFETY: there is room, so there are slots, by invariant 4.
+        let slot = unsafe { self.shared.slot(self.tail) };
+        slot.with_mut(|slot| {
             // SAFETY: there is room, so the tail is below published head + number of slots: the
             // slot is the writer's, by invariant 2.
             unsafe { (*slot).write(value) };
@@ -130,7 +138,7 @@ impl<T> Writer<T> {
     #[inline]
     pub(super) fn put_all(&mut self, values: &mut impl Iterator<Item = T>) -> usize {
         let start = self.tail;
-        let mut room = self.room(values.size_hint().0);
+        let mut room = self.room(values.size_hint().0.max(1));
         while room > 0 {
             // As far as the slots lie one after another, so that the compiler can vectorize.
             let lying = room.min(self.shared.to_end(self.tail));
@@ -148,9 +156,10 @@ impl<T> Writer<T> {
     fn put_lying(&mut self, count: usize, values: &mut impl Iterator<Item = T>) -> usize {
         debug_assert!(count <= self.shared.to_end(self.tail));
         let index = self.shared.index(self.tail);
-        let slots = &self.shared.slots[index..index + count];
+        // SAFETY: there is room, so there are slots, by invariant 4.
+        let slots = unsafe { self.shared.slots() };
         let mut put = 0;
-        for slot in slots {
+        for slot in &slots[index..index + count] {
             let Some(value) = values.next() else { break };
             slot.with_mut(|slot| {
                 // SAFETY: there is room for `count` values from the tail on: the slots are the
@@ -224,7 +233,9 @@ impl<T> Reader<T> {
         if !self.has_value() {
             return None;
         }
-        let value = self.shared.slot(self.head).with_mut(|slot| {
+        // SAFETY: there is a value, so there are slots, by invariant 4.
+        let slot = unsafe { self.shared.slot(self.head) };
+        let value = slot.with_mut(|slot| {
             // SAFETY: there is a value, so the head is below the published tail: the slot is the
             // reader's and holds a value, by invariant 3. Moving the head on moves it out.
             unsafe { (*slot).assume_init_read() }
@@ -278,7 +289,9 @@ impl<T> Drain<'_, T> {
         if self.next == self.end {
             return None;
         }
-        let value = self.reader.shared.slot(self.next).with_mut(|slot| {
+        // SAFETY: there is a value, so there are slots, by invariant 4.
+        let slot = unsafe { self.reader.shared.slot(self.next) };
+        let value = slot.with_mut(|slot| {
             // SAFETY: the position is below `end`, so the slot is the reader's and holds a value.
             // Moving `next` on moves it out.
             unsafe { (*slot).assume_init_read() }
@@ -294,7 +307,9 @@ impl<T> Drain<'_, T> {
         while self.next != self.end {
             let index = self.reader.shared.index(self.next);
             let lying = self.left().min(self.reader.shared.to_end(self.next));
-            for slot in &self.reader.shared.slots[index..index + lying] {
+            // SAFETY: there is a value, so there are slots, by invariant 4.
+            let slots = unsafe { self.reader.shared.slots() };
+            for slot in &slots[index..index + lying] {
                 let value = slot.with_mut(|slot| {
                     // SAFETY: as in `take`: the slots are those from `next` on, before `end`.
                     unsafe { (*slot).assume_init_read() }
@@ -335,24 +350,51 @@ impl<T> Drop for Reader<T> {
 }
 
 impl<T> Shared<T> {
-    /// The slot of a position.
+    /// Takes memory for the slots, if there is none yet.
+    ///
+    /// # Safety
+    /// The caller is the writer.
     #[inline]
-    fn slot(&self, position: usize) -> &UnsafeCell<MaybeUninit<T>> {
-        let index = self.index(position);
-        // SAFETY: the number of slots is a power of two, so the index is a remainder by it.
-        unsafe { self.slots.get_unchecked(index) }
+    unsafe fn take_slots(&self) {
+        // SAFETY: only the writer writes to this.
+        if self.slots.with(|slots| unsafe { (&*slots).is_empty() }) {
+            let slots = new_slots(self.mask + 1);
+            // SAFETY: before there are slots the reader does not look at this, by invariant 4.
+            self.slots.with_mut(|place| unsafe { *place = slots });
+        }
+    }
+
+    /// # Safety
+    /// There are slots: the caller is the writer and has found room, or the reader and has found
+    /// a value.
+    #[inline]
+    unsafe fn slots(&self) -> &[Slot<T>] {
+        // SAFETY: by invariant 4 nobody writes to this any more.
+        self.slots.with(|slots| unsafe { &*slots })
+    }
+
+    /// The slot of a position.
+    ///
+    /// # Safety
+    /// There are slots, as for [`slots`](Self::slots).
+    #[inline]
+    unsafe fn slot(&self, position: usize) -> &Slot<T> {
+        // SAFETY: the caller's promise.
+        let slots = unsafe { self.slots() };
+        // SAFETY: the index is a remainder by the number of slots.
+        unsafe { slots.get_unchecked(self.index(position)) }
     }
 
     /// The index of a position's slot, below the number of slots.
     #[inline]
     fn index(&self, position: usize) -> usize {
-        position & (self.slots.len() - 1)
+        position & self.mask
     }
 
     /// How many slots lie one after another from a position on.
     #[inline]
     fn to_end(&self, position: usize) -> usize {
-        self.slots.len() - self.index(position)
+        self.mask + 1 - self.index(position)
     }
 }
 
@@ -363,7 +405,9 @@ impl<T> Drop for Shared<T> {
         let mut head = self.head.load(Ordering::Relaxed);
         let tail = self.tail.load(Ordering::Relaxed);
         while head != tail {
-            self.slot(head).with_mut(|slot| {
+            // SAFETY: there is a value, so there are slots, by invariant 4.
+            let slot = unsafe { self.slot(head) };
+            slot.with_mut(|slot| {
                 // SAFETY: the slot lies between the published head and tail: it holds a value, by
                 // invariant 3, and nobody else is left to own it.
                 unsafe { (*slot).assume_init_drop() };
@@ -371,4 +415,9 @@ impl<T> Drop for Shared<T> {
             head = head.wrapping_add(1);
         }
     }
+}
+
+#[cold]
+fn new_slots<T>(count: usize) -> Box<[Slot<T>]> {
+    (0..count).map(|_| Slot::new(MaybeUninit::uninit())).collect()
 }

@@ -3,7 +3,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use super::ring;
-use crate::ring::{Closed, PopError, PushError};
+use crate::ring::{PopError, PushError, RingClosed};
 
 #[test]
 fn holds_exactly_its_capacity() {
@@ -20,13 +20,22 @@ fn holds_exactly_its_capacity() {
 }
 
 #[test]
+fn a_batch_of_unknown_length_finds_the_room_that_there_is() {
+    let (mut producer, mut consumer) = ring(2);
+    for _ in 0..3 {
+        assert_eq!(producer.push_batch(&mut (0..9).filter(|value| value % 2 == 1)), Ok(2));
+        assert_eq!(consumer.pop_batch(9).collect::<Vec<_>>(), [1, 3]);
+    }
+}
+
+#[test]
 fn what_is_left_can_be_read_after_close() {
     let (mut producer, mut consumer) = ring(2);
     producer.try_push(1).unwrap();
     consumer.close();
     assert_eq!(producer.try_push(2), Err(PushError::Closed(2)));
-    assert_eq!(producer.push_batch(&mut (2..3)), Err(Closed(())));
-    assert_eq!(pollster::block_on(producer.push(3)), Err(Closed(3)));
+    assert_eq!(producer.push_batch(&mut (2..3)), Err(RingClosed(())));
+    assert_eq!(pollster::block_on(producer.push(3)), Err(RingClosed(3)));
     assert_eq!(consumer.try_pop(), Ok(1));
     assert_eq!(consumer.try_pop(), Err(PopError::Closed));
     assert_eq!(pollster::block_on(consumer.pop()), None);

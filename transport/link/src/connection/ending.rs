@@ -31,7 +31,7 @@ impl<T: MessageTransport> Connection<T> {
         }
     }
 
-    pub(super) fn take_events(&mut self, now: Duration) -> Option<Peer> {
+    pub(super) fn take_events(&mut self, now: Duration) -> Option<Box<Peer>> {
         let mut opened = None;
         while let Some(event) = self.session.poll_event() {
             match event {

@@ -26,8 +26,8 @@ pub struct Connection<T> {
     transport: T,
     capabilities: Capabilities,
     session: Session,
-    /// Until the peer has said hello.
-    peer: Option<Peer>,
+    /// Until the peer has said hello. By itself, as nothing of it is left here then.
+    peer: Option<Box<Peer>>,
     pacing: Pacing,
     max_frame_len: usize,
     shared: Arc<LinkState>,
@@ -157,7 +157,7 @@ impl<T: MessageTransport> Connection<T> {
             transport,
             capabilities,
             session,
-            peer: Some(peer),
+            peer: Some(Box::new(peer)),
             pacing: Pacing::new(pacing),
             max_frame_len: config.session.limits.max_frame_len,
             shared,
@@ -270,7 +270,7 @@ impl<T: MessageTransport> Connection<T> {
         self.move_on(more, now, send);
         self.publish();
         if let Some(peer) = opened {
-            return Progress::Opened(Box::new(peer));
+            return Progress::Opened(peer);
         }
         match (self.stage, &self.ended) {
             (Stage::Flushing { .. } | Stage::Delivering, Some(ended)) if !self.told => {

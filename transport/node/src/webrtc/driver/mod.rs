@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use self::socket::Inbox;
 pub(crate) use self::socket::Socket;
-use self::timers::{Timer, Timers};
+use self::timers::Timers;
 
 /// Receiving calls before others get their turn.
 const RECEIVES: usize = 4;
@@ -80,7 +80,6 @@ struct Connections<E: Engine, O: Observer> {
 struct Entry<E> {
     connection: Box<Connection<E>>,
     known: KnownAddresses,
-    timer: Timer,
     ready: ReadyHandle,
     /// What its log lines belong to.
     span: tracing::Span,
@@ -206,8 +205,8 @@ impl<E: Engine, O: Observer> Driver<E, O> {
         fails
     }
 
-    /// Sleeps until the next timer. One that was put off since costs a wake-up for nothing, which
-    /// is less than to set the clock with every datagram.
+    /// Sleeps until the next timer. An alarm that is too early, as its timer was put off since, costs a
+    /// wake-up for nothing, which is less than to set the clock with every datagram.
     fn sleep(&mut self, context: &mut Context<'_>) {
         let next = self.connections.timers.next().into_iter().chain(self.receive_at).min();
         let Some(next) = next else { return };
@@ -215,9 +214,15 @@ impl<E: Engine, O: Observer> Driver<E, O> {
             self.alarm.set(next);
             self.alarm_at = Some(next);
         }
-        if self.alarm.poll(context).is_ready() {
-            self.alarm_at = None;
-            context.waker().wake_by_ref();
+        while self.alarm.poll(context).is_ready() {
+            if self.alarm_at == Some(next) {
+                self.alarm_at = None;
+                context.waker().wake_by_ref();
+                return;
+            }
+            // It rang for what was done by now, or was put off.
+            self.alarm.set(next);
+            self.alarm_at = Some(next);
         }
     }
 }
@@ -259,8 +264,7 @@ impl<E: Engine, O: Observer> Connections<E, O> {
         let known = self.routes.add(key, user_fragment);
         let id = connection.state().id();
         let span = tracing::debug_span!("link", %id);
-        let timer = Timer::default();
-        vacant.insert(Entry { connection, known, timer, ready, span, due: false });
+        vacant.insert(Entry { connection, known, ready, span, due: false });
         self.mark(key);
     }
 
@@ -292,11 +296,8 @@ impl<E: Engine, O: Observer> Connections<E, O> {
     }
 
     fn mark_timers(&mut self, now: Duration) {
-        while let Some((at, key)) = self.timers.pop(now) {
-            let Some(entry) = self.entries.get_mut(key) else { continue };
-            if entry.timer.fire(key, at, now, &mut self.timers) {
-                self.mark(key);
-            }
+        while let Some(key) = self.timers.pop(now) {
+            self.mark(key);
         }
     }
 
@@ -326,7 +327,7 @@ impl<E: Engine, O: Observer> Connections<E, O> {
     /// Does what one connection has to do.
     fn work(&mut self, key: usize, now: Duration) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let Entry { connection, known, timer, ready, span, .. } = entry;
+        let Entry { connection, known, ready, span, .. } = entry;
         let _entered = span.enter();
         ready.rearm();
         let mut context = Context::from_waker(ready.waker());
@@ -338,7 +339,7 @@ impl<E: Engine, O: Observer> Connections<E, O> {
             self.socket.send(&transmit);
         });
         self.socket.flush();
-        self.timers.set(key, timer, connection.poll_timeout());
+        self.timers.set(key, connection.poll_timeout());
         let id = connection.state().id();
         match progress {
             Progress::Quiet => {}
@@ -362,6 +363,7 @@ impl<E: Engine, O: Observer> Connections<E, O> {
             Progress::Over => {
                 drop(_entered);
                 let entry = self.entries.remove(key);
+                self.timers.set(key, None);
                 self.routes.remove(key, &entry.known);
                 drop(entry);
             }
