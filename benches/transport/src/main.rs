@@ -37,6 +37,8 @@ mod measure;
 #[cfg(target_os = "linux")]
 mod messages;
 #[cfg(target_os = "linux")]
+mod paths;
+#[cfg(target_os = "linux")]
 mod plan;
 #[cfg(target_os = "linux")]
 mod quinn_pair;
