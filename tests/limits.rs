@@ -17,8 +17,8 @@ use deltawire::webrtc::{
 };
 use deltawire::{NodeLimits, PacingLimits};
 
-/// `Limits::data_window`, by default.
-const WINDOW: u32 = 1 << 20;
+/// `Limits::max_data_window`, by default.
+const WINDOW: u32 = 2 << 20;
 
 const DOCUMENT: &str = include_str!("../docs/LIMITS.md");
 
@@ -35,7 +35,7 @@ fn documented() -> BTreeMap<String, String> {
 /// Each field by its name, so that one that is added has to be named here; and the constants.
 fn in_code() -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
-    assert_eq!(Limits::default().data_window, u64::from(WINDOW));
+    assert_eq!(Limits::default().largest_data_window(), u64::from(WINDOW));
     let mut add = |name: &str, value: String| {
         assert_eq!(all.insert(name.to_owned(), value), None, "{name} twice");
     };
@@ -62,6 +62,7 @@ fn in_code() -> BTreeMap<String, String> {
         send_ring: size,
         command_ring: size,
         data_window: bytes,
+        max_data_window: bytes,
         command_window: bytes,
         max_frame_len: size,
         max_unfinished: |count: u32| count.to_string(),

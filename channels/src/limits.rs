@@ -7,7 +7,7 @@ use crate::ring::byte;
 
 /// Everything that bounds what one peer can make this node hold, and how long it waits for it.
 ///
-/// What a session takes in memory is at most [`memory_bound`](Self::memory_bound): 5.0 MiB with the
+/// What a session takes in memory is at most [`memory_bound`](Self::memory_bound): 8.6 MiB with the
 /// defaults. Rings take memory where they were used: those of an idle peer take
 /// none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,10 @@ pub struct Limits {
     /// wire counts them. The longest delta that the peer can send takes all of it: frame and delta
     /// header are 64 bytes of it. Default: 1 MiB.
     pub data_window: u64,
+    /// What [`data_window`](Self::data_window) grows to, by doubling, while the peer waits for it although
+    /// the application reads what comes: bytes. Less than `data_window` counts as that, and then it stays as
+    /// it is. Default: 2 MiB, 100 Mbit/s over 120 ms.
+    pub max_data_window: u64,
     /// The same for the application's commands. Default: 64 KiB.
     pub command_window: u64,
     /// Largest transport message that is made or taken, bytes; at least 80. Default: 16 KiB, so
@@ -62,6 +66,7 @@ impl Default for Limits {
             send_ring: 1 << 20,
             command_ring: 1 << 16,
             data_window: 1 << 20,
+            max_data_window: 2 << 20,
             command_window: 1 << 16,
             max_frame_len: DEFAULT_MAX_FRAME_LEN,
             max_unfinished: 64,
@@ -83,7 +88,7 @@ impl Limits {
     /// | field | from | to |
     /// |---|---|---|
     /// | `send_ring`, `command_ring` | 1 | 1 GiB: [`byte::MAX_CAPACITY`](crate::ring::byte::MAX_CAPACITY) |
-    /// | `data_window`, `command_window` | 64, the shortest delta | 1 GiB |
+    /// | `data_window`, `max_data_window`, `command_window` | 64, the shortest delta | 1 GiB |
     /// | `max_frame_len` | 80, a hello | 65,535, what data channels traditionally take |
     /// | `max_unfinished`, `max_arrivals`, `max_senders` | 1 | 65,536 |
     ///
@@ -96,6 +101,7 @@ impl Limits {
             ("send_ring", self.send_ring as u64, &ring),
             ("command_ring", self.command_ring as u64, &ring),
             ("data_window", self.data_window, &window),
+            ("max_data_window", self.max_data_window, &window),
             ("command_window", self.command_window, &window),
             ("max_frame_len", self.max_frame_len as u64, &frame),
             ("max_unfinished", self.max_unfinished.into(), &count),
@@ -110,8 +116,17 @@ impl Limits {
         Ok(())
     }
 
+    /// The most of the peer's deltas that may ever be here without having been read, bytes: the larger of
+    /// `data_window` and `max_data_window`.
+    #[must_use]
+    pub fn largest_data_window(&self) -> u64 {
+        self.max_data_window.max(self.data_window)
+    }
+
     /// What a session with one sender takes in memory, bytes, whatever its peer does, with ordered
     /// channels.
+    ///
+    /// Windows are [`largest_data_window`](Self::largest_data_window) and `command_window`.
     ///
     /// | part | bytes |
     /// |---|---|
@@ -131,7 +146,7 @@ impl Limits {
     pub fn memory_bound(&self) -> u64 {
         let ring = |len: usize| (len as u64).checked_next_power_of_two().unwrap_or(u64::MAX);
         let rings = ring(self.send_ring).saturating_add(ring(self.command_ring));
-        let windows = self.data_window.saturating_add(self.command_window);
+        let windows = self.largest_data_window().saturating_add(self.command_window);
         let marks = windows.saturating_mul(9) / 16;
         let places = u64::from(self.max_unfinished) * 1_024;
         let queues = (self.max_arrivals as u64).saturating_mul(512).saturating_add(65_536);

@@ -1,5 +1,5 @@
 //! Links beside other transports, beside the stack that they are made of, and beside what lies
-//! under and above it: `cargo run --release --manifest-path benches/transport/Cargo.toml`, about 12
+//! under and above it: `cargo run --release --manifest-path benches/transport/Cargo.toml`, about 25
 //! minutes; `-- --quick` shows within one that everything works.
 //!
 //! - `deltawire`: two nodes, WebRTC over loopback UDP, defaults; `deltawire on str0m` with the other engine.
@@ -9,6 +9,8 @@
 //! - `str0m plain`: the stack as its documentation shows it.
 //! - `raw UDP, GSO`: datagrams without any promise, many a system call: the ceiling.
 //! - `in process`: peers of `memory::pair`, without any network.
+//!
+//! `paths` is apart: simulated paths that lose and delay, on virtual time, with the sans-IO parts of the stacks.
 //!
 //! What each is given stands at the head of its file. A crate apart from the workspace, so that
 //! nobody else builds the rivals.
@@ -36,6 +38,8 @@ mod in_process;
 mod measure;
 #[cfg(target_os = "linux")]
 mod messages;
+#[cfg(target_os = "linux")]
+mod paths;
 #[cfg(target_os = "linux")]
 mod plan;
 #[cfg(target_os = "linux")]

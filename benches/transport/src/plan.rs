@@ -9,8 +9,8 @@ use crate::harness::{Job, Links};
 use crate::measure::{Flow, OneWay, PingPong, microseconds};
 use crate::report::{Place, Table, metric};
 use crate::{
-    commands, deltawire_pair, idle_peers, in_process, quinn_pair, raw_udp, set_up, small_buffers,
-    str0m_plain, str0m_tuned, webrtc_rs,
+    commands, deltawire_pair, idle_peers, in_process, paths, quinn_pair, raw_udp, set_up,
+    small_buffers, str0m_plain, str0m_tuned, webrtc_rs,
 };
 
 /// Payloads that go one way.
@@ -149,6 +149,7 @@ pub(crate) fn jobs(quick: bool) -> anyhow::Result<Vec<Job>> {
     jobs.extend(commands::jobs(quick));
     jobs.extend(set_up::jobs(quick));
     jobs.push(idle_peers::job(quick));
+    jobs.extend(paths::jobs(quick));
     Ok(jobs)
 }
 

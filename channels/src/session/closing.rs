@@ -7,9 +7,7 @@ use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
-use deltawire_framing::control::{
-    Close, CloseCode, CloseFlags, Control, HelloFields, Role, Window,
-};
+use deltawire_framing::control::{Close, CloseCode, CloseFlags, Control, HelloFields, Role};
 use deltawire_framing::{Channel, Frames, Kind};
 
 use super::control::LastWords;
@@ -189,8 +187,7 @@ impl Session {
         for channel in CHANNELS {
             let incoming = &mut self.incoming[channel as usize];
             incoming.take_returns(None);
-            let limit = incoming.advertise();
-            self.pending.windows[channel as usize] = Some(Window::new(channel, limit));
+            self.pending.windows[channel as usize] = Some(incoming.advertise());
             let unsent = self.outgoing[channel as usize].give_up();
             self.tell_position(channel);
             if knows && let Some(position) = &mut self.pending.positions[channel as usize] {

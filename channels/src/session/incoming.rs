@@ -4,7 +4,7 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use deltawire_framing::control::{Delivery, Hello, Order};
+use deltawire_framing::control::{Delivery, Hello, HelloFields, Order, Window};
 use deltawire_framing::{
     Channel, Delta, Frame, FrameHeader, Frames, Kind, Reassembled, Reassembler, ReassemblerLimits,
     RecordBuf, Refused,
@@ -55,7 +55,7 @@ pub(super) struct Incoming {
 impl Incoming {
     pub(super) fn new(
         channel: Channel,
-        window: u64,
+        [window, max_window]: [u64; 2],
         delivery: Delivery,
         limits: &Limits,
         seed: u64,
@@ -68,9 +68,9 @@ impl Incoming {
         let may_lose = delivery.may_lose();
         // Deltas may overtake the hello that says how long the peer's frames are.
         let shortest_frame = Hello::MIN_FRAME_LEN as usize;
-        let max_messages = limits.unfinished(delivery.order, window, shortest_frame);
+        let max_messages = limits.unfinished(delivery.order, max_window, shortest_frame);
         let reassembler = ReassemblerLimits {
-            max_bytes: window,
+            max_bytes: max_window,
             max_messages,
             // Where nothing gets lost, a message may wait behind more urgent ones for any time.
             max_idle: if may_lose { limits.max_idle } else { Duration::MAX },
@@ -78,8 +78,8 @@ impl Incoming {
         };
         let incoming = Self {
             reassembler: Reassembler::new(reassembler, seed),
-            pool: Pool { buffers: VecDeque::new(), bytes: 0, max_bytes: window },
-            window: ReceiveWindow::new(channel, window),
+            pool: Pool { buffers: VecDeque::new(), bytes: 0, max_bytes: max_window },
+            window: ReceiveWindow::new(channel, window, max_window),
             order: delivery.order,
             may_lose,
             arrivals,
@@ -97,14 +97,32 @@ impl Incoming {
         (incoming, Receiver::from_queue(arrived, returned, failed, home, end))
     }
 
-    /// Takes in how long the frames are that the peer cuts messages into, at most, and whether it
-    /// marks its last word.
-    pub(super) fn learn(&mut self, limits: &Limits, max_frame_len: usize, marks_last: bool) {
-        if marks_last {
+    /// Takes in how long the frames are that the peer cuts messages into, at most, and what it speaks: whether
+    /// it marks its last word, and knows that windows grow.
+    pub(super) fn learn(&mut self, limits: &Limits, max_frame_len: usize, features: u64) {
+        if features & HelloFields::CLOSING != 0 {
             self.window.expect_mark();
         }
-        let window = self.window.size();
+        if features & HelloFields::GROWING != 0 {
+            self.window.expect_growth();
+        }
+        let window = self.window.max_size();
         self.reassembler.set_max_messages(limits.unfinished(self.order, window, max_frame_len));
+    }
+
+    /// Takes in what the peer says that it has sent, and, if it is its last word, how many messages it will
+    /// never send; otherwise it waits for a larger window.
+    pub(super) fn take_position(
+        &mut self,
+        sent: u64,
+        unsent: Option<u32>,
+        lost_at: Duration,
+    ) -> Result<(), ProtocolError> {
+        self.window.announce(sent, unsent, lost_at)?;
+        if unsent.is_none() {
+            self.window.grow(sent, self.unfinished);
+        }
+        Ok(())
     }
 
     /// Takes in a transport message of whole frames, `messages` of which are the application's and
@@ -319,7 +337,7 @@ impl Incoming {
     }
 
     /// Grants all that can be granted.
-    pub(super) fn advertise(&mut self) -> u64 {
+    pub(super) fn advertise(&mut self) -> Window {
         self.window.advertise(self.unfinished)
     }
 

@@ -21,7 +21,7 @@ use core::fmt;
 use core::task::Context;
 use core::time::Duration;
 
-use deltawire_framing::control::{Control, Delivery, Hello, HelloFields, Order, Position, Window};
+use deltawire_framing::control::{Control, Delivery, Hello, HelloFields, Order, Position};
 use deltawire_framing::{Channel, Frame, Frames, Kind, frame_step};
 
 use self::closing::State;
@@ -108,19 +108,21 @@ impl Session {
             max_unfinished: config.limits.max_unfinished,
             idle_timeout_ms: u32::try_from(config.limits.idle_timeout.as_millis())
                 .unwrap_or(u32::MAX),
-            features: HelloFields::CLOSING,
+            features: HelloFields::CLOSING | HelloFields::GROWING,
             command: config.command,
             deltas: config.send,
             session_id: config.session_id,
         });
         let end_notice = EndNotice::default();
-        let incoming = |channel, window, delivery| {
+        let incoming = |channel, windows, delivery| {
             let end = end_notice.clone();
-            Incoming::new(channel, window, delivery, &config.limits, config.seed, end)
+            Incoming::new(channel, windows, delivery, &config.limits, config.seed, end)
         };
         let command = Delivery { order: config.command, ..Delivery::default() };
-        let (commands, command_receiver) = incoming(Channel::Command, command_window, command);
-        let (data, receiver) = incoming(Channel::Data, data_window, config.receive);
+        let command_windows = [command_window, command_window];
+        let (commands, command_receiver) = incoming(Channel::Command, command_windows, command);
+        let data_windows = [data_window, config.limits.largest_data_window()];
+        let (data, receiver) = incoming(Channel::Data, data_windows, config.receive);
         let mut session = Self {
             state: State::Connecting { deadline: now.saturating_add(config.limits.hello_timeout) },
             now,
@@ -278,6 +280,7 @@ impl Session {
                 let in_order = self.config.command == Order::Ordered;
                 let outgoing = &mut self.outgoing[channel as usize];
                 let before = outgoing.known_read();
+                outgoing.unread.grow(window.grown().into());
                 outgoing.window.grant(channel, window.limit(), in_order)?;
                 // More room alone is none: a peer can grant it for ever.
                 if outgoing.known_read() > before {
@@ -289,7 +292,13 @@ impl Session {
                 let lost_at = now.saturating_add(self.config.limits.loss_timeout);
                 let (sent, unsent) = (position.sent(), position.unsent());
                 let incoming = &mut self.incoming[position.channel() as usize];
-                incoming.window.announce(sent, unsent, lost_at)
+                // What was read until now shows whether it was in time.
+                let read = incoming.take_returns(None);
+                incoming.take_position(sent, unsent, lost_at)?;
+                if read {
+                    self.progress();
+                }
+                Ok(())
             }
             Control::Ping(ping) => {
                 self.pending.answer(ping);
@@ -329,9 +338,8 @@ impl Session {
             outgoing.unread.begin(limit);
             outgoing.limit.set(allowed);
             let max_frame_len = self.max_frame_len(&fields);
-            let marks_last = self.peer_knows_closing();
             let incoming = &mut self.incoming[channel as usize];
-            incoming.learn(&self.config.limits, max_frame_len, marks_last);
+            incoming.learn(&self.config.limits, max_frame_len, fields.features);
         }
         if matches!(self.state, State::Connecting { .. }) {
             self.state = State::Open;
@@ -445,8 +453,8 @@ impl Session {
     /// Says once more what may have got lost.
     fn repeat(&mut self) {
         for channel in CHANNELS {
-            let limit = self.incoming[channel as usize].advertise();
-            self.pending.windows[channel as usize] = Some(Window::new(channel, limit));
+            self.pending.windows[channel as usize] =
+                Some(self.incoming[channel as usize].advertise());
             self.windows_repeated += 1;
             if self.outgoing[channel as usize].window.blocked {
                 self.tell_position(channel);
@@ -521,8 +529,7 @@ impl Session {
             }
             let incoming = &mut self.incoming[channel as usize];
             if incoming.is_window_due() && self.peer.is_some() {
-                let limit = incoming.advertise();
-                self.pending.windows[channel as usize] = Some(Window::new(channel, limit));
+                self.pending.windows[channel as usize] = Some(incoming.advertise());
             }
         }
     }

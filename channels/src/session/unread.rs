@@ -15,6 +15,8 @@ const MIN_COST: u64 = 32;
 pub(super) struct Unread {
     /// What the peer granted when it had read nothing.
     first_limit: u64,
+    /// By how much its window has grown since.
+    grown: u64,
     bytes: u64,
     messages: u64,
     /// Bytes and messages after each time that something was sent, oldest first. When there are
@@ -29,6 +31,16 @@ impl Unread {
         self.first_limit = first_limit;
     }
 
+    /// Notes by how much the peer's window has grown: so much more is granted, and not read.
+    pub(super) fn grow(&mut self, grown: u64) {
+        self.grown = self.grown.max(grown);
+    }
+
+    /// What a peer has read that has granted `limit`, if it was sent so much.
+    fn read(&self, limit: u64) -> u64 {
+        limit.saturating_sub(self.first_limit).saturating_sub(self.grown)
+    }
+
     /// Notes messages whose last byte was sent; `limit` is what the peer has granted.
     #[inline]
     pub(super) fn sent(&mut self, bytes: u64, messages: u64, limit: u64) {
@@ -38,7 +50,7 @@ impl Unread {
         }
         self.bytes += bytes;
         self.messages += messages;
-        let read = limit.saturating_sub(self.first_limit);
+        let read = self.read(limit);
         // The newest mark that was read stays: it says how many messages were.
         while self.marks.get(1).is_some_and(|(at, _)| *at <= read) {
             self.marks.pop_front();
@@ -64,13 +76,13 @@ impl Unread {
 
     /// Bytes of what was sent that a peer has read that has granted `limit`.
     pub(super) fn known_read(&self, limit: u64) -> u64 {
-        limit.saturating_sub(self.first_limit).min(self.bytes)
+        self.read(limit).min(self.bytes)
     }
 
     /// Messages and bytes that were sent and not known to be read by a peer that has granted
     /// `limit`.
     pub(super) fn count(&self, limit: u64, order: Order) -> (u64, u64) {
-        let read = limit.saturating_sub(self.first_limit);
+        let read = self.read(limit);
         let bytes = self.bytes.saturating_sub(read);
         let known = self.marks.iter().take_while(|(at, _)| *at <= read).last();
         let known = known.map_or(0, |(_, messages)| *messages);
@@ -99,6 +111,16 @@ mod tests {
         assert_eq!(unread.count(1_250, Order::Ordered), (16, 750));
         assert_eq!(unread.count(2_000, Order::Ordered), (0, 0));
         assert_eq!(unread.count(1_936, Order::Unordered), (2, 64));
+    }
+
+    #[test]
+    fn a_window_that_grows_says_nothing_of_what_was_read() {
+        let mut unread = Unread::default();
+        unread.begin(1_000);
+        unread.sent(1_000, 10, 1_000);
+        unread.grow(1_000);
+        assert_eq!(unread.count(2_000, Order::Ordered), (10, 1_000));
+        assert_eq!(unread.known_read(2_300), 300);
     }
 
     #[test]

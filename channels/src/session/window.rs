@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::ProtocolError;
 use deltawire_framing::Channel;
+use deltawire_framing::control::Window;
 
 /// No limit is granted beyond this, so that sums of positions fit 64 bits: 2⁶², as in QUIC.
 pub const MAX_POSITION: u64 = 1 << 62;
@@ -78,6 +79,13 @@ pub(super) struct ReceiveWindow {
     channel: Channel,
     /// How much may be here at a time.
     size: u64,
+    /// What it was at first, and what it grows to at most.
+    first_size: u64,
+    max_size: u64,
+    /// Whether the peer knows that windows grow.
+    may_grow: bool,
+    /// What was granted when it grew last, cumulative.
+    grown_at: u64,
     /// What was granted, cumulative.
     granted: u64,
     /// What came, cumulative.
@@ -99,10 +107,14 @@ pub(super) struct ReceiveWindow {
 }
 
 impl ReceiveWindow {
-    pub(super) fn new(channel: Channel, size: u64) -> Self {
+    pub(super) fn new(channel: Channel, size: u64, max_size: u64) -> Self {
         Self {
             channel,
             size,
+            first_size: size,
+            max_size,
+            may_grow: false,
+            grown_at: 0,
             granted: size,
             received: 0,
             given_back: 0,
@@ -115,9 +127,9 @@ impl ReceiveWindow {
         }
     }
 
-    /// How much may be here at a time.
-    pub(super) fn size(&self) -> u64 {
-        self.size
+    /// How much may ever be here at a time.
+    pub(super) fn max_size(&self) -> u64 {
+        self.max_size
     }
 
     /// What is here: read or unread, it was not given back.
@@ -160,6 +172,11 @@ impl ReceiveWindow {
         self.marks_last = true;
     }
 
+    /// From now on it may grow.
+    pub(super) fn expect_growth(&mut self) {
+        self.may_grow = true;
+    }
+
     /// Takes in what the peer says that it has sent, and, if it is its last word, how many messages
     /// it will never send.
     pub(super) fn announce(
@@ -182,6 +199,17 @@ impl ReceiveWindow {
         self.asked = true;
         self.pressed |= before == Some(sent);
         Ok(())
+    }
+
+    /// Lets more be here at a time, when the peer says that it has sent so much and waits: if nearly all that
+    /// came was read, it waits for the window and not for the application, so the window is too small for the
+    /// path between them. At most once for what was granted since the last time.
+    pub(super) fn grow(&mut self, sent: u64, unfinished: u64) {
+        let read = self.held() <= unfinished + self.size / 4;
+        if self.may_grow && read && sent > self.grown_at && self.size < self.max_size {
+            self.grown_at = self.granted;
+            self.size = (2 * self.size).min(self.max_size);
+        }
     }
 
     /// Messages that the peer says it will never send.
@@ -238,11 +266,12 @@ impl ReceiveWindow {
     }
 
     /// Grants all that can be granted.
-    pub(super) fn advertise(&mut self, unfinished: u64) -> u64 {
+    pub(super) fn advertise(&mut self, unfinished: u64) -> Window {
         self.asked &= self.held() != unfinished;
         self.pressed = false;
         self.granted = self.limit();
-        self.granted
+        let grown = u32::try_from(self.size - self.first_size).unwrap_or(u32::MAX);
+        Window::new(self.channel, self.granted).with_grown(grown)
     }
 
     fn limit(&self) -> u64 {

@@ -141,8 +141,10 @@ fn fragments_of_messages_that_never_end() {
 #[test]
 fn unordered_fragments_of_messages_that_never_end() {
     let unordered = Delivery { order: Order::Unordered, ..Delivery::default() };
-    let config = SessionConfig { receive: unordered, ..configs()[1] };
-    let bound = config.limits.memory_bound() + Limits::unordered_bound(config.limits.data_window);
+    let mut config = SessionConfig { receive: unordered, ..configs()[1] };
+    config.limits.max_data_window = config.limits.data_window;
+    let window = config.limits.data_window;
+    let bound = config.limits.memory_bound() + Limits::unordered_bound(window);
     for (max_frame_len, allowed) in [(80, (1 << 20) / 96), (16_384, 64)] {
         let hello = hello_with(|fields| {
             fields.max_frame_len = max_frame_len;

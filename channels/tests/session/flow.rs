@@ -416,6 +416,54 @@ fn a_window_of_any_size_works() {
     }
 }
 
+/// Sends 20 MB a second one way, as far as there is room, and reads what came each so often. Gives bytes that
+/// were read, and the most that waited.
+fn flood(link: &mut Link, time: Duration, each: Duration) -> (u64, u64) {
+    let (until, mut read, mut most) = (link.now + time, 0, 0);
+    let mut next = link.now;
+    while link.now < until {
+        if link.peer(0).send.try_reserve(10_000).is_ok() {
+            send(link, 0, &[1; 10_000]);
+        }
+        most = most.max(link.ends[1].session.stats().data_received.queued_bytes);
+        if link.now >= next {
+            next += each;
+            while let Ok(message) = link.peer(1).receive.try_next() {
+                read += message.body().len() as u64;
+            }
+            link.peer(1).receive.release();
+        }
+        link.run_for(SECOND / 2_000);
+    }
+    (read, most)
+}
+
+#[test]
+fn a_window_grows_with_the_path_up_to_its_limit() {
+    let mut reached = Vec::new();
+    for max_data_window in [1 << 16, 1 << 17, 1 << 18] {
+        let mut configs = configs();
+        configs[1].limits.data_window = 1 << 16;
+        configs[1].limits.max_data_window = max_data_window;
+        let mut link = Link::new(configs, 1);
+        link.run_for(SECOND / 10);
+        flood(&mut link, SECOND, Duration::ZERO);
+        reached.push(flood(&mut link, SECOND, Duration::ZERO).0);
+    }
+    // A window a round trip.
+    assert!(reached.windows(2).all(|two| two[1] as f64 > 1.6 * two[0] as f64), "{reached:?}");
+}
+
+#[test]
+fn a_window_does_not_grow_for_who_does_not_read() {
+    let mut configs = configs();
+    configs[1].limits.data_window = 1 << 16;
+    let mut link = Link::new(configs, 1);
+    link.run_for(SECOND / 10);
+    let (read, most) = flood(&mut link, 5 * SECOND, SECOND / 5);
+    assert!(read > 0 && most <= 1 << 16, "{most} waited");
+}
+
 #[test]
 fn nothing_follows_a_close_and_one_event_tells_of_it() {
     let mut link = open();

@@ -84,7 +84,7 @@ fn exchange(link: &mut Link, count: u64, read_percent: u64) -> [Vec<u64>; 2] {
                 quiet = 0;
             }
             let held = link.ends[end].session.stats().data_received.queued_bytes;
-            assert!(held <= LIMITS().data_window, "{held}");
+            assert!(held <= LIMITS().largest_data_window(), "{held}");
         }
         link.run_for(Duration::from_millis(20));
     }

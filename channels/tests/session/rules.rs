@@ -324,10 +324,11 @@ fn limits_out_of_bounds_are_refused_by_name() {
         change(&mut limits, value);
         limits
     };
-    let fields: [(&str, Change, u64, u64); 8] = [
+    let fields: [(&str, Change, u64, u64); 9] = [
         ("send_ring", |limits, value| limits.send_ring = value as usize, 1, GIB),
         ("command_ring", |limits, value| limits.command_ring = value as usize, 1, GIB),
         ("data_window", |limits, value| limits.data_window = value, 64, GIB),
+        ("max_data_window", |limits, value| limits.max_data_window = value, 64, GIB),
         ("command_window", |limits, value| limits.command_window = value, 64, GIB),
         ("max_frame_len", |limits, value| limits.max_frame_len = value as usize, 80, 65_535),
         ("max_unfinished", |limits, value| limits.max_unfinished = value as u32, 1, 65_536),
@@ -357,6 +358,7 @@ fn small_limits(random: &mut Random) -> Limits {
         send_ring: 1 << (9 + random.below(8)),
         command_ring: 1 << (9 + random.below(5)),
         data_window: 64 + random.below(20_000),
+        max_data_window: 64 + random.below(40_000),
         command_window: 64 + random.below(6_000),
         max_frame_len: 80 + random.below(500) as usize,
         max_unfinished: 1 + random.below(4) as u32,

@@ -50,6 +50,9 @@ impl HelloFields {
     /// Among the [`features`](Self::features): it knows the [flags](super::CloseFlags) of a close,
     /// and what a [`Position`](super::Position) says of messages that were never sent.
     pub const CLOSING: u64 = 1;
+    /// Among the [`features`](Self::features): it knows that a [`Window`](super::Window) can say by how much
+    /// it has grown.
+    pub const GROWING: u64 = 2;
 }
 
 /// The first frame each way: version, limits, session. 64 bytes.

@@ -13,7 +13,7 @@ use crate::frame::Channel;
 /// ```text
 ///  0                 2        3        4                                 8
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
-/// | control_type 2  |channel |reserved| reserved                          |
+/// | control_type 2  |channel |reserved| grown                             |
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
 /// | limit                                                                 |
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
@@ -26,7 +26,7 @@ pub struct Window {
     control_type: U16,
     channel: u8,
     reserved: u8,
-    reserved_too: U32,
+    grown: U32,
     limit: U64,
 }
 
@@ -36,7 +36,7 @@ const _: () = {
     assert!(offset_of!(Window, control_type) == 0);
     assert!(offset_of!(Window, channel) == 2);
     assert!(offset_of!(Window, reserved) == 3);
-    assert!(offset_of!(Window, reserved_too) == 4);
+    assert!(offset_of!(Window, grown) == 4);
     assert!(offset_of!(Window, limit) == 8);
 };
 
@@ -49,9 +49,17 @@ impl Window {
             control_type: ControlType::Window.to_wire(),
             channel: channel as u8,
             reserved: 0,
-            reserved_too: U32::ZERO,
+            grown: U32::ZERO,
             limit: U64::new(limit),
         }
+    }
+
+    /// The same, where `grown` bytes of the limit are not there because something was read, but because the
+    /// window has grown since the hello. Only for a peer whose hello has
+    /// [`HelloFields::GROWING`](super::HelloFields::GROWING) among its features.
+    #[must_use]
+    pub const fn with_grown(self, grown: u32) -> Self {
+        Self { grown: U32::new(grown), ..self }
     }
 
     pub(super) fn parse(body: &[u8]) -> Result<&Self, Malformed> {
@@ -59,7 +67,6 @@ impl Window {
             Self::ref_from_bytes(body).map_err(|_| wrong_length(body.len(), size_of::<Self>()))?;
         check_channel(window.channel)?;
         check_reserved(window.reserved)?;
-        check_reserved(window.reserved_too)?;
         Ok(window)
     }
 
@@ -73,6 +80,12 @@ impl Window {
     #[must_use]
     pub const fn limit(&self) -> u64 {
         self.limit.get()
+    }
+
+    /// How much of it is growth of the window since the hello, bytes.
+    #[must_use]
+    pub const fn grown(&self) -> u32 {
+        self.grown.get()
     }
 }
 

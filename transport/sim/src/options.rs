@@ -78,7 +78,7 @@ impl LinkOptions {
         config.mtu = self.mtu;
         config.max_buffered = self.pacing.max.max(self.pacing.min) + limits.max_frame_len;
         config.max_message_size = u32::try_from(limits.max_frame_len).unwrap_or(u32::MAX);
-        config.receive_buffer = u32::try_from(limits.data_window).unwrap_or(u32::MAX);
+        config.receive_buffer = u32::try_from(limits.largest_data_window()).unwrap_or(u32::MAX);
         config.command = self.command;
         config.initiator = self.initiator;
         config.acceptor = self.acceptor;

@@ -185,7 +185,7 @@ impl Options {
         // What is on its way never finds the transport full.
         engine.max_buffered = pacing.max.max(pacing.min) + limits.max_frame_len;
         engine.max_message_size = u32::try_from(limits.max_frame_len).unwrap_or(u32::MAX);
-        engine.receive_buffer = u32::try_from(limits.data_window).unwrap_or(u32::MAX);
+        engine.receive_buffer = u32::try_from(limits.largest_data_window()).unwrap_or(u32::MAX);
         engine.ice_lite = self.ice_lite.unwrap_or(true);
         engine.command = settings.command;
         engine.initiator = settings.initiator;
