@@ -88,6 +88,11 @@ impl Link {
 
     /// An open link to an engine with this configuration.
     pub fn with(config: &EngineConfig) -> Self {
+        Self::with_offer(config, |offer| offer)
+    }
+
+    /// The same, by an offer that is changed on its way.
+    pub fn with_offer(config: &EngineConfig, edit: impl FnOnce(String) -> String) -> Self {
         HONEST.set(true);
         let start = Instant::now();
         let provider = CryptoProvider { dtls_provider: &Tampering, ..from_feature_flags() };
@@ -106,7 +111,7 @@ impl Link {
             })
         });
         let (offer, pending) = changes.apply().unwrap();
-        let offer = offer.to_sdp_string();
+        let offer = edit(offer.to_sdp_string());
         let (victim, answer) =
             AnyEngine::answer(config, &[VICTIM], &offer, Duration::ZERO).unwrap();
         let answer = SdpAnswer::from_sdp_string(&answer).unwrap();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use deltawire_channels::{Delivery, Order, Reliability};
 use deltawire_webrtc::{EngineConfig, EngineError, EngineKind, MAX_SOURCES, max_ahead, max_held};
 
@@ -378,4 +380,183 @@ fn checks_from_everywhere() {
     let sent = link.sent;
     link.datagram(HOSTILE, &check);
     assert_eq!(link.sent, sent + 1);
+}
+
+/// A chunk of this type.
+fn chunk(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut chunk = vec![kind, 0];
+    chunk.extend(((4 + body.len()) as u16).to_be_bytes());
+    chunk.extend_from_slice(body);
+    chunk.resize(chunk.len().next_multiple_of(4), 0);
+    chunk
+}
+
+/// Says that ordered messages of a stream are given up, up to this one.
+fn given_up(tsn: u32, stream: u16, sequence: u16) -> Vec<u8> {
+    let numbers = [stream, sequence].map(u16::to_be_bytes).concat();
+    chunk(192, &[&tsn.to_be_bytes()[..], &numbers].concat())
+}
+
+/// Says one chunk, and whether the link is there after it: a message comes.
+fn outlives(link: &mut Link, hostile: &[u8]) -> bool {
+    let packet = link.packet(hostile);
+    link.say(vec![packet]);
+    let before = link.messages.len();
+    let packet = link.packet(&data(WHOLE, link.next_tsn(), 0, 0, 9));
+    link.say(vec![packet]);
+    link.messages.len() > before && link.error.is_none() && !link.closed
+}
+
+/// A stack's work for it would grow with how much is given up: here by half of all numbers there are.
+#[test]
+fn more_is_given_up_than_was_on_its_way() {
+    for order in [Order::Ordered, Order::Unordered] {
+        for far in [1 << 31, 1 << 24, 4 * max_ahead(RECEIVE_BUFFER) as u32 + 1] {
+            // With str0m it is not known before the first acknowledgement where the peer's numbers begin.
+            if crate::ENGINE == EngineKind::Lean {
+                let link = flood_with(&lossy(order), 1, |_, first| {
+                    left_out((first - 1).wrapping_add(far))
+                });
+                let expected = if far == 1 << 31 {
+                    // That is behind, and says nothing.
+                    None
+                } else {
+                    sctp("more was given up than can have been on its way")
+                };
+                assert_eq!(link.error, expected, "{far}");
+            }
+        }
+    }
+}
+
+/// What is ordered and may get lost is given up by name, or it is there: nothing waits behind what is neither.
+#[test]
+fn ordered_messages_behind_one_that_is_not_given_up() {
+    let config = lossy(Order::Ordered);
+    let link = flood_with(&config, 9_000, |number, first| {
+        data(WHOLE, first + number, 1, 1 + number as u16, 1)
+    });
+    assert_eq!(link.error, sctp("a stream's messages were not numbered one by one"));
+    // Each second one is given up.
+    let link = flood_with(&config, 20_000, |number, first| {
+        let (tsn, sequence) = (first + 2 * number, 2 * number as u16);
+        [given_up(tsn, 1, sequence), data(WHOLE, tsn + 1, 1, sequence.wrapping_add(1), 400)]
+            .concat()
+    });
+    assert_eq!((link.error, link.messages.len()), (None, 20_000));
+}
+
+#[test]
+fn a_chunk_of_data_without_data() {
+    let link = flood(1, |_, first| data(WHOLE, first, 0, 0, 0));
+    assert_eq!(link.error, sctp("a chunk of data held none"));
+}
+
+#[test]
+fn a_packet_of_questions_has_one_answer() {
+    let mut link = Link::open();
+    let question = [4, 0, 0, 12, 0, 1, 0, 8, 1, 2, 3, 4].repeat(90);
+    let sent = link.sent;
+    assert!(outlives(&mut link, &question));
+    let most = if crate::ENGINE == EngineKind::Lean { 3 } else { 92 };
+    assert!(link.sent - sent <= most, "{} datagrams", link.sent - sent);
+}
+
+/// What others report, what is not known and what belongs to a handshake that is over ends no link.
+#[test]
+fn chunks_that_mean_nothing_here() {
+    if crate::ENGINE != EngineKind::Lean {
+        return;
+    }
+    let init = [[0, 0, 0, 9, 0, 9, 0, 0], [0, 9, 0, 9, 0, 0, 0, 1]].concat();
+    for (kind, body) in [
+        (9, &[0, 8, 0, 8, 0x80, 1, 0, 4][..]),
+        (9, &[0, 1, 0, 99]),
+        (5, &[0, 1, 0, 4]),
+        (1, &init),
+        (2, &init),
+        (10, &[7; 24]),
+        (11, &[]),
+        (0x81, &[7; 99]),
+        (0xc5, &[]),
+        (0x3f, &[7; 8]),
+        (64, &[7; 40]),
+    ] {
+        let mut link = Link::open();
+        assert!(outlives(&mut link, &chunk(kind, body)), "{kind}: {:?}", link.error);
+    }
+}
+
+/// Acknowledgements whose blocks overlap, go backwards, or name what was never sent: at worst they end the
+/// link of who says them, and at once.
+#[test]
+fn wild_acknowledgements() {
+    for (acknowledged, blocks) in [
+        (0_u32, vec![[2_u16, 65_535]; 250]),
+        (0, (0..250).rev().map(|at| [2 * at, 3 * at]).collect()),
+        (u32::MAX, vec![[1, 1]]),
+        (1 << 31, Vec::new()),
+    ] {
+        let mut body = acknowledged.to_be_bytes().to_vec();
+        body.extend([0, 1, 0, 0]);
+        body.extend((blocks.len() as u16).to_be_bytes());
+        body.extend([0; 2]);
+        body.extend(blocks.as_flattened().iter().flat_map(|number| number.to_be_bytes()));
+        let mut link = Link::open();
+        outlives(&mut link, &chunk(3, &body));
+        assert!(!matches!(link.error, Some(EngineError::Panicked(_))), "{:?}", link.error);
+    }
+}
+
+/// A peer closes a channel when all that it sent before is there (RFC 6525).
+#[test]
+fn a_stream_that_is_closed() {
+    if crate::ENGINE != EngineKind::Lean {
+        return;
+    }
+    let reset = |last_tsn: u32| {
+        let mut parameter = vec![0, 13, 0, 18];
+        [7, 0, last_tsn].iter().for_each(|it| parameter.extend(it.to_be_bytes()));
+        parameter.extend([0, 1]);
+        chunk(130, &parameter)
+    };
+    let mut link = Link::open();
+    let packet = link.packet(&reset(link.next_tsn() - 1));
+    link.say(vec![packet]);
+    link.pass(Duration::from_millis(300));
+    assert_eq!((link.closed, link.error), (true, None));
+    // Again and again, before all is there.
+    let mut link = Link::open();
+    let first = link.next_tsn();
+    assert!(outlives(&mut link, &reset(first + 1).repeat(50)));
+    let packet = link.packet(&data(WHOLE, first + 1, 1, 0, 9));
+    link.say(vec![packet]);
+    link.pass(Duration::from_millis(300));
+    assert_eq!((link.closed, link.error, link.messages.len()), (true, None, 2));
+}
+
+/// A peer chooses the number that it begins with, and numbers wrap around.
+#[test]
+fn numbers_that_wrap_around() {
+    if crate::ENGINE != EngineKind::Lean {
+        return;
+    }
+    let begins = u32::MAX - 20;
+    let mut link = Link::with_offer(&Link::config(), |offer| {
+        let (before, rest) = offer.split_once("a=sctp-init:").unwrap();
+        let (init, after) = rest.split_once("\r\n").unwrap();
+        let mut init = BASE64_STANDARD.decode(init).unwrap();
+        init[16..20].copy_from_slice(&begins.to_be_bytes());
+        format!("{before}a=sctp-init:{}\r\n{after}", BASE64_STANDARD.encode(init))
+    });
+    // Each third comes late.
+    let tsn = |at: u32| begins.wrapping_add(at);
+    for group in (0..60).step_by(3) {
+        for at in [group + 1, group + 2, group] {
+            let packet = link.packet(&data(WHOLE, tsn(at), 0, at as u16, 100));
+            link.say(vec![packet]);
+        }
+        link.pass(Duration::from_millis(1));
+    }
+    assert_eq!((link.error, link.closed, link.messages.len()), (None, false, 60));
 }
