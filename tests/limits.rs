@@ -138,6 +138,7 @@ fn in_code() -> BTreeMap<String, String> {
         "sctp_filter::RESERVE" => count(sctp_filter::RESERVE),
         "sctp_filter::RESERVE_BYTES" => size(sctp_filter::RESERVE_BYTES),
         "sctp_filter::MAX_CHUNKS" => sctp_filter::MAX_CHUNKS.to_string(),
+        "sctp_filter::max_forward" => count(sctp_filter::max_forward(WINDOW) as usize),
         "sctp_filter::MAX_INITS" => sctp_filter::MAX_INITS.to_string(),
     }
     all

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use deltawire::sim::{Carrier, Loss, Path, Random};
+use deltawire::webrtc::EngineKind;
 use deltawire_channels::{Delivery, Order, Reliability};
 
 use crate::arguments::Arguments;
@@ -18,6 +19,8 @@ use crate::transfer;
 #[derive(Clone, Copy)]
 pub(crate) struct Cell {
     pub(crate) carrier: Carrier,
+    /// The WebRTC stack, where it is datagrams.
+    pub(crate) engine: EngineKind,
     pub(crate) network: Network,
     pub(crate) delivery: (&'static str, Delivery),
 }
@@ -109,26 +112,33 @@ const DELIVERIES: [(&str, Delivery); 5] = [
     ),
 ];
 
-const CARRIERS: [Carrier; 2] = [Carrier::Frames, Carrier::Datagrams];
+const CARRIERS: [(&str, Carrier, EngineKind); 3] = [
+    ("frames", Carrier::Frames, EngineKind::Lean),
+    ("datagrams", Carrier::Datagrams, EngineKind::Lean),
+    ("datagrams of str0m", Carrier::Datagrams, EngineKind::Str0m),
+];
 
 const CELLS: u64 = (NETWORKS.len() * DELIVERIES.len() * CARRIERS.len()) as u64;
 
 /// The cell of a seed: neighbours are in different ones, and each has its turn.
 fn cell(seed: u64) -> Cell {
+    const NEXT: u64 = CARRIERS.len() as u64;
     let at = |len: usize, by: u64| (seed / by % len as u64) as usize;
+    let (_, carrier, engine) = CARRIERS[at(CARRIERS.len(), 1)];
     Cell {
-        carrier: CARRIERS[at(CARRIERS.len(), 1)],
-        network: NETWORKS[at(NETWORKS.len(), 2)],
-        delivery: DELIVERIES[at(DELIVERIES.len(), 2 * NETWORKS.len() as u64)],
+        carrier,
+        engine,
+        network: NETWORKS[at(NETWORKS.len(), NEXT)],
+        delivery: DELIVERIES[at(DELIVERIES.len(), NEXT * NETWORKS.len() as u64)],
     }
 }
 
 impl std::fmt::Display for Cell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let carrier = match self.carrier {
-            Carrier::Frames => "frames",
-            Carrier::Datagrams => "datagrams",
+        let is_this = |(_, carrier, engine): &&(&str, Carrier, EngineKind)| {
+            (*carrier, *engine) == (self.carrier, self.engine)
         };
+        let (carrier, ..) = CARRIERS.iter().find(is_this).expect("it is of the table");
         write!(f, "{carrier}; {}; {}", self.network.name, self.delivery.0)
     }
 }
@@ -171,9 +181,9 @@ fn mark([network, application]: [u64; 2]) -> String {
 
 /// The same seed is the same run in another process too, whose keys and hash maps are others.
 pub(crate) fn in_another_process() -> Result<String, String> {
-    const SEEDS: u64 = 2 * NETWORKS.len() as u64;
+    const SEEDS: u64 = (CARRIERS.len() * NETWORKS.len()) as u64;
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    // Steps that come by each network, each kind of delivery and both carriers.
+    // Steps that come by each network, each kind of delivery and each carrier.
     for seed in (0..CELLS).step_by((CELLS / SEEDS) as usize) {
         let here = mark(one(seed)?.fingerprints);
         let mut there = std::process::Command::new(&program);

@@ -161,6 +161,7 @@ impl Run {
         let (_, delivery) = cell.delivery;
         let options = LinkOptions {
             carrier: cell.carrier,
+            engine: cell.engine,
             limits,
             acceptor_limits: Some(acceptor_limits),
             connect_timeout: Duration::from_secs(120),

@@ -4,7 +4,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     function: HashFunction,
-    /// The first [`HashFunction::len`] bytes count.
+    /// The first [`HashFunction::hash_len`] bytes count.
     value: [u8; HashFunction::MAX_LEN],
 }
 
@@ -35,7 +35,7 @@ impl HashFunction {
 
     /// Length of its hashes, bytes.
     #[must_use]
-    pub fn len(self) -> usize {
+    pub fn hash_len(self) -> usize {
         Self::ALL[self as usize].2
     }
 
@@ -50,7 +50,7 @@ impl Fingerprint {
     /// A hash that this function gave; `None` if it has another length.
     #[must_use]
     pub fn new(function: HashFunction, hash: &[u8]) -> Option<Self> {
-        if hash.len() != function.len() {
+        if hash.len() != function.hash_len() {
             return None;
         }
         let mut value = [0; HashFunction::MAX_LEN];
@@ -67,7 +67,7 @@ impl Fingerprint {
     /// The hash.
     #[must_use]
     pub fn value(&self) -> &[u8] {
-        &self.value[..self.function.len()]
+        &self.value[..self.function.hash_len()]
     }
 
     /// Reads an attribute's two words; `None` if the function is not known, an error if the value is not of
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     fn fingerprint(function: HashFunction, byte: u8) -> Fingerprint {
-        Fingerprint::new(function, &vec![byte; function.len()]).unwrap()
+        Fingerprint::new(function, &vec![byte; function.hash_len()]).unwrap()
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use deltawire_sdp::{Description, Fingerprint};
+use aws_lc_rs::digest;
+use deltawire_sdp::{Description, Fingerprint, HashFunction};
 use dimpl::{Dtls, Output};
 
 use crate::certificate::Certificate;
-use crate::crypto::fingerprint;
 use crate::records::Records;
 use crate::{EngineError, MAX_DATAGRAM_LEN};
 
@@ -206,4 +206,17 @@ pub(super) fn soon(at: Instant, start: Instant) -> Option<Duration> {
 
 fn failed(error: dimpl::Error) -> EngineError {
     EngineError::Stack(format!("DTLS: {error}"))
+}
+
+/// The fingerprint of a certificate in DER (RFC 8122, section 5).
+pub(super) fn fingerprint(function: HashFunction, certificate: &[u8]) -> Fingerprint {
+    let algorithm = match function {
+        HashFunction::Sha224 => &digest::SHA224,
+        HashFunction::Sha256 => &digest::SHA256,
+        HashFunction::Sha384 => &digest::SHA384,
+        HashFunction::Sha512 => &digest::SHA512,
+    };
+    let hash = digest::digest(algorithm, certificate);
+    // The lengths of hashes are those of their functions.
+    Fingerprint::new(function, hash.as_ref()).expect("a hash has the length of its function")
 }

@@ -12,9 +12,14 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::sctp_filter::packet::{
-    COOKIE_ACK, COOKIE_ECHO, DATA, FORWARD_TSN, HEADER, INIT, INIT_ACK, RE_CONFIG, SACK, begin,
-    chunks, is_sealed, number, parameters, push, seal, short,
+    DATA, FORWARD_TSN, HEADER, INIT, RE_CONFIG, SACK, begin, chunks, is_sealed, number, parameters,
+    push, seal, short,
 };
+
+// Types of chunks, beside INIT.
+const INIT_ACK: u8 = 2;
+const COOKIE_ECHO: u8 = 10;
+pub(super) const COOKIE_ACK: u8 = 11;
 
 /// The ports, which mean nothing within DTLS: all have the same.
 pub(super) const PORTS: [u16; 2] = [5_000, 5_000];

@@ -23,7 +23,7 @@ use deltawire_sdp::{
     Description, DescriptionError, HashFunction, LocalDescription, MAX_CANDIDATES, Setup, stream,
 };
 use is::stun::{StunMessage, StunPacket};
-use is::{Candidate, IceAgent, IceAgentEvent, IceCreds, Protocol};
+use is::{Candidate, IceAgent, IceAgentEvent, IceCreds, Protocol, Sha1HmacProvider};
 
 use self::dtls::{DtlsLayer, Event};
 use self::handshake::{Handshake, Init};
@@ -31,7 +31,7 @@ use self::recovery::Recovery;
 use self::rtc_sctp::RtcSctp;
 use self::sctp::{MessageKind, Sctp, SctpEvent};
 use crate::checks::Checks;
-use crate::crypto::{self, Hmac};
+use crate::crypto::hmac_sha1;
 use crate::engine::{not_an_init, read_candidate, receive_buffer, unusable};
 use crate::panic_guard::PanicGuard;
 use crate::path::Path;
@@ -46,6 +46,16 @@ const INITIATIVE: Duration = Duration::from_secs(1);
 
 /// What DTLS and UDP add to a packet of SCTP, at most, bytes: header, nonce and tag of a record.
 const RECORD: usize = 37;
+
+/// Seals checks of ICE (RFC 8489, section 14.5).
+#[derive(Debug)]
+struct Hmac;
+
+impl Sha1HmacProvider for Hmac {
+    fn sha1_hmac(&self, key: &[u8], payloads: &[&[u8]]) -> [u8; 20] {
+        hmac_sha1(key, payloads)
+    }
+}
 
 /// A link's connection, from three libraries.
 pub struct Lean {
@@ -124,7 +134,7 @@ impl Lean {
         let own = LocalDescription {
             user_fragment: credentials.ufrag.clone(),
             password: credentials.pass,
-            fingerprint: crypto::fingerprint(HashFunction::Sha256, certificate).to_string(),
+            fingerprint: dtls::fingerprint(HashFunction::Sha256, certificate).to_string(),
             setup: "actpass",
             max_message_size: config.max_message_size,
             candidates,

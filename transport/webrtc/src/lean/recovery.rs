@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn a_sign_of_life_after_a_silence_ends_the_wait() {
         let mut recovery = Recovery::new(true);
-        assert!(!recovery.hear(0 * MS));
+        assert!(!recovery.hear(Duration::ZERO));
         recovery.note(100, Some(MS), 1_000 * MS);
         assert!(!recovery.hear(1_350 * MS), "nothing was found missing");
         assert!(recovery.handle_timeout(Some(MS), 1_400 * MS));

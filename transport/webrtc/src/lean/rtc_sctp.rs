@@ -14,12 +14,10 @@ use rtc_sctp::{
     max_payload_size_for_mtu,
 };
 
-use super::handshake::{Init, packet_of};
+use super::handshake::{COOKIE_ACK, Init, packet_of};
 use super::sctp::{MessageKind, Sctp, SctpEvent};
 use crate::EngineConfig;
-use crate::sctp_filter::packet::{
-    COOKIE_ACK, HEADER, INIT, SACK, SACK_HEADER, chunks, number, seal, short,
-};
+use crate::sctp_filter::packet::{HEADER, INIT, SACK, SACK_HEADER, chunks, number, seal, short};
 
 /// Streams of a link.
 const STREAMS: u16 = 3;

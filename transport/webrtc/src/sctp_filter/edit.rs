@@ -52,7 +52,7 @@ pub(super) fn is_plain(chunk: &[u8]) -> bool {
     let len = chunk.len();
     match chunk[0] {
         DATA => len > DATA_HEADER,
-        FORWARD_TSN => len >= 8 && len % 4 == 0,
+        FORWARD_TSN => len >= 8 && len.is_multiple_of(4),
         HEARTBEAT => {
             let info = short(chunk, 6).map(usize::from);
             short(chunk, 4) == Some(HEARTBEAT_INFO) && info == Some(len - 4)

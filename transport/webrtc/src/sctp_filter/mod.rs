@@ -122,6 +122,7 @@ impl SctpFilter {
     }
 
     /// Says which TSN the peer begins with.
+    #[cfg(feature = "lean")]
     pub(crate) fn begin(&mut self, tsn: u32) {
         self.arrived.acknowledged = Some(tsn.wrapping_sub(1));
     }
@@ -156,7 +157,7 @@ impl SctpFilter {
     }
 
     /// Whether the link has to end.
-    #[inline]
+    #[cfg(feature = "str0m")]
     pub(crate) fn is_violated(&self) -> bool {
         self.violation.is_some() && !self.told
     }
@@ -175,7 +176,7 @@ impl SctpFilter {
     }
 
     /// Whether the peer has closed a stream, after everything that it sent before.
-    #[cfg_attr(not(feature = "lean"), allow(dead_code))]
+    #[cfg(feature = "lean")]
     pub(crate) fn is_closed(&self) -> bool {
         self.closes_at.is_some_and(|tsn| !self.arrived.is_new(tsn))
     }

@@ -6,15 +6,12 @@ pub(crate) const HEADER: usize = 12;
 // Types of chunks (RFC 9260, section 3.2; RFC 3758; RFC 6525; RFC 8260).
 pub(crate) const DATA: u8 = 0;
 pub(crate) const INIT: u8 = 1;
-pub(crate) const INIT_ACK: u8 = 2;
 pub(crate) const SACK: u8 = 3;
 pub(crate) const HEARTBEAT: u8 = 4;
 pub(crate) const HEARTBEAT_ACK: u8 = 5;
 pub(crate) const ABORT: u8 = 6;
 pub(crate) const SHUTDOWN: u8 = 7;
 pub(crate) const SHUTDOWN_ACK: u8 = 8;
-pub(crate) const COOKIE_ECHO: u8 = 10;
-pub(crate) const COOKIE_ACK: u8 = 11;
 pub(crate) const SHUTDOWN_COMPLETE: u8 = 14;
 pub(crate) const I_DATA: u8 = 64;
 pub(crate) const RE_CONFIG: u8 = 130;
@@ -75,6 +72,7 @@ pub(crate) fn push(bytes: &mut Vec<u8>, element: &[u8]) {
 }
 
 /// Begins a packet: [`push`] its chunks, then [`seal`] it.
+#[cfg(any(test, feature = "lean"))]
 pub(crate) fn begin(ports: [u16; 2], tag: u32) -> Vec<u8> {
     let mut packet = Vec::with_capacity(256);
     ports.iter().for_each(|port| packet.extend(port.to_be_bytes()));
@@ -91,6 +89,7 @@ pub(crate) fn seal(packet: &mut [u8]) {
 }
 
 /// Whether the checksum is right.
+#[cfg(any(test, feature = "lean"))]
 pub(crate) fn is_sealed(packet: &[u8]) -> bool {
     let Some((header, chunks)) = packet.split_at_checked(HEADER) else { return false };
     let without = crc32c::crc32c_append(crc32c::crc32c(&header[..8]), &[0; 4]);
