@@ -44,6 +44,9 @@ use crate::{Engine, EngineConfig, EngineError, MAX_DATAGRAM_LEN, MAX_SENT};
 /// most clients do at once; but some stacks leave it to who offered, whoever is the client.
 const INITIATIVE: Duration = Duration::from_secs(1);
 
+/// Datagrams of DTLS that wait until ICE has found a way: two flights.
+const MAX_HELD: usize = 16;
+
 /// What DTLS and UDP add to a packet of SCTP, at most, bytes: header, nonce and tag of a record.
 const RECORD: usize = 37;
 
@@ -368,7 +371,10 @@ impl Stack {
     /// A datagram of DTLS that is to be sent.
     fn poll_datagram(&mut self, now: Duration) -> Option<Vec<u8>> {
         while let Some(datagram) = self.dtls.poll_datagram() {
-            self.held.push_back(datagram);
+            // What there is no way for yet, DTLS says again.
+            if self.held.len() < MAX_HELD {
+                self.held.push_back(datagram);
+            }
         }
         self.way?;
         if let Some(datagram) = self.held.pop_front() {

@@ -17,7 +17,9 @@ use rtc_sctp::{
 use super::handshake::{COOKIE_ACK, Init, packet_of};
 use super::sctp::{MessageKind, Sctp, SctpEvent};
 use crate::EngineConfig;
-use crate::sctp_filter::packet::{HEADER, INIT, SACK, SACK_HEADER, chunks, number, seal, short};
+use crate::sctp_filter::packet::{
+    DATA, HEADER, INIT, SACK, SACK_HEADER, chunks, number, seal, short,
+};
 
 /// Streams of a link.
 const STREAMS: u16 = 3;
@@ -40,6 +42,8 @@ pub(super) struct RtcSctp {
     packets: VecDeque<Bytes>,
     /// Streams with messages that were not read.
     readable: [bool; STREAMS as usize],
+    /// What was read and not asked for yet.
+    read: VecDeque<SctpEvent>,
     established: bool,
     closed: bool,
     in_flight: usize,
@@ -79,6 +83,29 @@ impl RtcSctp {
                 _ => {}
             }
         }
+    }
+
+    fn read_message(&mut self) -> Option<SctpEvent> {
+        for stream in 0..STREAMS {
+            if !self.readable[usize::from(stream)] {
+                continue;
+            }
+            let read = self.association.stream(stream).and_then(|mut stream| stream.read());
+            let Ok(Some(message)) = read else {
+                self.readable[usize::from(stream)] = false;
+                continue;
+            };
+            let kind = match message.ppi {
+                PayloadProtocolIdentifier::Dcep => MessageKind::Dcep,
+                _ => MessageKind::Data,
+            };
+            // Reading may have answered something that waited for it.
+            self.take_events();
+            // No length is too long: what came is what is taken over.
+            let bytes = message.to_payload(usize::MAX).ok()?.freeze().into();
+            return Some(SctpEvent::Message { stream, kind, bytes });
+        }
+        None
     }
 
     /// Fetches what is to be sent.
@@ -149,6 +176,7 @@ impl Sctp for RtcSctp {
             max_packet_len,
             packets: VecDeque::new(),
             readable: [false; STREAMS as usize],
+            read: VecDeque::new(),
             established: false,
             closed: false,
             in_flight: 0,
@@ -178,9 +206,16 @@ impl Sctp for RtcSctp {
     }
 
     fn handle_packet(&mut self, packet: Bytes, now: Duration) {
-        if self.established {
-            self.input(packet, now);
+        if !self.established {
+            return;
         }
+        // With its end, an association forgets what was not read.
+        if !matches!(packet.get(HEADER), Some(&(DATA | SACK))) {
+            while let Some(message) = self.read_message() {
+                self.read.push_back(message);
+            }
+        }
+        self.input(packet, now);
     }
 
     fn poll_packet(&mut self, now: Duration) -> Option<Bytes> {
@@ -195,28 +230,12 @@ impl Sctp for RtcSctp {
     }
 
     fn poll_event(&mut self) -> Option<SctpEvent> {
-        for stream in 0..STREAMS {
-            if !self.readable[usize::from(stream)] {
-                continue;
-            }
-            let read = self.association.stream(stream).and_then(|mut stream| stream.read());
-            let Ok(Some(message)) = read else {
-                self.readable[usize::from(stream)] = false;
-                continue;
-            };
-            let kind = match message.ppi {
-                PayloadProtocolIdentifier::Dcep => MessageKind::Dcep,
-                _ => MessageKind::Data,
-            };
-            // Reading may have answered something that waited for it.
-            self.take_events();
-            // No length is too long: what came is what is taken over.
-            let bytes = message.to_payload(usize::MAX).ok()?.freeze().into();
-            return Some(SctpEvent::Message { stream, kind, bytes });
-        }
-        std::mem::take(&mut self.closed).then(|| {
-            self.established = false;
-            SctpEvent::Closed
+        let message = self.read.pop_front().or_else(|| self.read_message());
+        message.or_else(|| {
+            std::mem::take(&mut self.closed).then(|| {
+                self.established = false;
+                SctpEvent::Closed
+            })
         })
     }
 
