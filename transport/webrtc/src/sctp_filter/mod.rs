@@ -11,7 +11,7 @@
 //! have to be given up by name first (RFC 3758).
 //!
 //! Some chunks cost a stack more than they cost who sends them, or end its association, though the protocol
-//! has them passed over. [`SctpFilter::edit`] writes a packet without them.
+//! has them passed over. Such packets are written once more without them.
 
 mod edit;
 mod order;
