@@ -11,6 +11,9 @@ use crate::certificate::Certificate;
 use crate::records::Records;
 use crate::{EngineError, MAX_DATAGRAM_LEN};
 
+/// What DTLS adds to what it seals, at most, bytes: header, nonce and tag of a record.
+pub(super) const RECORD: usize = 37;
+
 /// What DTLS tells.
 pub(super) enum Event<'a> {
     /// The handshake is over, and the peer is who it should be.
@@ -33,6 +36,8 @@ pub(super) struct DtlsLayer {
     timeout: Option<Instant>,
     /// Datagrams to be sent: those of a flight.
     datagrams: VecDeque<Vec<u8>>,
+    /// Where DTLS puts what it gives.
+    room: Vec<u8>,
 }
 
 impl DtlsLayer {
@@ -48,6 +53,7 @@ impl DtlsLayer {
             closed: false,
             timeout: None,
             datagrams: VecDeque::new(),
+            room: Vec::new(),
         })
     }
 
@@ -121,6 +127,16 @@ impl DtlsLayer {
             Err(dimpl::Error::ConnectionClosed) => return Ok(None),
             Err(error) => return Err(failed(error)),
         }
+        // Nothing comes but the record, so it is written where it goes.
+        let mut datagram = vec![0; packet.len() + RECORD];
+        match self.dtls.poll_output(&mut datagram) {
+            Output::Packet(record) => {
+                let len = record.len();
+                datagram.truncate(len);
+                self.datagrams.push_back(datagram);
+            }
+            output => self.take(output, &mut |_event| {})?,
+        }
         self.drain(&mut |_event| {})?;
         Ok(self.datagrams.pop_front())
     }
@@ -156,45 +172,59 @@ impl DtlsLayer {
 
     /// Everything that there is to be had.
     fn drain(&mut self, tell: &mut impl FnMut(Event<'_>)) -> Result<(), EngineError> {
-        let mut room = [0; MAX_DATAGRAM_LEN];
-        // The longest that comes is a certificate.
-        let mut long;
-        let mut buffer = &mut room[..];
-        loop {
-            match self.dtls.poll_output(buffer) {
-                Output::Packet(packet) => self.datagrams.push_back(packet.to_vec()),
-                Output::ApplicationData(data) if self.verified => tell(Event::Data(data)),
-                Output::Connected => {
-                    if !self.verified {
-                        return Err(EngineError::Fingerprint);
-                    }
-                    self.records.connected = true;
-                    tell(Event::Connected);
-                }
-                Output::PeerCert(certificate) => {
-                    let fits = |expected: &Fingerprint| {
-                        fingerprint(expected.function(), certificate) == *expected
-                    };
-                    if !self.expected.iter().any(fits) {
-                        return Err(EngineError::Fingerprint);
-                    }
-                    self.verified = true;
-                }
-                Output::CloseNotify => {
-                    self.closed = true;
-                    tell(Event::Closed);
-                }
-                Output::BufferTooSmall { needed } => {
-                    long = vec![0; needed];
-                    buffer = &mut long[..];
-                }
+        let mut room = std::mem::take(&mut self.room);
+        room.resize(room.len().max(MAX_DATAGRAM_LEN), 0);
+        let result = loop {
+            match self.dtls.poll_output(&mut room) {
                 Output::Timeout(at) => {
                     self.timeout = Some(at);
-                    return Ok(());
+                    break Ok(());
                 }
-                _ => {}
+                // The longest that comes is a certificate.
+                Output::BufferTooSmall { needed } => room.resize(needed, 0),
+                output => {
+                    if let Err(error) = self.take(output, tell) {
+                        break Err(error);
+                    }
+                }
             }
+        };
+        room.truncate(MAX_DATAGRAM_LEN);
+        self.room = room;
+        result
+    }
+
+    fn take(
+        &mut self,
+        output: Output<'_>,
+        tell: &mut impl FnMut(Event<'_>),
+    ) -> Result<(), EngineError> {
+        match output {
+            Output::Packet(packet) => self.datagrams.push_back(packet.to_vec()),
+            Output::ApplicationData(data) if self.verified => tell(Event::Data(data)),
+            Output::Connected => {
+                if !self.verified {
+                    return Err(EngineError::Fingerprint);
+                }
+                self.records.connected = true;
+                tell(Event::Connected);
+            }
+            Output::PeerCert(certificate) => {
+                let fits = |expected: &Fingerprint| {
+                    fingerprint(expected.function(), certificate) == *expected
+                };
+                if !self.expected.iter().any(fits) {
+                    return Err(EngineError::Fingerprint);
+                }
+                self.verified = true;
+            }
+            Output::CloseNotify => {
+                self.closed = true;
+                tell(Event::Closed);
+            }
+            _ => {}
         }
+        Ok(())
     }
 }
 

@@ -47,9 +47,6 @@ const INITIATIVE: Duration = Duration::from_secs(1);
 /// Datagrams of DTLS that wait until ICE has found a way: two flights.
 const MAX_HELD: usize = 16;
 
-/// What DTLS and UDP add to a packet of SCTP, at most, bytes: header, nonce and tag of a record.
-const RECORD: usize = 37;
-
 /// Seals checks of ICE (RFC 8489, section 14.5).
 #[derive(Debug)]
 struct Hmac;
@@ -126,7 +123,7 @@ impl Lean {
             }
         }
         let mtu = config.mtu.clamp(576, crate::MAX_MTU);
-        let sctp = RtcSctp::new(config, receive_buffer(config), mtu - RECORD, now);
+        let sctp = RtcSctp::new(config, receive_buffer(config), mtu - dtls::RECORD, now);
         let (peer, delivery) = match role {
             Role::Initiator => (Role::Acceptor, config.acceptor),
             Role::Acceptor => (Role::Initiator, config.initiator),
