@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deltawire::link::{Datagram, DatagramTransport, MessageTransport, Output, Transmit};
-use deltawire::webrtc::{Certificate, Engine, EngineConfig, MAX_MTU, Str0m};
+use deltawire::webrtc::{AnyEngine, Certificate, Engine, EngineConfig, MAX_MTU};
 use deltawire_browser_demo::service::Error;
 use quinn_udp::{RecvMeta, UdpSocketState};
 use tokio::io::Interest;
@@ -30,7 +30,7 @@ const MAX_BATCH: usize = 60_000;
 const SILENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Peer {
-    engine: Str0m,
+    engine: AnyEngine,
     socket: UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
@@ -62,7 +62,7 @@ impl Peer {
         let _ = state.set_recv_buffer_size((&socket).into(), BUFFER);
         let local = socket.local_addr()?;
         let config = EngineConfig { mtu: MAX_MTU, ..EngineConfig::new(certificate) };
-        let (engine, answer) = Str0m::answer(&config, &[local], offer, Duration::ZERO)?;
+        let (engine, answer) = AnyEngine::answer(&config, &[local], offer, Duration::ZERO)?;
         let peer = Self {
             engine,
             socket: UdpSocket::from_std(socket)?,
