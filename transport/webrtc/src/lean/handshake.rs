@@ -32,6 +32,9 @@ const LAST_RETRY: Duration = Duration::from_secs(3);
 /// Bytes of an INIT before its parameters.
 const INIT_LEN: usize = 20;
 
+/// The least receive window that an INIT may name, bytes (RFC 9260, section 3.3.2).
+const MIN_WINDOW: u32 = 1_500;
+
 /// The longest cookie of a peer's that is echoed, bytes.
 const MAX_COOKIE: usize = 1_024;
 
@@ -76,7 +79,7 @@ impl Init {
     fn read_fixed(bytes: &[u8]) -> Option<Self> {
         let [tag, window, tsn] = [number(bytes, 0)?, number(bytes, 4)?, number(bytes, 12)?];
         let streams = [short(bytes, 8)?, short(bytes, 10)?];
-        let valid = tag != 0 && !streams.contains(&0);
+        let valid = tag != 0 && window >= MIN_WINDOW && !streams.contains(&0);
         valid.then_some(Self { tag, window, streams, tsn, forward_tsn: false })
     }
 

@@ -124,7 +124,7 @@ impl SctpFilter {
     /// Says which TSN the peer begins with.
     #[cfg(feature = "lean")]
     pub(crate) fn begin(&mut self, tsn: u32) {
-        self.arrived.acknowledged = Some(tsn.wrapping_sub(1));
+        self.arrived.begin(tsn);
     }
 
     /// What becomes of a packet of the peer's.
@@ -132,7 +132,9 @@ impl SctpFilter {
         if self.violation.is_some() {
             // Last words may still be said, and heard.
             let control = chunks(packet).all(|chunk| {
-                chunk.and_then(<[u8]>::first).is_some_and(|kind| CONTROL.contains(kind))
+                chunk.is_some_and(|it| {
+                    CONTROL.contains(&it[0]) && (it[0] != SACK || edit::is_tidy(it).is_some())
+                })
             });
             return if control { Verdict::Edit } else { Verdict::Drop };
         }

@@ -55,9 +55,25 @@ pub(super) struct Arrived {
     current: Option<(Chunk, u32, u16)>,
     /// Numbers of the next ordered messages, by stream.
     next: [u16; STREAMS],
+    /// The chunk that was looked at last.
+    last: Option<u32>,
+    /// Behind this number the messages of the stream that may lose some were given up.
+    given_up: Option<u16>,
 }
 
 impl Arrived {
+    /// The peer begins with this TSN: what came before it said so, and is not behind it, was never given to the
+    /// stack.
+    #[cfg(feature = "lean")]
+    pub(super) fn begin(&mut self, tsn: u32) {
+        let before = tsn.wrapping_sub(1);
+        self.ahead.retain(|chunk| is_after(chunk.tsn, before));
+        self.ahead.make_contiguous().sort_by_key(|chunk| chunk.tsn.wrapping_sub(tsn));
+        let charged = self.ahead.iter().filter(|chunk| chunk.charged);
+        self.ahead_bytes = charged.map(|chunk| usize::from(chunk.packet)).sum();
+        (self.acknowledged, self.last) = (Some(before), Some(before));
+    }
+
     /// Chunks that came and are not acknowledged.
     pub(super) fn chunks_ahead(&self) -> usize {
         self.ahead.len()
@@ -133,6 +149,9 @@ impl Arrived {
             if is_behind(*next, after) {
                 *next = after;
             }
+            if self.given_up.is_none_or(|it| is_behind(it, after)) {
+                self.given_up = Some(after);
+            }
         }
     }
 
@@ -142,23 +161,36 @@ impl Arrived {
             self.lossy.filter(|(stream, _)| *stream == chunk.stream).map(|(_, order)| order);
         let begins = chunk.flags & BEGIN != 0;
         let ordered = chunk.flags & UNORDERED == 0;
-        if ordered && lossy == Some(DeliveryOrder::Unordered) {
-            return Err(broken("a message was ordered where none is"));
+        if lossy.is_some_and(|order| ordered != (order == DeliveryOrder::Ordered)) {
+            return Err(broken(if ordered {
+                "a message was ordered where none is"
+            } else {
+                "a message was unordered where none is"
+            }));
         }
+        // Right behind a chunk that came, nothing was given up.
+        let follows =
+            self.last.replace(chunk.tsn).is_some_and(|last| last.wrapping_add(1) == chunk.tsn);
         // What was left out is the rest of the message, which the stack has given up.
         if let Some((first, ..)) =
             self.current.take_if(|(_, last, _)| chunk.tsn != last.wrapping_add(1))
-            && self.lossy.is_none_or(|(stream, _)| stream != first.stream)
         {
-            return Err(broken("a message was left out where none may get lost"));
+            if self.lossy.is_none_or(|(stream, _)| stream != first.stream) {
+                return Err(broken("a message was left out where none may get lost"));
+            }
+            if first.flags & UNORDERED == 0
+                && !self.given_up.is_some_and(|it| is_behind(first.sequence, it))
+            {
+                return Err(broken("the rest of a message was left out, and not given up"));
+            }
         }
         let (first, count) = match self.current {
-            None if !begins && lossy.is_none() => {
+            None if !begins && (lossy.is_none() || follows) => {
                 return Err(broken("a message began without its first chunk"));
             }
             None => {
                 if ordered {
-                    self.count(chunk, lossy.is_some())?;
+                    self.count(chunk, begins, lossy.is_some())?;
                 }
                 (chunk, 1)
             }
@@ -180,9 +212,9 @@ impl Arrived {
     }
 
     /// An ordered message begins, or what is left of one.
-    fn count(&mut self, chunk: Chunk, lossy: bool) -> Result<(), EngineError> {
+    fn count(&mut self, chunk: Chunk, begins: bool, lossy: bool) -> Result<(), EngineError> {
         let next = &mut self.next[usize::from(chunk.stream)];
-        if chunk.sequence == *next {
+        if chunk.sequence == *next && begins {
             *next = next.wrapping_add(1);
             return Ok(());
         }
