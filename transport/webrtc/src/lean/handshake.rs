@@ -192,6 +192,14 @@ impl Handshake {
         !self.is_done() || matches!(packet.get(HEADER), Some(&(INIT | COOKIE_ECHO)))
     }
 
+    /// Whether a packet has the tag and the ports of this side's association, without which the stack passes it
+    /// over.
+    #[inline]
+    pub(super) fn is_addressed(&self, packet: &[u8]) -> bool {
+        let ports = [short(packet, 0), short(packet, 2)];
+        number(packet, 4) == Some(self.own.tag) && !ports.contains(&Some(0))
+    }
+
     /// Takes in a packet; gives the peer's INIT when it is the one that ends the handshake.
     pub(super) fn handle_packet(&mut self, packet: &[u8], now: Duration) -> Option<Init> {
         let tag = number(packet, 4)?;

@@ -298,13 +298,15 @@ impl Stack {
         }
     }
 
-    fn handle_stun(&mut self, datagram: &Datagram<'_>, now: Instant) {
-        let Ok(message) = StunMessage::parse(datagram.bytes) else { return };
+    /// Takes in a check; says whether it proves that it is the peer's.
+    fn handle_stun(&mut self, datagram: &Datagram<'_>, now: Instant) -> bool {
+        let Ok(message) = StunMessage::parse(datagram.bytes) else { return false };
         let Datagram { source, destination, .. } = *datagram;
         let packet = StunPacket { proto: Protocol::Udp, source, destination, message };
-        self.ice.handle_packet(now, packet);
+        let proven = self.ice.handle_packet(now, packet);
         // What follows from it, it sees only then: that a way was chosen.
         self.ice.handle_timeout(now);
+        proven
     }
 
     fn handle_dtls(&mut self, datagram: &[u8], start: Instant, now: Duration) {
@@ -418,6 +420,9 @@ fn take_packet(
     sctp: &mut RtcSctp,
     established: &mut Option<Init>,
 ) {
+    if handshake.is_done() && !handshake.is_addressed(packet) {
+        return;
+    }
     let verdict = filter.admit(packet);
     if verdict == Verdict::Drop {
         return;
@@ -529,8 +534,7 @@ impl DatagramTransport for Lean {
         let (start, now) = (self.start, self.now);
         let heard = self.stack.with(|stack| {
             if bytes[0] <= 3 {
-                stack.handle_stun(&datagram, start + now);
-                return true;
+                return stack.handle_stun(&datagram, start + now);
             }
             stack.handle_dtls(bytes, start, now);
             std::mem::take(&mut stack.heard)
@@ -681,3 +685,6 @@ impl fmt::Debug for Lean {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

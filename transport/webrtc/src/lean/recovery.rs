@@ -42,7 +42,9 @@ impl Recovery {
         } else if in_flight < before || self.at.is_none() {
             self.tries = 0;
             // As long as nothing is known of the path, SCTP's own second is right.
-            self.at = round_trip.filter(|_| self.reliable).map(|it| now + wait(it));
+            // Once something was sent again, SCTP's own timer is far off.
+            let known = round_trip.or(self.at.map(|_| Duration::ZERO));
+            self.at = known.filter(|_| self.reliable).map(|it| now + wait(it));
         }
     }
 

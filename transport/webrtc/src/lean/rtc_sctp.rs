@@ -203,6 +203,8 @@ impl Sctp for RtcSctp {
         // Its INIT, perhaps, and the cookie.
         self.packets.clear();
         self.established = !self.association.is_handshaking();
+        // What it refuses in an INIT ends the link, and does not leave it deaf.
+        self.closed |= !self.established;
     }
 
     fn handle_packet(&mut self, packet: Bytes, now: Duration) {

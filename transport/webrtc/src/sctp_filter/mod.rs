@@ -22,7 +22,7 @@ use deltawire_channels::Delivery;
 use self::order::{Arrived, Chunk};
 use self::packet::{
     ABORT, DATA, FORWARD_TSN, HEARTBEAT, HEARTBEAT_ACK, I_DATA, I_FORWARD_TSN, INIT, RE_CONFIG,
-    SACK, SHUTDOWN, SHUTDOWN_ACK, SHUTDOWN_COMPLETE, chunks, number, short,
+    SACK, SHUTDOWN, SHUTDOWN_ACK, SHUTDOWN_COMPLETE, chunks, is_sealed, number, short,
 };
 use crate::{EngineError, MAX_DATAGRAM_LEN};
 
@@ -188,7 +188,7 @@ impl SctpFilter {
         let bytes = u16::try_from(packet.len()).unwrap_or(u16::MAX);
         self.new.clear();
         // The TSN that comes next if nothing is missing before it.
-        let missing = self.arrived.acknowledged.map(|tsn| tsn.wrapping_add(1));
+        let missing = self.arrived.floor().map(|tsn| tsn.wrapping_add(1));
         let (mut in_order, mut mends) = (missing, false);
         let (mut edited, mut heard, mut heartbeats, mut forward) = (false, false, 0, None);
         for chunk in chunks(packet) {
@@ -227,12 +227,14 @@ impl SctpFilter {
                     {
                         return Err(broken("more was given up than can have been on its way"));
                     }
-                    if !edit::is_plain(chunk) {
+                    // What the stack would not read, or would pass over, counts for nothing here either.
+                    if !edit::is_plain(chunk) || forward.is_some() || !is_sealed(packet) {
                         return Ok(Verdict::Drop);
                     }
+                    edited = true;
                     // What is missing first is given up.
                     mends |= self.arrived.is_new(to);
-                    forward = Some(chunk);
+                    forward = Some((chunk, to));
                 }
                 HEARTBEAT => {
                     heartbeats += 1;
@@ -252,7 +254,8 @@ impl SctpFilter {
         }
         self.arrived.take(&self.new)?;
         self.heard |= heard;
-        for pair in forward.into_iter().flat_map(|chunk| chunk[8..].chunks_exact(4)) {
+        let forward = forward.filter(|(_, to)| self.arrived.forward_to(*to));
+        for pair in forward.into_iter().flat_map(|(chunk, _)| chunk[8..].chunks_exact(4)) {
             let (stream, sequence) = (short(pair, 0), short(pair, 2));
             if let (Some(stream), Some(sequence)) = (stream, sequence) {
                 self.arrived.forward(stream, sequence);

@@ -46,6 +46,8 @@ pub(super) struct Arrived {
     pub(super) lossy: Option<(u16, DeliveryOrder)>,
     /// The TSN up to which the stack has acknowledged everything.
     pub(super) acknowledged: Option<u32>,
+    /// The TSN up to which the peer has given everything up, beyond what had come.
+    forwarded: Option<u32>,
     /// What came beyond, by TSN.
     ahead: VecDeque<Chunk>,
     /// Bytes of the packets that it came in.
@@ -84,10 +86,21 @@ impl Arrived {
         self.ahead_bytes
     }
 
-    /// Whether the stack has not acknowledged it.
+    /// The TSN up to which the stack needs nothing more, as far as it is known.
+    #[inline]
+    pub(super) fn floor(&self) -> Option<u32> {
+        match (self.acknowledged, self.forwarded) {
+            (Some(acknowledged), Some(forwarded)) if is_after(forwarded, acknowledged) => {
+                Some(forwarded)
+            }
+            (acknowledged, forwarded) => acknowledged.or(forwarded),
+        }
+    }
+
+    /// Whether the stack still takes it.
     #[inline]
     pub(super) fn is_new(&self, tsn: u32) -> bool {
-        self.acknowledged.is_none_or(|acknowledged| is_after(tsn, acknowledged))
+        self.floor().is_none_or(|floor| is_after(tsn, floor))
     }
 
     /// Where a TSN is in what came beyond, or belongs.
@@ -139,6 +152,24 @@ impl Arrived {
             self.follow(chunk)?;
         }
         Ok(())
+    }
+
+    /// The peer has given up everything up to this TSN. Says whether the stack heeds it: it passes over one that
+    /// is not beyond what has come without a gap.
+    pub(super) fn forward_to(&mut self, tsn: u32) -> bool {
+        let Some(mut end) = self.floor() else { return true };
+        for chunk in &self.ahead {
+            if chunk.tsn == end.wrapping_add(1) {
+                end = chunk.tsn;
+            } else if is_after(chunk.tsn, end) {
+                break;
+            }
+        }
+        let heeded = is_after(tsn, end);
+        if heeded {
+            self.forwarded = Some(tsn);
+        }
+        heeded
     }
 
     /// The peer has given up ordered messages of a stream up to this number (RFC 3758, section 3.2).

@@ -89,7 +89,6 @@ pub(crate) fn seal(packet: &mut [u8]) {
 }
 
 /// Whether the checksum is right.
-#[cfg(any(test, feature = "lean"))]
 pub(crate) fn is_sealed(packet: &[u8]) -> bool {
     let Some((header, chunks)) = packet.split_at_checked(HEADER) else { return false };
     let without = crc32c::crc32c_append(crc32c::crc32c(&header[..8]), &[0; 4]);
