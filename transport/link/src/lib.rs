@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod acknowledging;
 mod connection;
 mod error;
 mod identity;
@@ -24,6 +25,9 @@ mod transport;
 #[cfg(test)]
 mod waiting;
 
+pub use acknowledging::{
+    ACKNOWLEDGEMENT_LEN, Acknowledgements, MAX_STREAM_MESSAGE, StreamMessageError,
+};
 pub use connection::{Connection, ConnectionConfig, LAST_WORDS, Progress};
 pub use error::{Fault, TransportError, TransportErrorKind};
 pub use identity::Identity;

@@ -27,6 +27,7 @@ pub struct NodeBuilder {
     runtime: Option<SharedRuntime>,
     signaller: Option<Arc<dyn Signaller>>,
     kinds: Vec<Arc<dyn LinkKind>>,
+    unencrypted: bool,
     #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
     webrtc: crate::webrtc::Options,
 }
@@ -103,6 +104,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Whether links that are not encrypted may leave this machine: to `ws://` and the like at other than
+    /// loopback addresses. Default: no.
+    pub fn allow_unencrypted(mut self, allow: bool) -> Self {
+        self.unencrypted = allow;
+        self
+    }
+
     /// One more kind of link: [`Node::connect`] uses it for addresses of its schemes, and before those that
     /// a node has by itself.
     pub fn link_kind(mut self, kind: impl LinkKind) -> Self {
@@ -149,8 +157,17 @@ impl NodeBuilder {
             || -> SharedRuntime { panic!("without the feature webrtc, give it a runtime") };
         let runtime = self.runtime.unwrap_or_else(default);
         let network = Network::new(self.node_limits);
-        #[cfg_attr(not(feature = "webrtc"), allow(unused_mut, reason = "what it has by itself"))]
+        #[allow(unused_mut, reason = "what it has by itself")]
         let mut kinds = self.kinds;
+        #[cfg(all(
+            feature = "websocket",
+            feature = "signalling-client",
+            not(target_arch = "wasm32")
+        ))]
+        kinds.push(Arc::new(crate::websocket::WebSocket::new(
+            self.client.clone(),
+            self.unencrypted,
+        )?));
         #[cfg(feature = "webrtc")]
         let signalling = {
             let patience = self.client.patience;

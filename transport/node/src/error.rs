@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 
 use deltawire_channels::InvalidLimits;
 use deltawire_link::{LinkEnded, TransportError};
-use deltawire_signalling::SignallingError;
+use deltawire_signalling::{Refusal, SignallingError};
 
 use crate::CapacityError;
 
@@ -68,6 +68,17 @@ pub enum ConnectError {
         /// The schemes that it knows.
         known: String,
     },
+    /// The link would not be encrypted, and leave this machine.
+    #[error(
+        "{scheme}:// is not encrypted, and {host} is no loopback address: use an encrypted kind, or allow it with \
+         NodeBuilder::allow_unencrypted"
+    )]
+    Unencrypted {
+        /// The address's scheme.
+        scheme: &'static str,
+        /// Where it leads.
+        host: String,
+    },
     /// The other node was not reached by signalling, or refused.
     #[error(transparent)]
     Signalling(#[from] SignallingError),
@@ -100,4 +111,17 @@ pub enum ConnectError {
     /// The peer was found, but the link did not open.
     #[error("the link did not open: {0}")]
     Ended(#[from] LinkEnded),
+}
+
+impl From<CapacityError> for Refusal {
+    fn from(error: CapacityError) -> Self {
+        match error {
+            CapacityError::OfAddress { limit } => Self::TooManyOfAddress { limit },
+            CapacityError::Peers { limit } => Self::TooManyPeers { limit },
+            CapacityError::Pending { limit } | CapacityError::PendingOfAddress { limit } => {
+                Self::TooManyPending { limit }
+            }
+            CapacityError::ShuttingDown => Self::ShuttingDown,
+        }
+    }
 }

@@ -21,7 +21,7 @@ mod kind;
 mod manager;
 mod network;
 mod node;
-#[cfg(feature = "webrtc")]
+#[cfg(any(feature = "webrtc", feature = "websocket"))]
 mod patience;
 mod reconnecting;
 mod reservation;
@@ -37,6 +37,8 @@ mod waiting;
 mod webrtc;
 #[cfg(feature = "webrtc")]
 mod webrtc_signalling;
+#[cfg(all(feature = "websocket", not(target_arch = "wasm32")))]
+mod websocket;
 
 pub use backoff::Backoff;
 pub use builder::NodeBuilder;

@@ -49,7 +49,7 @@ impl Node {
         Self { inner: Arc::new(inner) }
     }
 
-    #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn inner(&self) -> &Inner {
         &self.inner
     }
@@ -165,7 +165,7 @@ impl Node {
         self.start(reservation, transport, Role::Acceptor, identity.as_ref())
     }
 
-    fn start<T>(
+    pub(crate) fn start<T>(
         &self,
         reservation: Reservation,
         transport: T,

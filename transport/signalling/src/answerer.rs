@@ -27,9 +27,27 @@ pub trait Answerer: Send + Sync + 'static {
     /// the peers are connected.
     fn add_candidates(&self, id: &ResourceId, candidates: Vec<String>) -> Result<(), Refusal>;
 
+    /// Makes room for a peer that opens a WebSocket where offers go, and gives who takes over its stream once
+    /// it is open. Dropped before, it gives the room back.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](Refusal::Unsupported), unless it is implemented.
+    #[cfg(all(feature = "server", feature = "websocket", not(target_arch = "wasm32")))]
+    fn websocket(&self, from: Offerer) -> Result<AttachStream, Refusal> {
+        let _ = from;
+        let value = "websocket".to_owned();
+        let expected = "cannot be answered: this node takes offers only";
+        Err(Refusal::Unsupported { field: "upgrade", value, expected })
+    }
+
     /// Closes what the offer made. It is then [`Unknown`](Refusal::Unknown).
     fn hang_up(&self, id: &ResourceId) -> Result<(), Refusal>;
 }
+
+/// Takes over the stream of a WebSocket.
+#[cfg(all(feature = "server", feature = "websocket", not(target_arch = "wasm32")))]
+pub type AttachStream = Box<dyn FnOnce(Box<dyn deltawire_stream::ByteStream>) + Send>;
 
 /// Who makes an offer.
 #[derive(Clone, Debug)]

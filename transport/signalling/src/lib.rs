@@ -49,6 +49,8 @@ mod sdpfrag;
 mod server;
 mod token;
 
+#[cfg(all(feature = "server", feature = "websocket", not(target_arch = "wasm32")))]
+pub use answerer::AttachStream;
 pub use answerer::{Answer, Answerer, Offerer, Refusal};
 #[cfg(feature = "client")]
 pub use client::SignallingClient;

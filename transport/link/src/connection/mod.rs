@@ -240,7 +240,8 @@ impl<T: MessageTransport> Connection<T> {
         if self.session.poll_timeout().is_some_and(|at| at <= now) {
             self.session.handle_timeout(now);
         }
-        if self.transport_timeout.is_some_and(|at| at <= now) {
+        // One that wakes by itself is told the time whatever woke it.
+        if self.capabilities.wakes || self.transport_timeout.is_some_and(|at| at <= now) {
             self.transport.handle_timeout(now);
             self.transport_now = now;
             self.dirty = true;

@@ -138,6 +138,11 @@ impl Answerer for Node {
         Ok(())
     }
 
+    #[cfg(all(feature = "signalling-server", feature = "websocket"))]
+    fn websocket(&self, from: Offerer) -> Result<deltawire_signalling::AttachStream, Refusal> {
+        self.accept_websocket(from)
+    }
+
     fn hang_up(&self, id: &ResourceId) -> Result<(), Refusal> {
         let table = self.inner().webrtc.resources.table();
         let Resource { link, listener, .. } = *table.by_id.get(id).ok_or(Refusal::Unknown)?;
@@ -161,14 +166,7 @@ impl Node {
 impl From<AnswerError> for Refusal {
     fn from(error: AnswerError) -> Self {
         match error {
-            AnswerError::Capacity(CapacityError::OfAddress { limit }) => {
-                Self::TooManyOfAddress { limit }
-            }
-            AnswerError::Capacity(CapacityError::Peers { limit }) => Self::TooManyPeers { limit },
-            AnswerError::Capacity(
-                CapacityError::Pending { limit } | CapacityError::PendingOfAddress { limit },
-            ) => Self::TooManyPending { limit },
-            AnswerError::Capacity(_) => Self::ShuttingDown,
+            AnswerError::Capacity(error) => error.into(),
             AnswerError::Engine(EngineError::Description(error)) => error.into(),
             AnswerError::Engine(EngineError::Candidate { candidate, .. }) => Self::Malformed {
                 field: "candidate",

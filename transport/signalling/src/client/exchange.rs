@@ -21,6 +21,8 @@ pub(super) struct Exchange<'a> {
     pub(super) options: &'a ClientOptions,
     pub(super) method: Method,
     pub(super) body: Option<(&'static str, String)>,
+    /// Headers of this request alone.
+    pub(super) headers: HeaderMap,
 }
 
 /// An answer of success.
@@ -39,35 +41,72 @@ impl Success {
 
 impl Exchange<'_> {
     /// Asks, and gives what was answered and by which address.
-    pub(super) async fn run(self, mut url: Url) -> Result<(Url, Success), SignallingError> {
-        check(&url)?;
+    pub(super) async fn run(self, url: Url) -> Result<(Url, Success), SignallingError> {
+        let asked = url.clone();
+        self.in_time(&asked, async {
+            let (url, response) = self.follow(url).await?;
+            let success = self.finish(&url, response).await?;
+            Ok((url, success))
+        })
+        .await
+    }
+
+    /// Asks for another protocol, and gives what was answered and the connection.
+    #[cfg(feature = "websocket")]
+    pub(super) async fn upgrade(
+        self,
+        url: Url,
+    ) -> Result<(HeaderMap, reqwest::Upgraded), SignallingError> {
+        let asked = url.clone();
+        self.in_time(&asked, async {
+            let (url, response) = self.follow(url).await?;
+            let status = response.status();
+            if status.as_u16() == 101 {
+                let headers = response.headers().clone();
+                let upgraded = response.upgrade().await.map_err(|error| failed(&url, error))?;
+                return Ok((headers, upgraded));
+            }
+            self.finish(&url, response).await?;
+            Err(not_an_answer("status", status.as_str(), "must be 101: it takes no WebSockets"))
+        })
+        .await
+    }
+
+    async fn in_time<T>(
+        &self,
+        url: &Url,
+        exchange: impl Future<Output = Result<T, SignallingError>>,
+    ) -> Result<T, SignallingError> {
+        check(url)?;
         let after = self.options.timeout;
-        match tokio::time::timeout(after, self.follow(&mut url)).await {
-            Ok(result) => result.map(|success| (url, success)),
-            Err(_) => Err(SignallingError::TimedOut { url: url.into(), after }),
+        match tokio::time::timeout(after, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(SignallingError::TimedOut { url: url.to_string(), after }),
         }
     }
 
-    async fn follow(&self, url: &mut Url) -> Result<Success, SignallingError> {
+    /// The answer, and who gave it.
+    async fn follow(&self, mut url: Url) -> Result<(Url, Response), SignallingError> {
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send(url).await?;
+            let response = self.send(&url).await?;
             if !matches!(response.status().as_u16(), 307 | 308) {
-                return self.finish(url, response).await;
+                return Ok((url, response));
             }
             let location = text(response.headers(), &LOCATION);
             let error = || not_an_answer("location", location, "must be an address of http");
             let next = url.join(location).map_err(|_| error())?;
             check(&next).map_err(|_| error())?;
-            if !may_follow(url, &next, self.options.token.is_some()) {
-                return Err(SignallingError::Redirected { from: url.to_string(), to: next.into() });
+            if !may_follow(&url, &next, self.options.token.is_some()) {
+                return Err(SignallingError::Redirected { from: url.into(), to: next.into() });
             }
-            *url = next;
+            url = next;
         }
         Err(not_an_answer("redirects", url.as_str(), "must be at most 5"))
     }
 
     async fn send(&self, url: &Url) -> Result<Response, SignallingError> {
-        let mut request = self.http.request(self.method.clone(), url.clone());
+        let request = self.http.request(self.method.clone(), url.clone());
+        let mut request = request.headers(self.headers.clone());
         if let Some((media_type, body)) = &self.body {
             request = request.header(CONTENT_TYPE, *media_type).body(body.clone());
         }

@@ -2,7 +2,7 @@ use core::fmt;
 
 use deltawire_link::runtime::BoxFuture;
 use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, LOCATION};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use url::Url;
 
 use super::exchange::{self, Exchange};
@@ -103,8 +103,9 @@ impl SignallingClient {
         Ok(())
     }
 
-    fn exchange(&self, method: Method, body: Option<(&'static str, String)>) -> Exchange<'_> {
-        Exchange { http: &self.http, options: &self.options, method, body }
+    pub(super) fn exchange(&self, method: Method, body: Option<(&'static str, String)>) -> Exchange<'_> {
+        let headers = HeaderMap::new();
+        Exchange { http: &self.http, options: &self.options, method, body, headers }
     }
 
     /// Where a `Location` leads, if the token may go there.
@@ -135,6 +136,8 @@ impl Signaller for SignallingClient {
     }
 
     fn host(&self, url: &str) -> Result<(String, u16), SignallingError> {
+        #[cfg(feature = "websocket")]
+        let url = &super::websocket::as_http(url);
         let url = exchange::parse(url)?;
         let host = url.host_str().unwrap_or_default();
         // Of IPv6 without its brackets.

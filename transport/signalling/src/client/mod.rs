@@ -11,6 +11,8 @@ mod options;
 mod signaller;
 #[cfg(all(feature = "https", not(target_arch = "wasm32")))]
 mod tls;
+#[cfg(all(feature = "client", feature = "websocket", not(target_arch = "wasm32")))]
+mod websocket;
 
 pub use error::SignallingError;
 #[cfg(all(feature = "client", target_arch = "wasm32"))]

@@ -1,6 +1,6 @@
 //! One connection of the server, and how many each address has.
 
-use core::pin::pin;
+use core::pin::{Pin, pin};
 use core::time::Duration;
 use std::collections::HashMap;
 use std::io::Write;
@@ -29,6 +29,9 @@ const MIN_HEAD: usize = 8 << 10;
 /// What a time-out of more counts as, so that it can be added to any time.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// What connections are: what is written waits so long.
+pub(super) type Stream = Pin<Box<TimeoutStream<TcpStream>>>;
+
 /// Answers the requests of one connection, until it is as old as may be or `end` is gone.
 pub(super) async fn serve(
     stream: TcpStream,
@@ -41,13 +44,19 @@ pub(super) async fn serve(
         request.extensions_mut().insert(ConnectInfo(from));
         router.clone().call(request)
     });
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(limits.write_timeout.min(LONGEST)));
+    // Answers are written whole; what WebSockets carry must not wait.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%from, %error, "a connection is gone");
+        return;
+    }
+    let mut stream: Stream = Box::pin(TimeoutStream::new(stream));
+    stream.as_mut().set_write_timeout_pinned(Some(limits.write_timeout.min(LONGEST)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout.min(LONGEST))
         .max_buf_size(limits.max_head.max(MIN_HEAD))
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut connection = pin!(connection);
     let last_request = async {
         // The sender is dropped when the server ends; nothing is ever sent.

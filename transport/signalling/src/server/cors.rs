@@ -61,6 +61,16 @@ impl Cors {
         Ok(Self(Origins::Listed(origins.into_iter().map(header).collect::<Result<_, _>>()?)))
     }
 
+    /// Whether pages of this origin may signal.
+    #[cfg(feature = "websocket")]
+    pub(super) fn allows(&self, origin: &HeaderValue) -> bool {
+        match &self.0 {
+            Origins::None => false,
+            Origins::Any => true,
+            Origins::Listed(origins) => origins.contains(origin),
+        }
+    }
+
     /// The layer that says so to browsers, if there is anything to say.
     pub(super) fn layer(self) -> Option<CorsLayer> {
         let origins = match self.0 {

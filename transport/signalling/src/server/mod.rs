@@ -12,6 +12,8 @@ mod proxies;
 mod rate;
 mod refuse;
 mod routes;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 pub use authorize::{AuthorizationRequest, Authorizer, Denial, Tokens};
 pub use cors::{Cors, OriginError};

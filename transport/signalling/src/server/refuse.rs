@@ -79,6 +79,23 @@ pub(super) fn denied(denial: Denial) -> Response {
     }
 }
 
+/// RFC 6455, section 4.2.2: the version that is understood is named.
+#[cfg(feature = "websocket")]
+pub(super) fn wrong_opening(error: &deltawire_websocket::opening::OpeningError) -> Response {
+    use deltawire_websocket::opening::VERSION;
+
+    let name = axum::http::header::SEC_WEBSOCKET_VERSION;
+    with(malformed(error.to_string()), name, HeaderValue::from_static(VERSION))
+}
+
+/// A page of another origin opens a WebSocket.
+#[cfg(feature = "websocket")]
+pub(super) fn other_origin(origin: &HeaderValue) -> Response {
+    let origin = excerpt(origin.to_str().unwrap_or_default());
+    let detail = format!("pages of {origin} may not connect: SignallingOptions::cors says which may");
+    plain(StatusCode::FORBIDDEN, detail)
+}
+
 /// Below the path where offers go, but no resource; or elsewhere.
 pub(super) fn nothing_at(asked: &str, path: &PathPrefix) -> Response {
     let asked = excerpt(asked);

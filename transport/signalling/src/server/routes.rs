@@ -14,6 +14,8 @@ use super::gate::{self, Front, Gate};
 use super::path::Target;
 use super::rate::RateLimits;
 use super::refuse::{self, ACCEPT_PATCH, ACCEPT_POST};
+#[cfg(feature = "websocket")]
+use super::websocket;
 use super::{SignallingOptions, body};
 use crate::{
     Answerer, MEDIA_TYPE_FRAGMENT, MEDIA_TYPE_SDP, Offerer, ResourceId, SdpFragment, is_media_type,
@@ -21,6 +23,8 @@ use crate::{
 
 struct Shared<A> {
     answerer: Arc<A>,
+    #[cfg(feature = "websocket")]
+    cors: super::Cors,
     front: Arc<Front>,
     max_body: usize,
     body_timeout: Duration,
@@ -56,13 +60,22 @@ pub fn router<A: Answerer>(answerer: Arc<A>, options: SignallingOptions) -> Rout
         router = router.route(&route, any(handle::<A>));
     }
     let mut router = router.route_layer(middleware::from_fn_with_state(gate, gate::guard));
+    #[cfg(feature = "websocket")]
+    let of_websockets = cors.clone();
     if let Some(layer) = cors.layer() {
         router = router.route_layer(layer);
     }
     router
         .route_layer(middleware::from_fn_with_state(Arc::clone(&front), gate::front))
         .layer(middleware::from_fn_with_state(Arc::clone(&front), gate::elsewhere))
-        .with_state(Arc::new(Shared { answerer, front, max_body, body_timeout }))
+        .with_state(Arc::new(Shared {
+            answerer,
+            #[cfg(feature = "websocket")]
+            cors: of_websockets,
+            front,
+            max_body,
+            body_timeout,
+        }))
 }
 
 async fn handle<A: Answerer>(
@@ -73,6 +86,10 @@ async fn handle<A: Answerer>(
     let path = &shared.front.path;
     let result = match (path.target(request.uri().path()), request.method()) {
         (Target::Offers, &Method::POST) => shared.offer(original.path(), request).await,
+        #[cfg(feature = "websocket")]
+        (Target::Offers, &Method::GET) if websocket::is_asked_by(&request) => {
+            Ok(websocket::answer(&shared.answerer, &shared.cors, request))
+        }
         (Target::Resource(id), &Method::PATCH) => shared.candidates(&id, request).await,
         (Target::Resource(id), &Method::DELETE) => match shared.answerer.hang_up(&id) {
             Ok(()) => Ok(StatusCode::OK.into_response()),

@@ -1,0 +1,302 @@
+//! A link's transport over a stream of bytes.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::BufMut;
+use deltawire_channels::TransportMessage;
+use deltawire_framing::Channel;
+use deltawire_link::{
+    Acknowledgements, Capabilities, Fault, InFlight, MAX_STREAM_MESSAGE, MessageTransport, Output,
+    TransportError, TransportErrorKind,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use crate::framing::{Framing, FramingError, PieceKind};
+use crate::reader::{Item, Reader};
+use crate::writer::{Writer, push};
+
+/// What is read with one call, bytes.
+const READ: usize = 64 << 10;
+
+/// If so much of a message is missing, it is read to where it belongs; less is read together with what comes
+/// behind it. Bytes.
+const IN_PLACE: usize = 8 << 10;
+
+/// What may wait to be sent before pings are no longer answered, bytes.
+const PONGS: usize = 4 << 10;
+
+/// What is read and thrown away as a link hangs up, bytes: what is unread then would have the system tell the peer
+/// that the link broke, and throw away what the peer has not read.
+const DISCARD: usize = 1 << 20;
+
+thread_local! {
+    /// What is read goes from here to where it belongs before anything else is done.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+}
+
+/// Messages of both channels over one stream.
+///
+/// It wakes its driver. At most [`MAX_STREAM_MESSAGE`] bytes of a message are held until it is whole, what one
+/// read gave until it is taken, and what the system does not take until it does: no more than may be in flight.
+#[derive(Debug)]
+pub struct StreamTransport<S, F> {
+    stream: S,
+    reader: Reader<F>,
+    writer: Writer,
+    acknowledgements: Acknowledgements,
+    items: VecDeque<Item>,
+    prefix: Vec<u8>,
+    /// What the peer asked last, to be answered when there is room.
+    ping: Option<Vec<u8>>,
+    driver: Waker,
+    now: Duration,
+    reading: Reading,
+    told_open: bool,
+    told_closed: bool,
+}
+
+#[derive(Debug)]
+enum Reading {
+    Open,
+    /// The peer hung up, or broke off.
+    Ended,
+    /// It failed; to be told once what came before is taken.
+    Failed(TransportError),
+    /// The peer broke a rule, and nothing more is heard.
+    Deaf,
+}
+
+impl<S, F> StreamTransport<S, F>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Framing,
+{
+    /// Messages over a stream that is open, in this framing.
+    pub fn new(stream: S, framing: F) -> Self {
+        Self {
+            stream,
+            reader: Reader::new(framing),
+            writer: Writer::default(),
+            acknowledgements: Acknowledgements::default(),
+            items: VecDeque::new(),
+            prefix: Vec::new(),
+            ping: None,
+            driver: Waker::noop().clone(),
+            now: Duration::ZERO,
+            reading: Reading::Open,
+            told_open: false,
+            told_closed: false,
+        }
+    }
+
+    /// The same, with bytes that were read from the stream before.
+    #[must_use]
+    pub fn with_read(mut self, bytes: &[u8]) -> Self {
+        if let Err(error) = self.reader.feed(bytes, &mut self.items) {
+            self.reading = Reading::Failed(misused(error));
+        }
+        self
+    }
+
+    /// Reads once. Says whether something came.
+    fn read(&mut self) -> bool {
+        let mut context = Context::from_waker(&self.driver);
+        let polled = match self.reader.missing() {
+            Some((message, missing)) if missing >= IN_PLACE => {
+                let mut room = message.limit(missing);
+                let reading = pin!(self.stream.read_buf(&mut room)).poll(&mut context);
+                reading.map_ok(|len| {
+                    self.reader.filled(len, &mut self.items);
+                    (len, Ok(()))
+                })
+            }
+            _ => SCRATCH.with_borrow_mut(|scratch| {
+                let mut scratch = ReadBuf::new(scratch);
+                let polled = Pin::new(&mut self.stream).poll_read(&mut context, &mut scratch);
+                polled.map_ok(|()| {
+                    let bytes = scratch.filled();
+                    (bytes.len(), self.reader.feed(bytes, &mut self.items))
+                })
+            }),
+        };
+        match polled {
+            Poll::Pending => return false,
+            Poll::Ready(Ok((0, _))) => self.reading = Reading::Ended,
+            Poll::Ready(Ok((_, Ok(())))) => {}
+            Poll::Ready(Ok((_, Err(error)))) => self.reading = Reading::Failed(misused(error)),
+            Poll::Ready(Err(error)) => self.reading = broken(error),
+        }
+        true
+    }
+
+    /// Has the system take what waits; what goes wrong shows in reading too.
+    fn flush(&mut self) {
+        let mut context = Context::from_waker(&self.driver);
+        if self.writer.len() < PONGS
+            && let Some(ping) = self.ping.take()
+        {
+            self.writer.push(self.reader.framing_mut(), PieceKind::Pong, &ping);
+        }
+        let sent = self.writer.flush(&mut self.stream, &mut context);
+        self.note(sent);
+    }
+
+    fn note(&mut self, sent: io::Result<()>) {
+        // What came before is still read.
+        if let Err(error) = sent {
+            tracing::debug!(%error, "a stream takes no more");
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        if let Some(acknowledgement) = self.acknowledgements.to_send() {
+            let framing = self.reader.framing_mut();
+            self.writer.push(framing, PieceKind::Message, &acknowledgement);
+        }
+    }
+
+    /// What came next, if anything did.
+    fn take(&mut self) -> Result<Option<Output>, TransportError> {
+        while let Some(item) = self.items.pop_front() {
+            match item {
+                Item::Message(message) => {
+                    let channel = self.acknowledgements.take(&message, self.now);
+                    if let Some(channel) = channel.map_err(|error| misused(error.into()))? {
+                        return Ok(Some(Output::Message(channel, TransportMessage::from(message))));
+                    }
+                }
+                Item::Ping(ping) => self.ping = Some(ping),
+                Item::Close => {
+                    self.items.clear();
+                    self.reading = Reading::Ended;
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<S, F> MessageTransport for StreamTransport<S, F>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Framing,
+{
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::new(MAX_STREAM_MESSAGE, InFlight::Acknowledged);
+        capabilities.wakes = true;
+        capabilities
+    }
+
+    fn attach(&mut self, driver: &Waker) {
+        self.driver = driver.clone();
+    }
+
+    fn handle_timeout(&mut self, now: Duration) {
+        self.now = now;
+    }
+
+    fn poll_output(&mut self) -> Result<Output, TransportError> {
+        if !self.told_open {
+            self.told_open = true;
+            return Ok(Output::Open);
+        }
+        loop {
+            match self.take() {
+                Ok(Some(output)) => return Ok(output),
+                Ok(None) => {}
+                Err(error) => {
+                    self.items.clear();
+                    self.reading = Reading::Deaf;
+                    return Err(error);
+                }
+            }
+            if !matches!(self.reading, Reading::Open) || !self.read() {
+                break;
+            }
+        }
+        if self.acknowledgements.is_due(self.now) {
+            self.acknowledge();
+        }
+        self.flush();
+        match &self.reading {
+            Reading::Ended if !self.told_closed => {
+                self.told_closed = true;
+                Ok(Output::Closed)
+            }
+            Reading::Failed(error) => {
+                let error = error.clone();
+                self.reading = Reading::Deaf;
+                Err(error)
+            }
+            _ => Ok(Output::Timeout(self.acknowledgements.poll_timeout())),
+        }
+    }
+
+    fn write(&mut self, _channel: Channel, message: &[u8]) -> Result<bool, TransportError> {
+        self.acknowledgements.wrote(message.len());
+        self.prefix.clear();
+        if let Some(acknowledgement) = self.acknowledgements.to_send() {
+            let framing = self.reader.framing_mut();
+            push(&mut self.prefix, framing, PieceKind::Message, &acknowledgement);
+        }
+        let mut context = Context::from_waker(&self.driver);
+        let Self { stream, reader, writer, prefix, .. } = self;
+        let sent = writer.send(stream, &mut context, reader.framing_mut(), prefix, message);
+        self.note(sent);
+        Ok(true)
+    }
+
+    fn in_flight(&mut self) -> usize {
+        match self.reading {
+            Reading::Open => self.acknowledgements.in_flight(),
+            // Nobody will say.
+            _ => self.writer.len(),
+        }
+    }
+
+    fn close(&mut self) {
+        self.acknowledge();
+        if let Some(farewell) = self.reader.framing_mut().farewell() {
+            self.writer.push(self.reader.framing_mut(), PieceKind::Close, farewell);
+        }
+        self.flush();
+        let mut context = Context::from_waker(&self.driver);
+        let _ = Pin::new(&mut self.stream).poll_shutdown(&mut context);
+        let mut discarded = 0;
+        while discarded < DISCARD && matches!(self.reading, Reading::Open | Reading::Deaf) {
+            let read = SCRATCH.with_borrow_mut(|scratch| {
+                let mut scratch = ReadBuf::new(scratch);
+                let polled = Pin::new(&mut self.stream).poll_read(&mut context, &mut scratch);
+                polled.map_ok(|()| scratch.filled().len())
+            });
+            match read {
+                Poll::Ready(Ok(len)) if len > 0 => discarded += len,
+                _ => break,
+            }
+        }
+        self.reading = Reading::Ended;
+        self.told_closed = true;
+    }
+}
+
+/// Everybody can still be told.
+fn misused(error: FramingError) -> TransportError {
+    TransportError::new(TransportErrorKind::Protocol, Fault::Peer, error).with_channels_kept()
+}
+
+/// A peer whose process or network is gone hung up, as far as can be told.
+fn broken(error: io::Error) -> Reading {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error.kind() {
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => Reading::Ended,
+        _ => {
+            Reading::Failed(TransportError::new(TransportErrorKind::Failed, Fault::Unknown, error))
+        }
+    }
+}
