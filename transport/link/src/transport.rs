@@ -65,6 +65,8 @@ pub trait MessageTransport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
+    /// What kind of link it makes, in a word, for [`Link::kind`](crate::Link::kind). Default: empty.
+    pub kind: &'static str,
     /// The longest transport message that both sides take, bytes.
     pub max_message_len: usize,
     /// What is known of messages that are on their way: this chooses the pacing.
@@ -98,7 +100,14 @@ impl Capabilities {
     /// Of a transport that takes messages of up to so many bytes, reliably and in order.
     #[must_use]
     pub const fn new(max_message_len: usize, in_flight: InFlight) -> Self {
-        Self { max_message_len, in_flight, unreliable: false, liveness: false, wakes: false }
+        Self {
+            kind: "",
+            max_message_len,
+            in_flight,
+            unreliable: false,
+            liveness: false,
+            wakes: false,
+        }
     }
 }
 

@@ -12,6 +12,8 @@
 )]
 
 mod addresses;
+#[cfg(feature = "webrtc")]
+mod automatic;
 mod backoff;
 #[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
 mod browser;

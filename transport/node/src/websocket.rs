@@ -59,7 +59,7 @@ mod connecting {
                 })
             };
             let framing = WebSocketFraming::new(Side::Client { random });
-            let transport = StreamTransport::new(stream, framing);
+            let transport = StreamTransport::new(deltawire_websocket::KIND, stream, framing);
             node.start(reservation, transport, Role::Initiator, None)?;
             Ok(outcome.await?)
         }
@@ -70,6 +70,19 @@ mod connecting {
             if cfg!(feature = "https") { &["ws", "wss"] } else { &["ws"] }
         }
 
+        fn name(&self) -> &str {
+            deltawire_websocket::KIND
+        }
+
+        fn address(
+            &self,
+            asked: &str,
+            offered: Option<&str>,
+            ticket: Option<&str>,
+        ) -> Option<String> {
+            address(asked, offered, ticket)
+        }
+
         fn connect<'a>(
             &'a self,
             node: &'a Node,
@@ -78,6 +91,24 @@ mod connecting {
         ) -> BoxFuture<'a, Result<(Peer, Link), ConnectError>> {
             Box::pin(self.connect(node, url, once))
         }
+    }
+
+    /// The address of a WebSocket where signalling is, or at another that it names, with what opens it.
+    fn address(asked: &str, offered: Option<&str>, ticket: Option<&str>) -> Option<String> {
+        let mut address = match offered {
+            Some(offered) => offered.to_owned(),
+            // http and https: ws and wss.
+            None => {
+                let (scheme, rest) = asked.split_at_checked(4)?;
+                scheme.eq_ignore_ascii_case("http").then(|| format!("ws{rest}"))?
+            }
+        };
+        if let Some(ticket) = ticket {
+            address.push(if address.contains('?') { '&' } else { '?' });
+            address.push_str("ticket=");
+            address.push_str(ticket);
+        }
+        Some(address)
     }
 
     /// Whether a host is this machine.
@@ -104,7 +135,7 @@ mod accepting {
             let node = self.clone();
             Ok(Box::new(move |stream| {
                 let framing = WebSocketFraming::new(Side::Server);
-                let transport = StreamTransport::new(stream, framing);
+                let transport = StreamTransport::new(deltawire_websocket::KIND, stream, framing);
                 let identity = from.identity.as_ref();
                 let started = node.start(reservation, transport, Role::Acceptor, identity);
                 if let Err(error) = started {
