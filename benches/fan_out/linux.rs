@@ -103,7 +103,7 @@ fn serve(
 ) -> anyhow::Result<Served> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let node = Node::builder().listen((LOOPBACK, 0).into()).build()?;
+        let node = Node::builder().prefer_links(["webrtc"]).listen((LOOPBACK, 0).into()).build()?;
         let (mut peers, mut links) = (Vec::new(), Vec::new());
         while let Some((offer, answer)) = offers.recv().await {
             // The subscriber tells of its own failures.
@@ -146,7 +146,7 @@ fn subscribe(
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (latencies, noted) = mpsc::channel();
     runtime.block_on(async {
-        let node = Node::builder().build()?;
+        let node = Node::builder().prefer_links(["webrtc"]).build()?;
         let mut subscribers = JoinSet::new();
         for _ in 0..arguments.subscribers {
             let offer = node.offer(LOOPBACK)?;

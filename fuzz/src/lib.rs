@@ -1,5 +1,6 @@
 //! What the fuzz targets check. The same functions run over the committed corpus in
-//! `cargo test` (`framing/tests/corpus.rs`, `channels/tests/corpus.rs`, `transport/webrtc/tests/engine`).
+//! `cargo test` (`framing/tests/corpus.rs`, `channels/tests/corpus.rs`, `transport/webrtc/tests/engine`,
+//! `transport/websocket/tests/corpus.rs`).
 
 #[cfg(feature = "engine")]
 pub mod engine;
@@ -7,6 +8,7 @@ pub mod framing;
 #[cfg(feature = "engine")]
 pub mod hostile;
 pub mod session;
+pub mod stream;
 
 /// The engine that is tried: the default one.
 #[cfg(feature = "engine")]

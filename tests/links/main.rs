@@ -7,6 +7,7 @@ mod checks;
 #[cfg(not(target_arch = "wasm32"))]
 mod kinds;
 #[cfg(not(target_arch = "wasm32"))]
+#[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../node/random.rs"]
 mod random;
 #[cfg(not(target_arch = "wasm32"))]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use deltawire::{Node, NodeBuilder};
 
 use crate::deltas::{receive, send};
-use crate::nodes::{End, LOOPBACK, client, join_from, join_with};
+use crate::nodes::{End, LOOPBACK, builder, client, join_from, join_with};
 
 /// For documentation (RFC 5737, RFC 3849): no host has them.
 const PUBLIC: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -43,11 +43,11 @@ async fn a_node_behind_a_nat_is_reached_where_it_says() {
     for lite in [true, false] {
         for listens in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"] {
             println!("listening at {listens}, lite: {lite}");
-            let server = listening(listens, &[PUBLIC], Node::builder().ice_lite(lite));
+            let server = listening(listens, &[PUBLIC], builder().ice_lite(lite));
             let hide = |sdp: String| nat(&sdp, PUBLIC, LOOPBACK);
             exchange(join_with(&client(), &server, hide).await).await;
         }
-        let server = listening("[::]:0", &[PUBLIC_6], Node::builder().ice_lite(lite));
+        let server = listening("[::]:0", &[PUBLIC_6], builder().ice_lite(lite));
         let hide = |sdp: String| nat(&sdp, PUBLIC_6, LOOPBACK_6);
         exchange(join_from(LOOPBACK_6, &client(), &server, hide).await).await;
     }
@@ -58,7 +58,7 @@ async fn a_node_behind_a_nat_is_reached_where_it_says() {
 #[tokio::test]
 async fn answers_go_out_where_the_question_came_in() {
     for listens in ["0.0.0.0:0", "[::]:0"] {
-        let server = listening(listens, &[PUBLIC], Node::builder());
+        let server = listening(listens, &[PUBLIC], builder());
         let hide = |sdp: String| nat(&sdp, PUBLIC, SECOND);
         exchange(join_with(&client(), &server, hide).await).await;
     }
@@ -72,13 +72,13 @@ async fn one_socket_is_reached_over_both_families() {
         IpAddr::V6(_) => address,
     };
     for advertised in [LOOPBACK, mapped(LOOPBACK)] {
-        let server = listening("[::]:0", &[LOOPBACK_6, advertised], Node::builder());
+        let server = listening("[::]:0", &[LOOPBACK_6, advertised], builder());
         for local in [LOOPBACK, LOOPBACK_6, mapped(LOOPBACK)] {
             println!("from {local}");
             exchange(join_from(local, &client(), &server, |sdp| sdp).await).await;
         }
     }
-    let server = listening("[::ffff:127.0.0.1]:0", &[], Node::builder());
+    let server = listening("[::ffff:127.0.0.1]:0", &[], builder());
     assert_eq!(server.addresses().next().unwrap().ip(), LOOPBACK);
     exchange(join_with(&client(), &server, |sdp| sdp).await).await;
 }

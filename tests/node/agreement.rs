@@ -7,7 +7,7 @@ use deltawire_channels::session::{Closed, ProtocolError};
 use deltawire_channels::{Delivery, Order, Reliability};
 use deltawire_framing::control::CloseCode;
 
-use crate::nodes::{LOOPBACK, down, listening, soon};
+use crate::nodes::{LOOPBACK, builder, down, listening, soon};
 
 /// Whether the end says both values, or what the peer said of them.
 fn is_named(ended: &LinkEnded) -> bool {
@@ -28,11 +28,11 @@ async fn ends_that_disagree_on_delivery_end_at_once() {
     let lossy = Delivery { reliability, ..Delivery::default() };
     let default = Delivery::default();
     for other in [
-        Node::builder().delivery(lossy, default),
-        Node::builder().delivery(default, unordered),
-        Node::builder().delivery(lossy, lossy).command_order(Order::Unordered),
+        builder().delivery(lossy, default),
+        builder().delivery(default, unordered),
+        builder().delivery(lossy, lossy).command_order(Order::Unordered),
     ] {
-        let client = Node::builder().build().unwrap();
+        let client = builder().build().unwrap();
         let server = listening(other);
         let offer = client.offer(LOOPBACK).unwrap();
         let answer = server.answer(offer.sdp()).await.unwrap();

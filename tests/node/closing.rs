@@ -8,7 +8,7 @@ use deltawire_channels::session::Closed;
 use deltawire_framing::control::CloseCode;
 
 use crate::deltas;
-use crate::nodes::{pair, soon};
+use crate::nodes::{builder, pair, soon};
 
 const LEN: usize = 1_000;
 
@@ -20,8 +20,7 @@ fn limits(close_timeout: Duration) -> Limits {
 #[tokio::test]
 async fn a_node_that_shuts_down_waits_for_a_slow_reader() {
     let limits = limits(Duration::from_secs(2));
-    let (nodes, ((near, near_link), (mut far, far_link))) =
-        pair(Node::builder().limits(limits)).await;
+    let (nodes, ((near, near_link), (mut far, far_link))) = pair(builder().limits(limits)).await;
     let mut send = near.send;
     for number in 0..100 {
         deltas::send(&mut send, number, LEN).await;
@@ -53,7 +52,7 @@ async fn a_node_that_shuts_down_waits_for_a_slow_reader() {
 #[tokio::test]
 async fn a_node_that_shuts_down_says_what_it_lost() {
     let (nodes, ((near, _near_link), (mut far, far_link))) =
-        pair(Node::builder().limits(limits(Duration::from_secs(60)))).await;
+        pair(builder().limits(limits(Duration::from_secs(60)))).await;
     let mut send = near.send;
     for number in 0..100 {
         deltas::send(&mut send, number, LEN).await;

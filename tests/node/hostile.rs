@@ -10,7 +10,8 @@ use tokio::net::UdpSocket;
 
 use crate::deltas::{receive, send, transfer};
 use crate::nodes::{
-    ANY_PORT, End, LOOPBACK, client, down, join, join_with, listening, pair, server, soon, until,
+    ANY_PORT, End, LOOPBACK, builder, client, down, join, join_with, listening, pair, server, soon,
+    until,
 };
 use crate::proxy::{Proxy, Way};
 use crate::random::Random;
@@ -66,7 +67,7 @@ fn noise(random: &mut Random) -> Vec<u8> {
 
 #[tokio::test]
 async fn noise_from_strangers_changes_nothing() {
-    let (nodes, ((mut near, _near_link), (mut far, _far_link))) = pair(Node::builder()).await;
+    let (nodes, ((mut near, _near_link), (mut far, _far_link))) = pair(builder()).await;
     let listening = nodes[1].addresses().next().unwrap();
     let strangers = tokio::spawn(async move {
         let mut random = Random(5);
@@ -88,7 +89,7 @@ async fn noise_from_strangers_changes_nothing() {
 #[tokio::test]
 async fn damaged_copies_of_real_datagrams_change_nothing() {
     let (proxy, _nodes, ((mut near, _near_link), (mut far, _far_link))) =
-        through_proxy(Node::builder()).await;
+        through_proxy(builder()).await;
     let mut random = Random(6);
     let mut seen: Vec<Vec<u8>> = Vec::new();
     proxy.set(move |_, bytes| {
@@ -136,14 +137,14 @@ async fn damage_in_place_of_datagrams_is_made_good() {
 /// later message tells of.
 fn patient() -> NodeBuilder {
     let idle_timeout = Duration::from_secs(60);
-    Node::builder().limits(Limits { idle_timeout, ..Limits::default() })
+    builder().limits(Limits { idle_timeout, ..Limits::default() })
 }
 
 /// What anybody on the way can write without any key.
 #[tokio::test]
 async fn forged_alerts_handshakes_and_checks_do_not_end_a_link() {
     let (proxy, _nodes, ((mut near, near_link), (mut far, far_link))) =
-        through_proxy(Node::builder()).await;
+        through_proxy(builder()).await;
     let record = |kind: u8, epoch: u8, body: &[u8]| {
         let mut record = vec![kind, 0xfe, 0xfd, 0, epoch, 0, 0, 0, 0, 0, 9];
         record.extend((body.len() as u16).to_be_bytes());
@@ -208,7 +209,7 @@ const IDLE: Duration = Duration::from_millis(500);
 
 /// Gives up after so long a silence.
 fn impatient(idle: Duration) -> NodeBuilder {
-    Node::builder().limits(Limits { idle_timeout: idle, ..Limits::default() })
+    builder().limits(Limits { idle_timeout: idle, ..Limits::default() })
 }
 
 async fn both_time_out(nodes: &[Node; 2], idle: Duration) {
@@ -294,7 +295,7 @@ async fn silence_of_one_way_ends_both() {
 #[tokio::test]
 async fn an_offer_that_names_anothers_address_takes_nothing_from_it() {
     for lite in [true, false] {
-        let server = listening(Node::builder().ice_lite(lite));
+        let server = listening(builder().ice_lite(lite));
         let client = client();
         let offer = client.offer(LOOPBACK).unwrap();
         let of_victim = port(offer.sdp());

@@ -12,7 +12,7 @@ use deltawire::signalling::{
 use deltawire::{ConnectError, Identity, LinkEnded, Node};
 use deltawire_channels::session::Closed;
 
-use crate::nodes::{ANY_PORT, LOOPBACK, serve_with, server, soon};
+use crate::nodes::{ANY_PORT, LOOPBACK, builder, serve_with, server, soon};
 
 #[derive(Debug, PartialEq)]
 struct Rights {
@@ -22,7 +22,7 @@ struct Rights {
 fn with_token(token: Option<&str>) -> Node {
     let token = token.map(|token| Token::new(token).unwrap());
     let options = ClientOptions { token, patience: Duration::ZERO, ..ClientOptions::default() };
-    Node::builder().signalling(options).build().unwrap()
+    builder().signalling(options).build().unwrap()
 }
 
 fn asking(authorizer: impl Authorizer) -> SignallingOptions {
@@ -135,7 +135,7 @@ async fn nobody_hangs_up_without_being_let_in() {
     };
     let alice = deltawire::signalling::SignallingClient::new(options(Some("alice"))).unwrap();
     let other = deltawire::signalling::SignallingClient::new(options(None)).unwrap();
-    let offering = Node::builder().build().unwrap();
+    let offering = builder().build().unwrap();
     let offer = offering.offer(LOOPBACK).unwrap();
     let answered = soon("an answer", alice.offer(&url, offer.sdp())).await.unwrap();
     let resource = answered.resource.unwrap();

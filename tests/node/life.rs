@@ -16,8 +16,8 @@ use tokio::time::timeout;
 
 use crate::deltas::{self, receive, receive_all, transfer};
 use crate::nodes::{
-    ANY_PORT, End, LOOPBACK, client, deserted, down, join, join_with, listening, pair, serve,
-    serve_with, server, soon, until,
+    ANY_PORT, End, LOOPBACK, builder, client, deserted, down, join, join_with, listening, pair,
+    serve, serve_with, server, soon, until,
 };
 use crate::proxy::Proxy;
 
@@ -40,7 +40,7 @@ fn by_peer(code: u32, reason: &str) -> LinkEnded {
 #[tokio::test]
 async fn a_close_by_either_side_tells_the_other_why() {
     for closing in 0..2 {
-        let (nodes, ((_near, near_link), (_far, far_link))) = pair(Node::builder()).await;
+        let (nodes, ((_near, near_link), (_far, far_link))) = pair(builder()).await;
         let links = [near_link, far_link];
         links[closing].close(CloseCode(400), "enough for today");
         let expected = [by_us(400), by_peer(400, "enough for today")];
@@ -61,7 +61,7 @@ async fn a_close_by_either_side_tells_the_other_why() {
 #[tokio::test]
 async fn closing_on_both_sides_at_once_ends_both_in_order() {
     for _ in 0..10 {
-        let (_nodes, ((_near, near_link), (_far, far_link))) = pair(Node::builder()).await;
+        let (_nodes, ((_near, near_link), (_far, far_link))) = pair(builder()).await;
         near_link.close(CloseCode(300), "");
         far_link.close(CloseCode(301), "");
         assert_eq!(soon("its end", near_link.closed()).await, by_us(300));
@@ -71,7 +71,7 @@ async fn closing_on_both_sides_at_once_ends_both_in_order() {
 
 #[tokio::test]
 async fn a_peer_that_is_dropped_closes_its_link_after_what_was_committed() {
-    let (nodes, ((mut near, near_link), (mut far, far_link))) = pair(Node::builder()).await;
+    let (nodes, ((mut near, near_link), (mut far, far_link))) = pair(builder()).await;
     let lengths = [10_000; 60];
     for (number, len) in lengths.into_iter().enumerate() {
         deltas::send(&mut near.send, number as u64, len).await;
@@ -100,7 +100,7 @@ async fn many_peers_that_are_dropped_at_once_all_leave() {
 
 #[tokio::test]
 async fn a_long_delta_arrives_whole_from_a_peer_that_closes_behind_it() {
-    let (_nodes, ((mut near, near_link), (mut far, far_link))) = pair(Node::builder()).await;
+    let (_nodes, ((mut near, near_link), (mut far, far_link))) = pair(builder()).await;
     deltas::send(&mut near.send, 1, 900_000).await;
     near_link.close(CloseCode(256), "that was all");
     assert_eq!(receive(&mut far.receive).await, (1, 900_000));
@@ -109,7 +109,7 @@ async fn a_long_delta_arrives_whole_from_a_peer_that_closes_behind_it() {
 
 #[tokio::test]
 async fn what_both_have_committed_arrives_when_one_closes() {
-    let (_nodes, ((mut near, near_link), (mut far, far_link))) = pair(Node::builder()).await;
+    let (_nodes, ((mut near, near_link), (mut far, far_link))) = pair(builder()).await;
     for number in 0..40 {
         deltas::send(&mut near.send, number, 20_000).await;
         deltas::send(&mut far.send, number, 20_000).await;
@@ -170,7 +170,7 @@ async fn a_node_without_links_shuts_down_at_once() {
 
 #[tokio::test]
 async fn links_live_on_when_all_handles_on_their_nodes_are_gone() {
-    let (nodes, ((mut near, _near_link), (mut far, _far_link))) = pair(Node::builder()).await;
+    let (nodes, ((mut near, _near_link), (mut far, _far_link))) = pair(builder()).await;
     drop(nodes);
     transfer(&mut near.send, &mut far.receive, &[100; 100]).await;
 }
@@ -178,7 +178,7 @@ async fn links_live_on_when_all_handles_on_their_nodes_are_gone() {
 /// A link that a proxy carries, and that gives up after half a second of silence.
 async fn impatient() -> (Proxy, [Node; 2], (End, End)) {
     let limits = Limits { idle_timeout: Duration::from_millis(500), ..Limits::default() };
-    let builder = Node::builder().limits(limits);
+    let builder = builder().limits(limits);
     let (client, server) = (builder.clone().build().unwrap(), listening(builder));
     let address = server.addresses().next().unwrap();
     let proxy = Proxy::before(address).await;
@@ -235,7 +235,7 @@ async fn a_delta_that_came_in_part_is_not_shown() {
 
 fn eager() -> NodeBuilder {
     let (first, longest) = (Duration::from_millis(10), Duration::from_millis(50));
-    Node::builder().backoff(Backoff { first, longest, ..Backoff::default() })
+    builder().backoff(Backoff { first, longest, ..Backoff::default() })
 }
 
 /// Sends a delta there and another back.
@@ -279,7 +279,7 @@ async fn a_connection_is_up_again_after_its_server_restarts_at_the_same_ports() 
 
     let mut second = None;
     until("the port to be free", || {
-        second = Node::builder().listen(udp).build().ok();
+        second = builder().listen(udp).build().ok();
         second.is_some()
     })
     .await;
@@ -307,7 +307,7 @@ async fn a_connection_is_up_again_after_its_server_restarts_at_the_same_ports() 
 #[tokio::test]
 async fn waits_grow_while_links_end_as_soon_as_they_are_up() {
     let first = Duration::from_millis(8);
-    let client = Node::builder().backoff(Backoff { first, ..Backoff::default() }).build().unwrap();
+    let client = builder().backoff(Backoff { first, ..Backoff::default() }).build().unwrap();
     let server = server();
     let (url, _serving) = serve(&server, ANY_PORT).await;
     let mut connection = client.keep_connected(&url);
@@ -332,7 +332,7 @@ async fn a_server_that_is_asked_too_often_says_how_long_to_wait() {
     let longest_asked = Duration::from_secs(1000);
     let first = Duration::from_millis(1);
     let backoff = Backoff { first, longest_asked, ..Backoff::default() };
-    let client = Node::builder().backoff(backoff).build().unwrap();
+    let client = builder().backoff(backoff).build().unwrap();
     let server = server();
     for (refill, least) in [(100, 90), (3_600, 1_000)] {
         let rate = Rate { burst: NonZeroU16::MIN, refill: Duration::from_secs(refill) };
@@ -355,7 +355,7 @@ async fn a_server_that_is_asked_too_often_says_how_long_to_wait() {
 async fn a_connection_is_given_up_after_as_many_attempts_as_allowed() {
     let backoff =
         Backoff { first: Duration::from_millis(1), max_attempts: Some(3), ..Backoff::default() };
-    let client = Node::builder().backoff(backoff).build().unwrap();
+    let client = builder().backoff(backoff).build().unwrap();
     let (_socket, url) = deserted();
     let mut connection = client.keep_connected(&url);
     for attempt in 1..=3 {
@@ -374,7 +374,7 @@ async fn a_connection_is_given_up_after_as_many_attempts_as_allowed() {
 #[tokio::test]
 async fn a_wait_between_attempts_ends_though_nobody_stays_for_it() {
     let first = Duration::from_millis(200);
-    let client = Node::builder().backoff(Backoff { first, ..Backoff::default() }).build().unwrap();
+    let client = builder().backoff(Backoff { first, ..Backoff::default() }).build().unwrap();
     let (_socket, url) = deserted();
     let mut connection = client.keep_connected(&url);
     for _ in 0..2 {
@@ -423,8 +423,8 @@ async fn connecting_that_is_given_up_midway_frees_its_place() {
 #[tokio::test]
 async fn connecting_that_is_given_up_after_the_answer_frees_its_place() {
     let connect_timeout = Duration::from_millis(300);
-    let client = Node::builder().connect_timeout(connect_timeout).build().unwrap();
-    let server = listening(Node::builder().connect_timeout(connect_timeout));
+    let client = builder().connect_timeout(connect_timeout).build().unwrap();
+    let server = listening(builder().connect_timeout(connect_timeout));
     let address = server.addresses().next().unwrap();
     let proxy = Proxy::before(address).await;
     proxy.set(|_, _| Vec::new());
@@ -453,7 +453,7 @@ async fn an_offer_that_is_dropped_frees_its_place() {
 #[tokio::test]
 async fn peers_that_nobody_accepts_do_not_pile_up() {
     let limits = NodeLimits { max_peers: 4, ..NodeLimits::default() };
-    let (server, client) = (listening(Node::builder().node_limits(limits)), client());
+    let (server, client) = (listening(builder().node_limits(limits)), client());
     for _ in 0..20 {
         let offer = client.offer(LOOPBACK).unwrap();
         let answer = server.answer(offer.sdp()).await.unwrap();

@@ -35,18 +35,23 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     .await;
 }
 
+/// Of nodes whose links are over WebRTC: what these tests are about. Those of all kinds are in tests/links.
+pub(crate) fn builder() -> NodeBuilder {
+    Node::builder().prefer_links(["webrtc"])
+}
+
 /// A node that listens at loopback.
 pub(crate) fn listening(builder: NodeBuilder) -> Node {
     builder.listen(ANY_PORT).build().unwrap()
 }
 
 pub(crate) fn server() -> Node {
-    listening(Node::builder())
+    listening(builder())
 }
 
 /// A node that only connects.
 pub(crate) fn client() -> Node {
-    Node::builder().build().unwrap()
+    builder().build().unwrap()
 }
 
 /// Opens a link without HTTP; `edit` changes the answer on its way. The first end is the one that

@@ -19,8 +19,8 @@ use tokio::net::UdpSocket;
 
 use crate::deltas::transfer;
 use crate::nodes::{
-    ANY_PORT, LOOPBACK, client, deserted, down, join, listening, pair, serve, serve_with, server,
-    soon, until,
+    ANY_PORT, LOOPBACK, builder, client, deserted, down, join, listening, pair, serve, serve_with,
+    server, soon, until,
 };
 use crate::random::Random;
 
@@ -59,7 +59,7 @@ async fn what_is_no_address_is_refused_as_such() {
 async fn ports_in_use_are_named() {
     let server = server();
     let taken = server.addresses().next().unwrap();
-    match Node::builder().listen(taken).build() {
+    match builder().listen(taken).build() {
         Err(BuildError::Listen { address, .. }) => assert_eq!(address, taken),
         other => panic!("{other:?}"),
     }
@@ -75,11 +75,11 @@ async fn ports_in_use_are_named() {
 #[tokio::test]
 async fn an_address_that_says_nothing_has_to_be_advertised() {
     let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    match Node::builder().listen(any).build() {
+    match builder().listen(any).build() {
         Err(BuildError::Advertise { address }) => assert_eq!(address, any),
         other => panic!("{other:?}"),
     }
-    let server = Node::builder().listen(any).advertise([LOOPBACK]).build().unwrap();
+    let server = builder().listen(any).advertise([LOOPBACK]).build().unwrap();
     assert!(server.addresses().all(|address| address.ip() == LOOPBACK && address.port() != 0));
     let ((mut near, _near_link), (mut far, _far_link)) = join(&client(), &server).await;
     transfer(&mut near.send, &mut far.receive, &[0, 1_000, 100_000]).await;
@@ -104,7 +104,7 @@ async fn a_wrong_token_is_refused() {
     let (url, _serving) = serve_with(&server, ANY_PORT, options).await;
     let with = |token| {
         let options = ClientOptions { token, ..ClientOptions::default() };
-        Node::builder().signalling(options).build().unwrap()
+        builder().signalling(options).build().unwrap()
     };
     for wrong in [None, token("wrong-token-1234")] {
         assert_eq!(refused(&with(wrong), &url).await.0, 401);
@@ -120,7 +120,7 @@ async fn a_wrong_token_is_refused() {
 #[tokio::test]
 async fn a_full_node_says_so_to_those_that_connect() {
     let limits = NodeLimits { max_peers: 1, ..NodeLimits::default() };
-    let server = listening(Node::builder().node_limits(limits));
+    let server = listening(builder().node_limits(limits));
     let (url, _serving) = serve(&server, ANY_PORT).await;
     let first = client();
     let (_peer, link) = soon("a link", first.connect(&url)).await.unwrap();
@@ -136,7 +136,7 @@ async fn a_full_node_says_so_to_those_that_connect() {
 #[tokio::test]
 async fn one_address_takes_no_more_than_its_places() {
     let limits = NodeLimits { max_per_address: 2, ..NodeLimits::default() };
-    let server = listening(Node::builder().node_limits(limits));
+    let server = listening(builder().node_limits(limits));
     let (url, _serving) = serve(&server, ANY_PORT).await;
     let client = client();
     let (_first, link) = soon("a link", client.connect(&url)).await.unwrap();
@@ -186,14 +186,14 @@ async fn a_server_that_says_when_is_asked_again_then() {
         soon("a link", client.connect(&url)).await.unwrap();
     }
     let options = ClientOptions { patience: Duration::ZERO, ..ClientOptions::default() };
-    let hasty = Node::builder().signalling(options).build().unwrap();
+    let hasty = builder().signalling(options).build().unwrap();
     assert_eq!(refused(&hasty, &url).await.0, 429);
 }
 
 #[tokio::test]
 async fn a_full_node_connects_to_nobody() {
     let limits = NodeLimits { max_peers: 1, ..NodeLimits::default() };
-    let client = Node::builder().node_limits(limits).build().unwrap();
+    let client = builder().node_limits(limits).build().unwrap();
     let _offer = client.offer(LOOPBACK).unwrap();
     let error = client.offer(LOOPBACK).unwrap_err();
     assert!(matches!(error, ConnectError::Capacity(CapacityError::Peers { limit: 1 })), "{error}");
@@ -203,11 +203,11 @@ async fn a_full_node_connects_to_nobody() {
 async fn those_that_only_begin_take_a_bounded_number_of_places_for_a_bounded_time() {
     let limits = NodeLimits { max_pending: 2, ..NodeLimits::default() };
     let timeout = Duration::from_millis(300);
-    let server = listening(Node::builder().node_limits(limits).connect_timeout(timeout));
+    let server = listening(builder().node_limits(limits).connect_timeout(timeout));
     let (url, _serving) = serve(&server, ANY_PORT).await;
     // It does not wait for a place.
     let options = ClientOptions { patience: Duration::ZERO, ..ClientOptions::default() };
-    let client = Node::builder().signalling(options).build().unwrap();
+    let client = builder().signalling(options).build().unwrap();
     let offers = [(); 2].map(|()| client.offer(LOOPBACK).unwrap());
     for offer in &offers {
         server.answer(offer.sdp()).await.unwrap();
@@ -268,7 +268,7 @@ async fn offers_that_cannot_be_used_are_refused_by_what_is_wrong_with_them() {
 #[tokio::test]
 async fn no_description_makes_a_node_panic() {
     let limits = NodeLimits { max_pending: 1_000, ..NodeLimits::default() };
-    let builder = Node::builder().node_limits(limits).connect_timeout(Duration::from_millis(20));
+    let builder = builder().node_limits(limits).connect_timeout(Duration::from_millis(20));
     let (client, server) = (builder.clone().build().unwrap(), listening(builder));
     let mut random = Random(11);
     let mut answered = 0;
@@ -319,7 +319,7 @@ fn damage(text: &str, random: &mut Random) -> String {
 #[tokio::test]
 async fn a_peer_that_takes_next_to_nothing_does_no_harm() {
     let limits = Limits { hello_timeout: Duration::ZERO, ..Limits::default() };
-    let builder = Node::builder().limits(limits).connect_timeout(Duration::from_millis(500));
+    let builder = builder().limits(limits).connect_timeout(Duration::from_millis(500));
     let server = listening(builder.clone());
     for size in ["1", "79", "80", "4294967295", "99999999999999999999"] {
         let client = builder.clone().build().unwrap();
@@ -355,7 +355,7 @@ async fn an_answer_without_data_channels_is_refused() {
 }
 
 fn hasty() -> NodeBuilder {
-    Node::builder().connect_timeout(Duration::from_secs(2))
+    builder().connect_timeout(Duration::from_secs(2))
 }
 
 /// The description with another fingerprint.
@@ -396,7 +396,7 @@ async fn an_answer_with_a_wrong_fingerprint_opens_no_link() {
 #[tokio::test]
 async fn an_answerer_that_never_speaks_is_given_up() {
     let timeout = Duration::from_millis(200);
-    let client = Node::builder().connect_timeout(timeout).build().unwrap();
+    let client = builder().connect_timeout(timeout).build().unwrap();
     let server = server();
     let silent = UdpSocket::bind(ANY_PORT).await.unwrap();
     let port = |address: SocketAddr| format!("127.0.0.1 {} typ", address.port());
@@ -427,33 +427,30 @@ async fn options_out_of_bounds_are_refused_by_name() {
     let frames = |max_frame_len| Limits { max_frame_len, ..Limits::default() };
     let flight = |min, max| PacingLimits { min, max };
     let cases = [
-        ("mtu", Node::builder().mtu(575)),
-        ("mtu", Node::builder().mtu(1_473)),
-        ("mtu", Node::builder().mtu(0)),
-        ("limits.max_frame_len", Node::builder().limits(frames(79))),
-        ("limits.max_frame_len", Node::builder().limits(frames(65_536))),
-        ("pacing.min", Node::builder().pacing(flight(16_383, 1 << 20))),
-        ("pacing.max", Node::builder().pacing(flight(50_000, 49_999))),
-        ("pacing.max", Node::builder().pacing(flight(50_000, usize::MAX))),
-        (
-            "limits.max_arrivals",
-            Node::builder().limits(Limits { max_arrivals: 0, ..Limits::default() }),
-        ),
+        ("mtu", builder().mtu(575)),
+        ("mtu", builder().mtu(1_473)),
+        ("mtu", builder().mtu(0)),
+        ("limits.max_frame_len", builder().limits(frames(79))),
+        ("limits.max_frame_len", builder().limits(frames(65_536))),
+        ("pacing.min", builder().pacing(flight(16_383, 1 << 20))),
+        ("pacing.max", builder().pacing(flight(50_000, 49_999))),
+        ("pacing.max", builder().pacing(flight(50_000, usize::MAX))),
+        ("limits.max_arrivals", builder().limits(Limits { max_arrivals: 0, ..Limits::default() })),
         (
             "limits.send_ring",
-            Node::builder().limits(Limits { send_ring: usize::MAX, ..Limits::default() }),
+            builder().limits(Limits { send_ring: usize::MAX, ..Limits::default() }),
         ),
         (
             "limits.command_ring",
-            Node::builder().limits(Limits { command_ring: usize::MAX, ..Limits::default() }),
+            builder().limits(Limits { command_ring: usize::MAX, ..Limits::default() }),
         ),
         (
             "limits.data_window",
-            Node::builder().limits(Limits { data_window: u64::MAX, ..Limits::default() }),
+            builder().limits(Limits { data_window: u64::MAX, ..Limits::default() }),
         ),
         (
             "limits.command_window",
-            Node::builder().limits(Limits { command_window: u64::MAX, ..Limits::default() }),
+            builder().limits(Limits { command_window: u64::MAX, ..Limits::default() }),
         ),
     ];
     for (name, builder) in cases {
@@ -487,22 +484,22 @@ async fn options_at_their_bounds_work() {
         ..Limits::default()
     };
     let cases = [
-        ("the least mtu", Node::builder().mtu(576)),
-        ("endless patience", Node::builder().limits(patient).connect_timeout(max)),
+        ("the least mtu", builder().mtu(576)),
+        ("endless patience", builder().limits(patient).connect_timeout(max)),
         (
             "the longest frames",
-            Node::builder()
+            builder()
                 .limits(Limits { max_frame_len: 65_535, ..Limits::default() })
                 .pacing(PacingLimits { min: 65_535, max: 65_535 }),
         ),
-        ("the least", Node::builder().limits(Limits { send_ring: 1 << 10, ..least })),
+        ("the least", builder().limits(Limits { send_ring: 1 << 10, ..least })),
         (
             "no time-out",
-            Node::builder().limits(Limits { idle_timeout: Duration::ZERO, ..Limits::default() }),
+            builder().limits(Limits { idle_timeout: Duration::ZERO, ..Limits::default() }),
         ),
-        ("no socket buffer", Node::builder().socket_buffer(0)),
-        ("the largest socket buffer", Node::builder().socket_buffer(usize::MAX)),
-        ("no drivers", Node::builder().drivers(0)),
+        ("no socket buffer", builder().socket_buffer(0)),
+        ("the largest socket buffer", builder().socket_buffer(usize::MAX)),
+        ("no drivers", builder().drivers(0)),
     ];
     for (name, builder) in cases {
         let (_nodes, ((mut near, _near_link), (mut far, _far_link))) = pair(builder).await;

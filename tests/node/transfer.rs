@@ -10,7 +10,7 @@ use deltawire_framing::control::CloseCode;
 use tokio::time::timeout;
 
 use crate::deltas::{self, fill_up, longest, receive, receive_all, transfer};
-use crate::nodes::{End, client, join, join_with, listening, pair, server, soon, until};
+use crate::nodes::{End, builder, client, join, join_with, listening, pair, server, soon, until};
 use crate::proxy::Proxy;
 use crate::random::Random;
 
@@ -27,7 +27,7 @@ async fn exchange(near: &mut Peer, far: &mut Peer, lengths: &[usize]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deltas_of_every_length_arrive_whole_both_ways() {
-    let (_nodes, ((mut near, near_link), (mut far, far_link))) = pair(Node::builder()).await;
+    let (_nodes, ((mut near, near_link), (mut far, far_link))) = pair(builder()).await;
     // Where a frame, a ring or a window is full to the last byte, and one more or less.
     let frame = 16 * KIB - 16 - 48;
     let lengths = [
@@ -47,7 +47,7 @@ async fn deltas_of_every_length_arrive_whole_both_ways() {
 
 #[tokio::test]
 async fn a_delta_that_no_ring_holds_is_refused_at_once() {
-    let (_nodes, ((mut near, _near_link), (_far, _far_link))) = pair(Node::builder()).await;
+    let (_nodes, ((mut near, _near_link), (_far, _far_link))) = pair(builder()).await;
     assert!(near.send.reserve(MIB).await.is_err());
     assert!(near.command.send.reserve(64 * KIB).await.is_err());
     assert!(near.send.reserve(usize::MAX).await.is_err());
@@ -55,7 +55,7 @@ async fn a_delta_that_no_ring_holds_is_refused_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_mixed_messages_keep_their_order_on_both_channels_both_ways() {
-    let (_nodes, ((mut near, _near_link), (mut far, _far_link))) = pair(Node::builder()).await;
+    let (_nodes, ((mut near, _near_link), (mut far, _far_link))) = pair(builder()).await;
     let mut random = Random(1);
     let mut lengths = |long: u64| -> Vec<usize> {
         let mut len = || if random.percent(1) { random.below(long) } else { random.below(600) };
@@ -76,7 +76,7 @@ async fn a_writer_waits_for_a_stalled_reader_and_nothing_is_held_beyond_the_limi
     let limits = Limits { send_ring: 256 * KIB, data_window: 128 << 10, ..Limits::default() };
     let pacing = PacingLimits { max: 64 * KIB, ..PacingLimits::default() };
     let (_nodes, ((mut near, near_link), (mut far, far_link))) =
-        pair(Node::builder().limits(limits).pacing(pacing)).await;
+        pair(builder().limits(limits).pacing(pacing)).await;
     for len in [100, 5_000, 60_000] {
         let step = (16 + 48 + len as u64).next_multiple_of(16);
         let start = near_link.stats().session.data_sent.messages;
@@ -112,7 +112,7 @@ async fn a_writer_waits_for_a_stalled_reader_and_nothing_is_held_beyond_the_limi
 
 #[tokio::test]
 async fn a_command_overtakes_all_bulk_that_waits() {
-    let (_nodes, ((mut near, _near_link), (mut far, far_link))) = pair(Node::builder()).await;
+    let (_nodes, ((mut near, _near_link), (mut far, far_link))) = pair(builder()).await;
     let len = 10_000;
     let mut sent = 0;
     // Nobody reads: what the window takes has arrived, and the ring is full behind it.
@@ -133,7 +133,7 @@ async fn a_command_overtakes_all_bulk_that_waits() {
 
 #[tokio::test]
 async fn commands_come_through_while_bulk_is_read() {
-    let (_nodes, ((mut near, _near_link), (mut far, _far_link))) = pair(Node::builder()).await;
+    let (_nodes, ((mut near, _near_link), (mut far, _far_link))) = pair(builder()).await;
     let total = 2_000;
     let Peer { command, send: sender, .. } = &mut near;
     let bulk = async {
@@ -167,7 +167,7 @@ async fn lossy(delivery: Delivery, percent: u64) -> (Proxy, [Node; 2], End, End)
     // SCTP waits a second and more before it sends again what no later message tells of.
     let idle_timeout = Duration::from_secs(60);
     let limits = Limits { data_window: 64 << 10, loss_timeout, idle_timeout, ..Limits::default() };
-    let builder = Node::builder().delivery(delivery, delivery).limits(limits);
+    let builder = builder().delivery(delivery, delivery).limits(limits);
     let (client, server) = (builder.clone().build().unwrap(), listening(builder));
     let address = server.addresses().next().unwrap();
     let proxy = Proxy::before(address).await;
@@ -226,7 +226,7 @@ async fn deltas_that_are_not_sent_again_get_lost_and_hold_up_nothing() {
 
 #[tokio::test]
 async fn senders_share_a_link_and_each_keeps_its_order() {
-    let (_nodes, ((mut near, link), (mut far, _far_link))) = pair(Node::builder()).await;
+    let (_nodes, ((mut near, link), (mut far, _far_link))) = pair(builder()).await;
     let mut senders = Vec::new();
     for weight in 1..=3 {
         senders.push(
@@ -364,7 +364,7 @@ async fn nodes_that_both_listen_connect_to_each_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_drivers_share_the_peers() {
-    let server = listening(Node::builder().drivers(2));
+    let server = listening(builder().drivers(2));
     let addresses: BTreeSet<_> = server.addresses().collect();
     assert_eq!(addresses.len(), 2);
     let mut used = BTreeSet::new();
@@ -389,13 +389,13 @@ async fn two_drivers_share_the_peers() {
 /// The side that asks checks too, where the node is not told to leave it to the other.
 #[tokio::test]
 async fn a_node_that_is_not_lite_carries_the_same() {
-    let (_nodes, ((mut near, _), (mut far, _))) = pair(Node::builder().ice_lite(false)).await;
+    let (_nodes, ((mut near, _), (mut far, _))) = pair(builder().ice_lite(false)).await;
     exchange(&mut near, &mut far, &[0, 1, 100_000, 16_384]).await;
 }
 
 #[tokio::test]
 async fn a_lost_link_is_told_though_nobody_reads() {
-    let (nodes, ((mut near, near_link), (far, far_link))) = pair(Node::builder()).await;
+    let (nodes, ((mut near, near_link), (far, far_link))) = pair(builder()).await;
     // More transport messages than max_arrivals.
     for number in 0..600 {
         deltas::send(&mut near.send, number, 10).await;

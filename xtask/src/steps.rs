@@ -70,6 +70,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     feature_sets()?;
     // A host that gets another address needs a network of its own: tests/moves.
     packages::install("network namespaces", &["ip", "unshare"], &["iproute2", "util-linux"])?;
+    packages::install("HTTP proxy", &["haproxy"], &["haproxy"])?;
     run("tests", &mut tests())?;
     run("tests of xtask", &mut cargo(&format!("test {XTASK}")))?;
     run("doc tests", &mut cargo(&format!("test --workspace {FEATURES} --doc")))?;

@@ -77,7 +77,12 @@ fn run(job: impl Future<Output = anyhow::Result<Vec<f64>>>) -> anyhow::Result<Ve
 }
 
 async fn deltawire(plan: Plan, links: Links) -> anyhow::Result<Vec<f64>> {
-    let ends = deltawire_pair::connect(Node::builder(), Node::builder(), &links).await?;
+    let ends = deltawire_pair::connect(
+        Node::builder().prefer_links(["webrtc"]),
+        Node::builder().prefer_links(["webrtc"]),
+        &links,
+    )
+    .await?;
     let [alice, bob] = ends.map(|end| {
         let Peer { command, send, receive } = end.peer;
         (Channel { send: command.send, receive: command.receive }, Channel { send, receive })

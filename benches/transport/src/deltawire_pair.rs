@@ -30,7 +30,7 @@ pub(crate) fn one_way_on_str0m(plan: OneWay, links: &Links) -> anyhow::Result<Me
 
 fn one_way_on(engine: EngineKind, plan: OneWay, links: &Links) -> anyhow::Result<Measured> {
     let limits = limits(plan.size);
-    let builder = || Node::builder().engine(engine).limits(limits);
+    let builder = || Node::builder().prefer_links(["webrtc"]).engine(engine).limits(limits);
     let (flow, _) = run(false, LIMIT, one_way_between(builder(), builder(), plan, links))?;
     Ok(flow.into())
 }
@@ -66,7 +66,7 @@ fn ping_pong_on(
     links: &Links,
 ) -> anyhow::Result<Histogram<u64>> {
     run(plan.one_core, LIMIT, async {
-        let builder = || Node::builder().engine(engine);
+        let builder = || Node::builder().prefer_links(["webrtc"]).engine(engine);
         let [alice, bob] = connect(builder(), builder(), links).await?;
         tokio::spawn(echo(bob.peer));
         tokio::spawn(ping(alice.peer, plan)).await?

@@ -106,7 +106,8 @@ async fn serve(peers: usize, time: Duration) -> anyhow::Result<[f64; 5]> {
         ..NodeLimits::default()
     };
     let listen = (deltawire_pair::LOOPBACK, 0).into();
-    let node = Node::builder().listen(listen).node_limits(limits).build()?;
+    let node =
+        Node::builder().prefer_links(["webrtc"]).listen(listen).node_limits(limits).build()?;
     let url = set_up::serve(&node).await?;
     let before = resident_bytes()?;
 
@@ -156,7 +157,7 @@ impl Drop for Clients {
 /// Connects, then holds the links until this process ends.
 async fn connect(peers: usize, url: String) -> anyhow::Result<()> {
     let limits = NodeLimits { max_peers: 2 * peers, ..NodeLimits::default() };
-    let node = Node::builder().node_limits(limits).build()?;
+    let node = Node::builder().prefer_links(["webrtc"]).node_limits(limits).build()?;
     let (mut connecting, mut held) = (JoinSet::new(), Vec::new());
     for _ in 0..peers {
         if connecting.len() >= AT_A_TIME {

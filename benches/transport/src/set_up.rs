@@ -76,8 +76,8 @@ fn costs(count: u32, start: Instant, cpu: Duration) -> Vec<f64> {
 }
 
 async fn run(count: u32, http: bool, links: &Links) -> anyhow::Result<Vec<f64>> {
-    let initiator = Node::builder().build()?;
-    let acceptor = Node::builder().listen((LOOPBACK, 0).into()).build()?;
+    let initiator = Node::builder().prefer_links(["webrtc"]).build()?;
+    let acceptor = Node::builder().prefer_links(["webrtc"]).listen((LOOPBACK, 0).into()).build()?;
     let url = if http { Some(serve(&acceptor).await?) } else { None };
     let mut open = Vec::new();
     let (start, cpu) = (Instant::now(), cpu_time());

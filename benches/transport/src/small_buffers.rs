@@ -40,9 +40,14 @@ pub(crate) fn jobs(quick: bool) -> impl Iterator<Item = Job> {
 }
 
 async fn run(plan: OneWay, buffer: usize, links: &Links) -> anyhow::Result<Vec<f64>> {
-    let acceptor = Node::builder().socket_buffer(buffer);
-    let (flow, stats) =
-        deltawire_pair::one_way_between(Node::builder(), acceptor, plan, links).await?;
+    let acceptor = Node::builder().prefer_links(["webrtc"]).socket_buffer(buffer);
+    let (flow, stats) = deltawire_pair::one_way_between(
+        Node::builder().prefer_links(["webrtc"]),
+        acceptor,
+        plan,
+        links,
+    )
+    .await?;
     let rate = flow.megabytes_per_second();
     let delay = stats.delay.as_ref().map_or(f64::NAN, Duration::as_secs_f64);
     Ok(vec![

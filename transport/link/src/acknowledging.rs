@@ -100,7 +100,11 @@ impl Acknowledgements {
     /// # Errors
     ///
     /// When it is neither.
-    pub fn take(&mut self, message: &[u8], now: Duration) -> Result<Option<Channel>, StreamMessageError> {
+    pub fn take(
+        &mut self,
+        message: &[u8],
+        now: Duration,
+    ) -> Result<Option<Channel>, StreamMessageError> {
         if let Ok(acknowledged) = <[u8; ACKNOWLEDGEMENT_LEN]>::try_from(message) {
             self.take_acknowledged(u64::from_le_bytes(acknowledged))?;
             return Ok(None);

@@ -193,8 +193,9 @@ impl Link {
         self.shared.identity.as_ref()
     }
 
-    /// The address to which its datagrams go: changes when the peer moves. `None` before the first, in a
-    /// browser, and over transports without addresses.
+    /// The address of its peer, or of the last proxy that is not trusted: where datagrams go, it changes when the
+    /// peer moves. `None` before the first of these, in a browser, over transports without addresses, and over a
+    /// WebSocket that this side opened.
     #[must_use]
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.stats().remote_address

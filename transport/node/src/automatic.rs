@@ -108,8 +108,8 @@ impl Automatic {
         let mut tried = Vec::new();
         poll_fn(|context| {
             loop {
-                let start = running.is_empty()
-                    || waiting.len() > 0 && timer.poll(context).is_ready();
+                let start =
+                    running.is_empty() || waiting.len() > 0 && timer.poll(context).is_ready();
                 match waiting.as_slice().first().filter(|_| start) {
                     Some(way) => {
                         waiting.next();
@@ -144,7 +144,8 @@ impl Automatic {
                 if let Some(connected) = connected {
                     return Poll::Ready(Ok(connected));
                 }
-                if running.len() == before && (waiting.len() == 0 || timer.poll(context).is_pending())
+                if running.len() == before
+                    && (waiting.len() == 0 || timer.poll(context).is_pending())
                 {
                     return Poll::Pending;
                 }

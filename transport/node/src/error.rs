@@ -140,7 +140,9 @@ impl ConnectError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Signalling(error) => error.retry_after(),
-            Self::NoLink { tried } => tried.iter().filter_map(|(_, error)| error.retry_after()).max(),
+            Self::NoLink { tried } => {
+                tried.iter().filter_map(|(_, error)| error.retry_after()).max()
+            }
             _ => None,
         }
     }

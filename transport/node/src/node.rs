@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,7 +144,7 @@ impl Node {
         T: MessageTransport + MaybeSend + 'static,
     {
         let (reservation, outcome) = self.begin_connect()?;
-        self.start(reservation, transport, Role::Initiator, None)?;
+        self.start(reservation, transport, Role::Initiator, None, None)?;
         Ok(outcome.await?)
     }
 
@@ -162,7 +163,7 @@ impl Node {
         T: MessageTransport + MaybeSend + 'static,
     {
         let reservation = self.inner.network.begin_accept(None, identity.clone())?;
-        self.start(reservation, transport, Role::Acceptor, identity.as_ref())
+        self.start(reservation, transport, Role::Acceptor, identity.as_ref(), None)
     }
 
     pub(crate) fn start<T>(
@@ -171,6 +172,7 @@ impl Node {
         transport: T,
         role: Role,
         identity: Option<&Identity>,
+        remote: Option<SocketAddr>,
     ) -> Result<(), ConnectError>
     where
         T: MessageTransport + MaybeSend + 'static,
@@ -184,7 +186,10 @@ impl Node {
         let config = self.inner.settings.connection(role, identity, &**runtime);
         let config = config.map_err(ConnectError::Random)?;
         let state = reservation.state().clone();
-        let connection = Connection::new(transport, config, state, runtime.now())?;
+        let mut connection = Connection::new(transport, config, state, runtime.now())?;
+        if let Some(remote) = remote {
+            connection.set_remote_address(remote);
+        }
         self.drive(reservation, connection, None);
         Ok(())
     }

@@ -39,7 +39,8 @@ mod connecting {
             once: bool,
         ) -> Result<(Peer, Link), ConnectError> {
             let (host, _) = self.client.host(url)?;
-            let is_encrypted = url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss:"));
+            let is_encrypted =
+                url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss:"));
             if !is_encrypted && !self.unencrypted && !is_loopback(&host) {
                 return Err(ConnectError::Unencrypted { scheme: "ws", host });
             }
@@ -60,7 +61,7 @@ mod connecting {
             };
             let framing = WebSocketFraming::new(Side::Client { random });
             let transport = StreamTransport::new(deltawire_websocket::KIND, stream, framing);
-            node.start(reservation, transport, Role::Initiator, None)?;
+            node.start(reservation, transport, Role::Initiator, None, None)?;
             Ok(outcome.await?)
         }
     }
@@ -137,7 +138,9 @@ mod accepting {
                 let framing = WebSocketFraming::new(Side::Server);
                 let transport = StreamTransport::new(deltawire_websocket::KIND, stream, framing);
                 let identity = from.identity.as_ref();
-                let started = node.start(reservation, transport, Role::Acceptor, identity);
+                // 0.0.0.0:0 is not known.
+                let remote = Some(from.address).filter(|from| !from.ip().is_unspecified());
+                let started = node.start(reservation, transport, Role::Acceptor, identity, remote);
                 if let Err(error) = started {
                     tracing::warn!(%error, "a WebSocket was opened and cannot be used");
                 }

@@ -77,7 +77,11 @@ impl<F: Framing> Reader<F> {
     /// # Errors
     ///
     /// When it breaks a rule: what stood before that is in `items`, and nothing more can be read.
-    pub fn feed(&mut self, mut bytes: &[u8], items: &mut VecDeque<Item>) -> Result<(), FramingError> {
+    pub fn feed(
+        &mut self,
+        mut bytes: &[u8],
+        items: &mut VecDeque<Item>,
+    ) -> Result<(), FramingError> {
         while !bytes.is_empty() {
             let Some(mut piece) = self.piece.take() else {
                 let Some(rest) = self.begin(bytes, items)? else { return Ok(()) };
@@ -159,6 +163,52 @@ impl<F: Framing> Reader<F> {
                 self.control.clear();
                 items.push_back(Item::Close);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::framing::LengthPrefix;
+
+    proptest! {
+        /// However a stream is cut, the same comes out, or the same error.
+        #[test]
+        fn cuts_do_not_matter(
+            lens in proptest::collection::vec(0_usize..70_000, 0..8),
+            garbage in proptest::collection::vec(any::<u8>(), 0..20),
+            cuts in proptest::collection::vec(1_usize..40_000, 1..40),
+        ) {
+            let mut bytes = Vec::new();
+            for (number, len) in lens.iter().enumerate() {
+                bytes.extend((*len as u32).to_le_bytes());
+                bytes.extend(std::iter::repeat_n(number as u8, *len));
+            }
+            bytes.extend(garbage);
+            let mut whole = VecDeque::new();
+            let expected = Reader::new(LengthPrefix).feed(&bytes, &mut whole);
+            let (mut reader, mut items) = (Reader::new(LengthPrefix), VecDeque::new());
+            let (mut rest, mut result) = (&bytes[..], Ok(()));
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() || result.is_err() {
+                    break;
+                }
+                let (now, later) = rest.split_at((*cut).min(rest.len()));
+                rest = later;
+                // As a transport does with what it reads in place.
+                match reader.missing() {
+                    Some((message, missing)) if missing >= now.len() => {
+                        message.extend_from_slice(now);
+                        reader.filled(now.len(), &mut items);
+                    }
+                    _ => result = reader.feed(now, &mut items),
+                }
+            }
+            prop_assert_eq!(items, whole);
+            prop_assert_eq!(result, expected);
         }
     }
 }

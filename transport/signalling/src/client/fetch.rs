@@ -43,10 +43,7 @@ impl Signaller for SignallingClient {
         Box::pin(async move { offer(&self.options, url, &sdp).await })
     }
 
-    fn links<'a>(
-        &'a self,
-        url: &'a str,
-    ) -> BoxFuture<'a, Result<OfferedLinks, SignallingError>> {
+    fn links<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<OfferedLinks, SignallingError>> {
         Box::pin(async move { links(&self.options, url).await })
     }
 

@@ -127,7 +127,11 @@ impl SignallingClient {
         Ok(())
     }
 
-    pub(super) fn exchange(&self, method: Method, body: Option<(&'static str, String)>) -> Exchange<'_> {
+    pub(super) fn exchange(
+        &self,
+        method: Method,
+        body: Option<(&'static str, String)>,
+    ) -> Exchange<'_> {
         let headers = HeaderMap::new();
         Exchange { http: &self.http, options: &self.options, method, body, headers }
     }
@@ -155,10 +159,7 @@ impl Signaller for SignallingClient {
         Box::pin(self.offer(url, sdp))
     }
 
-    fn links<'a>(
-        &'a self,
-        url: &'a str,
-    ) -> BoxFuture<'a, Result<OfferedLinks, SignallingError>> {
+    fn links<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<OfferedLinks, SignallingError>> {
         Box::pin(self.links(url))
     }
 

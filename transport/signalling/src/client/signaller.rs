@@ -22,10 +22,7 @@ pub trait Signaller: fmt::Debug + MaybeSync + 'static {
     ) -> BoxFuture<'a, Result<Answered, SignallingError>>;
 
     /// Asks the node at this address what kinds of links it offers. Default: WebRTC, by [`offer`](Self::offer).
-    fn links<'a>(
-        &'a self,
-        url: &'a str,
-    ) -> BoxFuture<'a, Result<OfferedLinks, SignallingError>> {
+    fn links<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<OfferedLinks, SignallingError>> {
         let _ = url;
         Box::pin(std::future::ready(Ok(OfferedLinks::webrtc())))
     }

@@ -100,7 +100,8 @@ pub(super) fn wrong_opening(error: &deltawire_websocket::opening::OpeningError) 
 #[cfg(feature = "websocket")]
 pub(super) fn other_origin(origin: &HeaderValue) -> Response {
     let origin = excerpt(origin.to_str().unwrap_or_default());
-    let detail = format!("pages of {origin} may not connect: SignallingOptions::cors says which may");
+    let detail =
+        format!("pages of {origin} may not connect: SignallingOptions::cors says which may");
     plain(StatusCode::FORBIDDEN, detail)
 }
 

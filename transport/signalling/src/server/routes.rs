@@ -4,9 +4,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{OriginalUri, Request, State};
-use axum::http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
-};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
@@ -70,7 +68,8 @@ pub fn router<A: Answerer>(answerer: Arc<A>, options: SignallingOptions) -> Rout
     for route in routes {
         router = router.route(&route, any(handle::<A>));
     }
-    let mut router = router.route_layer(middleware::from_fn_with_state(Arc::clone(&gate), gate::guard));
+    let mut router =
+        router.route_layer(middleware::from_fn_with_state(Arc::clone(&gate), gate::guard));
     #[cfg(feature = "websocket")]
     let of_websockets = cors.clone();
     if let Some(layer) = cors.layer() {
