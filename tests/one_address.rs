@@ -19,9 +19,7 @@ use deltawire::signalling::{
     ClientOptions, Cors, OfferedLinks, SignallingClient, SignallingError, SignallingOptions,
     SignallingServer, Token, Tokens,
 };
-use deltawire::{
-    BuildError, ConnectError, Identity, Node, NodeBuilder, axum,
-};
+use deltawire::{BuildError, ConnectError, Identity, Node, NodeBuilder, axum};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

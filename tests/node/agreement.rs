@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deltawire::{LinkEnded, Node};
+use deltawire::LinkEnded;
 use deltawire_channels::session::{Closed, ProtocolError};
 use deltawire_channels::{Delivery, Order, Reliability};
 use deltawire_framing::control::CloseCode;

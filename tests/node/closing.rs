@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deltawire::{LinkEnded, Node, Undelivered};
+use deltawire::{LinkEnded, Undelivered};
 use deltawire_channels::Limits;
 use deltawire_channels::session::Closed;
 use deltawire_framing::control::CloseCode;

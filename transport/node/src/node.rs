@@ -97,7 +97,13 @@ impl Node {
         if let Some(kind) = kinds.iter().find(knows) {
             return Ok(&**kind);
         }
-        let known: Vec<_> = kinds.iter().flat_map(|kind| kind.schemes()).copied().collect();
+        let mut known = Vec::new();
+        for scheme in kinds.iter().flat_map(|kind| kind.schemes()).copied() {
+            // Of those with the same addresses, the first is asked.
+            if !known.contains(&scheme) {
+                known.push(scheme);
+            }
+        }
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         // Without a user's name and password.
         let url = url.rsplit('@').next().unwrap_or_default().to_owned();

@@ -52,6 +52,14 @@ impl<F: Framing> Reader<F> {
         &mut self.framing
     }
 
+    /// Takes memory back that a message was in, for the next.
+    pub(crate) fn reuse(&mut self, mut message: Vec<u8>) {
+        if self.message.capacity() == 0 {
+            message.clear();
+            self.message = message;
+        }
+    }
+
     /// The message that comes, and how much of its piece is missing: more of it may be put behind what is there,
     /// and then be [`filled`](Self::filled).
     pub(crate) fn missing(&mut self) -> Option<(&mut Vec<u8>, usize)> {

@@ -170,8 +170,12 @@ where
             match item {
                 Item::Message(message) => {
                     let channel = self.acknowledgements.take(&message, self.now);
-                    if let Some(channel) = channel.map_err(|error| misused(error.into()))? {
-                        return Ok(Some(Output::Message(channel, TransportMessage::from(message))));
+                    match channel.map_err(|error| misused(error.into()))? {
+                        Some(channel) => {
+                            let message = TransportMessage::from(message);
+                            return Ok(Some(Output::Message(channel, message)));
+                        }
+                        None => self.reader.reuse(message),
                     }
                 }
                 Item::Ping(ping) => self.ping = Some(ping),

@@ -1,5 +1,6 @@
 //! A request and its answer, with the redirects between them.
 
+use core::error::Error;
 use core::time::Duration;
 
 use reqwest::header::{
@@ -121,7 +122,14 @@ impl Exchange<'_> {
         if !self.headers.contains_key(ACCEPT) {
             request = request.header(ACCEPT, format!("{MEDIA_TYPE_SDP}, {MEDIA_TYPE_PROBLEM}"));
         }
-        request.send().await.map_err(|error| failed(url, error))
+        // A connection that was kept may end in the moment in which it is used again: nothing is answered twice, as
+        // what an offer made and nobody uses is given up.
+        let again = request.try_clone();
+        match (request.send().await, again) {
+            (Err(error), Some(again)) if broke_off(&error) => again.send().await,
+            (sent, _) => sent,
+        }
+        .map_err(|error| failed(url, error))
     }
 
     async fn finish(&self, url: &Url, response: Response) -> Result<Success, SignallingError> {
@@ -173,6 +181,14 @@ fn failed(url: &Url, error: reqwest::Error) -> SignallingError {
     } else {
         SignallingError::Broken { url, source }
     }
+}
+
+/// Whether the connection ended before anything was answered.
+fn broke_off(error: &reqwest::Error) -> bool {
+    let mut sources = std::iter::successors(error.source(), |error| error.source());
+    sources.any(|source| {
+        source.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)
+    })
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
