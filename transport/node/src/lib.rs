@@ -16,12 +16,14 @@ mod backoff;
 #[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
 mod browser;
 mod builder;
+#[cfg(feature = "websocket")]
+mod encryption;
 mod error;
 mod kind;
 mod manager;
 mod network;
 mod node;
-#[cfg(any(feature = "webrtc", feature = "websocket"))]
+#[cfg(any(feature = "webrtc", all(feature = "websocket", not(target_arch = "wasm32"))))]
 mod patience;
 mod reconnecting;
 mod reservation;
@@ -39,6 +41,8 @@ mod webrtc;
 mod webrtc_signalling;
 #[cfg(all(feature = "websocket", not(target_arch = "wasm32")))]
 mod websocket;
+#[cfg(all(feature = "websocket", target_arch = "wasm32"))]
+mod websocket_browser;
 
 pub use backoff::Backoff;
 pub use builder::NodeBuilder;

@@ -5,8 +5,6 @@ pub(crate) use connecting::WebSocket;
 
 #[cfg(feature = "signalling-client")]
 mod connecting {
-    use std::net::IpAddr;
-
     use deltawire_channels::Peer;
     use deltawire_framing::control::Role;
     use deltawire_link::Link;
@@ -15,6 +13,7 @@ mod connecting {
     use deltawire_stream::StreamTransport;
     use deltawire_websocket::{Side, WebSocketFraming};
 
+    use crate::encryption::check_websocket;
     use crate::patience::patiently;
     use crate::{BuildError, ConnectError, LinkKind, Node};
 
@@ -39,10 +38,7 @@ mod connecting {
             once: bool,
         ) -> Result<(Peer, Link), ConnectError> {
             let (host, _) = self.client.host(url)?;
-            let is_encrypted = url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss:"));
-            if !is_encrypted && !self.unencrypted && !is_loopback(&host) {
-                return Err(ConnectError::Unencrypted { scheme: "ws", host });
-            }
+            check_websocket(url, host, self.unencrypted)?;
             let (reservation, outcome) = node.begin_connect()?;
             let runtime = node.runtime();
             let mut key = [0; 16];
@@ -78,12 +74,6 @@ mod connecting {
         ) -> BoxFuture<'a, Result<(Peer, Link), ConnectError>> {
             Box::pin(self.connect(node, url, once))
         }
-    }
-
-    /// Whether a host is this machine.
-    fn is_loopback(host: &str) -> bool {
-        let address = host.parse::<IpAddr>();
-        host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
     }
 }
 
