@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use deltawire::prelude::*;
 use deltawire::signalling::{ClientOptions, SignallingError, Token};
-use deltawire::{ConnectError, Route};
+use deltawire::{ConnectError, Route, TransportErrorKind};
 use futures_util::future::{Either, select};
 
 use super::message::{Report, ToPage};
-use super::worker::{counters, measure, node, now, show, sleep};
+use super::worker::{counters, is_websocket, measure, node, now, show, sleep};
 use super::{copies, explain};
 use crate::exercise::{self, Check, RoundTrips};
 use crate::service::{self, Error};
@@ -23,21 +23,29 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// With `quick` less is measured.
 pub(super) async fn run(origin: &str, quick: bool) -> Report {
-    let mut report = Report::default();
+    let kind = if is_websocket(origin) { "WebSocket" } else { "WebRTC" };
+    let mut report = Report { kind: kind.to_owned(), ..Report::default() };
     if let Err(error) = over_a_link(origin, quick, &mut report).await {
         add(&mut report, Check::new("the link stays", Err(error)));
     }
-    if !quick {
-        let refusals = [
+    let refusals = match (quick, is_websocket(origin)) {
+        (true, _) => vec![],
+        (false, false) => vec![
             ("a wrong token is refused", refused(origin, Some("wrong")).await),
             ("a missing token is refused", refused(origin, None).await),
             ("the right token is taken", guarded(origin).await),
             ("no server: unreachable", unreachable().await),
             ("another service: not an answer", another_service(origin).await),
-        ];
-        for (name, result) in refusals {
-            add(&mut report, Check::new(name, result));
-        }
+        ],
+        (false, true) => vec![
+            ("a missing token is refused", not_reached(&format!("{origin}/guarded/webrtc")).await),
+            ("no server: not reached", not_reached("ws://127.0.0.1:9/webrtc").await),
+            ("another service: not reached", not_reached(&format!("{origin}/index.html")).await),
+            ("unencrypted links stay on this machine", unencrypted().await),
+        ],
+    };
+    for (name, result) in refusals {
+        add(&mut report, Check::new(name, result));
     }
     report
 }
@@ -66,7 +74,7 @@ async fn over_a_link(origin: &str, quick: bool, report: &mut Report) -> Result<(
     let result = patient(exercise::stalled_reader(peer, stall, held)).await;
     add(report, Check::new("who does not read holds the server back", result));
     // What is relayed is copied once more, into a buffer that changes hands.
-    if link.stats().route == Route::Transferred {
+    if link.stats().route != Route::Relayed {
         let result = patient(copies::check(peer)).await;
         add(report, Check::new("copies and allocations", result));
     }
@@ -151,6 +159,28 @@ async fn another_service(origin: &str) -> Result<String, Error> {
         Err(ConnectError::Signalling(error @ SignallingError::NotAnAnswer { .. })) => {
             Ok(explain(error))
         }
+        Err(error) => Err(explain(error).into()),
+        Ok(_) => Err("it connected".into()),
+    }
+}
+
+/// A browser does not say why there is no WebSocket.
+async fn not_reached(url: &str) -> Result<String, Error> {
+    match node()?.connect(url).await {
+        Err(ConnectError::Ended(LinkEnded::Transport(error)))
+            if error.kind() == TransportErrorKind::NotReached =>
+        {
+            Ok(String::new())
+        }
+        Err(error) => Err(explain(error).into()),
+        Ok(_) => Err("it connected".into()),
+    }
+}
+
+/// Nothing is sent.
+async fn unencrypted() -> Result<String, Error> {
+    match node()?.connect("ws://192.0.2.1/webrtc").await {
+        Err(error @ ConnectError::Unencrypted { .. }) => Ok(explain(error)),
         Err(error) => Err(explain(error).into()),
         Ok(_) => Err("it connected".into()),
     }

@@ -24,7 +24,7 @@ pub(super) fn json(message: &impl Serialize) -> String {
     JSON::stringify(&written(message)).map(String::from).unwrap_or_default()
 }
 
-/// What the page wants.
+/// What the page wants. An origin's scheme says by which kind of link.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToWorker {
     /// Connect to the server of this origin, and stay connected.
@@ -84,6 +84,8 @@ pub(super) struct Counters {
 /// How a run went.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Report {
+    /// The kind of link.
+    pub(super) kind: String,
     pub(super) checks: Vec<Check>,
     pub(super) round_trips: RoundTrips,
     pub(super) rates: Vec<Rate>,

@@ -19,7 +19,7 @@ struct Page {
     worker: Worker,
     port: Port,
     origin: String,
-    /// What stands behind the ? of the address: `run`, `quick`, `relay`, `measure=…`.
+    /// What stands behind the ? of the address: `run`, `quick`, `relay`, `websocket`, `measure=…`.
     query: String,
     chart: RefCell<Chart>,
 }
@@ -104,6 +104,14 @@ impl Page {
         pairs.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
     }
 
+    /// Where links go: over WebSocket if the address says so, and else over WebRTC.
+    fn server(&self) -> String {
+        match self.parameter("websocket") {
+            Some(_) => self.origin.replacen("http", "ws", 1),
+            None => self.origin.clone(),
+        }
+    }
+
     fn want(&self, wish: &ToWorker) {
         let _ = self.worker.post_message(&message::written(wish));
     }
@@ -111,7 +119,7 @@ impl Page {
     fn show(&self, message: ToPage) -> Result<(), JsValue> {
         match message {
             ToPage::Ready => {
-                let origin = self.origin.clone();
+                let origin = self.server();
                 if let Some(job) = self.parameter("measure") {
                     let quick = self.parameter("quick").is_some();
                     self.want(&ToWorker::Measure { origin, job, quick });

@@ -96,7 +96,7 @@ async fn stay_connected(origin: &str, wanted: &mut mpsc::UnboundedReceiver<ToWor
                 state(&format!("{ended}; {}", next_try(retry_after)), false);
             }
             ReconnectEvent::Failed { error, retry_after } => {
-                let hint = hint(&error).unwrap_or_default();
+                let hint = hint(origin, &error).unwrap_or_default();
                 state(&format!("{}; {}{hint}", explain(error), next_try(retry_after)), false);
             }
             _ => {}
@@ -104,8 +104,16 @@ async fn stay_connected(origin: &str, wanted: &mut mpsc::UnboundedReceiver<ToWor
     }
 }
 
+/// Whether links to this origin are WebSockets.
+pub(super) fn is_websocket(origin: &str) -> bool {
+    origin.starts_with("ws")
+}
+
 /// What people can do about it.
-fn hint(error: &ConnectError) -> Option<&'static str> {
+fn hint(origin: &str, error: &ConnectError) -> Option<&'static str> {
+    if is_websocket(origin) {
+        return None;
+    }
     let firefox = SCOPE.with(|scope| scope.navigator().user_agent().ok())?.contains("Firefox/");
     let no_way = matches!(error, ConnectError::Ended(LinkEnded::NotReached(_)))
         || matches!(
