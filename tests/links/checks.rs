@@ -70,6 +70,7 @@ async fn pair(kind: Kind) -> Pair {
     let client = kind.client(None).build().unwrap();
     let near = soon("link", client.connect(&served.url)).await.unwrap();
     let far = soon("peer", served.node.accept()).await.unwrap();
+    assert_eq!((near.1.kind(), far.1.kind()), (kind.name, kind.name));
     Pair { _served: served, client, near, far }
 }
 

@@ -50,6 +50,8 @@ impl Kind {
 
     /// A node that connects.
     pub(crate) fn client(self, token: Option<Token>) -> NodeBuilder {
-        Node::builder().signalling(ClientOptions { token, ..Default::default() })
+        Node::builder()
+            .signalling(ClientOptions { token, ..Default::default() })
+            .prefer_links([self.name])
     }
 }

@@ -262,6 +262,7 @@ impl MessageTransport for Channels {
         // The browser does not say what was acknowledged.
         let in_flight = InFlight::HandedOn { max: BUFFER };
         let mut capabilities = Capabilities::new(self.max_message_len, in_flight);
+        capabilities.kind = "webrtc";
         capabilities.unreliable = true;
         capabilities.wakes = true;
         capabilities

@@ -70,6 +70,8 @@ impl std::error::Error for LinkEnded {}
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct LinkStats {
+    /// What kind of link it is: see [`Link::kind`].
+    pub kind: &'static str,
     /// Of the session: by channel and direction, and the round-trip time.
     pub session: Stats,
     /// Which way its messages go within this process.
@@ -196,6 +198,12 @@ impl Link {
     #[must_use]
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.stats().remote_address
+    }
+
+    /// What kind of link it is: `webrtc`, `websocket`, or what else its transport says of itself.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.stats().kind
     }
 
     /// Whether this side started it.

@@ -61,10 +61,47 @@ pub trait MessageTransport {
     }
 }
 
+/// Whatever carries a session: where code for each kind would be too long, such as in a page.
+impl<T: MessageTransport + ?Sized> MessageTransport for Box<T> {
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+
+    fn handle_timeout(&mut self, now: Duration) {
+        (**self).handle_timeout(now);
+    }
+
+    fn poll_output(&mut self) -> Result<Output, TransportError> {
+        (**self).poll_output()
+    }
+
+    fn write(&mut self, channel: Channel, message: &[u8]) -> Result<bool, TransportError> {
+        (**self).write(channel, message)
+    }
+
+    fn in_flight(&mut self) -> usize {
+        (**self).in_flight()
+    }
+
+    fn close(&mut self) {
+        (**self).close();
+    }
+
+    fn attach(&mut self, driver: &Waker) {
+        (**self).attach(driver);
+    }
+
+    fn take_heard(&mut self) -> bool {
+        (**self).take_heard()
+    }
+}
+
 /// What a transport can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
+    /// What kind of link it makes, in a word, for [`Link::kind`](crate::Link::kind). Default: empty.
+    pub kind: &'static str,
     /// The longest transport message that both sides take, bytes.
     pub max_message_len: usize,
     /// What is known of messages that are on their way: this chooses the pacing.
@@ -98,7 +135,14 @@ impl Capabilities {
     /// Of a transport that takes messages of up to so many bytes, reliably and in order.
     #[must_use]
     pub const fn new(max_message_len: usize, in_flight: InFlight) -> Self {
-        Self { max_message_len, in_flight, unreliable: false, liveness: false, wakes: false }
+        Self {
+            kind: "",
+            max_message_len,
+            in_flight,
+            unreliable: false,
+            liveness: false,
+            wakes: false,
+        }
     }
 }
 

@@ -28,6 +28,7 @@ pub struct NodeBuilder {
     signaller: Option<Arc<dyn Signaller>>,
     kinds: Vec<Arc<dyn LinkKind>>,
     unencrypted: bool,
+    preferred: Option<Vec<String>>,
     #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
     webrtc: crate::webrtc::Options,
 }
@@ -111,6 +112,15 @@ impl NodeBuilder {
         self
     }
 
+    /// The kinds of links that are used for addresses that name none, the best first: of `http://…` and
+    /// `https://…`, where the other node is asked what it offers. Default: `websocket`, `webrtc`, as far as
+    /// this node has them. What opens first is taken, and each has 300 ms before the next is tried beside it; what
+    /// reached an address is tried first there for ten minutes. With one kind alone nobody is asked.
+    pub fn prefer_links<K: Into<String>>(mut self, kinds: impl IntoIterator<Item = K>) -> Self {
+        self.preferred = Some(kinds.into_iter().map(Into::into).collect());
+        self
+    }
+
     /// One more kind of link: [`Node::connect`] uses it for addresses of its schemes, and before those that
     /// a node has by itself.
     pub fn link_kind(mut self, kind: impl LinkKind) -> Self {
@@ -141,7 +151,7 @@ impl NodeBuilder {
             }
         }
         // Where that was let pass, another kind of link takes these.
-        let min = min.max(self.limits.max_frame_len);
+        let min = min.max(self.limits.max_frame_len).min(1 << 30);
         let pacing = PacingLimits { min, max: max.clamp(min, 1 << 30) };
         let settings = Settings {
             limits: self.limits,
@@ -175,6 +185,8 @@ impl NodeBuilder {
         #[cfg(all(feature = "websocket", target_arch = "wasm32"))]
         kinds.push(Arc::new(crate::websocket_browser::WebSocket::new(self.unencrypted)));
         #[cfg(feature = "webrtc")]
+        let preferred = self.preferred;
+        #[cfg(feature = "webrtc")]
         let signalling = {
             let patience = self.client.patience;
             let signaller = match self.signaller {
@@ -189,17 +201,25 @@ impl NodeBuilder {
             let webrtc = crate::webrtc::WebRtc::new(
                 self.webrtc,
                 &settings,
-                signalling,
+                signalling.clone(),
                 &network,
                 &runtime,
                 max_peers,
             )?;
-            let webrtc = Arc::new(webrtc);
-            kinds.push(webrtc.clone());
-            webrtc
+            Arc::new(webrtc)
         };
+        #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
+        kinds.push(webrtc.clone());
         #[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
-        kinds.push(Arc::new(crate::browser::WebRtc::new(signalling)?));
+        kinds.push(Arc::new(crate::browser::WebRtc::new(signalling.clone())?));
+        #[cfg(feature = "webrtc")]
+        if let Some(signaller) = signalling.signaller {
+            let preferred = choose(&kinds, preferred)?;
+            let automatic =
+                crate::automatic::Automatic::new(signaller, signalling.patience, preferred);
+            // Before WebRTC alone, which has the same addresses.
+            kinds.insert(kinds.len() - 1, Arc::new(automatic));
+        }
         Ok(Node::new(Inner {
             settings,
             backoff: self.backoff,
@@ -210,6 +230,24 @@ impl NodeBuilder {
             webrtc,
         }))
     }
+}
+
+/// The kinds that are used for addresses that name none, the best first.
+#[cfg(feature = "webrtc")]
+fn choose(
+    kinds: &[Arc<dyn LinkKind>],
+    preferred: Option<Vec<String>>,
+) -> Result<Vec<Arc<dyn LinkKind>>, BuildError> {
+    let named = || kinds.iter().filter(|kind| !kind.name().is_empty());
+    let Some(preferred) = preferred else { return Ok(named().cloned().collect()) };
+    let choose = |name: String| match named().find(|kind| kind.name() == name) {
+        Some(kind) => Ok(kind.clone()),
+        None => {
+            let known = named().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+            Err(BuildError::LinkKind { name, known })
+        }
+    };
+    preferred.into_iter().map(choose).collect()
 }
 
 /// Where links over WebRTC are made, and how.

@@ -1,5 +1,6 @@
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use deltawire_channels::InvalidLimits;
 use deltawire_link::{LinkEnded, TransportError};
@@ -48,6 +49,14 @@ pub enum BuildError {
     #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
     #[error(transparent)]
     Certificate(#[from] deltawire_webrtc::CertificateError),
+    /// A kind of link is preferred that this node does not have.
+    #[error("prefer_links names {name:?}: this node has {known}")]
+    LinkKind {
+        /// What is named.
+        name: String,
+        /// The kinds that it has.
+        known: String,
+    },
     /// In a browser: data channels that windows have to move would wait for everything that a page does.
     #[error("a node has to be built in a dedicated worker: start one with browser::spawn_worker")]
     NoWorker,
@@ -79,6 +88,18 @@ pub enum ConnectError {
         /// Where it leads.
         host: String,
     },
+    /// None of the kinds of links opened that the other node offers.
+    #[error("no link opened: {}", tried_kinds(.tried))]
+    NoLink {
+        /// Each kind that was tried, and why it failed.
+        tried: Vec<(String, ConnectError)>,
+    },
+    /// The other node offers no kind of link that this one has, or may use.
+    #[error(
+        "the other node offers no kind of link that this one uses: see NodeBuilder::prefer_links, and the features of \
+         both"
+    )]
+    NothingInCommon,
     /// The other node was not reached by signalling, or refused.
     #[error(transparent)]
     Signalling(#[from] SignallingError),
@@ -111,6 +132,23 @@ pub enum ConnectError {
     /// The peer was found, but the link did not open.
     #[error("the link did not open: {0}")]
     Ended(#[from] LinkEnded),
+}
+
+impl ConnectError {
+    /// How long the other node asks to wait before the next try, if it refused for now and says so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Signalling(error) => error.retry_after(),
+            Self::NoLink { tried } => tried.iter().filter_map(|(_, error)| error.retry_after()).max(),
+            _ => None,
+        }
+    }
+}
+
+fn tried_kinds(tried: &[(String, ConnectError)]) -> String {
+    let tried = tried.iter().map(|(kind, error)| format!("{kind}: {error}"));
+    tried.collect::<Vec<_>>().join("; ")
 }
 
 impl From<CapacityError> for Refusal {

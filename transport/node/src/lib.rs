@@ -12,12 +12,12 @@
 )]
 
 mod addresses;
+#[cfg(feature = "webrtc")]
+mod automatic;
 mod backoff;
 #[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
 mod browser;
 mod builder;
-#[cfg(feature = "websocket")]
-mod encryption;
 mod error;
 mod kind;
 mod manager;
@@ -41,6 +41,8 @@ mod webrtc;
 mod webrtc_signalling;
 #[cfg(all(feature = "websocket", not(target_arch = "wasm32")))]
 mod websocket;
+#[cfg(feature = "websocket")]
+mod websocket_address;
 #[cfg(all(feature = "websocket", target_arch = "wasm32"))]
 mod websocket_browser;
 

@@ -91,7 +91,7 @@ impl Reconnecting {
                         ConnectError::Capacity(CapacityError::ShuttingDown) => None,
                         error => self.attempts.failed(
                             &self.backoff,
-                            asked(error),
+                            error.retry_after(),
                             jitter(&**self.node.runtime()),
                         ),
                     };
@@ -130,13 +130,5 @@ impl Reconnecting {
     fn over(&mut self) -> Option<Duration> {
         self.state = State::Over;
         None
-    }
-}
-
-/// How long the server asks to wait.
-fn asked(error: &ConnectError) -> Option<Duration> {
-    match error {
-        ConnectError::Signalling(error) => error.retry_after(),
-        _ => None,
     }
 }

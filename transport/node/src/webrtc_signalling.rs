@@ -20,6 +20,11 @@ impl WebRtcSignalling {
         self.signaller.as_ref().map_or(&[], |signaller| signaller.schemes())
     }
 
+    /// Where offers go: the address that was asked, or another that it names.
+    pub(crate) fn address(asked: &str, offered: Option<&str>) -> String {
+        offered.unwrap_or(asked).to_owned()
+    }
+
     /// Host and port of an address.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn host(&self, url: &str) -> Result<(String, u16), SignallingError> {

@@ -13,8 +13,8 @@ mod connecting {
     use deltawire_stream::StreamTransport;
     use deltawire_websocket::{Side, WebSocketFraming};
 
-    use crate::encryption::check_websocket;
-    use crate::patience::patiently;
+        use crate::patience::patiently;
+    use crate::websocket_address;
     use crate::{BuildError, ConnectError, LinkKind, Node};
 
     /// Links to `ws://` and `wss://`.
@@ -38,7 +38,7 @@ mod connecting {
             once: bool,
         ) -> Result<(Peer, Link), ConnectError> {
             let (host, _) = self.client.host(url)?;
-            check_websocket(url, host, self.unencrypted)?;
+            websocket_address::check(url, host, self.unencrypted)?;
             let (reservation, outcome) = node.begin_connect()?;
             let runtime = node.runtime();
             let mut key = [0; 16];
@@ -55,7 +55,7 @@ mod connecting {
                 })
             };
             let framing = WebSocketFraming::new(Side::Client { random });
-            let transport = StreamTransport::new(stream, framing);
+            let transport = StreamTransport::new(deltawire_websocket::KIND, stream, framing);
             node.start(reservation, transport, Role::Initiator, None)?;
             Ok(outcome.await?)
         }
@@ -64,6 +64,19 @@ mod connecting {
     impl LinkKind for WebSocket {
         fn schemes(&self) -> &[&str] {
             if cfg!(feature = "https") { &["ws", "wss"] } else { &["ws"] }
+        }
+
+        fn name(&self) -> &str {
+            deltawire_websocket::KIND
+        }
+
+        fn address(
+            &self,
+            asked: &str,
+            offered: Option<&str>,
+            ticket: Option<&str>,
+        ) -> Option<String> {
+            websocket_address::address(asked, offered, ticket)
         }
 
         fn connect<'a>(
@@ -94,7 +107,7 @@ mod accepting {
             let node = self.clone();
             Ok(Box::new(move |stream| {
                 let framing = WebSocketFraming::new(Side::Server);
-                let transport = StreamTransport::new(stream, framing);
+                let transport = StreamTransport::new(deltawire_websocket::KIND, stream, framing);
                 let identity = from.identity.as_ref();
                 let started = node.start(reservation, transport, Role::Acceptor, identity);
                 if let Err(error) = started {

@@ -5,14 +5,14 @@ use deltawire_framing::control::Role;
 use deltawire_link::Link;
 use deltawire_link::runtime::BoxFuture;
 use deltawire_signalling::SignallingError;
-use deltawire_websocket::{AddressError, BrowserWebSocket, host};
+use deltawire_websocket::{AddressError, BrowserWebSocket, KIND, host};
 
-use crate::encryption::check_websocket;
-use crate::{ConnectError, LinkKind, Node};
+use crate::{ConnectError, LinkKind, Node, websocket_address};
 
 /// Links to `ws://` and `wss://`.
 ///
-/// A browser does not say why a server refuses, nor when to come back, so it is asked once.
+/// A browser does not say why a server refuses, nor when to come back, so it is asked once. Nor does it send a
+/// header of this side's along, and so no token: where one is asked for, the address of signalling gives a ticket.
 #[derive(Debug)]
 pub(crate) struct WebSocket {
     unencrypted: bool,
@@ -25,24 +25,25 @@ impl WebSocket {
 
     async fn connect(&self, node: &Node, url: &str) -> Result<(Peer, Link), ConnectError> {
         let not_one = |error| no_address(url, error);
-        check_websocket(url, host(url).map_err(not_one)?, self.unencrypted)?;
+        websocket_address::check(url, host(url).map_err(not_one)?, self.unencrypted)?;
         let (reservation, outcome) = node.begin_connect()?;
-        let address = self.address(url).await?;
-        let transport = BrowserWebSocket::open(&address).map_err(not_one)?;
+        let transport = BrowserWebSocket::open(url).map_err(not_one)?;
         node.start(reservation, transport, Role::Initiator, None)?;
         Ok(outcome.await?)
-    }
-
-    /// What is opened: the place for a ticket (`?ticket=…`), as a browser sends no header of this side's with a
-    /// WebSocket, and so no token.
-    async fn address(&self, url: &str) -> Result<String, ConnectError> {
-        Ok(url.to_owned())
     }
 }
 
 impl LinkKind for WebSocket {
     fn schemes(&self) -> &[&str] {
         &["ws", "wss"]
+    }
+
+    fn name(&self) -> &str {
+        KIND
+    }
+
+    fn address(&self, asked: &str, offered: Option<&str>, ticket: Option<&str>) -> Option<String> {
+        websocket_address::address(asked, offered, ticket)
     }
 
     fn connect<'a>(

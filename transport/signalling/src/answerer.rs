@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use deltawire_link::Identity;
 use deltawire_sdp::DescriptionError;
 
-use super::{ResourceId, excerpt};
+use super::{OfferedLink, OfferedLinks, ResourceId, excerpt};
 
 /// Who answers offers: the node. Nothing here knows HTTP.
 ///
@@ -26,6 +26,11 @@ pub trait Answerer: Send + Sync + 'static {
     /// none when the other side only says that there are no more. They may come again, and after
     /// the peers are connected.
     fn add_candidates(&self, id: &ResourceId, candidates: Vec<String>) -> Result<(), Refusal>;
+
+    /// The kinds of links that it offers. Default: WebRTC.
+    fn links(&self) -> Vec<OfferedLink> {
+        OfferedLinks::webrtc().links
+    }
 
     /// Makes room for a peer that opens a WebSocket where offers go, and gives who takes over its stream once
     /// it is open. Dropped before, it gives the room back.

@@ -9,6 +9,8 @@
 //! | `PATCH <Location>` | candidates, `application/trickle-ice-sdpfrag` (RFC 8840) | 204 |
 //! | `DELETE <Location>` | | 200: hung up |
 //! | `OPTIONS` either | | 200, with `Allow`, and `Accept-Post` or `Accept-Patch` |
+//! | `POST /webrtc`, `Accept: application/json` | none | 200, [`OfferedLinks`]: what else there is than WebRTC |
+//! | `GET /webrtc`, `Upgrade: websocket` | | 101: a link over WebSocket (feature `websocket`) |
 //!
 //! What goes wrong is told by a status and a [`Problem`] (RFC 9457), and then the connection is
 //! closed:
@@ -16,8 +18,8 @@
 //! | status | why |
 //! |---|---|
 //! | 400 | the body is not UTF-8, or breaks its format |
-//! | 401 | the bearer token is missing or wrong; with `WWW-Authenticate` |
-//! | 403 | who asks is known, and may not |
+//! | 401 | the bearer token, or the ticket, is missing or wrong; with `WWW-Authenticate` |
+//! | 403 | who asks is known, and may not; or a page of another origin opens a WebSocket |
 //! | 404 | no such resource, or nothing at this path; says where offers go |
 //! | 405 | another method; with `Allow` |
 //! | 408 | the body took too long |
@@ -42,6 +44,7 @@
 
 mod answerer;
 mod client;
+mod offered;
 mod problem;
 mod resource;
 mod sdpfrag;
@@ -55,6 +58,7 @@ pub use answerer::{Answer, Answerer, Offerer, Refusal};
 #[cfg(feature = "client")]
 pub use client::SignallingClient;
 pub use client::{Answered, ClientOptions, Signaller, SignallingError};
+pub use offered::{OfferedLink, OfferedLinks};
 pub use problem::Problem;
 pub use resource::{ResourceId, ResourceIdError};
 pub use sdpfrag::{SdpFragment, SdpFragmentError};
@@ -77,6 +81,9 @@ pub const MEDIA_TYPE_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 /// The media type of a [`Problem`] (RFC 9457).
 pub const MEDIA_TYPE_PROBLEM: &str = "application/problem+json";
+
+/// The media type of [`OfferedLinks`].
+pub const MEDIA_TYPE_LINKS: &str = "application/json";
 
 /// The longest body that is taken if nothing else is said, and the longest that the client takes:
 /// 64 KiB.

@@ -253,6 +253,7 @@ impl Frames {
 impl MessageTransport for Frames {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::new(self.max_message_len, InFlight::Acknowledged);
+        capabilities.kind = "simulated";
         capabilities.unreliable = true;
         capabilities
     }

@@ -47,6 +47,7 @@ thread_local! {
 #[derive(Debug)]
 pub struct StreamTransport<S, F> {
     stream: S,
+    kind: &'static str,
     reader: Reader<F>,
     writer: Writer,
     acknowledgements: Acknowledgements,
@@ -77,10 +78,12 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Framing,
 {
-    /// Messages over a stream that is open, in this framing.
-    pub fn new(stream: S, framing: F) -> Self {
+    /// Messages over a stream that is open, in this framing; `kind` is what links over it are
+    /// [called](deltawire_link::Link::kind).
+    pub fn new(kind: &'static str, stream: S, framing: F) -> Self {
         Self {
             stream,
+            kind,
             reader: Reader::new(framing),
             writer: Writer::default(),
             acknowledgements: Acknowledgements::default(),
@@ -189,6 +192,7 @@ where
 {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::new(MAX_STREAM_MESSAGE, InFlight::Acknowledged);
+        capabilities.kind = self.kind;
         capabilities.wakes = true;
         capabilities
     }

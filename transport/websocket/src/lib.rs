@@ -21,3 +21,6 @@ pub use framing::{Random, Side, WebSocketFraming};
 
 /// What both sides say that they speak over a WebSocket (RFC 6455, section 1.9).
 pub const SUBPROTOCOL: &str = "deltawire.1";
+
+/// What links over WebSocket are [called](deltawire_link::Link::kind).
+pub const KIND: &str = "websocket";

@@ -8,7 +8,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::{Document, Element, HtmlInputElement, MessageEvent, Worker, window};
 
 use super::chart::Chart;
-use super::message::{self, Counters, ToPage, ToWorker};
+use super::message::{self, Counters, Server, ToPage, ToWorker};
 use crate::exercise::{Check, Rate};
 
 /// As the page calls the data channels.
@@ -104,12 +104,10 @@ impl Page {
         pairs.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
     }
 
-    /// Where links go: over WebSocket if the address says so, and else over WebRTC.
-    fn server(&self) -> String {
-        match self.parameter("websocket") {
-            Some(_) => self.origin.replacen("http", "ws", 1),
-            None => self.origin.clone(),
-        }
+    /// By WebSocket if the address says so, and else by WebRTC.
+    fn server(&self) -> Server {
+        let kind = if self.parameter("websocket").is_some() { "websocket" } else { "webrtc" };
+        Server { origin: self.origin.clone(), kind: kind.to_owned() }
     }
 
     fn want(&self, wish: &ToWorker) {
@@ -119,16 +117,16 @@ impl Page {
     fn show(&self, message: ToPage) -> Result<(), JsValue> {
         match message {
             ToPage::Ready => {
-                let origin = self.server();
+                let server = self.server();
                 if let Some(job) = self.parameter("measure") {
                     let quick = self.parameter("quick").is_some();
-                    self.want(&ToWorker::Measure { origin, job, quick });
+                    self.want(&ToWorker::Measure { server, job, quick });
                 } else if self.query.contains("run") {
                     self.state("running all checks…", true)?;
                     let quick = self.query.contains("quick");
-                    self.want(&ToWorker::Run { origin, quick });
+                    self.want(&ToWorker::Run { server, quick });
                 } else {
-                    self.want(&ToWorker::Connect { origin });
+                    self.want(&ToWorker::Connect(server));
                 }
                 Ok(())
             }

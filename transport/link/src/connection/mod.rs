@@ -207,6 +207,11 @@ impl<T: MessageTransport> Connection<T> {
         self.traffic.route = route;
     }
 
+    /// Says where its peer is, over transports that do not say so themselves.
+    pub fn set_remote_address(&mut self, address: SocketAddr) {
+        self.traffic.remote_address = Some(address);
+    }
+
     /// When to [`work`](Self::work) next even if nothing happens.
     pub fn poll_timeout(&self) -> Option<Duration> {
         let stage = match self.stage {
@@ -396,8 +401,9 @@ impl<T: MessageTransport> Connection<T> {
     }
 
     fn publish(&mut self) {
-        let Self { shared, session, pacing, traffic, buffered, .. } = self;
+        let Self { shared, session, pacing, traffic, buffered, capabilities, .. } = self;
         shared.publish(|stats| {
+            stats.kind = capabilities.kind;
             stats.session = session.stats();
             stats.route = traffic.route;
             stats.remote_address = traffic.remote_address;

@@ -9,7 +9,7 @@ use deltawire_framing::control::Role;
 use deltawire_link::{Connection, Identity, LinkId, TransportError};
 use deltawire_sdp::MAX_CANDIDATES;
 use deltawire_sdp::grammar::Candidate;
-use deltawire_signalling::{Answer, Answerer, Offerer, Refusal, ResourceId};
+use deltawire_signalling::{Answer, Answerer, OfferedLink, Offerer, Refusal, ResourceId};
 use deltawire_webrtc::{Engine, EngineError};
 
 use super::NativeEngine;
@@ -136,6 +136,12 @@ impl Answerer for Node {
         self.request(resource.listener, Request::Candidates(resource.link, candidates))?;
         resource.candidates = named;
         Ok(())
+    }
+
+    fn links(&self) -> Vec<OfferedLink> {
+        let webrtc = (!self.inner().webrtc.listeners.is_empty()).then_some("webrtc");
+        let websocket = cfg!(feature = "websocket").then_some("websocket");
+        websocket.into_iter().chain(webrtc).map(OfferedLink::here).collect()
     }
 
     #[cfg(all(feature = "signalling-server", feature = "websocket"))]

@@ -136,6 +136,14 @@ impl LinkKind for WebRtc {
         self.signalling.schemes()
     }
 
+    fn name(&self) -> &str {
+        "webrtc"
+    }
+
+    fn address(&self, asked: &str, offered: Option<&str>, _ticket: Option<&str>) -> Option<String> {
+        Some(WebRtcSignalling::address(asked, offered))
+    }
+
     fn connect<'a>(
         &'a self,
         node: &'a Node,

@@ -105,6 +105,12 @@ pub enum SignallingError {
 }
 
 impl SignallingError {
+    /// Whether a server that takes offers only does not understand what it is asked.
+    #[cfg(feature = "client")]
+    pub(super) fn is_not_understood(&self) -> bool {
+        matches!(self, Self::Refused { status: 400 | 404 | 405 | 406 | 415 | 422, .. })
+    }
+
     /// How long the server asks to wait before the next try, if it refused for now and says so.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {

@@ -118,8 +118,10 @@ impl Exchange<'_> {
                 request = request.header(AUTHORIZATION, value);
             }
         }
-        let accepted = format!("{MEDIA_TYPE_SDP}, {MEDIA_TYPE_PROBLEM}");
-        request.header(ACCEPT, accepted).send().await.map_err(|error| failed(url, error))
+        if !self.headers.contains_key(ACCEPT) {
+            request = request.header(ACCEPT, format!("{MEDIA_TYPE_SDP}, {MEDIA_TYPE_PROBLEM}"));
+        }
+        request.send().await.map_err(|error| failed(url, error))
     }
 
     async fn finish(&self, url: &Url, response: Response) -> Result<Success, SignallingError> {

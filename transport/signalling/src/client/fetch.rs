@@ -11,7 +11,10 @@ use deltawire_browser::{explain, timeout};
 use deltawire_link::runtime::BoxFuture;
 
 use super::{Answered, ClientOptions, Signaller, SignallingError};
-use crate::{DEFAULT_MAX_BODY, MEDIA_TYPE_PROBLEM, MEDIA_TYPE_SDP, Problem, is_media_type};
+use crate::{
+    DEFAULT_MAX_BODY, MEDIA_TYPE_LINKS, MEDIA_TYPE_PROBLEM, MEDIA_TYPE_SDP, OfferedLinks, Problem,
+    is_media_type,
+};
 
 /// Makes offers to servers, by `fetch`. Redirects are the browser's affair, which takes the token off those
 /// that lead to another origin.
@@ -38,6 +41,13 @@ impl Signaller for SignallingClient {
         sdp: String,
     ) -> BoxFuture<'a, Result<Answered, SignallingError>> {
         Box::pin(async move { offer(&self.options, url, &sdp).await })
+    }
+
+    fn links<'a>(
+        &'a self,
+        url: &'a str,
+    ) -> BoxFuture<'a, Result<OfferedLinks, SignallingError>> {
+        Box::pin(async move { links(&self.options, url).await })
     }
 
     fn hang_up<'a>(&'a self, resource: &'a str) -> BoxFuture<'a, Result<(), SignallingError>> {
@@ -76,6 +86,17 @@ async fn offer(options: &ClientOptions, url: &str, sdp: &str) -> Result<Answered
         .filter(|resource| options.token.is_none() || same_origin(resource))
         .map(|resource| resource.href());
     Ok(Answered { sdp: response.body, resource })
+}
+
+/// What kinds of links there are: of a server that does not understand that, WebRTC.
+async fn links(options: &ClientOptions, url: &str) -> Result<OfferedLinks, SignallingError> {
+    check(url)?;
+    let answer = match exchange(options, "POST", url, None).await {
+        Err(error) if error.is_not_understood() => return Ok(OfferedLinks::webrtc()),
+        answered => answered?,
+    };
+    OfferedLinks::from_json(answer.body.as_bytes())
+        .ok_or_else(|| not_an_answer("body", &answer.body, "must be a document of links"))
 }
 
 struct Success {
@@ -151,7 +172,9 @@ fn request(
     controller: &AbortController,
 ) -> Result<Request, JsValue> {
     let headers = Headers::new()?;
-    headers.set("accept", &format!("{MEDIA_TYPE_SDP}, {MEDIA_TYPE_PROBLEM}"))?;
+    // Without a body it is asked what links there are, or hung up.
+    let accepted = if body.is_some() { MEDIA_TYPE_SDP } else { MEDIA_TYPE_LINKS };
+    headers.set("accept", &format!("{accepted}, {MEDIA_TYPE_PROBLEM}"))?;
     if let Some(token) = &options.token {
         headers.set("authorization", &token.authorization())?;
     }

@@ -2,12 +2,15 @@ use core::fmt;
 
 use deltawire_link::runtime::BoxFuture;
 use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use url::Url;
 
 use super::exchange::{self, Exchange};
 use super::{Answered, ClientOptions, Signaller, SignallingError};
-use crate::{MEDIA_TYPE_FRAGMENT, MEDIA_TYPE_SDP, SdpFragment, is_media_type};
+use crate::{
+    MEDIA_TYPE_FRAGMENT, MEDIA_TYPE_LINKS, MEDIA_TYPE_PROBLEM, MEDIA_TYPE_SDP, OfferedLinks,
+    SdpFragment, is_media_type,
+};
 
 /// Makes offers to servers. Keeps connections for the next request; clones share them.
 ///
@@ -86,6 +89,27 @@ impl SignallingClient {
         Ok(Answered { sdp, resource })
     }
 
+    /// Asks what kinds of links there are: of a server that does not understand that, WebRTC.
+    ///
+    /// # Errors
+    ///
+    /// As of [`offer`](Self::offer).
+    pub async fn links(&self, url: &str) -> Result<OfferedLinks, SignallingError> {
+        let mut exchange = self.exchange(Method::POST, None);
+        let accepted = format!("{MEDIA_TYPE_LINKS}, {MEDIA_TYPE_PROBLEM}");
+        if let Ok(accepted) = HeaderValue::from_str(&accepted) {
+            exchange.headers.insert(ACCEPT, accepted);
+        }
+        let (_, answer) = match exchange.run(exchange::parse(url)?).await {
+            Err(error) if error.is_not_understood() => return Ok(OfferedLinks::webrtc()),
+            answered => answered?,
+        };
+        let expected = "must be a document of links";
+        OfferedLinks::from_json(&answer.body).ok_or_else(|| {
+            exchange::not_an_answer("body", &String::from_utf8_lossy(&answer.body), expected)
+        })
+    }
+
     /// Sends candidates that were found after the offer was made.
     pub async fn add_candidates(
         &self,
@@ -129,6 +153,13 @@ impl Signaller for SignallingClient {
         sdp: String,
     ) -> BoxFuture<'a, Result<Answered, SignallingError>> {
         Box::pin(self.offer(url, sdp))
+    }
+
+    fn links<'a>(
+        &'a self,
+        url: &'a str,
+    ) -> BoxFuture<'a, Result<OfferedLinks, SignallingError>> {
+        Box::pin(self.links(url))
     }
 
     fn hang_up<'a>(&'a self, resource: &'a str) -> BoxFuture<'a, Result<(), SignallingError>> {

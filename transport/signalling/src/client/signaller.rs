@@ -3,6 +3,7 @@ use std::fmt;
 use deltawire_link::runtime::{BoxFuture, MaybeSync};
 
 use super::SignallingError;
+use crate::OfferedLinks;
 
 /// Brings offers to other nodes, and their answers back: what a node signals with. `SignallingClient` does by
 /// HTTP; who has another way, such as a message queue, implements this and gives it to
@@ -19,6 +20,15 @@ pub trait Signaller: fmt::Debug + MaybeSync + 'static {
         url: &'a str,
         sdp: String,
     ) -> BoxFuture<'a, Result<Answered, SignallingError>>;
+
+    /// Asks the node at this address what kinds of links it offers. Default: WebRTC, by [`offer`](Self::offer).
+    fn links<'a>(
+        &'a self,
+        url: &'a str,
+    ) -> BoxFuture<'a, Result<OfferedLinks, SignallingError>> {
+        let _ = url;
+        Box::pin(std::future::ready(Ok(OfferedLinks::webrtc())))
+    }
 
     /// Ends what an offer made, which was answered with this resource.
     fn hang_up<'a>(&'a self, resource: &'a str) -> BoxFuture<'a, Result<(), SignallingError>>;

@@ -14,6 +14,7 @@ use super::path::Target;
 use super::rate::RateLimits;
 use super::{AuthorizationRequest, Authorizer, Denial, PathPrefix, TrustedProxies, refuse};
 use crate::{MEDIA_TYPE_FRAGMENT, MEDIA_TYPE_SDP, Token};
+use deltawire_link::Identity;
 
 /// What stands before everything else.
 #[derive(Debug)]
@@ -29,6 +30,32 @@ pub(super) struct Gate {
     pub(super) authorizer: Option<Arc<dyn Authorizer>>,
     pub(super) authorize_timeout: Duration,
     pub(super) rates: RateLimits,
+    #[cfg(feature = "websocket")]
+    pub(super) tickets: super::tickets::Tickets,
+}
+
+impl Gate {
+    /// Something that lets in, once, who was let in; `None` where nobody is asked who it is, or there are too many.
+    pub(super) fn ticket(&self, identity: Option<Identity>, from: SocketAddr) -> Option<String> {
+        if self.token.is_none() && self.authorizer.is_none() {
+            return None;
+        }
+        #[cfg(feature = "websocket")]
+        return self.tickets.issue(identity, from.ip(), std::time::Instant::now());
+        #[cfg(not(feature = "websocket"))]
+        {
+            let _ = (identity, from);
+            None
+        }
+    }
+}
+
+/// The ticket that who opens a WebSocket shows: browsers let no page send a header along.
+#[cfg(feature = "websocket")]
+fn ticket_of(request: &Request) -> Option<String> {
+    let query = request.uri().query().filter(|_| super::websocket::is_asked_by(request))?;
+    let ticket = query.split('&').find_map(|pair| pair.strip_prefix("ticket="))?;
+    Some(ticket.to_owned())
 }
 
 /// Where a request came from: 0.0.0.0:0 if nobody says.
@@ -101,6 +128,17 @@ pub(super) async fn guard(
     if let Err(wait) = gate.rates.check(from.ip()) {
         tracing::warn!(%from, ?wait, "signalling refused: too many requests");
         return refuse::too_often(wait);
+    }
+    #[cfg(feature = "websocket")]
+    if let Some(ticket) = ticket_of(&request) {
+        let Some(identity) = gate.tickets.redeem(&ticket, std::time::Instant::now()) else {
+            tracing::warn!(%from, "signalling refused: no valid ticket");
+            return refuse::wrong_ticket();
+        };
+        if let Some(identity) = identity {
+            request.extensions_mut().insert(identity);
+        }
+        return next.run(request).await;
     }
     if let Some(token) = &gate.token
         && request.method() != Method::OPTIONS

@@ -13,6 +13,8 @@ mod rate;
 mod refuse;
 mod routes;
 #[cfg(feature = "websocket")]
+mod tickets;
+#[cfg(feature = "websocket")]
 mod websocket;
 
 pub use authorize::{AuthorizationRequest, Authorizer, Denial, Tokens};

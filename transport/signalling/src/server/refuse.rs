@@ -66,6 +66,14 @@ pub(super) fn unauthorized(token_came: bool) -> Response {
     with(response, WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
 }
 
+/// A ticket that lets nobody in.
+#[cfg(feature = "websocket")]
+pub(super) fn wrong_ticket() -> Response {
+    let detail = "the ticket is wrong, was used, or is older than 30 s: ask for another";
+    let response = plain(StatusCode::UNAUTHORIZED, detail.to_owned());
+    with(response, WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+}
+
 /// What the authorizer said.
 pub(super) fn denied(denial: Denial) -> Response {
     match denial {

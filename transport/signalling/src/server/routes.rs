@@ -4,7 +4,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{OriginalUri, Request, State};
-use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use axum::http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
+};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
@@ -18,13 +20,15 @@ use super::refuse::{self, ACCEPT_PATCH, ACCEPT_POST};
 use super::websocket;
 use super::{SignallingOptions, body};
 use crate::{
-    Answerer, MEDIA_TYPE_FRAGMENT, MEDIA_TYPE_SDP, Offerer, ResourceId, SdpFragment, is_media_type,
+    Answerer, MEDIA_TYPE_FRAGMENT, MEDIA_TYPE_LINKS, MEDIA_TYPE_SDP, OfferedLinks, Offerer,
+    ResourceId, SdpFragment, is_media_type,
 };
 
 struct Shared<A> {
     answerer: Arc<A>,
     #[cfg(feature = "websocket")]
     cors: super::Cors,
+    gate: Arc<Gate>,
     front: Arc<Front>,
     max_body: usize,
     body_timeout: Duration,
@@ -52,14 +56,21 @@ pub fn router<A: Answerer>(answerer: Arc<A>, options: SignallingOptions) -> Rout
     let SignallingOptions { path, trusted_proxies: proxies, .. } = options;
     let SignallingOptions { authorizer, authorize_timeout, .. } = options;
     let rates = RateLimits::new(rate, max_rate_keys);
-    let gate = Arc::new(Gate { token, authorizer, authorize_timeout, rates });
+    let gate = Arc::new(Gate {
+        token,
+        authorizer,
+        authorize_timeout,
+        rates,
+        #[cfg(feature = "websocket")]
+        tickets: super::tickets::Tickets::default(),
+    });
     let routes = path.routes();
     let front = Arc::new(Front { path, proxies });
     let mut router = Router::new();
     for route in routes {
         router = router.route(&route, any(handle::<A>));
     }
-    let mut router = router.route_layer(middleware::from_fn_with_state(gate, gate::guard));
+    let mut router = router.route_layer(middleware::from_fn_with_state(Arc::clone(&gate), gate::guard));
     #[cfg(feature = "websocket")]
     let of_websockets = cors.clone();
     if let Some(layer) = cors.layer() {
@@ -72,6 +83,7 @@ pub fn router<A: Answerer>(answerer: Arc<A>, options: SignallingOptions) -> Rout
             answerer,
             #[cfg(feature = "websocket")]
             cors: of_websockets,
+            gate,
             front,
             max_body,
             body_timeout,
@@ -85,6 +97,9 @@ async fn handle<A: Answerer>(
 ) -> Response {
     let path = &shared.front.path;
     let result = match (path.target(request.uri().path()), request.method()) {
+        (Target::Offers, &Method::POST) if asks_for_links(request.headers()) => {
+            Ok(shared.links(&request))
+        }
         (Target::Offers, &Method::POST) => shared.offer(original.path(), request).await,
         #[cfg(feature = "websocket")]
         (Target::Offers, &Method::GET) if websocket::is_asked_by(&request) => {
@@ -107,6 +122,17 @@ async fn handle<A: Answerer>(
 }
 
 impl<A: Answerer> Shared<A> {
+    /// Says what kinds of links there are, and lets in who opens one.
+    fn links(&self, request: &Request) -> Response {
+        let offered = OfferedLinks {
+            ticket: self.gate.ticket(request.extensions().get().cloned(), gate::client(request)),
+            links: self.answerer.links(),
+        };
+        // What opens a link is for nobody else.
+        let headers = [(CONTENT_TYPE, MEDIA_TYPE_LINKS), (CACHE_CONTROL, "no-store")];
+        (headers, offered.to_json()).into_response()
+    }
+
     async fn offer(&self, path: &str, request: Request) -> Result<Response, Response> {
         let mut from = Offerer::new(gate::client(&request));
         from.identity = request.extensions().get().cloned();
@@ -147,4 +173,11 @@ impl<A: Answerer> Shared<A> {
 fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     content_type.is_some_and(|content_type| is_media_type(content_type, media_type))
+}
+
+/// Whether who sends no offer asks what links there are.
+fn asks_for_links(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    !headers.contains_key(CONTENT_TYPE)
+        && accept.split(',').any(|accepted| is_media_type(accepted, MEDIA_TYPE_LINKS))
 }

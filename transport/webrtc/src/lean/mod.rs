@@ -549,6 +549,7 @@ impl DatagramTransport for Lean {
 impl MessageTransport for Lean {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::new(self.max_message_len, InFlight::Acknowledged);
+        capabilities.kind = "webrtc";
         capabilities.unreliable = true;
         capabilities.liveness = self.checks.count;
         capabilities

@@ -432,6 +432,7 @@ impl DatagramTransport for Str0m {
 impl MessageTransport for Str0m {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::new(self.max_message_len, InFlight::Acknowledged);
+        capabilities.kind = "webrtc";
         capabilities.unreliable = true;
         capabilities.liveness = self.checks.count;
         capabilities

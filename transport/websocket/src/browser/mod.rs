@@ -17,7 +17,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, MessageEvent, Url, WebSocket};
 
 use self::inbox::{Came, Ended, Inbox};
-use crate::SUBPROTOCOL;
+use crate::{KIND, SUBPROTOCOL};
 
 /// Nothing went wrong (RFC 6455, section 7.4.1).
 const NORMAL: u16 = 1000;
@@ -164,6 +164,7 @@ impl BrowserWebSocket {
 impl MessageTransport for BrowserWebSocket {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::new(MAX_STREAM_MESSAGE, InFlight::Acknowledged);
+        capabilities.kind = KIND;
         capabilities.wakes = true;
         capabilities
     }

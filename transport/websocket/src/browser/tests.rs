@@ -210,7 +210,7 @@ fn closing_acknowledges_and_takes_the_handlers_off() {
     assert_eq!(transport.poll_output(), Ok(Output::Timeout(None)));
     drop(transport);
     for handler in ["onopen", "onmessage", "onclose"] {
-        assert!(fake.property(handler).is_null(), "{handler}");
+        assert!(!fake.property(handler).is_function(), "{handler}");
     }
     // One that is given up as it is opened.
     let (fake, transport) = Fake::new();

@@ -1,0 +1,99 @@
+//! Tickets: let in, once, who was let in before by another request.
+
+use core::time::Duration;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use deltawire_link::Identity;
+
+use crate::answerer::network;
+
+/// How long one can be used.
+const LIFETIME: Duration = Duration::from_secs(30);
+
+/// How many there are at a time, about 150 bytes each.
+const MAX_TICKETS: usize = 4_096;
+
+/// How many of these one address has.
+const MAX_OF_ADDRESS: usize = 64;
+
+/// The tickets that were given and not used.
+#[derive(Debug, Default)]
+pub(super) struct Tickets(Mutex<HashMap<[u8; 16], Ticket>>);
+
+#[derive(Debug)]
+struct Ticket {
+    identity: Option<Identity>,
+    of: IpAddr,
+    until: Instant,
+}
+
+impl Tickets {
+    /// One more, for who was let in from this address; `None` if there are too many.
+    pub(super) fn issue(
+        &self,
+        identity: Option<Identity>,
+        from: IpAddr,
+        now: Instant,
+    ) -> Option<String> {
+        let mut number = [0; 16];
+        getrandom::fill(&mut number).ok()?;
+        let of = network(from);
+        let mut tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tickets.retain(|_, ticket| ticket.until > now);
+        let of_address = tickets.values().filter(|ticket| ticket.of == of).count();
+        if tickets.len() >= MAX_TICKETS || of_address >= MAX_OF_ADDRESS {
+            return None;
+        }
+        tickets.insert(number, Ticket { identity, of, until: now + LIFETIME });
+        Some(format!("{:032x}", u128::from_be_bytes(number)))
+    }
+
+    /// Takes one, and gives whom it lets in.
+    pub(super) fn redeem(&self, ticket: &str, now: Instant) -> Option<Option<Identity>> {
+        if ticket.len() != 32 || !ticket.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let number = u128::from_str_radix(ticket, 16).ok()?.to_be_bytes();
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        found.filter(|ticket| ticket.until > now).map(|ticket| ticket.identity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_lets_in_once_and_in_time() {
+        let (tickets, now) = (Tickets::default(), Instant::now());
+        let address = "192.0.2.1".parse().unwrap();
+        let ticket = tickets.issue(Some(Identity::new("a")), address, now).unwrap();
+        for wrong in ["", "0", &"0".repeat(32), &"+".repeat(32), &"é".repeat(16)] {
+            assert!(tickets.redeem(wrong, now).is_none(), "{wrong}");
+        }
+        let identity = tickets.redeem(&ticket, now + LIFETIME / 2).unwrap();
+        assert_eq!(identity.unwrap().subject(), "a");
+        assert!(tickets.redeem(&ticket, now).is_none());
+        let late = tickets.issue(None, address, now).unwrap();
+        assert!(tickets.redeem(&late, now + LIFETIME).is_none());
+    }
+
+    #[test]
+    fn there_are_so_many_and_those_of_yesterday_do_not_count() {
+        let (tickets, now) = (Tickets::default(), Instant::now());
+        let address = |number: u32| IpAddr::from(number.to_be_bytes());
+        for number in 0..MAX_OF_ADDRESS {
+            assert!(tickets.issue(None, address(1), now).is_some(), "{number}");
+        }
+        assert!(tickets.issue(None, address(1), now).is_none());
+        for number in MAX_OF_ADDRESS..MAX_TICKETS {
+            assert!(tickets.issue(None, address(number as u32), now).is_some(), "{number}");
+        }
+        assert!(tickets.issue(None, address(0), now).is_none());
+        assert!(tickets.issue(None, address(1), now + LIFETIME).is_some());
+        assert_eq!(tickets.0.lock().unwrap().len(), 1);
+    }
+}
