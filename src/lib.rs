@@ -4,7 +4,7 @@
 /// The web framework whose `Router` [`Node::router`] gives: the version that it has to be.
 #[cfg(all(feature = "signalling-server", not(target_arch = "wasm32")))]
 pub use axum;
-#[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
+#[cfg(all(any(feature = "webrtc", feature = "websocket"), target_arch = "wasm32"))]
 pub use deltawire_browser as browser;
 pub use deltawire_channels as channels;
 pub use deltawire_framing as framing;

@@ -115,7 +115,8 @@ fn in_code() -> BTreeMap<String, String> {
         "SignallingOptions::max_rate_keys" => count(max_rate_keys),
         "SdpFragment::MAX_CANDIDATES" => count(SdpFragment::MAX_CANDIDATES),
         "SdpFragment::MAX_CANDIDATE_LEN" => size(SdpFragment::MAX_CANDIDATE_LEN),
-        "browser::EARLY" => size(early()),
+        "browser::EARLY" => size(of_browser(CHANNELS, "const EARLY")),
+        "websocket::MAX_WAITING" => size(of_browser(INBOX, "pub(super) const MAX_WAITING")),
         "sdp::MAX_CANDIDATES" => count(MAX_CANDIDATES),
         "link::LAST_WORDS" => time(LAST_WORDS),
         "session::MAX_PONGS" => count(MAX_PONGS),
@@ -145,10 +146,13 @@ fn in_code() -> BTreeMap<String, String> {
 }
 
 /// Of the browser's part, which is not compiled here.
-fn early() -> usize {
-    const SOURCE: &str = include_str!("../transport/browser/src/channels.rs");
-    let line = SOURCE.lines().find_map(|line| line.strip_prefix("const EARLY: usize = "));
-    let kibibytes = line.and_then(|value| value.strip_suffix(" << 10;")).unwrap();
+const CHANNELS: &str = include_str!("../transport/browser/src/channels.rs");
+const INBOX: &str = include_str!("../transport/websocket/src/browser/inbox.rs");
+
+fn of_browser(source: &str, constant: &str) -> usize {
+    let start = format!("{constant}: usize = ");
+    let value = source.lines().find_map(|line| line.strip_prefix(&start));
+    let kibibytes = value.and_then(|value| value.strip_suffix(" << 10;")).unwrap();
     kibibytes.parse::<usize>().unwrap() << 10
 }
 

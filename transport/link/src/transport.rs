@@ -61,6 +61,41 @@ pub trait MessageTransport {
     }
 }
 
+/// Whatever carries a session: where code for each kind would be too long, such as in a page.
+impl<T: MessageTransport + ?Sized> MessageTransport for Box<T> {
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+
+    fn handle_timeout(&mut self, now: Duration) {
+        (**self).handle_timeout(now);
+    }
+
+    fn poll_output(&mut self) -> Result<Output, TransportError> {
+        (**self).poll_output()
+    }
+
+    fn write(&mut self, channel: Channel, message: &[u8]) -> Result<bool, TransportError> {
+        (**self).write(channel, message)
+    }
+
+    fn in_flight(&mut self) -> usize {
+        (**self).in_flight()
+    }
+
+    fn close(&mut self) {
+        (**self).close();
+    }
+
+    fn attach(&mut self, driver: &Waker) {
+        (**self).attach(driver);
+    }
+
+    fn take_heard(&mut self) -> bool {
+        (**self).take_heard()
+    }
+}
+
 /// What a transport can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -4,7 +4,9 @@ use deltawire_browser::{Offered, listen, open};
 use deltawire_channels::{Delivery, Peer};
 use deltawire_framing::control::Role;
 use deltawire_link::runtime::BoxFuture;
-use deltawire_link::{Connection, Fault, Link, TransportError, TransportErrorKind};
+use deltawire_link::{
+    Connection, Fault, Link, MessageTransport, TransportError, TransportErrorKind,
+};
 use deltawire_sdp::Description;
 
 use crate::settings::Settings;
@@ -75,6 +77,8 @@ impl WebRtc {
         };
         channels.begin(answer.max_message_size);
         let state = reservation.state().clone();
+        // As `Node::start` has them.
+        let channels: Box<dyn MessageTransport> = Box::new(channels);
         let mut connection = match Connection::new(channels, config, state, runtime.now()) {
             Ok(connection) => connection,
             Err(error) => {

@@ -145,14 +145,17 @@ impl NodeBuilder {
             ("pacing.min", min, min >= self.limits.max_frame_len, "at least limits.max_frame_len"),
             ("pacing.max", max, (min..=1 << 30).contains(&max), "pacing.min to 1 GiB"),
         ] {
-            // A browser does not say what was acknowledged, so nothing is paced there.
+            // A browser does not say what was acknowledged over WebRTC, so nothing is paced there.
             if !valid && cfg!(not(target_arch = "wasm32")) {
                 return Err(BuildError::Option { option, value, expected });
             }
         }
+        // Where that was let pass, another kind of link takes these.
+        let min = min.max(self.limits.max_frame_len).min(1 << 30);
+        let pacing = PacingLimits { min, max: max.clamp(min, 1 << 30) };
         let settings = Settings {
             limits: self.limits,
-            pacing: self.pacing,
+            pacing,
             connect_timeout: self.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
             command: self.command,
             initiator: self.initiator,
@@ -160,11 +163,12 @@ impl NodeBuilder {
         };
         #[cfg(not(target_arch = "wasm32"))]
         let default = || Arc::new(crate::TokioRuntime::current()) as SharedRuntime;
-        #[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
+        #[cfg(all(any(feature = "webrtc", feature = "websocket"), target_arch = "wasm32"))]
         let default = || Arc::new(deltawire_browser::BrowserRuntime::new()) as SharedRuntime;
-        #[cfg(all(not(feature = "webrtc"), target_arch = "wasm32"))]
-        let default =
-            || -> SharedRuntime { panic!("without the feature webrtc, give it a runtime") };
+        #[cfg(all(not(any(feature = "webrtc", feature = "websocket")), target_arch = "wasm32"))]
+        let default = || -> SharedRuntime {
+            panic!("without the features webrtc and websocket, give it a runtime")
+        };
         let runtime = self.runtime.unwrap_or_else(default);
         let network = Network::new(self.node_limits);
         #[allow(unused_mut, reason = "what it has by itself")]
@@ -178,6 +182,8 @@ impl NodeBuilder {
             self.client.clone(),
             self.unencrypted,
         )?));
+        #[cfg(all(feature = "websocket", target_arch = "wasm32"))]
+        kinds.push(Arc::new(crate::websocket_browser::WebSocket::new(self.unencrypted)));
         #[cfg(feature = "webrtc")]
         let preferred = self.preferred;
         #[cfg(feature = "webrtc")]

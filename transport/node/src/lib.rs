@@ -23,7 +23,7 @@ mod kind;
 mod manager;
 mod network;
 mod node;
-#[cfg(any(feature = "webrtc", feature = "websocket"))]
+#[cfg(any(feature = "webrtc", all(feature = "websocket", not(target_arch = "wasm32"))))]
 mod patience;
 mod reconnecting;
 mod reservation;
@@ -41,6 +41,10 @@ mod webrtc;
 mod webrtc_signalling;
 #[cfg(all(feature = "websocket", not(target_arch = "wasm32")))]
 mod websocket;
+#[cfg(feature = "websocket")]
+mod websocket_address;
+#[cfg(all(feature = "websocket", target_arch = "wasm32"))]
+mod websocket_browser;
 
 pub use backoff::Backoff;
 pub use builder::NodeBuilder;

@@ -23,8 +23,8 @@ use crate::{
 /// handles on the same node.
 ///
 /// Links live on when all handles are dropped; [`shut_down`](Self::shut_down) ends them, and in a browser so
-/// does the end of the worker or its page. There a node is in a dedicated worker whose window has a
-/// `browser::Port`, and accepts nobody.
+/// does the end of the worker or its page. There a node is in a dedicated worker, and accepts nobody; for links over
+/// WebRTC its window has a `browser::Port`.
 #[derive(Clone)]
 pub struct Node {
     inner: Arc<Inner>,
@@ -192,6 +192,9 @@ impl Node {
         let config = self.inner.settings.connection(role, identity, &**runtime);
         let config = config.map_err(ConnectError::Random)?;
         let state = reservation.state().clone();
+        // A page loads the code of connections once, whatever kinds of links it has.
+        #[cfg(target_arch = "wasm32")]
+        let transport: Box<dyn MessageTransport> = Box::new(transport);
         let mut connection = Connection::new(transport, config, state, runtime.now())?;
         if let Some(remote) = remote {
             connection.set_remote_address(remote);

@@ -5,8 +5,6 @@ pub(crate) use connecting::WebSocket;
 
 #[cfg(feature = "signalling-client")]
 mod connecting {
-    use std::net::IpAddr;
-
     use deltawire_channels::Peer;
     use deltawire_framing::control::Role;
     use deltawire_link::Link;
@@ -16,6 +14,7 @@ mod connecting {
     use deltawire_websocket::{Side, WebSocketFraming};
 
     use crate::patience::patiently;
+    use crate::websocket_address;
     use crate::{BuildError, ConnectError, LinkKind, Node};
 
     /// Links to `ws://` and `wss://`.
@@ -39,11 +38,7 @@ mod connecting {
             once: bool,
         ) -> Result<(Peer, Link), ConnectError> {
             let (host, _) = self.client.host(url)?;
-            let is_encrypted =
-                url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss:"));
-            if !is_encrypted && !self.unencrypted && !is_loopback(&host) {
-                return Err(ConnectError::Unencrypted { scheme: "ws", host });
-            }
+            websocket_address::check(url, host, self.unencrypted)?;
             let (reservation, outcome) = node.begin_connect()?;
             let runtime = node.runtime();
             let mut key = [0; 16];
@@ -81,7 +76,7 @@ mod connecting {
             offered: Option<&str>,
             ticket: Option<&str>,
         ) -> Option<String> {
-            address(asked, offered, ticket)
+            websocket_address::address(asked, offered, ticket)
         }
 
         fn connect<'a>(
@@ -92,30 +87,6 @@ mod connecting {
         ) -> BoxFuture<'a, Result<(Peer, Link), ConnectError>> {
             Box::pin(self.connect(node, url, once))
         }
-    }
-
-    /// The address of a WebSocket where signalling is, or at another that it names, with what opens it.
-    fn address(asked: &str, offered: Option<&str>, ticket: Option<&str>) -> Option<String> {
-        let mut address = match offered {
-            Some(offered) => offered.to_owned(),
-            // http and https: ws and wss.
-            None => {
-                let (scheme, rest) = asked.split_at_checked(4)?;
-                scheme.eq_ignore_ascii_case("http").then(|| format!("ws{rest}"))?
-            }
-        };
-        if let Some(ticket) = ticket {
-            address.push(if address.contains('?') { '&' } else { '?' });
-            address.push_str("ticket=");
-            address.push_str(ticket);
-        }
-        Some(address)
-    }
-
-    /// Whether a host is this machine.
-    fn is_loopback(host: &str) -> bool {
-        let address = host.parse::<IpAddr>();
-        host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
     }
 }
 

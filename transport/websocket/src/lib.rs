@@ -2,16 +2,20 @@
 //!
 //! A transport message is one binary message. Extensions are not offered and not taken: what is sent is not
 //! compressed. A message is sent in one frame; what comes may be in several, as browsers send long ones.
-//! Natively [`WebSocketFraming`] puts them into a stream of bytes, after both sides said what
-//! [`opening`] has; nothing of that does I/O.
+//! Natively `WebSocketFraming` puts them into a stream of bytes, after both sides said what
+//! `opening` has; nothing of that does I/O. In a browser `BrowserWebSocket` is a transport on the browser's own.
 
 #![forbid(unsafe_code)]
 
+#[cfg(target_arch = "wasm32")]
+mod browser;
 #[cfg(not(target_arch = "wasm32"))]
 mod framing;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod opening;
 
+#[cfg(target_arch = "wasm32")]
+pub use browser::{AddressError, BrowserWebSocket, WebSocketMisuse, host};
 #[cfg(not(target_arch = "wasm32"))]
 pub use framing::{Random, Side, WebSocketFraming};
 

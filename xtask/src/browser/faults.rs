@@ -15,17 +15,25 @@ const AT_ONCE: Duration = Duration::from_secs(4);
 /// A server that is gone is noticed when it was silent for 5 s; then the page tries again.
 const AFTER_SILENCE: Duration = Duration::from_secs(30);
 
-/// Tries all of them, and prints how it went.
-pub(super) fn run(session: &mut Session, server: Server, url: &str, site: &Site) -> bool {
-    print_results(
-        "people and faults",
+/// Tries all of them over a kind of link, which the page takes from its `query`, and prints how it went.
+pub(super) fn run(
+    session: &mut Session,
+    site: &Site,
+    kind: &str,
+    query: &str,
+) -> anyhow::Result<bool> {
+    let server = site.start(0)?;
+    let address = server.address()?;
+    let url = &format!("{address}{query}");
+    Ok(print_results(
+        &format!("people and faults, {kind}"),
         &[
             ("a text that is typed", say(session, url)),
             ("a page reloaded in mid-transfer", reload(session, &server, url)),
             ("a page left in mid-transfer", leave(session, &server, url)),
-            ("a server that restarts", restart(session, server, url, site)),
+            ("a server that restarts", restart(session, server, &address, url, site)),
         ],
-    )
+    ))
 }
 
 /// Opens the page, and has it send.
@@ -45,7 +53,7 @@ fn say(session: &mut Session, url: &str) -> anyhow::Result<String> {
     session.wait_for_text("answer", AT_ONCE, |answer| answer == "IS ANYBODY THERE?")?;
     let time = session.wait_for_text("round-trip", AT_ONCE, |time| time != "–")?;
     let route = session.text("route")?;
-    Ok(format!("it came back louder; the page shows {time} and {route} channels"))
+    Ok(format!("it came back louder; the page shows {time}, and {route} as its route"))
 }
 
 fn reload(session: &mut Session, server: &Server, url: &str) -> anyhow::Result<String> {
@@ -72,6 +80,7 @@ fn leave(session: &mut Session, server: &Server, url: &str) -> anyhow::Result<St
 fn restart(
     session: &mut Session,
     server: Server,
+    address: &str,
     url: &str,
     site: &Site,
 ) -> anyhow::Result<String> {
@@ -82,7 +91,7 @@ fn restart(
     let gone = Instant::now();
     let noticed = wait_for_state(session, "next try", AFTER_SILENCE)?;
     let after = gone.elapsed();
-    let port = url.trim_end_matches('/').rsplit(':').next().and_then(|port| port.parse().ok());
+    let port = address.trim_end_matches('/').rsplit(':').next().and_then(|port| port.parse().ok());
     let _server = site.start(port.context("the address has no port")?)?;
     wait_for_state(session, "connected", AFTER_SILENCE)?;
     Ok(format!("the page noticed after {after:.1?} ({noticed}), and connected anew"))

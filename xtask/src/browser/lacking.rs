@@ -37,15 +37,18 @@ const NO_PATH: &str = "
 
 /// Tries them, and prints how it went.
 pub(super) fn run(session: &mut Session, browser: Browser, url: &str) -> bool {
+    let websocket = &format!("{url}?websocket");
     let results = match browser {
         Browser::Chromium => vec![
             ("no workers", without(session, url, NO_WORKER, "starts no worker")),
             ("no WebRTC", without(session, url, NO_WEBRTC, "makes no RTCPeerConnection")),
+            ("no WebRTC, but WebSocket", without(session, websocket, NO_WEBRTC, "connected")),
             ("no way to transfer a data channel", relayed(session, url)),
             ("no path to the server", without(session, url, NO_PATH, "was not reached within")),
         ],
         Browser::Firefox => vec![
             ("no WebRTC", disabled(session, url, WEBRTC, "makes no RTCPeerConnection")),
+            ("no WebRTC, but WebSocket", disabled(session, websocket, WEBRTC, "connected")),
             // It says what to do.
             ("no path to the server", disabled(session, url, LOOPBACK, "--lan")),
         ],

@@ -65,8 +65,8 @@ pub(crate) fn headless(browser: Browser) -> anyhow::Result<()> {
     try_in(browser, &Site::build(&Compiler::get()?)?)
 }
 
-/// Runs the page once with the channels in the worker and once with a relay, and prints what it
-/// reports; then without this and that, and with faults.
+/// Runs the page once with the channels in the worker, once with a relay, and once over WebSocket, and
+/// prints what it reports; then without this and that, and over each kind of link with faults.
 fn try_in(browser: Browser, site: &Site) -> anyhow::Result<()> {
     let server = site.start(0)?;
     let url = server.address()?;
@@ -75,12 +75,13 @@ fn try_in(browser: Browser, site: &Site) -> anyhow::Result<()> {
     for (name, query, touched) in [
         ("channels in the worker", "?run", false),
         ("channels relayed by the window", "?run&quick&relay", true),
+        ("WebSocket in the worker", "?run&websocket", false),
     ] {
         println!("\n== {browser}, {name}");
         let report = wait(&mut session, &format!("{url}{query}"))?;
         report.print();
         if !touched {
-            let picture = target().join("page.png");
+            let picture = target().join(format!("page-{}.png", report.kind));
             std::fs::write(&picture, BASE64_STANDARD.decode(session.screenshot()?)?)?;
             println!("a picture of the page: {}", picture.display());
         }
@@ -91,7 +92,10 @@ fn try_in(browser: Browser, site: &Site) -> anyhow::Result<()> {
         }
     }
     passed &= lacking::run(&mut session, browser, &url);
-    passed &= faults::run(&mut session, server, &url, site);
+    drop(server);
+    for (kind, query) in [("WebRTC", ""), ("WebSocket", "?websocket")] {
+        passed &= faults::run(&mut session, site, kind, query)?;
+    }
     if !passed {
         bail!("the page's checks failed in {browser}");
     }

@@ -3,6 +3,7 @@ use serde::Deserialize;
 /// What the page reports.
 #[derive(Debug, Deserialize)]
 pub(super) struct Report {
+    pub(super) kind: String,
     checks: Vec<Check>,
     round_trips: RoundTrips,
     rates: Vec<Rate>,
@@ -51,7 +52,7 @@ impl Report {
         for Rate { size, up, down } in &self.rates {
             println!("{:>5} KiB {up:>11.1} MB/s {down:>11.1} MB/s", size / 1_024);
         }
-        println!("data channels: {}", self.counters.route);
+        println!("link: {}, {}", self.kind, self.counters.route);
         println!("bytes touched by the window: {}", self.main_thread_bytes);
     }
 }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use deltawire::prelude::*;
 use deltawire::signalling::{ClientOptions, SignallingError, Token};
-use deltawire::{ConnectError, Route};
+use deltawire::{ConnectError, Route, TransportErrorKind};
 use futures_util::future::{Either, select};
 
-use super::message::{Report, ToPage};
+use super::message::{Report, Server, ToPage};
 use super::worker::{counters, measure, node, now, show, sleep};
 use super::{copies, explain};
 use crate::exercise::{self, Check, RoundTrips};
-use crate::service::{self, Error};
+use crate::service::Error;
 
 const SIZES: [usize; 22] = [
     1, 2, 15, 16, 17, 1_000, 1_024, 4_096, 16_303, 16_304, 16_305, 16_320, 16_368, 16_384, 65_535,
@@ -22,29 +22,46 @@ const SIZES: [usize; 22] = [
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// With `quick` less is measured.
-pub(super) async fn run(origin: &str, quick: bool) -> Report {
-    let mut report = Report::default();
-    if let Err(error) = over_a_link(origin, quick, &mut report).await {
+pub(super) async fn run(server: &Server, quick: bool) -> Report {
+    let mut report = Report { kind: server.kind.clone(), ..Report::default() };
+    if let Err(error) = over_a_link(server, quick, &mut report).await {
         add(&mut report, Check::new("the link stays", Err(error)));
     }
-    if !quick {
-        let refusals = [
-            ("a wrong token is refused", refused(origin, Some("wrong")).await),
-            ("a missing token is refused", refused(origin, None).await),
-            ("the right token is taken", guarded(origin).await),
-            ("no server: unreachable", unreachable().await),
-            ("another service: not an answer", another_service(origin).await),
-        ];
-        for (name, result) in refusals {
-            add(&mut report, Check::new(name, result));
-        }
+    if quick {
+        return report;
+    }
+    let mut refusals = vec![
+        ("a wrong token is refused", refused(server, Some("wrong")).await),
+        ("a missing token is refused", refused(server, None).await),
+        ("the right token is taken", guarded(server).await),
+        ("no server: unreachable", unreachable(server).await),
+        ("another service: not an answer", another_service(server).await),
+    ];
+    if server.kind == "websocket" {
+        let origin = server.origin.replacen("http", "ws", 1);
+        refusals.extend([
+            (
+                "no ticket: not reached",
+                not_reached(server, &format!("{origin}/guarded/webrtc")).await,
+            ),
+            ("no server: not reached", not_reached(server, "ws://127.0.0.1:9/webrtc").await),
+            ("another service: not reached", not_reached(server, &origin).await),
+            ("unencrypted links stay on this machine", unencrypted(server).await),
+        ]);
+    }
+    for (name, result) in refusals {
+        add(&mut report, Check::new(name, result));
     }
     report
 }
 
-async fn over_a_link(origin: &str, quick: bool, report: &mut Report) -> Result<(), Error> {
-    let node = node()?;
-    let (mut peer, link) = node.connect(&format!("{origin}/webrtc")).await.map_err(explain)?;
+async fn over_a_link(server: &Server, quick: bool, report: &mut Report) -> Result<(), Error> {
+    let node = node(server, ClientOptions::default())?;
+    let connected = node.connect(&format!("{}/webrtc", server.origin)).await;
+    let (mut peer, link) = connected.map_err(explain)?;
+    let is_it = link.kind() == server.kind;
+    let kind = if is_it { Ok(String::new()) } else { Err(link.kind().into()) };
+    add(report, Check::new("the link is of the kind that was asked for", kind));
     show(&ToPage::Channels("open".to_owned()));
     let peer = &mut peer;
     let result = patient(exercise::shout(peer, "Smørrebrød, read in place")).await;
@@ -66,7 +83,7 @@ async fn over_a_link(origin: &str, quick: bool, report: &mut Report) -> Result<(
     let result = patient(exercise::stalled_reader(peer, stall, held)).await;
     add(report, Check::new("who does not read holds the server back", result));
     // What is relayed is copied once more, into a buffer that changes hands.
-    if link.stats().route == Route::Transferred {
+    if link.stats().route != Route::Relayed {
         let result = patient(copies::check(peer)).await;
         add(report, Check::new("copies and allocations", result));
     }
@@ -116,44 +133,67 @@ fn options(token: Option<&str>) -> Result<ClientOptions, Error> {
     Ok(ClientOptions { token, ..ClientOptions::default() })
 }
 
-async fn refused(origin: &str, token: Option<&str>) -> Result<String, Error> {
-    let node = Node::builder().signalling(options(token)?).build()?;
-    match node.connect(&format!("{origin}/guarded/webrtc")).await {
+async fn refused(server: &Server, token: Option<&str>) -> Result<String, Error> {
+    let node = node(server, options(token)?)?;
+    match node.connect(&format!("{}/guarded/webrtc", server.origin)).await {
         Err(ConnectError::Signalling(error @ SignallingError::Refused { status: 401, .. })) => {
             Ok(error.to_string())
         }
-        Err(error) => Err(explain(error).into()),
-        Ok(_) => Err("it was let in".into()),
+        other => Err(unexpected(other)),
     }
 }
 
-async fn guarded(origin: &str) -> Result<String, Error> {
-    let token = options(Some("only-for-the-demo"))?;
-    let node = Node::builder().limits(service::limits()).signalling(token).build()?;
-    let connected = node.connect(&format!("{origin}/guarded/webrtc")).await;
+async fn guarded(server: &Server) -> Result<String, Error> {
+    let node = node(server, options(Some("only-for-the-demo"))?)?;
+    let connected = node.connect(&format!("{}/guarded/webrtc", server.origin)).await;
     let (mut peer, _link) = connected.map_err(explain)?;
     patient(exercise::shout(&mut peer, "let in")).await
 }
 
 /// The port is the one for discarding, which browsers do not even ask.
-async fn unreachable() -> Result<String, Error> {
-    match node()?.connect("http://127.0.0.1:9/webrtc").await {
+async fn unreachable(server: &Server) -> Result<String, Error> {
+    let node = node(server, ClientOptions::default())?;
+    match node.connect("http://127.0.0.1:9/webrtc").await {
         Err(ConnectError::Signalling(error @ SignallingError::Unreachable { .. })) => {
             Ok(explain(error))
         }
-        Err(error) => Err(explain(error).into()),
-        Ok(_) => Err("it connected".into()),
+        other => Err(unexpected(other)),
     }
 }
 
-async fn another_service(origin: &str) -> Result<String, Error> {
-    match node()?.connect(&format!("{origin}/index.html")).await {
+async fn another_service(server: &Server) -> Result<String, Error> {
+    let node = node(server, ClientOptions::default())?;
+    match node.connect(&format!("{}/index.html", server.origin)).await {
         Err(ConnectError::Signalling(error @ SignallingError::NotAnAnswer { .. })) => {
             Ok(explain(error))
         }
-        Err(error) => Err(explain(error).into()),
-        Ok(_) => Err("it connected".into()),
+        other => Err(unexpected(other)),
     }
+}
+
+/// A browser does not say why there is no WebSocket.
+async fn not_reached(server: &Server, url: &str) -> Result<String, Error> {
+    match node(server, ClientOptions::default())?.connect(url).await {
+        Err(ConnectError::Ended(LinkEnded::Transport(error)))
+            if error.kind() == TransportErrorKind::NotReached =>
+        {
+            Ok(String::new())
+        }
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Nothing is sent.
+async fn unencrypted(server: &Server) -> Result<String, Error> {
+    let node = node(server, ClientOptions::default())?;
+    match node.connect("ws://192.0.2.1/webrtc").await {
+        Err(error @ ConnectError::Unencrypted { .. }) => Ok(explain(error)),
+        other => Err(unexpected(other)),
+    }
+}
+
+fn unexpected<T>(connected: Result<T, ConnectError>) -> Error {
+    connected.err().map_or_else(|| "it connected".to_owned(), explain).into()
 }
 
 /// Whatever hangs has failed.

@@ -102,9 +102,9 @@ async fn receive(peer: &mut Peer) -> Result<(), Error> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     copied: f64,
-    /// Given to a data channel right from wasm's memory.
+    /// Given to a data channel or a WebSocket right from wasm's memory.
     from_wasm: f64,
-    /// Times that something else was given to a data channel.
+    /// Times that something else was given to one.
     from_elsewhere: u32,
 }
 
@@ -120,17 +120,19 @@ impl Counter {
         let mut counter = Self { seen: Rc::default(), replaced: Vec::new() };
         let globals = JsValue::from(global());
         let views = property(&property(&globals, "Uint8Array")?, "prototype")?;
-        let channels = property(&property(&globals, "RTCDataChannel")?, "prototype")?;
         counter.on_call(&views, "set", |seen, _, source| seen.copied += len(source))?;
         counter.on_call(&views, "slice", |seen, view, _| seen.copied += len(view))?;
-        counter.on_call(&channels, "send", |seen, _, message| {
-            match message.dyn_ref::<Uint8Array>() {
-                Some(view) if JsValue::from(view.buffer()) == memory() => {
-                    seen.from_wasm += len(view);
+        for kind in ["RTCDataChannel", "WebSocket"] {
+            let links = property(&property(&globals, kind)?, "prototype")?;
+            counter.on_call(&links, "send", |seen, _, message| {
+                match message.dyn_ref::<Uint8Array>() {
+                    Some(view) if JsValue::from(view.buffer()) == memory() => {
+                        seen.from_wasm += len(view);
+                    }
+                    _ => seen.from_elsewhere += 1,
                 }
-                _ => seen.from_elsewhere += 1,
-            }
-        })?;
+            })?;
+        }
         let seen = counter.seen.clone();
         let construct = Closure::<dyn Fn(Function, Array) -> Result<JsValue, JsValue>>::new(
             move |target: Function, arguments: Array| {

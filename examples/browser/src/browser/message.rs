@@ -24,19 +24,27 @@ pub(super) fn json(message: &impl Serialize) -> String {
     JSON::stringify(&written(message)).map(String::from).unwrap_or_default()
 }
 
+/// The server, and by which kind of link it is reached.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Server {
+    pub(super) origin: String,
+    /// As `NodeBuilder::prefer_links` takes it.
+    pub(super) kind: String,
+}
+
 /// What the page wants.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToWorker {
-    /// Connect to the server of this origin, and stay connected.
-    Connect { origin: String },
+    /// Connect, and stay connected.
+    Connect(Server),
     /// Send this text, and show what comes back.
     Say(String),
     /// Measure.
     Bulk,
     /// Try everything, measure, and report.
-    Run { origin: String, quick: bool },
+    Run { server: Server, quick: bool },
     /// Measure what the yardstick measures too: see [`crate::yardstick`].
-    Measure { origin: String, job: String, quick: bool },
+    Measure { server: Server, job: String, quick: bool },
 }
 
 /// What the worker has to show.
@@ -84,6 +92,8 @@ pub(super) struct Counters {
 /// How a run went.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Report {
+    /// The kind of link.
+    pub(super) kind: String,
     pub(super) checks: Vec<Check>,
     pub(super) round_trips: RoundTrips,
     pub(super) rates: Vec<Rate>,

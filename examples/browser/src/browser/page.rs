@@ -8,7 +8,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::{Document, Element, HtmlInputElement, MessageEvent, Worker, window};
 
 use super::chart::Chart;
-use super::message::{self, Counters, ToPage, ToWorker};
+use super::message::{self, Counters, Server, ToPage, ToWorker};
 use crate::exercise::{Check, Rate};
 
 /// As the page calls the data channels.
@@ -19,7 +19,7 @@ struct Page {
     worker: Worker,
     port: Port,
     origin: String,
-    /// What stands behind the ? of the address: `run`, `quick`, `relay`, `measure=…`.
+    /// What stands behind the ? of the address: `run`, `quick`, `relay`, `websocket`, `measure=…`.
     query: String,
     chart: RefCell<Chart>,
 }
@@ -104,6 +104,12 @@ impl Page {
         pairs.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
     }
 
+    /// By WebSocket if the address says so, and else by WebRTC.
+    fn server(&self) -> Server {
+        let kind = if self.parameter("websocket").is_some() { "websocket" } else { "webrtc" };
+        Server { origin: self.origin.clone(), kind: kind.to_owned() }
+    }
+
     fn want(&self, wish: &ToWorker) {
         let _ = self.worker.post_message(&message::written(wish));
     }
@@ -111,16 +117,16 @@ impl Page {
     fn show(&self, message: ToPage) -> Result<(), JsValue> {
         match message {
             ToPage::Ready => {
-                let origin = self.origin.clone();
+                let server = self.server();
                 if let Some(job) = self.parameter("measure") {
                     let quick = self.parameter("quick").is_some();
-                    self.want(&ToWorker::Measure { origin, job, quick });
+                    self.want(&ToWorker::Measure { server, job, quick });
                 } else if self.query.contains("run") {
                     self.state("running all checks…", true)?;
                     let quick = self.query.contains("quick");
-                    self.want(&ToWorker::Run { origin, quick });
+                    self.want(&ToWorker::Run { server, quick });
                 } else {
-                    self.want(&ToWorker::Connect { origin });
+                    self.want(&ToWorker::Connect(server));
                 }
                 Ok(())
             }

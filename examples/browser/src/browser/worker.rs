@@ -13,7 +13,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, Performance};
 
-use super::message::{self, Counters, ToPage, ToWorker};
+use super::message::{self, Counters, Server, ToPage, ToWorker};
 use super::{checks, explain};
 use crate::exercise::{self, Rate};
 use crate::service::{self, Error};
@@ -52,15 +52,15 @@ pub(super) fn start() -> Result<(), JsValue> {
     spawn_local(async move {
         while let Some(wish) = wanted.next().await {
             match wish {
-                ToWorker::Run { origin, quick } => {
-                    let report = checks::run(&origin, quick).await;
+                ToWorker::Run { server, quick } => {
+                    let report = checks::run(&server, quick).await;
                     show(&ToPage::Report(report));
                 }
-                ToWorker::Measure { origin, job, quick } => {
-                    let measured = measured(&origin, &job, quick).await;
+                ToWorker::Measure { server, job, quick } => {
+                    let measured = measured(&server, &job, quick).await;
                     show(&ToPage::Measured(measured.unwrap_or_else(Measured::failed)));
                 }
-                ToWorker::Connect { origin } => stay_connected(&origin, &mut wanted).await,
+                ToWorker::Connect(server) => stay_connected(&server, &mut wanted).await,
                 ToWorker::Say(_) | ToWorker::Bulk => {}
             }
         }
@@ -68,18 +68,20 @@ pub(super) fn start() -> Result<(), JsValue> {
     Ok(())
 }
 
-pub(super) fn node() -> Result<Node, deltawire::BuildError> {
-    Node::builder().limits(service::limits()).signalling(ClientOptions::default()).build()
+/// A node that has links of the server's kind.
+pub(super) fn node(server: &Server, options: ClientOptions) -> Result<Node, deltawire::BuildError> {
+    let builder = Node::builder().limits(service::limits()).signalling(options);
+    builder.prefer_links([&*server.kind]).build()
 }
 
 /// Connects, does what is wanted, and connects anew when the link ends.
-async fn stay_connected(origin: &str, wanted: &mut mpsc::UnboundedReceiver<ToWorker>) {
-    let node = match node() {
+async fn stay_connected(server: &Server, wanted: &mut mpsc::UnboundedReceiver<ToWorker>) {
+    let node = match node(server, ClientOptions::default()) {
         Ok(node) => node,
         Err(error) => return state(&explain(error), false),
     };
     show(&ToPage::Channels("connecting".to_owned()));
-    let mut connection: Reconnecting = node.keep_connected(&format!("{origin}/webrtc"));
+    let mut connection: Reconnecting = node.keep_connected(&format!("{}/webrtc", server.origin));
     state("connecting…", false);
     while let Some(change) = connection.next().await {
         match change {
@@ -96,7 +98,7 @@ async fn stay_connected(origin: &str, wanted: &mut mpsc::UnboundedReceiver<ToWor
                 state(&format!("{ended}; {}", next_try(retry_after)), false);
             }
             ReconnectEvent::Failed { error, retry_after } => {
-                let hint = hint(&error).unwrap_or_default();
+                let hint = hint(server, &error).unwrap_or_default();
                 state(&format!("{}; {}{hint}", explain(error), next_try(retry_after)), false);
             }
             _ => {}
@@ -105,7 +107,10 @@ async fn stay_connected(origin: &str, wanted: &mut mpsc::UnboundedReceiver<ToWor
 }
 
 /// What people can do about it.
-fn hint(error: &ConnectError) -> Option<&'static str> {
+fn hint(server: &Server, error: &ConnectError) -> Option<&'static str> {
+    if server.kind == "websocket" {
+        return None;
+    }
     let firefox = SCOPE.with(|scope| scope.navigator().user_agent().ok())?.contains("Firefox/");
     let no_way = matches!(error, ConnectError::Ended(LinkEnded::NotReached(_)))
         || matches!(
@@ -152,8 +157,10 @@ async fn attend(
 }
 
 /// One of the yardstick's jobs, over a link of its own.
-async fn measured(origin: &str, job: &str, quick: bool) -> Result<Measured, Error> {
-    let (mut peer, link) = node()?.connect(&format!("{origin}/webrtc")).await.map_err(explain)?;
+async fn measured(server: &Server, job: &str, quick: bool) -> Result<Measured, Error> {
+    let node = node(server, ClientOptions::default())?;
+    let connected = node.connect(&format!("{}/webrtc", server.origin)).await;
+    let (mut peer, link) = connected.map_err(explain)?;
     let measured = yardstick::measure(&mut peer, job, quick, now).await;
     link.close(CloseCode::NORMAL, "measured");
     measured
