@@ -185,10 +185,14 @@ fn failed(url: &Url, error: reqwest::Error) -> SignallingError {
 
 /// Whether the connection ended before anything was answered.
 fn broke_off(error: &reqwest::Error) -> bool {
-    let mut sources = std::iter::successors(error.source(), |error| error.source());
-    sources.any(|source| {
-        source.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)
-    })
+    let mut next = error.source();
+    while let Some(source) = next {
+        if source.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
+            return true;
+        }
+        next = source.source();
+    }
+    false
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
