@@ -41,11 +41,13 @@ const TARGETS: &str = "--lib --bins --tests --examples";
 const NO_STD: &str = "test -p deltawire-framing --no-default-features --lib --test golden";
 
 /// What is tested in a browser without a server.
-const WASM_TESTS: &str =
-    "-p deltawire-browser -p deltawire-node -p deltawire-signalling --lib --test worker";
+const WASM_TESTS: &str = "-p deltawire-browser -p deltawire-node -p deltawire-signalling -p deltawire-websocket --lib --test worker";
 
 /// The crates that run in the browser too.
 const WASM: &str = "-p deltawire -p deltawire-browser-demo --lib";
+
+/// A page whose links are WebSockets and nothing else.
+const WASM_WEBSOCKET: &str = "-p deltawire --no-default-features --features websocket --lib";
 
 /// Without the targets that need the WebRTC stack, which would be built once more: what they check is compiled
 /// and run by the tests of transport/webrtc.
@@ -77,6 +79,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     run("tests without std", &mut cargo(NO_STD))?;
     let compiler = Compiler::get()?;
     compiler.lint(WASM)?;
+    compiler.lint(WASM_WEBSOCKET)?;
     browser::install()?;
     compiler.test(WASM_TESTS)?;
     let browsers = Instant::now();

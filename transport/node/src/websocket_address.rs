@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn what_is_not_encrypted_stays_on_this_machine() {
-        let check = |url, host: &str, allowed| super::check(url, host.to_owned(), allowed);
+        let check = |url: &str, host: &str, allowed| super::check(url, host.to_owned(), allowed);
         for (url, host) in [
             ("ws://localhost/", "localhost"),
             ("WS://LocalHost/", "LocalHost"),

@@ -28,7 +28,7 @@ impl WebSocket {
         websocket_address::check(url, host(url).map_err(not_one)?, self.unencrypted)?;
         let (reservation, outcome) = node.begin_connect()?;
         let transport = BrowserWebSocket::open(url).map_err(not_one)?;
-        node.start(reservation, transport, Role::Initiator, None)?;
+        node.start(reservation, transport, Role::Initiator, None, None)?;
         Ok(outcome.await?)
     }
 }

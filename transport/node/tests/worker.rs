@@ -7,15 +7,16 @@ use std::time::Duration;
 use deltawire_browser::OpeningError;
 use deltawire_channels::Limits;
 use deltawire_framing::{DeltaFields, DocId};
-use deltawire_link::memory;
+use deltawire_link::{LinkEnded, TransportErrorKind, memory};
 use deltawire_node::{BuildError, ConnectError, Node};
+use deltawire_signalling::SignallingError;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
 #[wasm_bindgen_test]
 async fn a_window_without_a_port_is_named() {
-    let node = Node::builder().build().unwrap();
+    let node = Node::builder().prefer_links(["webrtc"]).build().unwrap();
     let error = node.connect("http://127.0.0.1:9/webrtc").await.err().unwrap();
     let ConnectError::Window(OpeningError::WindowSilent { after }) = error else {
         panic!("{error}")
@@ -23,6 +24,30 @@ async fn a_window_without_a_port_is_named() {
     assert_eq!(after, Duration::from_secs(5));
     assert!(node.peers().is_empty());
     assert!(node.shut_down(Duration::from_secs(1)).await.is_complete());
+}
+
+/// Nor does it need one. The port is the one for discarding, which browsers do not even ask.
+#[wasm_bindgen_test]
+async fn a_websocket_that_does_not_open_says_what_to_look_at() {
+    let node = Node::builder().build().unwrap();
+    let error = node.connect("ws://127.0.0.1:9/webrtc").await.err().unwrap();
+    let ConnectError::Ended(LinkEnded::Transport(error)) = error else { panic!("{error}") };
+    assert_eq!(error.kind(), TransportErrorKind::NotReached);
+    assert!(error.to_string().contains("check the address"), "{error}");
+    assert!(node.peers().is_empty());
+}
+
+#[wasm_bindgen_test]
+async fn websockets_that_cannot_be_are_refused_before_anything_is_sent() {
+    let node = Node::builder().build().unwrap();
+    let error = node.connect("ws://example.org/webrtc").await.err().unwrap();
+    let ConnectError::Unencrypted { scheme: "ws", host } = error else { panic!("{error}") };
+    assert_eq!(host, "example.org");
+    let error = node.connect("ws://user:word@nowhere:port/").await.err().unwrap();
+    let ConnectError::Signalling(SignallingError::Url { url, .. }) = error else {
+        panic!("{error}")
+    };
+    assert_eq!(url, "nowhere:port/");
 }
 
 #[wasm_bindgen_test]
@@ -35,7 +60,7 @@ fn options_out_of_bounds_are_named() {
     );
 }
 
-/// Pacing, which has limits of its own, is not for browsers.
+/// Pacing has limits of its own, which are raised to them in a browser.
 #[wasm_bindgen_test]
 fn the_longest_frames_need_no_other_option() {
     let limits = Limits { max_frame_len: 65_535, ..Limits::default() };

@@ -9,10 +9,11 @@ use super::report::print_results;
 use super::session::Session;
 use crate::processes::Server;
 
-/// A page that is gone is noticed at once: the browser hangs up for it.
+/// A page that is gone is noticed at once: the browser hangs up for it. Unless it keeps the page, frozen, for who goes
+/// back.
 const AT_ONCE: Duration = Duration::from_secs(4);
 
-/// A server that is gone is noticed when it was silent for 5 s; then the page tries again.
+/// A server that is gone, or a page that is frozen, is noticed when it was silent for 5 s; then the page tries again.
 const AFTER_SILENCE: Duration = Duration::from_secs(30);
 
 /// Tries all of them over a kind of link, which the page takes from its `query`, and prints how it went.
@@ -73,7 +74,7 @@ fn leave(session: &mut Session, server: &Server, url: &str) -> anyhow::Result<St
     while server.wait_for(Duration::ZERO, |_| true).is_ok() {}
     let started = Instant::now();
     session.open("about:blank")?;
-    let ended = server.wait_for(AT_ONCE, is_end)?;
+    let ended = server.wait_for(AFTER_SILENCE, is_end)?;
     Ok(format!("the server noticed after {:.1?} ({ended})", started.elapsed()))
 }
 
