@@ -89,6 +89,16 @@ enum Command {
         #[arg(long, default_value_t = 10.0)]
         minutes: f64,
     },
+    /// Has every kind of link go through the same checks over real sockets, and prints a table; status 1 on any
+    /// failure.
+    Links {
+        /// This kind only.
+        #[arg(long)]
+        kind: Option<String>,
+        /// Instead the page's checks over each kind that a browser has, in this browser, without a screen.
+        #[arg(long, conflicts_with = "kind")]
+        browser: Option<browser::Browser>,
+    },
     /// Tries links on a simulated network: reliability in a matrix of networks, and tables of
     /// utilization, latency and outages.
     Sim {
@@ -135,6 +145,8 @@ fn main() -> ExitCode {
         Command::RunWasm { arguments } => wasm::run_tests(arguments),
         Command::Loom { preemptions } => steps::loom(preemptions),
         Command::Soak { minutes } => steps::soak(minutes),
+        Command::Links { browser: Some(browser), .. } => browser::headless(browser),
+        Command::Links { kind, .. } => steps::links(kind),
         Command::Sim { seeds, minutes, seed } => steps::sim(seeds, minutes, seed),
         Command::Bench { names } => steps::bench(&names),
         Command::Fuzz { targets, runs, minutes } => steps::fuzz(targets, runs, minutes),

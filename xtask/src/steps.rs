@@ -136,6 +136,14 @@ pub(crate) fn soak(minutes: f64) -> anyhow::Result<()> {
     run("soak", &mut command)
 }
 
+pub(crate) fn links(kind: Option<String>) -> anyhow::Result<()> {
+    let mut command = cargo(&format!("test --quiet -p deltawire {FEATURES} --test links --"));
+    if let Some(kind) = kind {
+        command.args(["--kind", &kind]);
+    }
+    run("links", &mut command)
+}
+
 /// Optimized as all tests are: enough, and already built.
 pub(crate) fn sim(
     seeds: Option<u64>,

@@ -42,7 +42,15 @@ pub(crate) async fn one_way_between(
     plan: OneWay,
     links: &Links,
 ) -> anyhow::Result<(Flow, LinkStats)> {
-    let [alice, bob] = connect(initiator, acceptor, links).await?;
+    one_way_over(connect(initiator, acceptor, links).await?, plan).await
+}
+
+/// Sends from one end to the other.
+pub(crate) async fn one_way_over(
+    ends: [End; 2],
+    plan: OneWay,
+) -> anyhow::Result<(Flow, LinkStats)> {
+    let [alice, bob] = ends;
     let Peer { send: sender, receive: _unused, command: _commands } = alice.peer;
     let sending = tokio::spawn(send_until_closed(sender, plan.size));
     let flow = tokio::spawn(receive(bob.peer, plan)).await??;
@@ -67,10 +75,18 @@ fn ping_pong_on(
 ) -> anyhow::Result<Histogram<u64>> {
     run(plan.one_core, LIMIT, async {
         let builder = || Node::builder().prefer_links(["webrtc"]).engine(engine);
-        let [alice, bob] = connect(builder(), builder(), links).await?;
-        tokio::spawn(echo(bob.peer));
-        tokio::spawn(ping(alice.peer, plan)).await?
+        ping_pong_over(connect(builder(), builder(), links).await?, plan).await
     })
+}
+
+/// Sends messages back and forth between the ends.
+pub(crate) async fn ping_pong_over(
+    ends: [End; 2],
+    plan: PingPong,
+) -> anyhow::Result<Histogram<u64>> {
+    let [alice, bob] = ends;
+    tokio::spawn(echo(bob.peer));
+    tokio::spawn(ping(alice.peer, plan)).await?
 }
 
 /// Rings and windows that hold messages of this size: the defaults where they do.

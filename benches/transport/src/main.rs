@@ -3,6 +3,7 @@
 //! minutes; `-- --quick` shows within one that everything works.
 //!
 //! - `deltawire`: two nodes, WebRTC over loopback UDP, defaults; `deltawire on str0m` with the other engine.
+//! - `deltawire, WebSocket`: two nodes over WebSocket; `tungstenite`: the stack that programs take for that.
 //! - `webrtc-rs`: data channels of the other WebRTC stack in Rust, tuned.
 //! - `quinn`: QUIC, a stream; `quinn, gathered` lets messages wait for others.
 //! - `str0m tuned`: the stack with what a program can do around it.
@@ -60,6 +61,8 @@ mod str0m_plain;
 mod str0m_tuned;
 #[cfg(target_os = "linux")]
 mod webrtc_rs;
+#[cfg(target_os = "linux")]
+mod websocket;
 
 #[cfg(target_os = "linux")]
 fn main() -> anyhow::Result<()> {

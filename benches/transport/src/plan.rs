@@ -10,7 +10,7 @@ use crate::measure::{Flow, OneWay, PingPong, microseconds};
 use crate::report::{Place, Table, metric};
 use crate::{
     commands, deltawire_pair, idle_peers, in_process, paths, quinn_pair, raw_udp, set_up,
-    small_buffers, str0m_plain, str0m_tuned, webrtc_rs,
+    small_buffers, str0m_plain, str0m_tuned, webrtc_rs, websocket,
 };
 
 /// Payloads that go one way.
@@ -72,7 +72,7 @@ impl From<Flow> for Measured {
     }
 }
 
-const RIVALS: [Rival; 9] = [
+const RIVALS: [Rival; 11] = [
     Rival {
         name: "deltawire",
         one_way: deltawire_pair::one_way,
@@ -82,6 +82,16 @@ const RIVALS: [Rival; 9] = [
         name: "deltawire on str0m",
         one_way: deltawire_pair::one_way_on_str0m,
         ping_pong: Some(deltawire_pair::ping_pong_on_str0m),
+    },
+    Rival {
+        name: "deltawire, WebSocket",
+        one_way: websocket::one_way,
+        ping_pong: Some(websocket::ping_pong),
+    },
+    Rival {
+        name: "tungstenite",
+        one_way: websocket::tungstenite_one_way,
+        ping_pong: Some(websocket::tungstenite_ping_pong),
     },
     Rival { name: "webrtc-rs", one_way: webrtc_rs::one_way, ping_pong: Some(webrtc_rs::ping_pong) },
     Rival { name: "quinn", one_way: quinn_pair::one_way, ping_pong: Some(quinn_pair::ping_pong) },

@@ -195,6 +195,15 @@ mod tests {
     }
 
     #[test]
+    fn an_acknowledgement_is_as_the_format_says() {
+        let example = "```hex acknowledgement\n00010000 00000000\n```";
+        assert!(include_str!("../../../docs/WIRE.md").contains(example));
+        let mut acknowledgements = Acknowledgements::default();
+        acknowledgements.take(&frame(256, 0), DELAY).unwrap();
+        assert_eq!(acknowledgements.to_send(), Some([0, 1, 0, 0, 0, 0, 0, 0]));
+    }
+
+    #[test]
     fn what_no_honest_peer_says_is_named() {
         let mut acknowledgements = Acknowledgements::default();
         acknowledgements.wrote(1_000);
