@@ -26,12 +26,14 @@ const LIBRARY: &str = "deltawire";
 const FEATURES: &str = "--features deltawire/futures,deltawire/https,deltawire/sim,deltawire/str0m";
 
 /// Sets of features that compile by themselves, and the most packages that each may bring: README has them.
-const FEATURE_SETS: [(&str, usize); 5] = [
+const FEATURE_SETS: [(&str, usize); 7] = [
     ("", 54),
     ("lean", 140),
     ("str0m", 112),
+    ("websocket,signalling-client", 130),
     ("lean,signalling-client", 160),
     ("lean,signalling-server", 180),
+    ("lean,signalling-client,signalling-server,websocket", 210),
 ];
 
 /// What of them is tested, and the programs that tests start.

@@ -6,6 +6,7 @@ use deltawire_link::runtime::SharedRuntime;
 use deltawire_link::{PacingLimits, Runtime};
 use deltawire_signalling::{ClientOptions, Signaller};
 
+use crate::automatic::Automatic;
 use crate::network::Network;
 use crate::node::Inner;
 use crate::settings::{CONNECT_TIMEOUT, Settings};
@@ -171,8 +172,8 @@ impl NodeBuilder {
         };
         let runtime = self.runtime.unwrap_or_else(default);
         let network = Network::new(self.node_limits);
-        #[allow(unused_mut, reason = "what it has by itself")]
         let mut kinds = self.kinds;
+        let given = kinds.len();
         #[cfg(all(
             feature = "websocket",
             feature = "signalling-client",
@@ -184,15 +185,14 @@ impl NodeBuilder {
         )?));
         #[cfg(all(feature = "websocket", target_arch = "wasm32"))]
         kinds.push(Arc::new(crate::websocket_browser::WebSocket::new(self.unencrypted)));
-        #[cfg(feature = "webrtc")]
-        let preferred = self.preferred;
+        let patience = self.client.patience;
+        let signaller = match self.signaller {
+            Some(signaller) => Some(signaller),
+            None => by_http(self.client)?,
+        };
         #[cfg(feature = "webrtc")]
         let signalling = {
-            let patience = self.client.patience;
-            let signaller = match self.signaller {
-                Some(signaller) => Some(signaller),
-                None => by_http(self.client)?,
-            };
+            let signaller = signaller.clone();
             crate::webrtc_signalling::WebRtcSignalling { signaller, patience }
         };
         #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
@@ -201,7 +201,7 @@ impl NodeBuilder {
             let webrtc = crate::webrtc::WebRtc::new(
                 self.webrtc,
                 &settings,
-                signalling.clone(),
+                signalling,
                 &network,
                 &runtime,
                 max_peers,
@@ -211,14 +211,11 @@ impl NodeBuilder {
         #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
         kinds.push(webrtc.clone());
         #[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
-        kinds.push(Arc::new(crate::browser::WebRtc::new(signalling.clone())?));
-        #[cfg(feature = "webrtc")]
-        if let Some(signaller) = signalling.signaller {
-            let preferred = choose(&kinds, preferred)?;
-            let automatic =
-                crate::automatic::Automatic::new(signaller, signalling.patience, preferred);
-            // Before WebRTC alone, which has the same addresses.
-            kinds.insert(kinds.len() - 1, Arc::new(automatic));
+        kinds.push(Arc::new(crate::browser::WebRtc::new(signalling)?));
+        if let Some(signaller) = signaller {
+            let automatic = Automatic::new(signaller, patience, choose(&kinds, self.preferred)?);
+            // Before WebRTC, which has the same addresses.
+            kinds.insert(given, Arc::new(automatic));
         }
         Ok(Node::new(Inner {
             settings,
@@ -233,7 +230,6 @@ impl NodeBuilder {
 }
 
 /// The kinds that are used for addresses that name none, the best first.
-#[cfg(feature = "webrtc")]
 fn choose(
     kinds: &[Arc<dyn LinkKind>],
     preferred: Option<Vec<String>>,
@@ -323,12 +319,12 @@ impl NodeBuilder {
     }
 }
 
-#[cfg(all(feature = "webrtc", feature = "signalling-client"))]
+#[cfg(feature = "signalling-client")]
 fn by_http(options: ClientOptions) -> Result<Option<Arc<dyn Signaller>>, BuildError> {
     Ok(Some(Arc::new(deltawire_signalling::SignallingClient::new(options)?)))
 }
 
-#[cfg(all(feature = "webrtc", not(feature = "signalling-client")))]
+#[cfg(not(feature = "signalling-client"))]
 fn by_http(_options: ClientOptions) -> Result<Option<Arc<dyn Signaller>>, BuildError> {
     Ok(None)
 }

@@ -12,7 +12,6 @@
 )]
 
 mod addresses;
-#[cfg(feature = "webrtc")]
 mod automatic;
 mod backoff;
 #[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
@@ -23,7 +22,6 @@ mod kind;
 mod manager;
 mod network;
 mod node;
-#[cfg(any(feature = "webrtc", all(feature = "websocket", not(target_arch = "wasm32"))))]
 mod patience;
 mod reconnecting;
 mod reservation;
@@ -41,7 +39,7 @@ mod webrtc;
 mod webrtc_signalling;
 #[cfg(all(feature = "websocket", not(target_arch = "wasm32")))]
 mod websocket;
-#[cfg(feature = "websocket")]
+#[cfg(all(feature = "websocket", any(feature = "signalling-client", target_arch = "wasm32")))]
 mod websocket_address;
 #[cfg(all(feature = "websocket", target_arch = "wasm32"))]
 mod websocket_browser;

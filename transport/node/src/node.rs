@@ -50,7 +50,7 @@ impl Node {
         Self { inner: Arc::new(inner) }
     }
 
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
     pub(crate) fn inner(&self) -> &Inner {
         &self.inner
     }
