@@ -26,7 +26,7 @@ mod transport;
 mod waiting;
 
 pub use acknowledging::{
-    ACKNOWLEDGEMENT_LEN, Acknowledgements, MAX_STREAM_MESSAGE, StreamMessageError,
+    ACKNOWLEDGEMENT_LEN, Acknowledgements, MAX_STREAM_MESSAGE, STREAM_QUEUE, StreamMessageError,
 };
 pub use connection::{Connection, ConnectionConfig, LAST_WORDS, Progress};
 pub use error::{Fault, TransportError, TransportErrorKind};

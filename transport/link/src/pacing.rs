@@ -53,6 +53,8 @@ const BURST: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(crate) struct Pacing {
     limits: PacingLimits,
+    /// As long a delay counts at the least.
+    least_delay: Duration,
     cap: usize,
     written: u64,
     acknowledged: u64,
@@ -93,6 +95,7 @@ impl Pacing {
         Self {
             cap: limits.min,
             limits,
+            least_delay: Duration::ZERO,
             written: 0,
             acknowledged: 0,
             acknowledged_at: Duration::ZERO,
@@ -108,6 +111,12 @@ impl Pacing {
             allowance_at: Duration::ZERO,
             stalls: 0,
         }
+    }
+
+    /// The same for a path that loses nothing of what waits in its queues: so much of its time may wait there.
+    pub(crate) fn with_queue(mut self, queue: Duration) -> Self {
+        self.least_delay = queue;
+        self
     }
 
     /// Bytes that may be on their way now.
@@ -226,7 +235,7 @@ impl Pacing {
             self.cap = (self.cap / 2).max(min);
             return;
         }
-        let product = self.rate() * least.as_secs_f64();
+        let product = self.rate() * least.max(self.least_delay).as_secs_f64();
         let target = product + ((self.gain() - 1.0) * product).min(MAX_EXCESS);
         self.cap = (target as usize).clamp(min, max.max(min)).min(2 * self.cap);
         self.end_probe(now);
@@ -258,7 +267,8 @@ impl Pacing {
 
     fn fill_allowance(&mut self, now: Duration) {
         let elapsed = now.saturating_sub(self.allowance_at).as_secs_f64();
-        let least = self.delay.unwrap_or_default().as_secs_f64().max(1e-6);
+        let least = self.delay.unwrap_or_default().max(self.least_delay);
+        let least = least.as_secs_f64().max(1e-6);
         let pace = PACE * self.cap as f64 / least;
         let most = (pace * BURST.as_secs_f64()).max(self.limits.min as f64);
         self.allowance = (self.allowance + pace * elapsed).min(most);
@@ -335,6 +345,20 @@ mod tests {
             let product = rate * delay_ms as f64 / 1e3;
             assert!((cap as f64) < 3.0 * product + 64e3, "{rate} at {delay_ms} ms: {cap}");
         }
+    }
+
+    #[test]
+    fn a_path_that_loses_nothing_may_have_a_queue() {
+        let (queue, mut path) =
+            (Duration::from_millis(2), Path::new(1e8, Duration::from_millis(1)));
+        let mut flight = Pacing::new(PacingLimits::default()).with_queue(queue);
+        let (_, cap) = run(&mut path, &mut flight, Duration::ZERO, 3 * SECOND);
+        assert!((200_000..350_000).contains(&cap), "{cap}");
+        // Where the path itself holds more, that is all.
+        let mut path = Path::new(1.25e6, Duration::from_millis(100));
+        let mut flight = Pacing::new(PacingLimits::default()).with_queue(queue);
+        let (_, cap) = run(&mut path, &mut flight, Duration::ZERO, 3 * SECOND);
+        assert!(cap < 3 * 125_000 + 64_000, "{cap}");
     }
 
     #[test]

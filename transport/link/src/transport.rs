@@ -106,6 +106,10 @@ pub struct Capabilities {
     pub max_message_len: usize,
     /// What is known of messages that are on their way: this chooses the pacing.
     pub in_flight: InFlight,
+    /// How long what is on its way may wait in queues beside what the path itself holds, where the peer
+    /// acknowledges: of a path that loses nothing of that, so that both ends have something to do while the other
+    /// is woken. A command waits as long. Default: none.
+    pub queue: Duration,
     /// Whether messages of a channel can overtake each other and be given up
     /// ([`Delivery`](deltawire_channels::Delivery)). Without it everything arrives, in order. Default: no.
     pub unreliable: bool,
@@ -139,6 +143,7 @@ impl Capabilities {
             kind: "",
             max_message_len,
             in_flight,
+            queue: Duration::ZERO,
             unreliable: false,
             liveness: false,
             wakes: false,

@@ -13,7 +13,7 @@ use deltawire_channels::TransportMessage;
 use deltawire_framing::Channel;
 use deltawire_link::{
     Acknowledgements, Capabilities, Fault, InFlight, MAX_STREAM_MESSAGE, MessageTransport, Output,
-    TransportError, TransportErrorKind,
+    STREAM_QUEUE, TransportError, TransportErrorKind,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
@@ -197,6 +197,7 @@ where
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::new(MAX_STREAM_MESSAGE, InFlight::Acknowledged);
         capabilities.kind = self.kind;
+        capabilities.queue = STREAM_QUEUE;
         capabilities.wakes = true;
         capabilities
     }

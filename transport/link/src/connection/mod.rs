@@ -158,7 +158,7 @@ impl<T: MessageTransport> Connection<T> {
             capabilities,
             session,
             peer: Some(Box::new(peer)),
-            pacing: Pacing::new(pacing),
+            pacing: Pacing::new(pacing).with_queue(capabilities.queue),
             max_frame_len: config.session.limits.max_frame_len,
             shared,
             traffic: Traffic::default(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use deltawire_framing::Channel;
 use deltawire_link::{
     Acknowledgements, Capabilities, Fault, InFlight, MAX_STREAM_MESSAGE, MessageTransport, Output,
-    StreamMessageError, TransportError, TransportErrorKind,
+    STREAM_QUEUE, StreamMessageError, TransportError, TransportErrorKind,
 };
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, MessageEvent, Url, WebSocket};
@@ -165,6 +165,7 @@ impl MessageTransport for BrowserWebSocket {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::new(MAX_STREAM_MESSAGE, InFlight::Acknowledged);
         capabilities.kind = KIND;
+        capabilities.queue = STREAM_QUEUE;
         capabilities.wakes = true;
         capabilities
     }
