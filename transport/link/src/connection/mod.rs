@@ -309,7 +309,7 @@ impl<T: MessageTransport> Connection<T> {
             match self.transport.poll_output() {
                 Ok(Output::Transmit(transmit)) => {
                     self.traffic.remote_address = Some(transmit.destination);
-                    self.traffic.datagrams_sent += 1;
+                    self.traffic.datagrams_sent += transmit.datagrams() as u64;
                     self.traffic.bytes_sent += transmit.bytes.len() as u64;
                     send(transmit);
                 }
