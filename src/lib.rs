@@ -18,12 +18,16 @@ pub use deltawire_node::TokioRuntime;
 #[doc(hidden)]
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 pub use deltawire_node::limits;
+#[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+pub use deltawire_node::QuicAdmission;
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 pub use deltawire_node::{AnswerError, Offer};
 pub use deltawire_node::{
     Backoff, BuildError, CapacityError, ConnectError, LinkKind, Node, NodeBuilder, NodeEvent,
     NodeLimits, PeerInfo, PeerState, ReconnectEvent, Reconnecting, ShutDown,
 };
+#[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+pub use deltawire_quic as quic;
 #[cfg(feature = "webrtc")]
 pub use deltawire_sdp as sdp;
 pub use deltawire_signalling as signalling;

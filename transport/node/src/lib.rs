@@ -23,6 +23,8 @@ mod network;
 mod node;
 #[cfg(feature = "webrtc")]
 mod patience;
+#[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+mod quic;
 mod reconnecting;
 mod reservation;
 mod settings;
@@ -30,6 +32,8 @@ mod shut_down;
 mod task;
 #[cfg(not(target_arch = "wasm32"))]
 mod tokio;
+#[cfg(all(any(feature = "webrtc", feature = "quic"), not(target_arch = "wasm32")))]
+mod udp;
 #[cfg(test)]
 #[path = "../../link/src/waiting.rs"]
 mod waiting;
@@ -44,6 +48,8 @@ pub use error::{BuildError, ConnectError};
 pub use kind::LinkKind;
 pub use manager::{CapacityError, NodeEvent, NodeLimits, PeerInfo, PeerState};
 pub use node::Node;
+#[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+pub use quic::QuicAdmission;
 pub use reconnecting::{ReconnectEvent, Reconnecting};
 pub use shut_down::ShutDown;
 #[cfg(not(target_arch = "wasm32"))]
@@ -56,6 +62,6 @@ pub use webrtc::{AnswerError, Offer};
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 pub mod limits {
     pub use crate::settings::CONNECT_TIMEOUT;
-    pub use crate::webrtc::driver::socket::MAX_WAITING;
-    pub use crate::webrtc::{REQUESTS, SOCKET_BUFFER};
+    pub use crate::udp::socket::MAX_WAITING;
+    pub use crate::udp::{REQUESTS, SOCKET_BUFFER};
 }

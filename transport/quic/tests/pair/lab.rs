@@ -114,6 +114,7 @@ impl Lab {
     /// Does what an end has to do.
     pub(crate) fn work(&mut self, index: usize) {
         let end = &mut self.ends[index];
+        end.timeout = None;
         let Some((handle, link)) = &mut end.link else { return };
         let mut sent = Vec::new();
         loop {
