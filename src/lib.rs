@@ -13,13 +13,13 @@ pub use deltawire_link::{
     Identity, Link, LinkEnded, LinkId, LinkStats, NoMoreSenders, PacingLimits, Route,
     TransportError, TransportErrorKind, Undelivered, memory,
 };
+#[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+pub use deltawire_node::QuicAdmission;
 #[cfg(not(target_arch = "wasm32"))]
 pub use deltawire_node::TokioRuntime;
 #[doc(hidden)]
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 pub use deltawire_node::limits;
-#[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
-pub use deltawire_node::QuicAdmission;
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 pub use deltawire_node::{AnswerError, Offer};
 pub use deltawire_node::{

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use deltawire::link::runtime::BoxFuture;
 use deltawire::quic::{Fingerprint, QuicCertificate, QuicError, QuicTrust};
-use deltawire::signalling::{
-    AuthorizationRequest, Authorizer, ClientOptions, Denial, Token,
-};
+use deltawire::signalling::{AuthorizationRequest, Authorizer, ClientOptions, Denial, Token};
 use deltawire::{
     Backoff, BuildError, ConnectError, Identity, Link, LinkEnded, Node, NodeBuilder, NodeEvent,
     NodeLimits, QuicAdmission, ReconnectEvent, TransportErrorKind,
@@ -94,7 +92,8 @@ async fn messages_of_all_lengths_go_both_ways_in_order() {
         sender
     };
     let sending = [tokio::spawn(send(here.send)), tokio::spawn(send(there.send))];
-    let reading = [tokio::spawn(read(here.receive, count)), tokio::spawn(read(there.receive, count))];
+    let reading =
+        [tokio::spawn(read(here.receive, count)), tokio::spawn(read(there.receive, count))];
     let mut kept = (Vec::new(), Vec::new());
     for task in sending {
         kept.0.push(soon("sending", task).await.unwrap());
@@ -209,7 +208,10 @@ async fn closes_that_cross_deliver_too() {
         near.close(CloseCode::NORMAL, "a");
         far.close(CloseCode::NORMAL, "b");
         for receiver in [&mut here.receive, &mut there.receive] {
-            assert_eq!(soon("delta", receiver.next()).await.unwrap().delta().unwrap().payload().len(), 500_000);
+            assert_eq!(
+                soon("delta", receiver.next()).await.unwrap().delta().unwrap().payload().len(),
+                500_000
+            );
             assert!(soon("end", receiver.next()).await.is_err());
         }
         for link in [near, far] {
@@ -342,7 +344,8 @@ async fn only_who_has_a_token_is_let_in_and_is_known() {
         let (_near, (_, far)) = join(&with_token(token), &server).await;
         assert_eq!(far.identity().unwrap().subject(), name);
     }
-    for (node, reason) in [(with_token("ab"), "the token is wrong"), (client(), "a token is needed")]
+    for (node, reason) in
+        [(with_token("ab"), "the token is wrong"), (client(), "a token is needed")]
     {
         let error = refusal(soon("refusal", node.connect(&url(&server))).await);
         assert_eq!(error.kind(), TransportErrorKind::Refused);

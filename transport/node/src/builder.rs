@@ -264,7 +264,6 @@ impl NodeBuilder {
 /// Where links over WebRTC are made, and how.
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 impl NodeBuilder {
-
     /// The addresses at which peers reach this node, with the port of [`listen`](Self::listen). Default: the
     /// one that it listens at; has to be given if that is 0.0.0.0 or ::.
     ///

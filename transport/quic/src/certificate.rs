@@ -111,8 +111,7 @@ impl QuicCertificate {
     ///
     /// When one of the two cannot be read.
     pub fn from_pem(chain: &str, key: &str) -> Result<Self, CertificateError> {
-        let chain: Result<Vec<_>, _> =
-            CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
         let chain = chain.map_err(|error| CertificateError::Chain(error.to_string()))?;
         if chain.is_empty() {
             return Err(CertificateError::Chain("there is none in it".to_owned()));

@@ -85,7 +85,10 @@ impl QuicConfig {
     }
 
     /// For those who connect to this side.
-    pub(crate) fn server(&self, certificate: &QuicCertificate) -> Result<Arc<ServerConfig>, QuicError> {
+    pub(crate) fn server(
+        &self,
+        certificate: &QuicCertificate,
+    ) -> Result<Arc<ServerConfig>, QuicError> {
         let QuicCertificate { chain, key } = certificate.clone();
         let mut tls = rustls::ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])

@@ -133,13 +133,10 @@ impl QuicEndpoint {
         let (client, verdict) = self.config.client(trust, is_loopback)?;
         let place = self.place(Role::Initiator, now);
         let connected = self.endpoint.connect(place.now, client, remote, host);
-        let (handle, connection) = connected.map_err(|error| QuicError::Options {
-            what: "the address",
-            why: error.to_string(),
-        })?;
+        let (handle, connection) = connected
+            .map_err(|error| QuicError::Options { what: "the address", why: error.to_string() })?;
         let token = Some(token.to_vec());
-        let transport =
-            QuicTransport::new(connection, self.config, place, Some(verdict), token);
+        let transport = QuicTransport::new(connection, self.config, place, Some(verdict), token);
         Ok((Handle(handle.0), transport))
     }
 
@@ -192,9 +189,7 @@ impl QuicEndpoint {
                 let transport = QuicTransport::new(connection, self.config, place, None, None);
                 Ok((Handle(handle.0), transport))
             }
-            Err(error) => {
-                Err(error.response.map(|transmit| self.answer(&transmit, answer)))
-            }
+            Err(error) => Err(error.response.map(|transmit| self.answer(&transmit, answer))),
         }
     }
 

@@ -43,7 +43,7 @@ mod writer;
 
 pub use certificate::{CertificateError, Fingerprint, FingerprintError, QuicCertificate};
 pub use config::{COMMAND_ROOM, QuicConfig};
-pub use endpoint::{Arrival, Handle, Handed, PeerEvent, QuicEndpoint, Routed};
+pub use endpoint::{Arrival, Handed, Handle, PeerEvent, QuicEndpoint, Routed};
 pub use error::QuicError;
 pub use transport::{EndpointEvent, QuicTransport};
 pub use trust::QuicTrust;

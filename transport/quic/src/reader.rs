@@ -110,7 +110,8 @@ impl Reader {
             return Ok(Read::Begun);
         }
         while self.length.have < self.length.bytes.len() {
-            let Some(chunk) = self.chunk(chunks, self.length.bytes.len() - self.length.have)? else {
+            let Some(chunk) = self.chunk(chunks, self.length.bytes.len() - self.length.have)?
+            else {
                 return Ok(Read::Nothing);
             };
             for (to, from) in self.length.bytes.iter_mut().skip(self.length.have).zip(&*chunk) {

@@ -7,9 +7,7 @@ use bytes::Bytes;
 use deltawire_channels::TransportMessage;
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
-use deltawire_link::{
-    Capabilities, InFlight, MessageTransport, Output, Transmit, TransportError,
-};
+use deltawire_link::{Capabilities, InFlight, MessageTransport, Output, Transmit, TransportError};
 use quinn_proto::{Connection, Dir, Event, StreamEvent, StreamId};
 
 use crate::reader::{Read, Reader};
@@ -280,7 +278,8 @@ impl QuicTransport {
     }
 
     fn next_message(&mut self) -> Result<Option<Output>, QuicError> {
-        let readers = [(Channel::Command, &mut self.command_in), (Channel::Data, &mut self.data_in)];
+        let readers =
+            [(Channel::Command, &mut self.command_in), (Channel::Data, &mut self.data_in)];
         for (channel, reader) in readers {
             let Some(reader) = reader else { continue };
             if let Read::Message(message) = reader.read(&mut self.connection)? {

@@ -128,11 +128,8 @@ impl ServerCertVerifier for Verifier {
                 pins => QuicError::WrongPin { came, pins },
             }));
         };
-        let verified =
-            authorities.verify_server_cert(certificate, intermediates, name, ocsp, now);
-        verified.map_err(|error| {
-            self.refuse(QuicError::Untrusted { came, why: error.to_string() })
-        })
+        let verified = authorities.verify_server_cert(certificate, intermediates, name, ocsp, now);
+        verified.map_err(|error| self.refuse(QuicError::Untrusted { came, why: error.to_string() }))
     }
 
     fn verify_tls12_signature(

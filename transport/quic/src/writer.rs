@@ -45,8 +45,7 @@ impl Writer {
         connection: &mut Connection,
         bytes: &[u8],
     ) -> Result<(), QuicError> {
-        let taken =
-            if self.waiting.is_empty() { self.hand_on(connection, bytes)? } else { 0 };
+        let taken = if self.waiting.is_empty() { self.hand_on(connection, bytes)? } else { 0 };
         self.waiting.extend(bytes.get(taken..).unwrap_or_default());
         Ok(())
     }

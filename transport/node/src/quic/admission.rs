@@ -30,7 +30,10 @@ pub(super) type Verdict = Result<Option<Identity>, String>;
 /// What is known of a peer that asks to be let in.
 pub(super) enum Decision {
     Now(Verdict),
-    #[cfg_attr(not(feature = "signalling-server"), expect(dead_code, reason = "nobody to wait for"))]
+    #[cfg_attr(
+        not(feature = "signalling-server"),
+        expect(dead_code, reason = "nobody to wait for")
+    )]
     Later(BoxFuture<'static, Verdict>),
 }
 
@@ -110,8 +113,7 @@ async fn ask(authorizer: &dyn Authorizer, token: &[u8], from: SocketAddr) -> Ver
         let value = HeaderValue::from_bytes(&[b"Bearer ", token].concat());
         headers.insert(AUTHORIZATION, value.map_err(|_| WRONG_TOKEN.to_owned())?);
     }
-    let request =
-        AuthorizationRequest::new(from, &Method::CONNECT, QuicAdmission::PATH, &headers);
+    let request = AuthorizationRequest::new(from, &Method::CONNECT, QuicAdmission::PATH, &headers);
     authorizer.authorize(request).await.map(Some).map_err(|denial| {
         tracing::warn!(%from, ?denial, "a link over QUIC was refused");
         match denial {

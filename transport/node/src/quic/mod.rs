@@ -147,16 +147,14 @@ impl Quic {
             if is_ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let buffer = self.udp.buffer();
         let (address, bound) = match self.udp.bind.filter(|bind| bind.is_ipv4() == is_ipv4) {
-            Some(bind) => {
-                (bind, Socket::bind(&*self.runtime, SocketAddr::new(bind, 0), buffer))
-            }
+            Some(bind) => (bind, Socket::bind(&*self.runtime, SocketAddr::new(bind, 0), buffer)),
             None => (any, Socket::bind_to_host(&*self.runtime, any, buffer)),
         };
         let address = SocketAddr::new(address, 0);
         let socket = bound.map_err(|source| ConnectError::Socket { address, source })?;
-        let (sender, hub) = self.hub(&socket, false).map_err(|error| {
-            ConnectError::Socket { address, source: io::Error::other(error) }
-        })?;
+        let (sender, hub) = self
+            .hub(&socket, false)
+            .map_err(|error| ConnectError::Socket { address, source: io::Error::other(error) })?;
         let driver = Driver::new(hub, socket, self.runtime.clone());
         self.runtime.spawn(Box::pin(driver.run()));
         outgoing.insert(is_ipv4, sender.clone());

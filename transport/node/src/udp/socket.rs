@@ -145,7 +145,8 @@ impl Socket {
         if let Some(segment) = transmit.segment {
             self.flush();
             let Transmit { destination, source, bytes, .. } = transmit;
-            self.batch = Batch { bytes, segment, ends_short: true, to: Some((source, destination)) };
+            self.batch =
+                Batch { bytes, segment, ends_short: true, to: Some((source, destination)) };
             self.flush();
             return;
         }

@@ -139,7 +139,11 @@ impl Lab {
                         end.timeout = at;
                         break;
                     };
-                    if token == self.token { link.admit() } else { link.refuse("the token is wrong") }
+                    if token == self.token {
+                        link.admit()
+                    } else {
+                        link.refuse("the token is wrong")
+                    }
                 }
                 Err(error) => end.error = Some(error),
             }
