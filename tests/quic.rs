@@ -6,6 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
 use deltawire::link::runtime::BoxFuture;
 use deltawire::quic::{Fingerprint, QuicCertificate, QuicError, QuicTrust};
 use deltawire::signalling::{AuthorizationRequest, Authorizer, ClientOptions, Denial, Token};
@@ -122,7 +123,7 @@ async fn ten_thousand_mixed_messages_arrive_in_order() {
         here
     });
     let numbers = |commands: bool| (0..10_000_u32).filter(move |it| (it % 10 == 3) == commands);
-    let number = |message: &deltawire_channels::Message<'_>| {
+    let number = |message: &deltawire_framing::Frame<'_>| {
         let payload = message.delta().unwrap().payload();
         u32::from_le_bytes(payload[..4].try_into().unwrap())
     };
@@ -301,6 +302,11 @@ fn a_runtime_that_is_killed_is_missed() {
     });
 }
 
+fn pem(label: &str, der: &[u8]) -> String {
+    let body = base64::engine::general_purpose::STANDARD.encode(der);
+    format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+}
+
 #[tokio::test]
 async fn only_a_server_that_is_trusted_is_connected_to() {
     let server = server();
@@ -316,14 +322,16 @@ async fn only_a_server_that_is_trusted_is_connected_to() {
     assert!(error.to_string().contains(&came.to_string()), "{error}");
 
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let chain = pem("CERTIFICATE", made.cert.der());
     let certificate =
-        QuicCertificate::from_pem(&made.cert.pem(), &made.signing_key.serialize_pem()).unwrap();
+        QuicCertificate::from_pem(&chain, &pem("PRIVATE KEY", &made.signing_key.serialize_der()));
+    let certificate = certificate.unwrap();
     let named = listening(Node::builder())
         .accept_quic(QuicAdmission::anyone())
         .quic_certificate(certificate)
         .build()
         .unwrap();
-    let authority = trusting(QuicTrust::default().authorities(&made.cert.pem()).unwrap());
+    let authority = trusting(QuicTrust::default().authorities(&chain).unwrap());
     join(&authority, &named).await;
     let error = refusal(soon("refusal", authority.connect(&url(&server))).await);
     assert!(matches!(error.downcast_ref(), Some(QuicError::Untrusted { .. })), "{error}");
@@ -340,9 +348,11 @@ async fn only_who_has_a_token_is_let_in_and_is_known() {
         .map(|(token, name)| (Token::new(token).unwrap(), Identity::new(name)));
     let server =
         listening(Node::builder()).accept_quic(QuicAdmission::tokens(tokens)).build().unwrap();
+    let mut ends = Vec::new();
     for (token, name) in [("a", "alice"), ("b", "bob")] {
-        let (_near, (_, far)) = join(&with_token(token), &server).await;
-        assert_eq!(far.identity().unwrap().subject(), name);
+        let (near, far) = join(&with_token(token), &server).await;
+        assert_eq!(far.1.identity().unwrap().subject(), name);
+        ends.push((near, far));
     }
     for (node, reason) in
         [(with_token("ab"), "the token is wrong"), (client(), "a token is needed")]
@@ -398,7 +408,7 @@ async fn limits_of_a_node_hold() {
         .unwrap();
     let client = client();
     let _first = join(&client, &server).await;
-    let (_, second) = join(&client, &server).await;
+    let (_second_near, second) = join(&client, &server).await;
     let error = refusal(soon("refusal", client.connect(&url(&server))).await);
     assert_eq!(error.kind(), TransportErrorKind::Refused);
     assert!(error.to_string().contains("max_per_address"), "{error}");
