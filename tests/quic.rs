@@ -276,6 +276,29 @@ async fn two_links_between_the_same_nodes_are_two() {
     assert!(second.1.ended().is_none() && second_far.1.ended().is_none());
 }
 
+#[tokio::test]
+async fn webrtc_and_quic_share_a_port() {
+    let (client, server) = (client(), server());
+    let offer = client.offer([127, 0, 0, 1].into()).unwrap();
+    let answer = server.answer(offer.sdp()).await.unwrap();
+    let (webrtc, _) = soon("link", offer.finish(&answer)).await.unwrap();
+    let (webrtc_far, _) = soon("peer", server.accept()).await.unwrap();
+    let ((quic, _), (quic_far, _)) = join(&client, &server).await;
+    let (mut near, mut far) = ([webrtc, quic], [webrtc_far, quic_far]);
+    for (near, far) in near.iter_mut().zip(&mut far) {
+        for _ in 0..50 {
+            near.send.send(DeltaFields::new(DOC), &[1; 10_000]).await.unwrap();
+            far.send.send(DeltaFields::new(DOC), &[1; 10_000]).await.unwrap();
+        }
+    }
+    for peer in near.iter_mut().chain(&mut far) {
+        for _ in 0..50 {
+            soon("delta", peer.receive.next()).await.unwrap();
+        }
+    }
+    assert_eq!(server.addresses().count(), 1);
+}
+
 #[test]
 fn a_runtime_that_is_killed_is_missed() {
     let limits = Limits { idle_timeout: Duration::from_millis(500), ..Limits::default() };

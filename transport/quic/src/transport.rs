@@ -347,8 +347,12 @@ impl QuicTransport {
 
     fn finish_streams(&mut self) -> bool {
         let Self { connection, command_out, data_out, .. } = self;
-        let writers = [command_out, data_out].into_iter().flatten();
-        writers.fold(true, |all, writer| writer.finish(connection) && all)
+        let mut all = true;
+        for writer in [command_out, data_out].into_iter().flatten() {
+            // Each is told, whether the other is through or not.
+            all &= writer.finish(connection);
+        }
+        all
     }
 }
 
