@@ -140,9 +140,9 @@ impl Lab {
                         break;
                     };
                     if token == self.token {
-                        link.admit()
+                        link.admit();
                     } else {
-                        link.refuse("the token is wrong")
+                        link.refuse("the token is wrong");
                     }
                 }
                 Err(error) => end.error = Some(error),
