@@ -43,7 +43,9 @@ async fn what_is_no_address_is_refused_as_such() {
     for url in ["", "nonsense", "127.0.0.1:80", "ftp://127.0.0.1/webrtc", "unix:/a"] {
         match soon("a refusal", client.connect(url)).await.unwrap_err() {
             ConnectError::NoKind { url: named, known } => {
-                assert_eq!((&*named, &*known), (url, "http, https"));
+                let kinds =
+                    if cfg!(feature = "quic") { "quic, http, https" } else { "http, https" };
+                assert_eq!((&*named, &*known), (url, kinds));
             }
             other => panic!("{url:?}: {other:?}"),
         }
