@@ -33,6 +33,10 @@ mod task;
 #[cfg(not(target_arch = "wasm32"))]
 mod tokio;
 #[cfg(all(any(feature = "webrtc", feature = "quic"), not(target_arch = "wasm32")))]
+#[cfg_attr(
+    not(feature = "webrtc"),
+    allow(dead_code, unreachable_pub, reason = "addresses that WebRTC's peers are told")
+)]
 mod udp;
 #[cfg(test)]
 #[path = "../../link/src/waiting.rs"]

@@ -281,6 +281,18 @@ fn host_and_port(url: &str) -> Result<(&str, u16), ConnectError> {
 mod tests {
     use super::*;
 
+    /// With and without the feature `webrtc`.
+    #[tokio::test]
+    async fn nodes_connect() {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let server = Node::builder().listen(listen).accept_quic(QuicAdmission::anyone());
+        let (server, client) = (server.build().unwrap(), Node::builder().build().unwrap());
+        let url = format!("quic://{}", server.addresses().next().unwrap());
+        let (connected, accepted) = tokio::join!(client.connect(&url), server.accept());
+        let (_near, _far) = (connected.unwrap(), accepted.unwrap());
+        assert_eq!((client.peers().len(), server.peers().len()), (1, 1));
+    }
+
     #[test]
     fn addresses_are_a_host_and_a_port() {
         for (url, host, port) in [
