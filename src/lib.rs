@@ -13,6 +13,8 @@ pub use deltawire_link::{
     Identity, Link, LinkEnded, LinkId, LinkStats, NoMoreSenders, PacingLimits, Route,
     TransportError, TransportErrorKind, Undelivered, memory,
 };
+#[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+pub use deltawire_node::QuicAdmission;
 #[cfg(not(target_arch = "wasm32"))]
 pub use deltawire_node::TokioRuntime;
 #[doc(hidden)]
@@ -24,6 +26,8 @@ pub use deltawire_node::{
     Backoff, BuildError, CapacityError, ConnectError, LinkKind, Node, NodeBuilder, NodeEvent,
     NodeLimits, PeerInfo, PeerState, ReconnectEvent, Reconnecting, ShutDown,
 };
+#[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+pub use deltawire_quic as quic;
 #[cfg(feature = "webrtc")]
 pub use deltawire_sdp as sdp;
 pub use deltawire_signalling as signalling;

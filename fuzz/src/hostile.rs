@@ -236,6 +236,7 @@ impl Link {
                                     destination: transmit.destination,
                                     source: transmit.source,
                                     bytes: transmit.bytes.clone(),
+                                    segment: transmit.segment,
                                 });
                                 sent.extend(copy.take());
                             });

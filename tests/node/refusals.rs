@@ -43,7 +43,12 @@ async fn what_is_no_address_is_refused_as_such() {
     for url in ["", "nonsense", "127.0.0.1:80", "ftp://127.0.0.1/webrtc", "unix:/a"] {
         match soon("a refusal", client.connect(url)).await.unwrap_err() {
             ConnectError::NoKind { url: named, known } => {
-                assert_eq!((&*named, &*known), (url, "ws, wss, http, https"));
+                let kinds = if cfg!(feature = "quic") {
+                    "quic, ws, wss, http, https"
+                } else {
+                    "ws, wss, http, https"
+                };
+                assert_eq!((&*named, &*known), (url, kinds));
             }
             other => panic!("{url:?}: {other:?}"),
         }

@@ -23,11 +23,12 @@ const TRANSPORT_BENCH: &str = "--manifest-path benches/transport/Cargo.toml";
 const LIBRARY: &str = "deltawire";
 
 /// All that it has.
-const FEATURES: &str = "--features deltawire/futures,deltawire/https,deltawire/sim,deltawire/str0m";
+const FEATURES: &str = "--features deltawire/futures,deltawire/https,deltawire/quic,deltawire/sim,deltawire/str0m";
 
 /// Sets of features that compile by themselves, and the most packages that each may bring: README has them.
-const FEATURE_SETS: [(&str, usize); 7] = [
+const FEATURE_SETS: [(&str, usize); 8] = [
     ("", 54),
+    ("quic", 80),
     ("lean", 140),
     ("str0m", 112),
     ("websocket,signalling-client", 130),

@@ -24,6 +24,8 @@ pub enum TransportErrorKind {
     NotReached,
     /// The peer is not the one that it should be.
     Identity,
+    /// The peer does not let this side in, or has no room.
+    Refused,
     /// The peer broke the rules of the transport.
     Protocol,
     /// The transport cannot do what the session was configured for.

@@ -64,6 +64,17 @@ pub trait Runtime: fmt::Debug + MaybeSync {
     /// When the address cannot be had, or there are no sockets, as in a browser.
     fn bind(&self, options: &BindOptions) -> io::Result<Box<dyn UdpSocket>>;
 
+    /// The addresses of a host, by name or number. Default: no name is known.
+    fn resolve<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        let known = host.parse().map(|host: IpAddr| vec![SocketAddr::new(host, port)]);
+        let unknown = |_| io::Error::new(io::ErrorKind::Unsupported, "no names are known here");
+        Box::pin(std::future::ready(known.map_err(unknown)))
+    }
+
     /// The address from which the system reaches a host, by name or number. Nothing is sent.
     fn local_address<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<IpAddr>>;
 }

@@ -45,6 +45,12 @@ pub trait MessageTransport {
     /// this is known.
     fn in_flight(&mut self) -> usize;
 
+    /// Notes that the session has said its last words: nothing more is written. Says whether they have
+    /// arrived, as far as the transport knows; it is asked again each time that something happened.
+    fn finish(&mut self) -> bool {
+        self.in_flight() == 0
+    }
+
     /// Hangs up. Something may still have to be sent.
     fn close(&mut self);
 
@@ -127,8 +133,9 @@ pub struct Capabilities {
 pub enum InFlight {
     /// The peer acknowledges what came: the path is measured, and as much is on its way as fills it.
     Acknowledged,
-    /// Only what this side's system has not sent yet is known. So many bytes may wait there, and a message of
-    /// the longest kind beside them; messages are no longer than this.
+    /// Only what was not handed on yet is known: to this side's system, or to a stack with a pacing of its
+    /// own. So many bytes may wait there, and a message of the longest kind beside them; messages are no
+    /// longer than this.
     HandedOn {
         /// The most.
         max: usize,
@@ -184,13 +191,23 @@ pub struct Datagram<'a> {
     pub bytes: &'a [u8],
 }
 
-/// A datagram to be sent.
+/// A datagram to be sent, or several of one length to one peer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// To whom.
     pub destination: SocketAddr,
     /// From which local address.
     pub source: SocketAddr,
-    /// What it holds.
+    /// What it holds; of several, one after another.
     pub bytes: Vec<u8>,
+    /// How long each is of several, but for the last; `None` of one.
+    pub segment: Option<usize>,
+}
+
+impl Transmit {
+    /// Datagrams in it.
+    #[must_use]
+    pub fn datagrams(&self) -> usize {
+        self.segment.map_or(1, |segment| self.bytes.len().div_ceil(segment.max(1)))
+    }
 }

@@ -30,8 +30,12 @@ pub struct NodeBuilder {
     kinds: Vec<Arc<dyn LinkKind>>,
     unencrypted: bool,
     preferred: Option<Vec<String>>,
+    #[cfg(all(any(feature = "webrtc", feature = "quic"), not(target_arch = "wasm32")))]
+    udp: crate::udp::Options,
     #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
     webrtc: crate::webrtc::Options,
+    #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+    quic: crate::quic::Options,
 }
 
 impl NodeBuilder {
@@ -174,6 +178,17 @@ impl NodeBuilder {
         let network = Network::new(self.node_limits);
         let mut kinds = self.kinds;
         let given = kinds.len();
+        #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+        let quic = {
+            let (token, udp) = (self.client.token.clone(), self.udp.clone());
+            let quic =
+                crate::quic::Quic::new(self.quic, udp, &settings, token, &network, &runtime)?;
+            let quic = Arc::new(quic);
+            kinds.push(quic.clone());
+            quic
+        };
+        #[cfg(all(feature = "quic", not(feature = "webrtc"), not(target_arch = "wasm32")))]
+        let listens = quic.listen()?;
         #[cfg(all(
             feature = "websocket",
             feature = "signalling-client",
@@ -200,11 +215,14 @@ impl NodeBuilder {
             let max_peers = self.node_limits.max_peers;
             let webrtc = crate::webrtc::WebRtc::new(
                 self.webrtc,
+                &self.udp,
                 &settings,
                 signalling,
                 &network,
                 &runtime,
                 max_peers,
+                #[cfg(feature = "quic")]
+                &quic,
             )?;
             Arc::new(webrtc)
         };
@@ -225,6 +243,10 @@ impl NodeBuilder {
             kinds,
             #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
             webrtc,
+            #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+            quic,
+            #[cfg(all(feature = "quic", not(feature = "webrtc"), not(target_arch = "wasm32")))]
+            listens,
         }))
     }
 }
@@ -246,16 +268,59 @@ fn choose(
     preferred.into_iter().map(choose).collect()
 }
 
-/// Where links over WebRTC are made, and how.
-#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
+/// The UDP sockets of links.
+#[cfg(all(any(feature = "webrtc", feature = "quic"), not(target_arch = "wasm32")))]
 impl NodeBuilder {
     /// Where peers' datagrams come. Without it the node accepts nobody. Port 0 lets the system
     /// choose.
     pub fn listen(mut self, address: std::net::SocketAddr) -> Self {
-        self.webrtc.listen = Some(address);
+        self.udp.listen = Some(address);
         self
     }
 
+    /// The address that links of this node's own come from, and with which they end. Default: the
+    /// one from which the system reaches the other node; such links go on when the host gets
+    /// another one.
+    pub fn bind(mut self, address: std::net::IpAddr) -> Self {
+        self.udp.bind = Some(address);
+        self
+    }
+
+    /// What the system is asked for as a socket's buffers each way, bytes. It may give less.
+    /// Default: 4 MiB.
+    pub fn socket_buffer(mut self, bytes: usize) -> Self {
+        self.udp.socket_buffer = Some(bytes);
+        self
+    }
+}
+
+/// Links over QUIC: those to addresses such as `quic://example.org:4000`.
+#[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+impl NodeBuilder {
+    /// Lets peers connect over QUIC, at the port of [`listen`](Self::listen): the same one that WebRTC has. Without
+    /// it none can.
+    pub fn accept_quic(mut self, admission: crate::QuicAdmission) -> Self {
+        self.quic.admission = Some(admission);
+        self
+    }
+
+    /// The certificate that peers see over QUIC. Default: one that is made for this node, whose SHA-256
+    /// [`Node::quic_fingerprint`] gives them to pin.
+    pub fn quic_certificate(mut self, certificate: deltawire_quic::QuicCertificate) -> Self {
+        self.quic.certificate = Some(certificate);
+        self
+    }
+
+    /// Which servers this node connects to over QUIC. Default: those at loopback addresses.
+    pub fn quic_trust(mut self, trust: deltawire_quic::QuicTrust) -> Self {
+        self.quic.trust = trust;
+        self
+    }
+}
+
+/// Where links over WebRTC are made, and how.
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
+impl NodeBuilder {
     /// The addresses at which peers reach this node, with the port of [`listen`](Self::listen). Default: the
     /// one that it listens at; has to be given if that is 0.0.0.0 or ::.
     ///
@@ -265,14 +330,6 @@ impl NodeBuilder {
     /// advertises the addresses of both families.
     pub fn advertise(mut self, addresses: impl IntoIterator<Item = std::net::IpAddr>) -> Self {
         self.webrtc.advertise = addresses.into_iter().collect();
-        self
-    }
-
-    /// The address that links of this node's own come from, and with which they end. Default: the
-    /// one from which the system reaches the signalling server; such links go on when the host gets
-    /// another one.
-    pub fn bind(mut self, address: std::net::IpAddr) -> Self {
-        self.webrtc.bind = Some(address);
         self
     }
 
@@ -308,13 +365,6 @@ impl NodeBuilder {
     /// yes, which suits nodes that are reached at their own addresses.
     pub fn ice_lite(mut self, ice_lite: bool) -> Self {
         self.webrtc.ice_lite = Some(ice_lite);
-        self
-    }
-
-    /// What the system is asked for as a socket's buffers each way, bytes. It may give less.
-    /// Default: 4 MiB.
-    pub fn socket_buffer(mut self, bytes: usize) -> Self {
-        self.webrtc.socket_buffer = Some(bytes);
         self
     }
 }

@@ -45,6 +45,20 @@ pub enum BuildError {
         /// Where it should listen, or what it should advertise.
         address: SocketAddr,
     },
+    /// Peers are to be let in over QUIC, and there is no socket that they could come to.
+    #[error("NodeBuilder::accept_quic needs a socket: say where with NodeBuilder::listen")]
+    AcceptNowhere,
+    /// The certificate or the key of links over QUIC cannot be used.
+    #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+    #[error(transparent)]
+    Quic(#[from] deltawire_quic::QuicError),
+    /// No certificate for links over QUIC could be made.
+    #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+    #[error(transparent)]
+    QuicCertificate(#[from] deltawire_quic::CertificateError),
+    /// The system gave no randomness.
+    #[error("the system gave no random bytes: {0}")]
+    Random(io::Error),
     /// No certificate could be made.
     #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
     #[error(transparent)]
@@ -100,6 +114,14 @@ pub enum ConnectError {
          both"
     )]
     NothingInCommon,
+    /// The address cannot be read.
+    #[error("the address {url:?} cannot be used: {reason}")]
+    Address {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The other node was not reached by signalling, or refused.
     #[error(transparent)]
     Signalling(#[from] SignallingError),

@@ -23,6 +23,8 @@ mod manager;
 mod network;
 mod node;
 mod patience;
+#[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+mod quic;
 mod reconnecting;
 mod reservation;
 mod settings;
@@ -30,6 +32,12 @@ mod shut_down;
 mod task;
 #[cfg(not(target_arch = "wasm32"))]
 mod tokio;
+#[cfg(all(any(feature = "webrtc", feature = "quic"), not(target_arch = "wasm32")))]
+#[cfg_attr(
+    not(feature = "webrtc"),
+    allow(dead_code, unreachable_pub, reason = "addresses that WebRTC's peers are told")
+)]
+mod udp;
 #[cfg(test)]
 #[path = "../../link/src/waiting.rs"]
 mod waiting;
@@ -50,6 +58,8 @@ pub use error::{BuildError, ConnectError};
 pub use kind::LinkKind;
 pub use manager::{CapacityError, NodeEvent, NodeLimits, PeerInfo, PeerState};
 pub use node::Node;
+#[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+pub use quic::QuicAdmission;
 pub use reconnecting::{ReconnectEvent, Reconnecting};
 pub use shut_down::ShutDown;
 #[cfg(not(target_arch = "wasm32"))]
@@ -62,6 +72,6 @@ pub use webrtc::{AnswerError, Offer};
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 pub mod limits {
     pub use crate::settings::CONNECT_TIMEOUT;
-    pub use crate::webrtc::driver::socket::MAX_WAITING;
-    pub use crate::webrtc::{REQUESTS, SOCKET_BUFFER};
+    pub use crate::udp::socket::MAX_WAITING;
+    pub use crate::udp::{REQUESTS, SOCKET_BUFFER};
 }

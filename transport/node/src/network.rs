@@ -103,6 +103,12 @@ impl Network {
         }
     }
 
+    /// What bounds it.
+    #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+    pub(crate) fn limits(&self) -> NodeLimits {
+        self.inner().manager.limits()
+    }
+
     /// A place for a link that a peer opens, from this address if it is known.
     pub(crate) fn begin_accept(
         &self,

@@ -38,6 +38,11 @@ pub(crate) struct Inner {
     pub(crate) kinds: Vec<Arc<dyn LinkKind>>,
     #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
     pub(crate) webrtc: Arc<crate::webrtc::WebRtc>,
+    #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+    pub(crate) quic: Arc<crate::quic::Quic>,
+    /// Where it listens, if only QUIC does.
+    #[cfg(all(feature = "quic", not(feature = "webrtc"), not(target_arch = "wasm32")))]
+    pub(crate) listens: Option<std::net::SocketAddr>,
 }
 
 impl Node {
@@ -50,7 +55,7 @@ impl Node {
         Self { inner: Arc::new(inner) }
     }
 
-    #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
+    #[cfg(all(any(feature = "webrtc", feature = "quic"), not(target_arch = "wasm32")))]
     pub(crate) fn inner(&self) -> &Inner {
         &self.inner
     }

@@ -63,6 +63,14 @@ impl Runtime for TokioRuntime {
         Ok(Box::new(Socket::bind(options)?))
     }
 
+    fn resolve<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+    }
+
     fn local_address<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<IpAddr>> {
         Box::pin(async move {
             let Some(remote) = tokio::net::lookup_host((host, port)).await?.next() else {

@@ -129,7 +129,7 @@ impl Frames {
         bytes.extend([kind, channel as u8]);
         bytes.extend(number.to_le_bytes());
         bytes.extend(payload);
-        let transmit = Transmit { destination, source: self.local, bytes };
+        let transmit = Transmit { destination, source: self.local, bytes, segment: None };
         self.outputs.push_back(Output::Transmit(transmit));
     }
 

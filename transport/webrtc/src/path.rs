@@ -199,7 +199,7 @@ impl Path {
         let mut bytes = vec![0; MAX_CHECK];
         let len = check.to_bytes(Some(password.as_bytes()), &mut bytes, hmac_sha1).ok()?;
         bytes.truncate(len);
-        self.check = Some(Transmit { destination, source, bytes });
+        self.check = Some(Transmit { destination, source, bytes, segment: None });
         Some(transaction)
     }
 
@@ -241,7 +241,8 @@ mod tests {
     /// Where a datagram of DTLS goes that the stack sends to port 2.
     fn goes_to(path: &mut Path) -> SocketAddr {
         let (source, destination) = (address(1), address(2));
-        let mut transmit = Transmit { source, destination, bytes: DTLS.to_vec() };
+        let (bytes, segment) = (DTLS.to_vec(), None);
+        let mut transmit = Transmit { source, destination, bytes, segment };
         path.send(&mut transmit, Duration::ZERO);
         assert_eq!(transmit.source, source);
         transmit.destination
@@ -265,7 +266,8 @@ mod tests {
         comes(path, port, &sealed(check, "ours too"));
         assert!(path.poll_check().is_none(), "nothing is sent to who has proved nothing");
         let (source, destination) = (address(1), address(port));
-        let mut answer = Transmit { source, destination, bytes: vec![1, 1, 0, 0] };
+        let (bytes, segment) = (vec![1, 1, 0, 0], None);
+        let mut answer = Transmit { source, destination, bytes, segment };
         path.send(&mut answer, Duration::ZERO);
         assert_eq!(answer.destination, destination);
     }

@@ -133,7 +133,7 @@ impl End {
         let Self { connection, inbox, allocations, .. } = self;
         while inbox.front().is_some_and(|(at, _)| *at <= now) {
             let Some((_, transmit)) = inbox.pop_front() else { return };
-            let Transmit { source, destination, bytes } = &transmit;
+            let Transmit { source, destination, bytes, .. } = &transmit;
             let (source, destination) = (*source, *destination);
             let datagram = Datagram { source, destination, bytes };
             counted(allocations, || connection.handle_datagram(datagram, now));

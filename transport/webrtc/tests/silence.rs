@@ -54,7 +54,7 @@ impl End {
     fn work(&mut self, now: Duration) -> Vec<Transmit> {
         while self.inbox.front().is_some_and(|(at, _)| *at <= now) {
             let Some((_, transmit)) = self.inbox.pop_front() else { break };
-            let Transmit { source, destination, bytes } = &transmit;
+            let Transmit { source, destination, bytes, .. } = &transmit;
             let (source, destination) = (*source, *destination);
             self.connection.handle_datagram(Datagram { source, destination, bytes }, now);
         }

@@ -73,8 +73,13 @@ impl<T: MessageTransport> Connection<T> {
             Stage::Flushing { deadline, .. } => {
                 let over = match self.session.hang_up() {
                     HangUp::Now => true,
-                    HangUp::Flushed => !more && self.buffered == 0,
-                    HangUp::Wait => false,
+                    // What says that nothing more comes is to go too.
+                    HangUp::Flushed if !more => {
+                        let finished = self.transport.finish();
+                        self.drain(now, send);
+                        finished
+                    }
+                    HangUp::Flushed | HangUp::Wait => false,
                 };
                 if over || now >= deadline {
                     self.finish();

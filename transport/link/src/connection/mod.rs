@@ -253,9 +253,7 @@ impl<T: MessageTransport> Connection<T> {
         }
         if self.dirty || self.capabilities.wakes {
             self.drain(now, send);
-            self.buffered = self.transport.in_flight();
-            self.pacing.acknowledge(self.buffered, now);
-            self.note_acknowledged(now);
+            self.note_in_flight(now);
             // That less is in flight shows nothing: what may get lost is given up in time.
             if self.transport.take_heard() {
                 self.session.hear(now);
@@ -268,6 +266,12 @@ impl<T: MessageTransport> Connection<T> {
                 break ready;
             }
             self.drain(now, send);
+            // What was handed on makes room at once.
+            if !self.capabilities.wakes
+                && matches!(self.capabilities.in_flight, InFlight::HandedOn { .. })
+            {
+                self.note_in_flight(now);
+            }
         };
         let full = more && matches!(self.stage, Stage::Open);
         self.traffic.waits += u64::from(full && !self.waiting);
@@ -290,6 +294,12 @@ impl<T: MessageTransport> Connection<T> {
             (Stage::Delivering, _) if self.session.is_finished() => Progress::Over,
             _ => Progress::Quiet,
         }
+    }
+
+    fn note_in_flight(&mut self, now: Duration) {
+        self.buffered = self.transport.in_flight();
+        self.pacing.acknowledge(self.buffered, now);
+        self.note_acknowledged(now);
     }
 
     /// What the peer acknowledged is progress; of a session that is open only if it was the
@@ -315,7 +325,7 @@ impl<T: MessageTransport> Connection<T> {
             match self.transport.poll_output() {
                 Ok(Output::Transmit(transmit)) => {
                     self.traffic.remote_address = Some(transmit.destination);
-                    self.traffic.datagrams_sent += 1;
+                    self.traffic.datagrams_sent += transmit.datagrams() as u64;
                     self.traffic.bytes_sent += transmit.bytes.len() as u64;
                     send(transmit);
                 }

@@ -20,34 +20,26 @@ use tokio::sync::mpsc;
 pub use self::answering::AnswerError;
 use self::answering::Resources;
 pub use self::connecting::Offer;
-use self::driver::{Driver, Observer, Request, Socket};
+use self::driver::{Driver, Observer, Request};
 use self::outgoing::Outgoing;
 use crate::network::Network;
 use crate::settings::Settings;
+use crate::udp::{REQUESTS, Socket};
 use crate::webrtc_signalling::WebRtcSignalling;
 use crate::{BuildError, ConnectError, LinkKind, Node};
 
 /// The WebRTC stack under all links.
 type NativeEngine = AnyEngine;
 
-/// `NodeBuilder::socket_buffer` by default, bytes.
-pub const SOCKET_BUFFER: usize = 4 << 20;
-
-/// Requests that may wait for a driver.
-pub const REQUESTS: usize = 64;
-
 /// What a builder is told of WebRTC.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
-    pub(crate) listen: Option<SocketAddr>,
     pub(crate) advertise: Vec<IpAddr>,
-    pub(crate) bind: Option<IpAddr>,
     pub(crate) drivers: usize,
     pub(crate) engine: EngineKind,
     pub(crate) certificate: Option<Certificate>,
     pub(crate) mtu: Option<usize>,
     pub(crate) ice_lite: Option<bool>,
-    pub(crate) socket_buffer: Option<usize>,
 }
 
 /// A node's links over WebRTC.
@@ -71,21 +63,24 @@ struct Listener {
 }
 
 impl WebRtc {
+    #[cfg_attr(feature = "quic", expect(clippy::too_many_arguments, reason = "called once"))]
     pub(crate) fn new(
         options: Options,
+        udp: &crate::udp::Options,
         settings: &Settings,
         signalling: WebRtcSignalling,
         network: &Network,
         runtime: &SharedRuntime,
         max_peers: usize,
+        #[cfg(feature = "quic")] quic: &crate::quic::Quic,
     ) -> Result<Self, BuildError> {
-        options.check()?;
+        options.check(udp.listen)?;
         let engine = options.engine(settings)?;
-        let socket_buffer = options.socket_buffer.unwrap_or(SOCKET_BUFFER);
+        let socket_buffer = udp.buffer();
         let resources = Resources::default();
         let mut listeners = Vec::new();
-        if let Some(mut address) = options.listen {
-            for _ in 0..options.drivers.max(1) {
+        if let Some(mut address) = udp.listen {
+            for index in 0..options.drivers.max(1) {
                 let mut socket = Socket::bind(&**runtime, address, socket_buffer)
                     .map_err(|source| BuildError::Listen { address, source })?;
                 if !options.advertise.is_empty() {
@@ -97,7 +92,14 @@ impl WebRtc {
                 let (requests, receiver) = mpsc::channel(REQUESTS);
                 let routes = Routes::default();
                 let runtime_of = runtime.clone();
+                // Peers are told one port of QUIC's: the first.
+                #[cfg(feature = "quic")]
+                let hub = if index == 0 { quic.accept_on(&socket)? } else { None };
+                #[cfg(not(feature = "quic"))]
+                let _ = index;
                 let driver = Driver::new(socket, routes, receiver, observer, runtime_of, max_peers);
+                #[cfg(feature = "quic")]
+                let driver = driver.with_quic(hub);
                 runtime.spawn(Box::pin(driver.run()));
                 listeners.push(Listener { addresses, requests });
                 address.set_port(0);
@@ -106,7 +108,7 @@ impl WebRtc {
         Ok(Self {
             engine,
             mtu: options.mtu,
-            bind: options.bind,
+            bind: udp.bind,
             socket_buffer,
             signalling,
             listeners,
@@ -164,8 +166,8 @@ impl std::fmt::Debug for WebRtc {
 }
 
 impl Options {
-    fn check(&self) -> Result<(), BuildError> {
-        if let Some(address) = self.listen {
+    fn check(&self, listen: Option<SocketAddr>) -> Result<(), BuildError> {
+        if let Some(address) = listen {
             if address.ip().is_unspecified() && self.advertise.is_empty() {
                 return Err(BuildError::Advertise { address });
             }

@@ -15,9 +15,10 @@ use deltawire_link::{LinkEnded, LinkId};
 use deltawire_webrtc::Routes;
 use tokio::sync::mpsc;
 
-use super::driver::{Driver, Observer, Request, Socket};
-use super::{NativeEngine, REQUESTS};
+use super::NativeEngine;
+use super::driver::{Driver, Observer, Request};
 use crate::network::Network;
+use crate::udp::{REQUESTS, Socket};
 
 /// Links of a socket whose driver finds those that have something to do without looking at all of them.
 const CAPACITY: usize = 64;

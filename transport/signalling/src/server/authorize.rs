@@ -54,7 +54,7 @@ pub trait Authorizer: fmt::Debug + Send + Sync + 'static {
 pub struct AuthorizationRequest<'a> {
     /// Where it came from, as trusted proxies say: 0.0.0.0:0 if that is not known.
     pub address: SocketAddr,
-    /// `POST` of an offer, `PATCH` of candidates, `DELETE` to hang up.
+    /// `POST` of an offer, `PATCH` of candidates, `DELETE` to hang up; `CONNECT` of a link over QUIC.
     pub method: &'a Method,
     /// The path that was asked.
     pub path: &'a str,
@@ -63,6 +63,17 @@ pub struct AuthorizationRequest<'a> {
 }
 
 impl<'a> AuthorizationRequest<'a> {
+    /// A request that came by other means than signalling.
+    #[must_use]
+    pub fn new(
+        address: SocketAddr,
+        method: &'a Method,
+        path: &'a str,
+        headers: &'a HeaderMap,
+    ) -> Self {
+        Self { address, method, path, headers }
+    }
+
     /// The bearer token (RFC 6750), if there is exactly one.
     #[must_use]
     pub fn token(&self) -> Option<&'a str> {

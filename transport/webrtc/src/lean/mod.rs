@@ -270,7 +270,7 @@ impl Lean {
 
     /// A datagram, from where to where it goes.
     fn transmit(&mut self, bytes: Vec<u8>, [source, destination]: [SocketAddr; 2]) -> Output {
-        let mut transmit = Transmit { source, destination, bytes };
+        let mut transmit = Transmit { source, destination, bytes, segment: None };
         self.path.send(&mut transmit, self.now);
         Output::Transmit(transmit)
     }

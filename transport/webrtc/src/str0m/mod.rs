@@ -476,6 +476,7 @@ impl MessageTransport for Str0m {
                         destination: transmit.destination,
                         source: transmit.source,
                         bytes: transmit.contents.into(),
+                        segment: None,
                     };
                     self.path.send(&mut transmit, self.now);
                     return Ok(Output::Transmit(transmit));

@@ -87,7 +87,7 @@ impl Pair {
             }
             while end.inbox.front().is_some_and(|(at, _)| at <= now) {
                 let (_, transmit) = end.inbox.pop_front().unwrap();
-                let Transmit { source, destination, bytes } = &transmit;
+                let Transmit { source, destination, bytes, .. } = &transmit;
                 let (source, destination) = (*source, *destination);
                 end.engine.handle_datagram(Datagram { source, destination, bytes }, *now);
             }

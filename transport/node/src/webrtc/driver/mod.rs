@@ -4,10 +4,8 @@
 //! A socket has any number of connections, told apart by the peer's address. Two between the same two
 //! sockets could not be told apart, so of those that this side starts only one leads to each address.
 
-pub(crate) mod socket;
 #[cfg(test)]
 mod tests;
-mod timers;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,12 +18,15 @@ use deltawire_webrtc::{Engine, KnownAddresses, Routes};
 use slab::Slab;
 use tokio::sync::mpsc;
 
-use self::socket::Inbox;
-pub(crate) use self::socket::Socket;
-use self::timers::Timers;
+use crate::udp::timers::Timers;
+use crate::udp::{Inbox, Socket};
 
 /// Receiving calls before others get their turn.
 const RECEIVES: usize = 4;
+
+/// The least first byte of QUIC's datagrams (RFC 9443).
+#[cfg(feature = "quic")]
+const FIRST_OF_QUIC: u8 = 64;
 
 /// How long a socket that fails to receive [`RECEIVES`] times in a row is left alone.
 const RECEIVE_AGAIN: Duration = Duration::from_millis(10);
@@ -64,6 +65,9 @@ pub(crate) struct Driver<E: Engine, O: Observer> {
     /// When to receive again after failures: nothing else wakes the task for it.
     receive_at: Option<Duration>,
     closing: bool,
+    /// Links over QUIC that come in over the same socket (RFC 9443).
+    #[cfg(feature = "quic")]
+    quic: Option<crate::quic::hub::Hub>,
 }
 
 /// The connections of a socket.
@@ -116,7 +120,16 @@ impl<E: Engine, O: Observer> Driver<E, O> {
             alarm_at: None,
             receive_at: None,
             closing: false,
+            #[cfg(feature = "quic")]
+            quic: None,
         }
+    }
+
+    /// Moves links over QUIC that come in over the same socket, too.
+    #[cfg(feature = "quic")]
+    pub(crate) fn with_quic(mut self, quic: Option<crate::quic::hub::Hub>) -> Self {
+        self.quic = quic;
+        self
     }
 
     /// Runs until nobody can ask for anything any more and no connection is left.
@@ -136,9 +149,13 @@ impl<E: Engine, O: Observer> Driver<E, O> {
             self.connections.mark_all();
         }
         self.connections.work_all(now);
+        #[cfg(feature = "quic")]
+        if let Some(quic) = &mut self.quic {
+            quic.poll(&mut self.connections.socket, now, context);
+        }
         let drained = self.receive(context);
         self.connections.socket.poll_waiting(context);
-        if self.closing && self.connections.entries.is_empty() {
+        if self.is_over() {
             return Poll::Ready(());
         }
         self.sleep(context);
@@ -146,6 +163,21 @@ impl<E: Engine, O: Observer> Driver<E, O> {
             context.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    fn is_over(&self) -> bool {
+        let over = self.closing && self.connections.entries.is_empty();
+        #[cfg(feature = "quic")]
+        let over = over && self.quic.as_ref().is_none_or(crate::quic::hub::Hub::is_over);
+        over
+    }
+
+    /// Links that there are.
+    fn len(&self) -> usize {
+        let links = self.connections.entries.len();
+        #[cfg(feature = "quic")]
+        let links = links + self.quic.as_ref().map_or(0, crate::quic::hub::Hub::len);
+        links
     }
 
     fn take_requests(&mut self, context: &mut Context<'_>) {
@@ -180,7 +212,7 @@ impl<E: Engine, O: Observer> Driver<E, O> {
         for _ in 0..RECEIVES {
             // One call takes many datagrams of one peer in one place, and one place is left free; but
             // where peers send them one by one, as browsers do, each takes a place.
-            let most = self.places.max(self.connections.entries.len() + 1);
+            let most = self.places.max(self.len() + 1);
             let places = match self.connections.socket.poll_receive(&mut self.inbox, most, context)
             {
                 Poll::Pending => return true,
@@ -195,9 +227,20 @@ impl<E: Engine, O: Observer> Driver<E, O> {
             self.places = if places < most { places } else { 2 * places };
             let now = self.runtime.now();
             for datagram in self.inbox.datagrams(places) {
+                #[cfg(feature = "quic")]
+                if let Some(quic) = &mut self.quic
+                    && datagram.bytes.first().is_some_and(|first| *first >= FIRST_OF_QUIC)
+                {
+                    quic.handle_datagram(datagram, &mut self.connections.socket, now);
+                    continue;
+                }
                 self.connections.handle_datagram(datagram, now);
             }
             self.connections.work_all(now);
+            #[cfg(feature = "quic")]
+            if let Some(quic) = &mut self.quic {
+                quic.work_all(&mut self.connections.socket, now);
+            }
         }
         // The socket says that there is something, and wakes nobody until that is taken.
         let fails = failed == RECEIVES;
@@ -208,8 +251,10 @@ impl<E: Engine, O: Observer> Driver<E, O> {
     /// Sleeps until the next timer. An alarm that is too early, as its timer was put off since, costs a
     /// wake-up for nothing, which is less than to set the clock with every datagram.
     fn sleep(&mut self, context: &mut Context<'_>) {
-        let next = self.connections.timers.next().into_iter().chain(self.receive_at).min();
-        let Some(next) = next else { return };
+        let next = self.connections.timers.next().into_iter().chain(self.receive_at);
+        #[cfg(feature = "quic")]
+        let next = next.chain(self.quic.as_mut().and_then(crate::quic::hub::Hub::next));
+        let Some(next) = next.min() else { return };
         if self.alarm_at.is_none_or(|until| next < until) {
             self.alarm.set(next);
             self.alarm_at = Some(next);
@@ -336,7 +381,7 @@ impl<E: Engine, O: Observer> Connections<E, O> {
             if let Some(reached) = known.reached_from(transmit.destination) {
                 transmit.source.set_ip(reached);
             }
-            self.socket.send(&transmit);
+            self.socket.send(transmit);
         });
         self.socket.flush();
         self.timers.set(key, connection.poll_timeout());

@@ -254,7 +254,7 @@ async fn a_socket_that_fails_for_a_while_is_read_again() {
     let source = driver.connections.socket.local_address();
     let destination = peer.local_addr().unwrap();
     let bytes = vec![7; 16];
-    let hello = Output::Transmit(Transmit { destination, source, bytes });
+    let hello = Output::Transmit(Transmit { destination, source, bytes, segment: None });
     let script = scripts([hello].into_iter().chain((0..10).map(|_| Output::Timeout(None))));
     let datagrams = script.datagrams.clone();
     let (_link, request) = connection(1, script);

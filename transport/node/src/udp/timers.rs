@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Times by key. A connection's time changes with every datagram and mostly moves back, so an entry
 /// that is too early stays, and is put off when it comes first: before anybody wakes for it.
 #[derive(Debug, Default)]
-pub(super) struct Timers {
+pub(crate) struct Timers {
     heap: BinaryHeap<Reverse<(Duration, usize)>>,
     /// By key.
     timers: Vec<Timer>,
@@ -25,7 +25,7 @@ struct Timer {
 
 impl Timers {
     /// Sets the time of the connection with this key.
-    pub(super) fn set(&mut self, key: usize, at: Option<Duration>) {
+    pub(crate) fn set(&mut self, key: usize, at: Option<Duration>) {
         if key >= self.timers.len() {
             self.timers.resize(key + 1, Timer::default());
         }
@@ -40,7 +40,7 @@ impl Timers {
     }
 
     /// The earliest time.
-    pub(super) fn next(&mut self) -> Option<Duration> {
+    pub(crate) fn next(&mut self) -> Option<Duration> {
         loop {
             let mut first = self.heap.peek_mut()?;
             let Reverse((queued, key)) = &mut *first;
@@ -64,7 +64,7 @@ impl Timers {
     }
 
     /// The next connection whose time has come.
-    pub(super) fn pop(&mut self, now: Duration) -> Option<usize> {
+    pub(crate) fn pop(&mut self, now: Duration) -> Option<usize> {
         self.next().filter(|at| *at <= now)?;
         let Reverse((_, key)) = self.heap.pop()?;
         if let Some(timer) = self.timers.get_mut(key) {

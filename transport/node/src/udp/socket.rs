@@ -133,13 +133,28 @@ impl Socket {
         self.socket.poll_receive(&mut places[..most], &mut inbox.meta[..most], context)
     }
 
-    /// Puts a datagram into the next call, and makes the call when it is full.
-    pub(crate) fn send(&mut self, transmit: &Transmit) {
+    /// How many datagrams of one length go in one call at most.
+    #[cfg(feature = "quic")]
+    pub(crate) fn max_segments(&self) -> usize {
+        self.socket.max_segments()
+    }
+
+    /// Puts a datagram into the next call, and makes the call when it is full. Several are a call of
+    /// their own.
+    pub(crate) fn send(&mut self, transmit: Transmit) {
+        if let Some(segment) = transmit.segment {
+            self.flush();
+            let Transmit { destination, source, bytes, .. } = transmit;
+            self.batch =
+                Batch { bytes, segment, ends_short: true, to: Some((source, destination)) };
+            self.flush();
+            return;
+        }
         let max_segments = self.socket.max_segments();
-        if !self.batch.takes(transmit, max_segments) {
+        if !self.batch.takes(&transmit, max_segments) {
             self.flush();
         }
-        self.batch.add(transmit);
+        self.batch.add(&transmit);
     }
 
     /// Sends what was put aside.
@@ -182,7 +197,7 @@ impl Socket {
         let Some((source, destination)) = batch.to else { return true };
         let mut whole = Datagrams {
             destination: self.for_system(destination),
-            source: self.local.ip().is_unspecified().then(|| self.for_system(source).ip()),
+            source: self.source(source),
             bytes: &batch.bytes,
             segment: batch.segment,
         };
@@ -208,6 +223,12 @@ impl Socket {
                 true
             }
         }
+    }
+
+    /// The local address to send from, if the system is not to choose.
+    fn source(&self, source: SocketAddr) -> Option<IpAddr> {
+        let chosen = self.local.ip().is_unspecified() && !source.ip().is_unspecified();
+        chosen.then(|| self.for_system(source).ip())
     }
 
     /// An address as a socket of this family is told it.

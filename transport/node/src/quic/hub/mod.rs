@@ -1,0 +1,395 @@
+//! The links over QUIC of one socket: told apart, let in, and moved.
+
+mod arriving;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use deltawire_channels::waking::{ReadyHandle, ReadyQueue};
+use deltawire_framing::control::Role;
+use deltawire_link::runtime::SharedRuntime;
+use deltawire_link::{
+    Connection, Datagram, Fault, Identity, LinkEnded, Progress, TransportError, TransportErrorKind,
+    Undelivered,
+};
+use deltawire_quic::{Handle, QuicEndpoint, QuicTransport, QuicTrust, Routed};
+use slab::Slab;
+use tokio::sync::mpsc;
+
+use self::arriving::Arriving;
+use super::admission::{QuicAdmission, Verdict};
+use crate::network::Network;
+use crate::reservation::Reservation;
+use crate::settings::Settings;
+use crate::udp::Socket;
+use crate::udp::timers::Timers;
+
+/// What a hub is asked to do.
+pub(crate) enum Request {
+    Connect(Box<Connect>),
+    /// An application said whether a peer is let in.
+    Decided {
+        key: usize,
+        serial: u64,
+        verdict: Verdict,
+    },
+}
+
+/// A link to be opened.
+pub(crate) struct Connect {
+    pub(crate) remote: SocketAddr,
+    /// As the address names it.
+    pub(crate) host: String,
+    pub(crate) token: Vec<u8>,
+    pub(crate) trust: QuicTrust,
+    pub(crate) timeout: Duration,
+    pub(crate) reservation: Reservation,
+}
+
+/// What a hub has of its node.
+pub(crate) struct Surroundings {
+    pub(crate) network: Network,
+    pub(crate) settings: Settings,
+    pub(crate) runtime: SharedRuntime,
+}
+
+/// The links of one socket.
+pub(crate) struct Hub {
+    endpoint: QuicEndpoint,
+    entries: Slab<Entry>,
+    /// Keys of connections, by the index of their handles.
+    keys: Vec<Option<usize>>,
+    timers: Timers,
+    ready: Arc<ReadyQueue>,
+    /// Those that have something to do, by key.
+    due: Vec<usize>,
+    /// Who is let in; `None` if nobody is.
+    admission: Option<QuicAdmission>,
+    requests: mpsc::Receiver<Request>,
+    /// For those that decide later. Not counted among those who may ask.
+    requester: mpsc::WeakSender<Request>,
+    closing: bool,
+    arriving: usize,
+    serial: u64,
+    around: Surroundings,
+}
+
+struct Entry {
+    stage: Stage,
+    /// Until its endpoint has forgotten it.
+    handle: Option<Handle>,
+    ready: ReadyHandle,
+    span: tracing::Span,
+    /// Whether it is among those that have something to do.
+    due: bool,
+    serial: u64,
+}
+
+enum Stage {
+    /// Its peer is not let in yet.
+    Arriving(Box<Arriving>),
+    Link(Box<Connection<QuicTransport>>),
+    Over,
+}
+
+impl Hub {
+    pub(crate) fn new(
+        endpoint: QuicEndpoint,
+        admission: Option<QuicAdmission>,
+        requests: (mpsc::WeakSender<Request>, mpsc::Receiver<Request>),
+        around: Surroundings,
+    ) -> Self {
+        let capacity = around.network.limits().max_peers.min(1_024);
+        Self {
+            endpoint,
+            entries: Slab::new(),
+            keys: Vec::new(),
+            timers: Timers::default(),
+            // Of more, all are looked at.
+            ready: ReadyQueue::new(capacity),
+            due: Vec::new(),
+            admission,
+            requests: requests.1,
+            requester: requests.0,
+            closing: false,
+            arriving: 0,
+            serial: 0,
+            around,
+        }
+    }
+
+    /// Whether nobody can ask for anything any more, and nothing is left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.closing && self.entries.is_empty()
+    }
+
+    /// Connections that there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// When something is to be done even if nothing happens.
+    pub(crate) fn next(&mut self) -> Option<Duration> {
+        self.timers.next()
+    }
+
+    /// Does what is to be done now, and registers to be woken.
+    pub(crate) fn poll(&mut self, socket: &mut Socket, now: Duration, context: &mut Context<'_>) {
+        self.ready.register(context.waker());
+        self.take_requests(socket, now, context);
+        while let Some(key) = self.timers.pop(now) {
+            self.mark(key);
+        }
+        while let Some(key) = self.ready.pop() {
+            self.mark(key);
+        }
+        if self.ready.take_overflow() {
+            let keys: Vec<_> = self.entries.iter().map(|(key, _)| key).collect();
+            keys.into_iter().for_each(|key| self.mark(key));
+        }
+        self.work_all(socket, now);
+    }
+
+    fn take_requests(&mut self, socket: &mut Socket, now: Duration, context: &mut Context<'_>) {
+        while !self.closing
+            && let Poll::Ready(request) = self.requests.poll_recv(context)
+        {
+            match request {
+                Some(Request::Connect(connect)) => self.connect(*connect, now),
+                Some(Request::Decided { key, serial, verdict }) => {
+                    if self.entries.get(key).is_some_and(|entry| entry.serial == serial) {
+                        self.decided(key, verdict, socket, now);
+                    }
+                }
+                None => {
+                    self.closing = true;
+                    self.endpoint.accept_no_more();
+                }
+            }
+        }
+    }
+
+    fn mark(&mut self, key: usize) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if !entry.due {
+            entry.due = true;
+            self.due.push(key);
+        }
+    }
+
+    /// Does what those have to do that have something.
+    pub(crate) fn work_all(&mut self, socket: &mut Socket, now: Duration) {
+        while let Some(key) = self.due.pop() {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.due = false;
+                self.work(key, socket, now);
+            }
+        }
+    }
+
+    fn add(&mut self, handle: Handle, stage: Stage, span: tracing::Span) -> usize {
+        self.serial += 1;
+        let vacant = self.entries.vacant_entry();
+        let key = vacant.key();
+        let ready = self.ready.handle(key);
+        let (handle_of, serial) = (Some(handle), self.serial);
+        vacant.insert(Entry { stage, handle: handle_of, ready, span, due: false, serial });
+        if handle.index() >= self.keys.len() {
+            self.keys.resize(handle.index() + 1, None);
+        }
+        if let Some(place) = self.keys.get_mut(handle.index()) {
+            *place = Some(key);
+        }
+        self.mark(key);
+        key
+    }
+
+    /// The endpoint knows the connection no more: its peer is told so if it goes on.
+    fn forget(&mut self, key: usize) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let Some(handle) = entry.handle.take() else { return };
+        if let Some(place) = self.keys.get_mut(handle.index()) {
+            *place = None;
+        }
+        self.endpoint.forget(handle);
+    }
+
+    fn remove(&mut self, key: usize) {
+        self.forget(key);
+        self.timers.set(key, None);
+        if self.entries.contains(key) {
+            let entry = self.entries.remove(key);
+            self.arriving -= usize::from(matches!(entry.stage, Stage::Arriving(_)));
+        }
+    }
+
+    fn connect(&mut self, connect: Connect, now: Duration) {
+        let Connect { remote, host, token, trust, timeout, reservation } = connect;
+        let state = reservation.state().clone();
+        let begun = self.endpoint.connect(remote, &host, &trust, &token, now);
+        let begun = begun.map_err(TransportError::from).and_then(|(handle, transport)| {
+            let made =
+                self.connection(transport, Role::Initiator, &reservation, None, Some(timeout));
+            made.map(|connection| (handle, connection)).inspect_err(|_| {
+                self.endpoint.forget(handle);
+            })
+        });
+        reservation.take();
+        match begun {
+            Ok((handle, connection)) => {
+                let span = tracing::debug_span!("link", id = %state.id());
+                self.begin(handle, connection, span);
+            }
+            Err(error) => {
+                let ended = LinkEnded::Transport(error);
+                state.end(ended.clone(), Undelivered::default());
+                self.around.network.ended(state.id(), ended);
+                self.around.network.gone(state.id());
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        handle: Handle,
+        connection: Connection<QuicTransport>,
+        span: tracing::Span,
+    ) {
+        let key = self.add(handle, Stage::Link(Box::new(connection)), span);
+        self.attach(key);
+    }
+
+    fn attach(&mut self, key: usize) {
+        if let Some(Entry { stage: Stage::Link(connection), ready, .. }) = self.entries.get_mut(key)
+        {
+            connection.attach(ready.waker());
+        }
+    }
+
+    fn connection(
+        &self,
+        transport: QuicTransport,
+        role: Role,
+        reservation: &Reservation,
+        identity: Option<&Identity>,
+        timeout: Option<Duration>,
+    ) -> Result<Connection<QuicTransport>, TransportError> {
+        let Surroundings { settings, runtime, .. } = &self.around;
+        let state = reservation.state().clone();
+        let config = settings.connection(role, identity, &**runtime);
+        let mut config = config
+            .map_err(|error| TransportError::new(TransportErrorKind::SetUp, Fault::Local, error))?;
+        config.connect_timeout = timeout.unwrap_or(config.connect_timeout);
+        Connection::new(transport, config, state, runtime.now())
+    }
+
+    /// Takes in a datagram.
+    pub(crate) fn handle_datagram(
+        &mut self,
+        datagram: Datagram<'_>,
+        socket: &mut Socket,
+        now: Duration,
+    ) {
+        let len = datagram.bytes.len();
+        match self.endpoint.handle_datagram(datagram, now) {
+            Routed::Known(handle, event) => {
+                let Some(key) = self.keys.get(handle.index()).copied().flatten() else { return };
+                let Some(entry) = self.entries.get_mut(key) else { return };
+                match &mut entry.stage {
+                    Stage::Arriving(arriving) => {
+                        arriving.transport.handle_event(event);
+                        self.mark(key);
+                    }
+                    Stage::Link(connection) => {
+                        connection.transport_mut().handle_event(event);
+                        if connection.note_datagram(len, now) {
+                            self.work(key, socket, now);
+                        } else {
+                            self.mark(key);
+                        }
+                    }
+                    Stage::Over => {}
+                }
+            }
+            Routed::New(arrival) => self.arrive(arrival, socket, now),
+            Routed::Answer(transmit) => {
+                socket.send(transmit);
+                socket.flush();
+            }
+            Routed::Nothing => {}
+        }
+    }
+
+    /// Does what one connection has to do.
+    fn work(&mut self, key: usize, socket: &mut Socket, now: Duration) {
+        match self.entries.get(key).map(|entry| &entry.stage) {
+            Some(Stage::Arriving(_)) => self.work_arriving(key, socket, now),
+            Some(Stage::Link(_)) => self.work_link(key, socket, now),
+            Some(Stage::Over) | None => {}
+        }
+    }
+
+    fn work_link(&mut self, key: usize, socket: &mut Socket, now: Duration) {
+        let Some(Entry { stage: Stage::Link(connection), handle, ready, span, .. }) =
+            self.entries.get_mut(key)
+        else {
+            return;
+        };
+        let entered = span.enter();
+        ready.rearm();
+        let mut context = Context::from_waker(ready.waker());
+        let progress = connection.work(now, &mut context, &mut |transmit| socket.send(transmit));
+        socket.flush();
+        let mut again = false;
+        if let Some(handle) = *handle {
+            while let Some(event) = connection.transport_mut().poll_endpoint_event() {
+                if let Some(event) = self.endpoint.handle_event(handle, event, now) {
+                    connection.transport_mut().handle_event(event);
+                    again = true;
+                }
+            }
+        }
+        self.timers.set(key, connection.poll_timeout());
+        let id = connection.state().id();
+        drop(entered);
+        let network = &self.around.network;
+        match progress {
+            Progress::Quiet if again => self.mark(key),
+            Progress::Quiet => {}
+            Progress::Opened(peer) => {
+                network.opened(id, *peer);
+                self.mark(key);
+            }
+            Progress::Ended(ended) => {
+                network.ended(id, ended);
+                self.mark(key);
+            }
+            Progress::Gone => {
+                network.gone(id);
+                // What waits for the application needs no connection.
+                self.forget(key);
+                self.mark(key);
+            }
+            Progress::Over => self.remove(key),
+        }
+    }
+}
+
+/// Whatever ends it, no link is left that seems to live.
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.requests.close();
+        while self.requests.try_recv().is_ok() {}
+        for entry in self.entries.drain() {
+            if let Stage::Link(connection) = entry.stage {
+                let state = connection.state().clone();
+                drop(connection);
+                let ended = state.ended().unwrap_or(LinkEnded::Stopped);
+                self.around.network.ended(state.id(), ended);
+                self.around.network.gone(state.id());
+            }
+        }
+    }
+}

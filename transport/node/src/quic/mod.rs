@@ -1,0 +1,321 @@
+//! Links over QUIC of a native process: `quic://host:port`.
+
+mod admission;
+mod driver;
+pub(crate) mod hub;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use deltawire_channels::Peer;
+use deltawire_link::runtime::{BoxFuture, SharedRuntime};
+use deltawire_link::{Link, LinkEnded};
+use deltawire_quic::{Fingerprint, QuicCertificate, QuicConfig, QuicEndpoint, QuicTrust};
+use deltawire_signalling::Token;
+use tokio::sync::mpsc;
+
+pub use self::admission::QuicAdmission;
+use self::driver::Driver;
+use self::hub::{Connect, Hub, Request, Surroundings};
+use crate::network::Network;
+use crate::settings::Settings;
+use crate::udp::{self, REQUESTS, Socket};
+use crate::{BuildError, ConnectError, LinkKind, Node};
+
+/// What a builder is told of QUIC.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) admission: Option<QuicAdmission>,
+    pub(crate) certificate: Option<QuicCertificate>,
+    pub(crate) trust: QuicTrust,
+}
+
+/// A node's links over QUIC.
+pub(crate) struct Quic {
+    config: QuicConfig,
+    trust: QuicTrust,
+    token: Option<Token>,
+    settings: Settings,
+    network: Network,
+    runtime: SharedRuntime,
+    udp: udp::Options,
+    admission: Option<QuicAdmission>,
+    certificate: Option<QuicCertificate>,
+    /// Keeps the socket that accepts: it accepts until nobody can ask it for anything.
+    accepting: Mutex<Option<mpsc::Sender<Request>>>,
+    /// The sockets of links that this side opens, by whether they are of IPv4.
+    outgoing: Mutex<HashMap<bool, mpsc::Sender<Request>>>,
+}
+
+/// Addresses of one host that are tried.
+const MAX_ADDRESSES: usize = 4;
+
+impl Quic {
+    pub(crate) fn new(
+        options: Options,
+        udp: udp::Options,
+        settings: &Settings,
+        token: Option<Token>,
+        network: &Network,
+        runtime: &SharedRuntime,
+    ) -> Result<Self, BuildError> {
+        let Options { admission, certificate, trust } = options;
+        if admission.is_some() && udp.listen.is_none() {
+            return Err(BuildError::AcceptNowhere);
+        }
+        let certificate = match (certificate, &admission) {
+            (Some(certificate), _) => Some(certificate),
+            (None, Some(_)) => Some(QuicCertificate::generate()?),
+            (None, None) => None,
+        };
+        Ok(Self {
+            config: config(settings),
+            trust,
+            token,
+            settings: settings.clone(),
+            network: network.clone(),
+            runtime: runtime.clone(),
+            udp,
+            admission,
+            certificate,
+            accepting: Mutex::default(),
+            outgoing: Mutex::default(),
+        })
+    }
+
+    /// The SHA-256 of the certificate that peers see, if it accepts any.
+    pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
+        self.admission.as_ref().and(self.certificate.as_ref()).map(QuicCertificate::fingerprint)
+    }
+
+    fn hub(
+        &self,
+        socket: &Socket,
+        accepts: bool,
+    ) -> Result<(mpsc::Sender<Request>, Hub), BuildError> {
+        let mut seed = [0; 32];
+        self.runtime.random(&mut seed).map_err(BuildError::Random)?;
+        let certificate = self.certificate.as_ref().filter(|_| accepts);
+        let (local, segments) = (socket.local_address(), socket.max_segments());
+        let endpoint = QuicEndpoint::new(self.config, certificate, local, segments, seed)?;
+        let (sender, receiver) = mpsc::channel(REQUESTS);
+        let around = Surroundings {
+            network: self.network.clone(),
+            settings: self.settings.clone(),
+            runtime: self.runtime.clone(),
+        };
+        let admission = self.admission.clone().filter(|_| accepts);
+        let hub = Hub::new(endpoint, admission, (sender.downgrade(), receiver), around);
+        Ok((sender, hub))
+    }
+
+    /// What moves the links that come in over this socket, if it accepts any.
+    pub(crate) fn accept_on(&self, socket: &Socket) -> Result<Option<Hub>, BuildError> {
+        if self.admission.is_none() {
+            return Ok(None);
+        }
+        let (sender, hub) = self.hub(socket, true)?;
+        *self.accepting.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        Ok(Some(hub))
+    }
+
+    /// Binds a socket of its own to accept on; gives where it is.
+    #[cfg(not(feature = "webrtc"))]
+    pub(crate) fn listen(&self) -> Result<Option<SocketAddr>, BuildError> {
+        let Some(address) = self.udp.listen else { return Ok(None) };
+        let socket = Socket::bind(&*self.runtime, address, self.udp.buffer())
+            .map_err(|source| BuildError::Listen { address, source })?;
+        let bound = socket.local_address();
+        if let Some(hub) = self.accept_on(&socket)? {
+            let driver = Driver::new(hub, socket, self.runtime.clone());
+            self.runtime.spawn(Box::pin(driver.run()));
+        }
+        Ok(Some(bound))
+    }
+
+    /// Who moves the links that this side opens to addresses of this family.
+    fn outgoing(&self, remote: SocketAddr) -> Result<mpsc::Sender<Request>, ConnectError> {
+        let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_ipv4 = remote.is_ipv4();
+        if let Some(sender) = outgoing.get(&is_ipv4).filter(|sender| !sender.is_closed()) {
+            return Ok(sender.clone());
+        }
+        let any: IpAddr =
+            if is_ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let buffer = self.udp.buffer();
+        let (address, bound) = match self.udp.bind.filter(|bind| bind.is_ipv4() == is_ipv4) {
+            Some(bind) => (bind, Socket::bind(&*self.runtime, SocketAddr::new(bind, 0), buffer)),
+            None => (any, Socket::bind_to_host(&*self.runtime, any, buffer)),
+        };
+        let address = SocketAddr::new(address, 0);
+        let socket = bound.map_err(|source| ConnectError::Socket { address, source })?;
+        let (sender, hub) = self
+            .hub(&socket, false)
+            .map_err(|error| ConnectError::Socket { address, source: io::Error::other(error) })?;
+        let driver = Driver::new(hub, socket, self.runtime.clone());
+        self.runtime.spawn(Box::pin(driver.run()));
+        outgoing.insert(is_ipv4, sender.clone());
+        Ok(sender)
+    }
+
+    async fn connect(&self, node: &Node, url: &str) -> Result<(Peer, Link), ConnectError> {
+        let (host, port) = host_and_port(url)?;
+        let found = self.runtime.resolve(host, port).await;
+        let unknown = |source| ConnectError::Host { host: host.to_owned(), source };
+        let mut addresses = found.map_err(unknown)?;
+        addresses.truncate(MAX_ADDRESSES);
+        let tries = u32::try_from(addresses.len()).unwrap_or(1).max(1);
+        let timeout = self.settings.connect_timeout / tries;
+        let mut failed = None;
+        for remote in addresses {
+            match self.connect_to(node, remote, host, timeout).await {
+                // Another address of the host's may do.
+                Err(error @ ConnectError::Ended(LinkEnded::NotReached(_))) => failed = Some(error),
+                outcome => return outcome,
+            }
+        }
+        let nothing = || unknown(io::Error::other("the name has no address"));
+        Err(failed.unwrap_or_else(nothing))
+    }
+
+    async fn connect_to(
+        &self,
+        node: &Node,
+        remote: SocketAddr,
+        host: &str,
+        timeout: Duration,
+    ) -> Result<(Peer, Link), ConnectError> {
+        let requests = self.outgoing(remote)?;
+        let (reservation, outcome) = node.begin_connect()?;
+        let Ok(request) = requests.reserve().await else {
+            return Err(ConnectError::Ended(LinkEnded::Stopped));
+        };
+        request.send(Request::Connect(Box::new(Connect {
+            remote,
+            host: host.to_owned(),
+            token: self.token.as_ref().map(admission::secret).unwrap_or_default(),
+            trust: self.trust.clone(),
+            timeout,
+            reservation,
+        })));
+        Ok(outcome.await?)
+    }
+}
+
+impl LinkKind for Quic {
+    fn schemes(&self) -> &[&str] {
+        &["quic"]
+    }
+
+    fn connect<'a>(
+        &'a self,
+        node: &'a Node,
+        url: &'a str,
+        _once: bool,
+    ) -> BoxFuture<'a, Result<(Peer, Link), ConnectError>> {
+        Box::pin(self.connect(node, url))
+    }
+}
+
+impl std::fmt::Debug for Quic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Quic").field("fingerprint", &self.fingerprint()).finish_non_exhaustive()
+    }
+}
+
+/// What a node has because it has links over QUIC.
+impl Node {
+    /// Where peers reach this node by UDP: empty if it listens nowhere.
+    #[cfg(not(feature = "webrtc"))]
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.inner().listens.into_iter()
+    }
+
+    /// The SHA-256 of the certificate that peers see over QUIC, for them to pin: `None` if it accepts nobody there.
+    #[must_use]
+    pub fn quic_fingerprint(&self) -> Option<Fingerprint> {
+        self.inner().quic.fingerprint()
+    }
+}
+
+fn config(settings: &Settings) -> QuicConfig {
+    let limits = settings.limits;
+    let window = limits.largest_data_window().max(limits.command_window);
+    let mut config = QuicConfig::new(window, limits.max_frame_len);
+    let pacing = settings.pacing;
+    config.send_window = u64::try_from(pacing.max.max(pacing.min)).unwrap_or(u64::MAX);
+    // The session's own judgement comes first.
+    let idle = limits.idle_timeout;
+    config.idle_timeout = idle.saturating_mul(2).max(settings.connect_timeout.saturating_add(idle));
+    config.keep_alive = idle / 4;
+    config
+}
+
+/// The parts of `quic://host:port`.
+fn host_and_port(url: &str) -> Result<(&str, u16), ConnectError> {
+    let wrong = |reason: &str| ConnectError::Address {
+        url: url.rsplit('@').next().unwrap_or_default().to_owned(),
+        reason: reason.to_owned(),
+    };
+    let (_, rest) = url.split_once("://").ok_or_else(|| wrong("it must be quic://host:port"))?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains(['/', '?', '#', '@']) {
+        return Err(wrong("nothing but a host and a port belongs there"));
+    }
+    let (host, port) = rest.rsplit_once(':').ok_or_else(|| wrong("it has no port"))?;
+    let port = port.parse().ok().filter(|port| *port != 0);
+    let port = port.ok_or_else(|| wrong("its port must be 1 to 65535"))?;
+    let host = match host.strip_prefix('[').map(|host| host.strip_suffix(']')) {
+        Some(Some(host)) => host,
+        Some(None) => return Err(wrong("its bracket is not closed")),
+        None if host.contains(':') => return Err(wrong("an address of IPv6 needs brackets")),
+        None => host,
+    };
+    if host.is_empty() { Err(wrong("it has no host")) } else { Ok((host, port)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With and without the feature `webrtc`.
+    #[tokio::test]
+    async fn nodes_connect() {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let server = Node::builder().listen(listen).accept_quic(QuicAdmission::anyone());
+        let (server, client) = (server.build().unwrap(), Node::builder().build().unwrap());
+        let url = format!("quic://{}", server.addresses().next().unwrap());
+        let (connected, accepted) = tokio::join!(client.connect(&url), server.accept());
+        let (_near, _far) = (connected.unwrap(), accepted.unwrap());
+        assert_eq!((client.peers().len(), server.peers().len()), (1, 1));
+    }
+
+    #[test]
+    fn addresses_are_a_host_and_a_port() {
+        for (url, host, port) in [
+            ("quic://example.org:4000", "example.org", 4_000),
+            ("quic://127.0.0.1:1/", "127.0.0.1", 1),
+            ("QUIC://[::1]:65535", "::1", 65_535),
+        ] {
+            assert_eq!(host_and_port(url).unwrap(), (host, port), "{url}");
+        }
+        for url in [
+            "quic:example.org:1",
+            "quic://example.org",
+            "quic://example.org:0",
+            "quic://example.org:65536",
+            "quic://:4000",
+            "quic://::1:4000",
+            "quic://[::1:4000",
+            "quic://user:secret@example.org:1",
+            "quic://example.org:1/path",
+        ] {
+            let error = host_and_port(url).unwrap_err();
+            assert!(matches!(error, ConnectError::Address { .. }), "{url}");
+            assert!(!error.to_string().contains("secret"));
+        }
+    }
+}
