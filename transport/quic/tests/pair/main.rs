@@ -54,12 +54,13 @@ fn a_command_overtakes_deltas_that_fill_the_window() {
     let mut lab = Lab::open(4);
     let most = config().send_window + COMMAND_ROOM + (64 << 10);
     let mut written = 0;
-    // A path that takes ten seconds for it.
     while lab.link(CLIENT).in_flight() < 48 << 10 {
         assert!(lab.link(CLIENT).write(Channel::Data, &[1; 16 << 10]).unwrap());
         written += 1;
         assert!(written * (16 << 10) <= most);
     }
+    // So that QUIC is in the middle of them.
+    lab.work(CLIENT);
     assert!(lab.link(CLIENT).write(Channel::Command, &[2; 64]).unwrap());
     lab.work(CLIENT);
     lab.until("command", |lab| lab.ends[SERVER].messages.iter().any(|it| it.0 == Channel::Command));
