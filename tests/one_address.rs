@@ -4,8 +4,7 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -105,12 +104,12 @@ async fn offers_only(request: Request, next: Next) -> Response {
 #[tokio::test]
 async fn what_does_not_open_is_fallen_back_from_and_what_does_is_remembered() {
     let (node, _) = serve(SignallingOptions::default()).await;
-    let tried = Arc::new(AtomicUsize::default());
+    let tried = Arc::new(Mutex::new(0));
     let count = {
         let tried = tried.clone();
         move |request: Request, next: Next| {
             if request.headers().contains_key(UPGRADE) {
-                tried.fetch_add(1, Ordering::Relaxed);
+                *tried.lock().unwrap() += 1;
             }
             next.run(request)
         }
@@ -123,7 +122,7 @@ async fn what_does_not_open_is_fallen_back_from_and_what_does_is_remembered() {
         let found = kinds(&node, &client, &http(address)).await;
         assert_eq!(found, ("webrtc", "webrtc"));
     }
-    assert_eq!(tried.load(Ordering::Relaxed), 1, "what opened was tried first from then on");
+    assert_eq!(*tried.lock().unwrap(), 1, "what opened was tried first from then on");
     match soon("error", client.connect(&format!("ws://{address}/webrtc"))).await.unwrap_err() {
         ConnectError::Signalling(SignallingError::Refused { status: 502, .. }) => {}
         other => panic!("{other}"),

@@ -113,7 +113,7 @@ async fn mixed(kind: Kind) {
         random.fill(&mut bytes);
         let number = u16::from_le_bytes(bytes) as usize;
         // Most are short.
-        if number % 10 > 0 { number % 300 } else { number % 40_000 }
+        if number.is_multiple_of(10) { number % 40_000 } else { number % 300 }
     }
     let pair = pair(kind).await;
     let mut tasks = Vec::new();

@@ -86,6 +86,10 @@ impl Automatic {
         let way = |kind: &Arc<dyn LinkKind>| {
             let is_it = |offered: &&OfferedLink| offered.kind == kind.name();
             let offered = offered.links.iter().find(is_it)?;
+            if let Some(elsewhere) = offered.url.as_deref().filter(|at| !is_same_origin(url, at)) {
+                tracing::warn!(kind = kind.name(), elsewhere, "offered elsewhere, and passed over");
+                return None;
+            }
             let address = kind.address(url, offered.url.as_deref(), ticket)?;
             Some(Way { kind: kind.clone(), address })
         };
@@ -106,13 +110,16 @@ impl Automatic {
         let mut waiting = ways.iter();
         let mut running: Vec<Attempt<'_>> = Vec::new();
         let mut tried = Vec::new();
+        // A timer may say only once that it is over.
+        let mut due = false;
         poll_fn(|context| {
             loop {
-                let start =
-                    running.is_empty() || waiting.len() > 0 && timer.poll(context).is_ready();
+                due = due || waiting.len() > 0 && timer.poll(context).is_ready();
+                let start = running.is_empty() || due;
                 match waiting.as_slice().first().filter(|_| start) {
                     Some(way) => {
                         waiting.next();
+                        due = false;
                         let Way { kind, address } = way;
                         tracing::debug!(kind = kind.name(), "tries a kind of link");
                         running.push((kind.name(), kind.connect(node, address, once)));
@@ -144,9 +151,8 @@ impl Automatic {
                 if let Some(connected) = connected {
                     return Poll::Ready(Ok(connected));
                 }
-                if running.len() == before
-                    && (waiting.len() == 0 || timer.poll(context).is_pending())
-                {
+                due = due || waiting.len() > 0 && timer.poll(context).is_ready();
+                if running.len() == before && !due {
                     return Poll::Pending;
                 }
             }
@@ -186,6 +192,19 @@ fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
     let path = url[host..].find('/').map_or(url.len(), |at| host + at);
     &url[..path]
+}
+
+/// Whether a link that is offered at an address leads to who offers it: a token and a ticket go to nobody else, and
+/// https stays encrypted.
+fn is_same_origin(asked: &str, offered: &str) -> bool {
+    let as_http = |url: &str| {
+        let origin = origin(url).to_ascii_lowercase();
+        match origin.strip_prefix("ws") {
+            Some(rest) => format!("http{rest}"),
+            None => origin,
+        }
+    };
+    as_http(asked) == as_http(offered)
 }
 
 fn not_connected(mut tried: Vec<(String, ConnectError)>) -> ConnectError {
@@ -230,5 +249,21 @@ mod tests {
         assert_eq!(origin("http://a:80/b/c"), "http://a:80");
         assert_eq!(origin("http://a"), "http://a");
         assert_eq!(origin("/a"), "");
+    }
+
+    #[test]
+    fn what_is_offered_elsewhere_or_without_tls_is_not_of_the_same_origin() {
+        for (offered, same) in [
+            ("https://a:1/b", true),
+            ("wss://A:1/c", true),
+            ("ws://a:1/c", false),
+            ("http://a:1/c", false),
+            ("wss://a/c", false),
+            ("wss://b:1/c", false),
+            ("wss://a:1@b/c", false),
+        ] {
+            assert_eq!(is_same_origin("https://a:1/b", offered), same, "{offered}");
+        }
+        assert!(is_same_origin("http://a/b", "ws://a/c"));
     }
 }

@@ -109,6 +109,14 @@ impl Network {
         self.inner().manager.limits()
     }
 
+    /// Whether links may still be begun.
+    pub(crate) fn check_open(&self) -> Result<(), CapacityError> {
+        match self.inner().manager.is_shutting_down() {
+            true => Err(CapacityError::ShuttingDown),
+            false => Ok(()),
+        }
+    }
+
     /// A place for a link that a peer opens, from this address if it is known.
     pub(crate) fn begin_accept(
         &self,

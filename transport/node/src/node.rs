@@ -84,11 +84,13 @@ impl Node {
     ///
     /// [`ConnectError`] says which step failed: the signalling, the transport, or the session.
     pub async fn connect(&self, url: &str) -> Result<(Peer, Link), ConnectError> {
+        self.inner.network.check_open()?;
         self.kind_of(url)?.connect(self, url, false).await
     }
 
     /// Connects without asking a server twice.
     pub(crate) async fn connect_once(&self, url: &str) -> Result<(Peer, Link), ConnectError> {
+        self.inner.network.check_open()?;
         self.kind_of(url)?.connect(self, url, true).await
     }
 

@@ -6,6 +6,7 @@ use crate::ConnectError;
 
 /// The address of a WebSocket where signalling is, or at another that it names, with what opens it.
 pub(crate) fn address(asked: &str, offered: Option<&str>, ticket: Option<&str>) -> Option<String> {
+    let asked = asked.split('#').next().unwrap_or_default();
     let mut address = match offered {
         Some(offered) => offered.to_owned(),
         // http and https: ws and wss.
@@ -49,6 +50,7 @@ mod tests {
             ("HTTPS://a/b", None, Some("x"), Some("wsS://a/b?ticket=x")),
             ("http://a/b?c", None, Some("x"), Some("ws://a/b?c&ticket=x")),
             ("http://a/b", Some("wss://d"), Some("x"), Some("wss://d?ticket=x")),
+            ("http://a/b#c", None, Some("x"), Some("ws://a/b?ticket=x")),
             ("ftp://a", None, None, None),
             ("", None, None, None),
         ] {

@@ -56,8 +56,9 @@ impl LinkKind for WebSocket {
     }
 }
 
-/// Without what stands before an @: that may be a password.
+/// Without what stands before an @, that may be a password, and without a ticket.
 fn no_address(url: &str, error: AddressError) -> ConnectError {
-    let url = url.rsplit('@').next().unwrap_or_default().to_owned();
+    let url = url.rsplit('@').next().unwrap_or_default();
+    let url = url.split('?').next().unwrap_or_default().to_owned();
     SignallingError::Url { url, reason: error.reason }.into()
 }

@@ -147,7 +147,12 @@ impl<F: Framing> Reader<F> {
         }
         let left = len as usize - had;
         if piece.kind == PieceKind::Message {
-            self.message.reserve_exact(left);
+            // Of many small pieces, each would have all of it moved.
+            if self.message.is_empty() {
+                self.message.reserve_exact(left);
+            } else {
+                self.message.reserve(left);
+            }
         }
         Ok(left)
     }

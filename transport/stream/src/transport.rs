@@ -28,10 +28,13 @@ const READ: usize = 64 << 10;
 /// behind it. Bytes.
 const IN_PLACE: usize = 8 << 10;
 
-/// What may wait to be sent before pings are no longer answered, bytes.
-const PONGS: usize = 4 << 10;
+/// What may wait to be sent before pings are no longer answered, and acknowledgements wait, bytes.
+const UNPACED: usize = 4 << 10;
 
-/// What is read and thrown away as a link hangs up, bytes: what is unread then would have the system tell the peer
+/// Messages for which there is room at all times.
+const KEPT_ITEMS: usize = 128;
+
+/// What is read and thrown away at a time from a peer that is not heard any more, bytes: what is unread as a link hangs up would have the system tell the peer
 /// that the link broke, and throw away what the peer has not read.
 const DISCARD: usize = 1 << 20;
 
@@ -58,6 +61,8 @@ pub struct StreamTransport<S, F> {
     driver: Waker,
     now: Duration,
     reading: Reading,
+    /// What went wrong in writing: to be told once what came is taken.
+    write_error: Option<io::Error>,
     told_open: bool,
     told_closed: bool,
 }
@@ -93,6 +98,7 @@ where
             driver: Waker::noop().clone(),
             now: Duration::ZERO,
             reading: Reading::Open,
+            write_error: None,
             told_open: false,
             told_closed: false,
         }
@@ -141,7 +147,7 @@ where
     /// Has the system take what waits; what goes wrong shows in reading too.
     fn flush(&mut self) {
         let mut context = Context::from_waker(&self.driver);
-        if self.writer.len() < PONGS
+        if self.has_room()
             && let Some(ping) = self.ping.take()
         {
             self.writer.push(self.reader.framing_mut(), PieceKind::Pong, &ping);
@@ -151,16 +157,52 @@ where
     }
 
     fn note(&mut self, sent: io::Result<()>) {
-        // What came before is still read.
         if let Err(error) = sent {
             tracing::debug!(%error, "a stream takes no more");
+            self.write_error.get_or_insert(error);
         }
+    }
+
+    /// Throws away what comes, so that the end of the stream is seen.
+    fn discard(&mut self) {
+        let mut context = Context::from_waker(&self.driver);
+        let mut discarded = 0;
+        while discarded < DISCARD {
+            let read = SCRATCH.with_borrow_mut(|scratch| {
+                let mut scratch = ReadBuf::new(scratch);
+                let polled = Pin::new(&mut self.stream).poll_read(&mut context, &mut scratch);
+                polled.map_ok(|()| scratch.filled().len())
+            });
+            match read {
+                Poll::Pending => return,
+                Poll::Ready(Ok(len)) if len > 0 => discarded += len,
+                Poll::Ready(_) => {
+                    self.reading = Reading::Ended;
+                    return;
+                }
+            }
+        }
+        // There is more, and nobody else says so.
+        self.driver.wake_by_ref();
+    }
+
+    /// Whether there is room for what no pacing bounds.
+    fn has_room(&self) -> bool {
+        self.writer.len() < UNPACED
     }
 
     fn acknowledge(&mut self) {
         if let Some(acknowledgement) = self.acknowledgements.to_send() {
             let framing = self.reader.framing_mut();
             self.writer.push(framing, PieceKind::Message, &acknowledgement);
+        }
+    }
+
+    /// Says that this side hangs up, where there is a word for that.
+    fn say_farewell(&mut self) {
+        let framing = self.reader.framing_mut();
+        if let Some(farewell) = framing.farewell() {
+            self.writer.push(framing, PieceKind::Close, farewell);
         }
     }
 
@@ -182,8 +224,12 @@ where
                 Item::Close => {
                     self.items.clear();
                     self.reading = Reading::Ended;
+                    self.say_farewell();
                 }
             }
+        }
+        if self.items.capacity() > KEPT_ITEMS {
+            self.items = VecDeque::new();
         }
         Ok(None)
     }
@@ -229,10 +275,18 @@ where
                 break;
             }
         }
-        if self.acknowledgements.is_due(self.now) {
+        if matches!(self.reading, Reading::Deaf) {
+            self.discard();
+        }
+        if self.acknowledgements.is_due(self.now) && self.has_room() {
             self.acknowledge();
         }
         self.flush();
+        if let Some(error) = self.write_error.take()
+            && matches!(self.reading, Reading::Open)
+        {
+            self.reading = broken(error);
+        }
         match &self.reading {
             Reading::Ended if !self.told_closed => {
                 self.told_closed = true;
@@ -243,6 +297,8 @@ where
                 self.reading = Reading::Deaf;
                 Err(error)
             }
+            // Held back until the system takes more, which wakes.
+            _ if !self.has_room() => Ok(Output::Timeout(None)),
             _ => Ok(Output::Timeout(self.acknowledgements.poll_timeout())),
         }
     }
@@ -263,7 +319,8 @@ where
 
     fn in_flight(&mut self) -> usize {
         match self.reading {
-            Reading::Open => self.acknowledgements.in_flight(),
+            // What was not sent cannot have come, whatever the peer says.
+            Reading::Open => self.acknowledgements.in_flight().max(self.writer.len()),
             // Nobody will say.
             _ => self.writer.len(),
         }
@@ -271,23 +328,14 @@ where
 
     fn close(&mut self) {
         self.acknowledge();
-        if let Some(farewell) = self.reader.framing_mut().farewell() {
-            self.writer.push(self.reader.framing_mut(), PieceKind::Close, farewell);
+        if !matches!(self.reading, Reading::Ended) {
+            self.say_farewell();
         }
         self.flush();
         let mut context = Context::from_waker(&self.driver);
         let _ = Pin::new(&mut self.stream).poll_shutdown(&mut context);
-        let mut discarded = 0;
-        while discarded < DISCARD && matches!(self.reading, Reading::Open | Reading::Deaf) {
-            let read = SCRATCH.with_borrow_mut(|scratch| {
-                let mut scratch = ReadBuf::new(scratch);
-                let polled = Pin::new(&mut self.stream).poll_read(&mut context, &mut scratch);
-                polled.map_ok(|()| scratch.filled().len())
-            });
-            match read {
-                Poll::Ready(Ok(len)) if len > 0 => discarded += len,
-                _ => break,
-            }
+        if matches!(self.reading, Reading::Open | Reading::Deaf) {
+            self.discard();
         }
         self.reading = Reading::Ended;
         self.told_closed = true;

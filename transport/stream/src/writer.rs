@@ -63,6 +63,14 @@ impl Writer {
         self.flush(stream, context)
     }
 
+    /// Gives room back that what was taken had: on a link that always has something to send, nothing else does.
+    fn forget(&mut self) {
+        if self.taken >= KEPT && 2 * self.taken >= self.buffer.len() {
+            self.buffer.drain(..self.taken);
+            self.taken = 0;
+        }
+    }
+
     /// Hands on what waits, as far as the system takes it.
     pub(crate) fn flush<S: AsyncWrite + Unpin>(
         &mut self,
@@ -74,7 +82,10 @@ impl Writer {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(len)) => self.taken += len,
                 Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => return Ok(()),
+                Poll::Pending => {
+                    self.forget();
+                    return Ok(());
+                }
             }
             self.dirty = true;
         }

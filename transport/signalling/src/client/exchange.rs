@@ -60,7 +60,8 @@ impl Exchange<'_> {
     ) -> Result<(HeaderMap, reqwest::Upgraded), SignallingError> {
         let asked = url.clone();
         self.in_time(&asked, async {
-            let (url, response) = self.follow(url).await?;
+            // Where a redirect leads may be another machine, over which nobody was asked.
+            let response = self.send(&url).await?;
             let status = response.status();
             if status.as_u16() == 101 {
                 let headers = response.headers().clone();
@@ -82,7 +83,7 @@ impl Exchange<'_> {
         let after = self.options.timeout;
         match tokio::time::timeout(after, exchange).await {
             Ok(result) => result,
-            Err(_) => Err(SignallingError::TimedOut { url: url.to_string(), after }),
+            Err(_) => Err(SignallingError::TimedOut { url: shown(url), after }),
         }
     }
 
@@ -149,7 +150,7 @@ impl Exchange<'_> {
         let is_problem = is_media_type(text(&headers, &CONTENT_TYPE), MEDIA_TYPE_PROBLEM);
         let body = body.ok().filter(|_| is_problem);
         Err(SignallingError::Refused {
-            url: url.to_string(),
+            url: shown(url),
             status: status.as_u16(),
             problem: body.and_then(|body| Problem::from_json(&body)).map(Box::new),
             retry_after: text(&headers, &RETRY_AFTER).parse().ok().map(Duration::from_secs),
@@ -162,7 +163,7 @@ async fn read(url: &Url, mut response: Response) -> Result<Vec<u8>, SignallingEr
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| failed(url, error))? {
         if body.len() + chunk.len() > DEFAULT_MAX_BODY {
-            return Err(SignallingError::TooLong { url: url.to_string(), limit: DEFAULT_MAX_BODY });
+            return Err(SignallingError::TooLong { url: shown(url), limit: DEFAULT_MAX_BODY });
         }
         body.extend_from_slice(&chunk);
     }
@@ -170,7 +171,7 @@ async fn read(url: &Url, mut response: Response) -> Result<Vec<u8>, SignallingEr
 }
 
 fn failed(url: &Url, error: reqwest::Error) -> SignallingError {
-    let (url, unreachable) = (url.to_string(), error.is_connect());
+    let (url, unreachable) = (shown(url), error.is_connect());
     #[cfg(feature = "https")]
     if let Some(reason) = tls::untrusted(&error) {
         return SignallingError::Untrusted { url, reason };
@@ -193,6 +194,13 @@ fn broke_off(error: &reqwest::Error) -> bool {
         next = source.source();
     }
     false
+}
+
+/// An address without what may open something: a ticket.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.into()
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {

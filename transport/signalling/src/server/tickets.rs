@@ -44,7 +44,9 @@ impl Tickets {
         let mut tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tickets.retain(|_, ticket| ticket.until > now);
         let of_address = tickets.values().filter(|ticket| ticket.of == of).count();
-        if tickets.len() >= MAX_TICKETS || of_address >= MAX_OF_ADDRESS {
+        // Where it is not known who asks, all would count as one.
+        let of_one = !from.is_unspecified() && of_address >= MAX_OF_ADDRESS;
+        if tickets.len() >= MAX_TICKETS || of_one {
             return None;
         }
         tickets.insert(number, Ticket { identity, of, until: now + LIFETIME });

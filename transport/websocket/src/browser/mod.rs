@@ -216,7 +216,9 @@ impl MessageTransport for BrowserWebSocket {
     fn in_flight(&mut self) -> usize {
         // Nobody says any more; the browser sends what it has before it closes.
         let over = self.deaf || self.inbox.is_closed();
-        if over { 0 } else { self.acknowledgements.in_flight() }
+        // What was not sent cannot have come, whatever the peer says.
+        let waiting = self.socket.buffered_amount() as usize;
+        if over { 0 } else { self.acknowledgements.in_flight().max(waiting) }
     }
 
     fn close(&mut self) {
