@@ -18,7 +18,9 @@ use deltawire::signalling::{
     ClientOptions, Cors, OfferedLinks, SignallingClient, SignallingError, SignallingOptions,
     SignallingServer, Token, Tokens,
 };
-use deltawire::{BuildError, ConnectError, Identity, Node, NodeBuilder, axum};
+use deltawire::{
+    BuildError, ConnectError, Identity, Node, NodeBuilder, NodeLimits, ReconnectEvent, axum,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -300,4 +302,85 @@ async fn what_is_not_encrypted_stays_on_this_machine() {
         ConnectError::Signalling(_) => {}
         other => panic!("{other}"),
     }
+}
+
+#[tokio::test]
+async fn a_kept_connection_of_a_node_that_shuts_down_is_over() {
+    let (_node, address) = serve(SignallingOptions::default()).await;
+    for url in [http(address), "http://127.0.0.1:9/webrtc".to_owned()] {
+        let client = client().build().unwrap();
+        client.shut_down(Duration::from_millis(100)).await;
+        let mut kept = client.keep_connected(&url);
+        match soon("failure", kept.next()).await {
+            Some(ReconnectEvent::Failed { retry_after: None, error }) => {
+                assert!(error.to_string().contains("shutting down"), "{error}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(soon("end", kept.next()).await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_token_goes_nowhere_else() {
+    let asked = Arc::new(Mutex::new(0));
+    let elsewhere = {
+        let asked = asked.clone();
+        Router::new().fallback(move || async move {
+            *asked.lock().unwrap() += 1;
+            StatusCode::FORBIDDEN
+        })
+    };
+    let elsewhere = serve_router(elsewhere).await;
+    for (kind, scheme) in [("websocket", "ws"), ("webrtc", "http")] {
+        let links = format!(r#"[{{"kind":"{kind}","url":"{scheme}://{elsewhere}/x"}}]"#);
+        let document = format!(r#"{{"ticket":"0","links":{links}}}"#);
+        let offering = Router::new().fallback(move || async move { document });
+        let address = serve_router(offering).await;
+        let client = client().signalling(with_token("secret")).build().unwrap();
+        let error = soon("error", client.connect(&http(address))).await.unwrap_err();
+        assert!(matches!(error, ConnectError::NothingInCommon), "{error}");
+    }
+    assert_eq!(*asked.lock().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_websocket_follows_nobody() {
+    let redirecting = Router::new().fallback(|| async {
+        (StatusCode::TEMPORARY_REDIRECT, [("location", "http://192.0.2.1:9/webrtc")])
+    });
+    let address = serve_router(redirecting).await;
+    let connecting = client().build().unwrap();
+    let url = format!("ws://{address}/webrtc?ticket=secret");
+    let error = soon("error", connecting.connect(&url)).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("307") && !text.contains("secret"), "{text}");
+}
+
+/// A node that has no room for now is asked again, though the ticket was used up.
+#[tokio::test]
+async fn who_has_a_token_comes_in_when_there_is_room_again() {
+    let token = Token::new("secret").unwrap();
+    let limits = NodeLimits { max_pending: 1, ..NodeLimits::default() };
+    let node = Node::builder().node_limits(limits).build().unwrap();
+    let options = SignallingOptions { token: Some(token), ..Default::default() };
+    let address = serve_router(node.router(options)).await;
+    // Who opened one and says nothing.
+    let mut pending = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "GET /webrtc HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{PROTOCOL}\
+         Authorization: Bearer secret\r\n\r\n"
+    );
+    pending.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    pending.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        drop(pending);
+    });
+    let client = client().signalling(with_token("secret")).build().unwrap();
+    let (_peer, link) = soon("link", client.connect(&http(address))).await.unwrap();
+    assert_eq!(link.kind(), "websocket");
 }

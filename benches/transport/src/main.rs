@@ -3,6 +3,7 @@
 //! minutes; `-- --quick` shows within one that everything works.
 //!
 //! - `deltawire`: two nodes, WebRTC over loopback UDP, defaults; `deltawire on str0m` with the other engine.
+//! - `deltawire, QUIC`: two nodes over QUIC.
 //! - `deltawire, WebSocket`: two nodes over WebSocket; `tungstenite`: the stack that programs take for that.
 //! - `webrtc-rs`: data channels of the other WebRTC stack in Rust, tuned.
 //! - `quinn`: QUIC, a stream; `quinn, gathered` lets messages wait for others.
@@ -29,6 +30,8 @@
 mod commands;
 #[cfg(target_os = "linux")]
 mod deltawire_pair;
+#[cfg(target_os = "linux")]
+mod deltawire_quic;
 #[cfg(target_os = "linux")]
 mod harness;
 #[cfg(target_os = "linux")]

@@ -9,8 +9,8 @@ use crate::harness::{Job, Links};
 use crate::measure::{Flow, OneWay, PingPong, microseconds};
 use crate::report::{Place, Table, metric};
 use crate::{
-    commands, deltawire_pair, idle_peers, in_process, paths, quinn_pair, raw_udp, set_up,
-    small_buffers, str0m_plain, str0m_tuned, webrtc_rs, websocket,
+    commands, deltawire_pair, deltawire_quic, idle_peers, in_process, paths, quinn_pair, raw_udp,
+    set_up, small_buffers, str0m_plain, str0m_tuned, webrtc_rs, websocket,
 };
 
 /// Payloads that go one way.
@@ -72,7 +72,7 @@ impl From<Flow> for Measured {
     }
 }
 
-const RIVALS: [Rival; 11] = [
+const RIVALS: [Rival; 12] = [
     Rival {
         name: "deltawire",
         one_way: deltawire_pair::one_way,
@@ -82,6 +82,11 @@ const RIVALS: [Rival; 11] = [
         name: "deltawire on str0m",
         one_way: deltawire_pair::one_way_on_str0m,
         ping_pong: Some(deltawire_pair::ping_pong_on_str0m),
+    },
+    Rival {
+        name: "deltawire, QUIC",
+        one_way: deltawire_quic::one_way,
+        ping_pong: Some(deltawire_quic::ping_pong),
     },
     Rival {
         name: "deltawire, WebSocket",

@@ -362,6 +362,7 @@ impl MessageTransport for QuicTransport {
         let in_flight = InFlight::HandedOn { max };
         let mut capabilities = Capabilities::new(self.config.max_message_len, in_flight);
         // The task that answers for it is the one that runs the session.
+        capabilities.kind = "quic";
         capabilities.liveness = true;
         capabilities
     }

@@ -236,3 +236,127 @@ async fn a_message_costs_one_allocation_where_it_comes_and_none_where_it_is_sent
         assert_eq!(receiving, MESSAGES as u64, "{len}");
     }
 }
+
+/// What is always behind holds what waits, and not what went.
+#[tokio::test]
+async fn a_backlog_holds_no_more_than_waits() {
+    let (mut transport, mut far) = transport(1_000);
+    let message = frame(1, 1_000);
+    let cost = allocation_counter::measure(|| {
+        for _ in 0..100 {
+            assert!(transport.write(Channel::Data, &message).unwrap());
+        }
+    });
+    assert!(cost.bytes_max > 90_000, "it waits");
+    let mut bytes = vec![0; 2_000];
+    let mut most = 0;
+    for _ in 0..5_000 {
+        tokio::task::yield_now().await;
+        let cost = allocation_counter::measure(|| {
+            let mut context = Context::from_waker(Waker::noop());
+            let _ = std::future::Future::poll(std::pin::pin!(far.read(&mut bytes)), &mut context);
+            transport.poll_output().unwrap();
+            if transport.in_flight() > 0 {
+                assert!(transport.write(Channel::Data, &message).unwrap());
+            }
+        });
+        most += cost.bytes_current;
+    }
+    assert!(most < 400_000, "{most} bytes are held behind 100,000 that wait");
+}
+
+#[tokio::test]
+async fn what_was_not_sent_cannot_have_come() {
+    let (mut transport, mut far) = transport(1_000);
+    for number in 1..=100_u64 {
+        assert!(transport.write(Channel::Data, &frame(1, 1_000)).unwrap());
+        // It takes nothing, and says that it has all.
+        far.write_all(&framed(&(number * 1_000).to_le_bytes())).await.unwrap();
+        assert_eq!(drain(&mut transport), []);
+    }
+    assert!(transport.in_flight() > 98_000, "{}", transport.in_flight());
+}
+
+#[tokio::test]
+async fn acknowledgements_wait_for_a_peer_that_does_not_read() {
+    let (mut transport, mut far) = transport(64);
+    let mut held = 0;
+    for round in 1..=20_000_u64 {
+        tokio::task::yield_now().await;
+        let sending = std::pin::pin!(far.write_all(&[17, 0, 0, 0]));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(std::future::Future::poll(sending, &mut context).is_ready());
+        let message = frame(0, 17);
+        let sending = std::pin::pin!(far.write_all(&message));
+        assert!(std::future::Future::poll(sending, &mut context).is_ready());
+        let cost = allocation_counter::measure(|| {
+            transport.handle_timeout(Duration::from_secs(round));
+            assert_eq!(drain(&mut transport).len(), 1);
+            transport.handle_timeout(Duration::from_secs(round) + Duration::from_millis(500));
+            assert_eq!(drain(&mut transport), []);
+        });
+        held += cost.bytes_current;
+    }
+    // What reads share, of which each thread has one, is in it.
+    assert!(held < 100_000, "{held} bytes for 20,000 acknowledgements");
+    // Nor does it go round in circles meanwhile.
+    assert_eq!(transport.poll_output(), Ok(Output::Timeout(None)));
+}
+
+#[tokio::test]
+async fn who_broke_a_rule_and_is_gone_hung_up() {
+    let (mut transport, mut far) = transport(1 << 20);
+    far.write_all(&[0xff; 100]).await.unwrap();
+    assert!(transport.poll_output().is_err());
+    far.write_all(&vec![7; 500_000]).await.unwrap();
+    assert_eq!(drain(&mut transport), []);
+    drop(far);
+    assert_eq!(drain(&mut transport), [Output::Closed]);
+}
+
+/// A stream whose reading is silent and whose writing fails.
+struct Failing;
+
+impl tokio::io::AsyncRead for Failing {
+    fn poll_read(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl tokio::io::AsyncWrite for Failing {
+    fn poll_write(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Poll::Ready(Err(std::io::Error::other("no buffers")))
+    }
+
+    fn poll_flush(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn what_cannot_be_written_ends_the_link_by_name() {
+    let mut transport = StreamTransport::new("test", Failing, LengthPrefix);
+    assert_eq!(transport.poll_output(), Ok(Output::Open));
+    assert!(transport.write(Channel::Data, &frame(1, 100)).unwrap());
+    let error = transport.poll_output().unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Failed);
+    assert!(error.to_string().contains("no buffers"), "{error}");
+}

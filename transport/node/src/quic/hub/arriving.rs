@@ -14,6 +14,9 @@ use crate::udp::Socket;
 /// How long an application has to say whether a peer is let in.
 const AUTHORIZE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a peer that was not let in keeps its place.
+const REFUSED: Duration = Duration::from_secs(1);
+
 /// A peer that is not let in yet.
 pub(super) struct Arriving {
     pub(super) transport: QuicTransport,
@@ -153,12 +156,14 @@ impl Hub {
         let (reservation, identity) = match reserved {
             Ok(reservation) => reservation,
             Err(reason) => {
+                arriving.transport.handle_timeout(now);
                 arriving.transport.refuse(&reason);
-                while let Ok(Output::Transmit(transmit)) = arriving.transport.poll_output() {
-                    socket.send(transmit);
-                }
-                socket.flush();
-                self.remove(key);
+                // It is told again while it goes on, as what is told once may get lost.
+                arriving.deadline = now.saturating_add(REFUSED);
+                arriving.transport_timeout = Some(now);
+                entry.stage = Stage::Arriving(arriving);
+                self.arriving += 1;
+                self.work_arriving(key, socket, now);
                 return;
             }
         };
