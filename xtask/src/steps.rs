@@ -31,10 +31,10 @@ const FEATURE_SETS: [(&str, usize); 8] = [
     ("quic", 80),
     ("lean", 140),
     ("str0m", 112),
-    ("websocket,signalling-client", 130),
+    ("websocket,signalling-client", 116),
     ("lean,signalling-client", 160),
     ("lean,signalling-server", 180),
-    ("lean,signalling-client,signalling-server,websocket", 210),
+    ("lean,signalling-client,signalling-server,websocket", 190),
 ];
 
 /// What of them is tested, and the programs that tests start.
