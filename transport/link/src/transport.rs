@@ -89,6 +89,10 @@ impl<T: MessageTransport + ?Sized> MessageTransport for Box<T> {
         (**self).in_flight()
     }
 
+    fn finish(&mut self) -> bool {
+        (**self).finish()
+    }
+
     fn close(&mut self) {
         (**self).close();
     }
