@@ -16,7 +16,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 impl Guest {
     pub(crate) async fn arrive(url: &str) -> anyhow::Result<Self> {
-        let (mut peer, link) = Node::builder().build()?.connect(url).await?;
+        let (mut peer, link) =
+            Node::builder().prefer_links(["webrtc"]).build()?.connect(url).await?;
         let times = Arc::<Mutex<Vec<f64>>>::default();
         tokio::spawn({
             let times = times.clone();

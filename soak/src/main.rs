@@ -59,10 +59,17 @@ async fn main() -> anyhow::Result<()> {
     let length = Duration::try_from_secs_f64(arguments.minutes * 60.0).context("--minutes")?;
     ensure!(length >= 10 * SECOND, "--minutes {} is less than 10 s", arguments.minutes);
     let (server, url) = server::start().await?;
-    let node = Node::builder().build()?;
+    // Half of the visitors come over each kind of link.
+    let kinds = ["webrtc", "websocket"];
+    let nodes = kinds.map(|kind| Node::builder().prefer_links([kind]).build());
+    let nodes: Vec<_> = nodes.into_iter().collect::<Result<_, _>>()?;
     let visits = Arc::<Visits>::default();
-    let visitors: Vec<_> = (0..arguments.visitors)
-        .map(|_| tokio::spawn(visitors::come_and_go(node.clone(), url.clone(), visits.clone())))
+    let visitors: Vec<_> = nodes
+        .iter()
+        .cycle()
+        .take(arguments.visitors)
+        .map(|node| visitors::come_and_go(node.clone(), url.clone(), visits.clone()))
+        .map(tokio::spawn)
         .collect();
     let guest = Guest::arrive(&url).await?;
     let samples = watch(length, &server, &guest, &visits).await?;
