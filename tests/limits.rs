@@ -9,7 +9,7 @@ use deltawire_channels::session::MAX_PONGS;
 use deltawire_channels::{Limits, MAX_SHARED};
 
 use deltawire::limits::{CONNECT_TIMEOUT, MAX_WAITING, REQUESTS, SOCKET_BUFFER};
-use deltawire::link::LAST_WORDS;
+use deltawire::link::{LAST_WORDS, MAX_STREAM_MESSAGE};
 use deltawire::sdp::{MAX_CANDIDATES, MAX_DESCRIPTION_LEN, MAX_SCTP_INIT_LEN};
 use deltawire::signalling::{Rate, SdpFragment, ServerLimits, SignallingOptions};
 use deltawire::webrtc::{
@@ -115,8 +115,16 @@ fn in_code() -> BTreeMap<String, String> {
         "SignallingOptions::max_rate_keys" => count(max_rate_keys),
         "SdpFragment::MAX_CANDIDATES" => count(SdpFragment::MAX_CANDIDATES),
         "SdpFragment::MAX_CANDIDATE_LEN" => size(SdpFragment::MAX_CANDIDATE_LEN),
-        "browser::EARLY" => size(of_browser(CHANNELS, "const EARLY")),
-        "websocket::MAX_WAITING" => size(of_browser(INBOX, "pub(super) const MAX_WAITING")),
+        "browser::EARLY" => size(stated(CHANNELS, "EARLY")),
+        "websocket::MAX_WAITING" => size(stated(INBOX, "MAX_WAITING")),
+        "MAX_STREAM_MESSAGE" => size(MAX_STREAM_MESSAGE),
+        "stream::MAX_CONTROL" => size(stated(FRAMING, "MAX_CONTROL")),
+        "tickets::MAX_TICKETS" => count(stated(TICKETS, "MAX_TICKETS")),
+        "tickets::MAX_OF_ADDRESS" => count(stated(TICKETS, "MAX_OF_ADDRESS")),
+        "tickets::LIFETIME" => time(Duration::from_secs(stated(TICKETS, "LIFETIME") as u64)),
+        "websocket::UPGRADE_TIMEOUT" =>
+            time(Duration::from_secs(stated(UPGRADES, "UPGRADE_TIMEOUT") as u64)),
+        "automatic::MAX_REMEMBERED" => count(stated(AUTOMATIC, "MAX_REMEMBERED")),
         "sdp::MAX_CANDIDATES" => count(MAX_CANDIDATES),
         "link::LAST_WORDS" => time(LAST_WORDS),
         "session::MAX_PONGS" => count(MAX_PONGS),
@@ -145,15 +153,24 @@ fn in_code() -> BTreeMap<String, String> {
     all
 }
 
-/// Of the browser's part, which is not compiled here.
+/// Where constants stand that are not public, or of the browser's part, which is not compiled here.
 const CHANNELS: &str = include_str!("../transport/browser/src/channels.rs");
 const INBOX: &str = include_str!("../transport/websocket/src/browser/inbox.rs");
+const FRAMING: &str = include_str!("../transport/stream/src/framing.rs");
+const TICKETS: &str = include_str!("../transport/signalling/src/server/tickets.rs");
+const UPGRADES: &str = include_str!("../transport/signalling/src/server/websocket.rs");
+const AUTOMATIC: &str = include_str!("../transport/node/src/automatic.rs");
 
-fn of_browser(source: &str, constant: &str) -> usize {
-    let start = format!("{constant}: usize = ");
-    let value = source.lines().find_map(|line| line.strip_prefix(&start));
-    let kibibytes = value.and_then(|value| value.strip_suffix(" << 10;")).unwrap();
-    kibibytes.parse::<usize>().unwrap() << 10
+/// A number that a source says a constant has: bytes, a count, or seconds.
+fn stated(source: &str, constant: &str) -> usize {
+    let start = format!("const {constant}: ");
+    let line = source.lines().find_map(|line| line.split_once(&start)).unwrap().1;
+    let value = line.split_once(" = ").unwrap().1.trim_end_matches(';').replace('_', "");
+    let value = value.trim_start_matches("Duration::fromsecs(").trim_end_matches(')');
+    match value.split_once(" << ") {
+        Some((number, shift)) => number.parse::<usize>().unwrap() << shift.parse::<u32>().unwrap(),
+        None => value.parse().unwrap(),
+    }
 }
 
 #[test]
