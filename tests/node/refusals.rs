@@ -44,9 +44,9 @@ async fn what_is_no_address_is_refused_as_such() {
         match soon("a refusal", client.connect(url)).await.unwrap_err() {
             ConnectError::NoKind { url: named, known } => {
                 let kinds = if cfg!(feature = "quic") {
-                    "quic, ws, wss, http, https"
+                    "http, https, quic, ws, wss"
                 } else {
-                    "ws, wss, http, https"
+                    "http, https, ws, wss"
                 };
                 assert_eq!((&*named, &*known), (url, kinds));
             }
