@@ -185,7 +185,7 @@ mod tests {
         let mut next = 0;
         let random = Box::new(move |bytes: &mut [u8]| {
             for byte in bytes {
-                next += 1_u8.wrapping_mul(7);
+                next = u8::wrapping_add(next, 7);
                 *byte = next;
             }
         });
