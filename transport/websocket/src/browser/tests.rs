@@ -18,6 +18,7 @@ const LATER: Duration = Duration::from_secs(2);
 const FAKE: &str = "({
     sent: [],
     closed: [],
+    bufferedAmount: 0,
     send(bytes) { this.sent.push(bytes.slice()); },
     close(code) { this.closed.push(code); },
     open() { this.onopen?.(new Event('open')); },
@@ -81,6 +82,16 @@ fn misuse(result: &Result<Output, TransportError>) -> Option<WebSocketMisuse> {
     let error = result.as_ref().err()?;
     assert!(error.keeps_channels() && error.fault() == Fault::Peer);
     error.downcast_ref::<WebSocketMisuse>().copied()
+}
+
+#[wasm_bindgen_test]
+fn what_was_not_sent_cannot_have_come() {
+    let (fake, mut transport) = Fake::open();
+    assert_eq!(transport.write(Channel::Data, &frame(1_000, 1)), Ok(true));
+    Reflect::set(&fake.object, &"bufferedAmount".into(), &900.into()).unwrap();
+    fake.give(&1_000_u64.to_le_bytes());
+    assert!(matches!(transport.poll_output(), Ok(Output::Timeout(_))));
+    assert_eq!(transport.in_flight(), 900);
 }
 
 #[wasm_bindgen_test]
