@@ -65,6 +65,8 @@ pub(crate) struct Place {
 const MAX_SEGMENTS: usize = 40;
 /// Most bytes of one call: UDP takes no more.
 const MAX_BATCH: usize = 65_000;
+/// What QUIC may hold at the least of what is sent, bytes: see [`window`].
+const LEAST_WINDOW: u64 = 128 << 10;
 
 /// What waits here at most for QUIC to have room, bytes; and a message of the longest kind beside it.
 const MAX_WAITING: usize = 64 << 10;
@@ -293,11 +295,12 @@ impl QuicTransport {
     fn flush(&mut self) -> Result<(), QuicError> {
         let Self { connection, config, command_out, data_out, .. } = self;
         let room = [COMMAND_ROOM, 0];
+        let window = window(connection, config.send_window);
         for (writer, room) in [command_out, data_out].into_iter().zip(room) {
             if let Some(writer) = writer
                 && writer.waiting() > 0
             {
-                connection.set_send_window(config.send_window + room);
+                connection.set_send_window(window + room);
                 writer.flush(connection)?;
             }
         }
@@ -356,6 +359,12 @@ impl QuicTransport {
     }
 }
 
+/// What QUIC may hold to be sent and sent again: twice what the path takes, so that a close waits for no more than
+/// that, and for what is left in a session as long as that goes on.
+fn window(connection: &Connection, most: u64) -> u64 {
+    connection.stats().path.cwnd.saturating_mul(2).clamp(LEAST_WINDOW.min(most), most)
+}
+
 impl MessageTransport for QuicTransport {
     fn capabilities(&self) -> Capabilities {
         let max = MAX_WAITING.max(self.config.max_message_len);
@@ -391,7 +400,7 @@ impl MessageTransport for QuicTransport {
             Channel::Data => (data_out, 0),
         };
         let Some(writer) = writer else { return Ok(false) };
-        connection.set_send_window(config.send_window + room);
+        connection.set_send_window(window(connection, config.send_window) + room);
         match writer.write_message(connection, message) {
             Ok(()) => Ok(true),
             Err(error) => Err(self.fail(error)),

@@ -172,8 +172,11 @@ impl Quic {
         let mut failed = None;
         for remote in addresses {
             match self.connect_to(node, remote, host, timeout).await {
-                // Another address of the host's may do.
-                Err(error @ ConnectError::Ended(LinkEnded::NotReached(_))) => failed = Some(error),
+                // Another address of the host's may do, of a family that this host has.
+                Err(
+                    error @ (ConnectError::Socket { .. }
+                    | ConnectError::Ended(LinkEnded::NotReached(_))),
+                ) => failed = Some(error),
                 outcome => return outcome,
             }
         }

@@ -126,12 +126,15 @@ impl Hub {
     /// Asks the application in a task of its own.
     fn wait_for(&mut self, key: usize, verdict: runtime::BoxFuture<'static, Verdict>) {
         let Some(serial) = self.entries.get(key).map(|entry| entry.serial) else { return };
-        let Some(requester) = self.requester.upgrade() else { return };
+        // Decisions do not keep the socket of a node that nobody holds any more.
+        let requester = self.requester.clone();
         let runtime = self.around.runtime.clone();
         self.around.runtime.spawn(Box::pin(async move {
             let verdict = runtime::timeout(&*runtime, AUTHORIZE_TIMEOUT, verdict).await;
             let verdict = verdict.unwrap_or_else(|| Err("it took too long to decide".to_owned()));
-            let _ = requester.send(Request::Decided { key, serial, verdict }).await;
+            if let Some(requester) = requester.upgrade() {
+                let _ = requester.send(Request::Decided { key, serial, verdict }).await;
+            }
         }));
     }
 
