@@ -7,5 +7,7 @@ mod deaf;
 mod ends;
 mod lab;
 mod reconnecting;
+#[cfg(feature = "quic")]
+mod slow;
 mod sockets;
 mod transfer;
