@@ -26,7 +26,8 @@ pub struct QuicConfig {
     /// What the peer may send on a stream before it is read here, bytes. As much as a session grants, and more:
     /// then QUIC never holds up what the session let go.
     pub stream_window: u64,
-    /// What QUIC takes over until the peer acknowledges it, bytes; commands find [`COMMAND_ROOM`] more.
+    /// The most that QUIC takes over until the peer acknowledges it, bytes: no more than twice what the path takes, and
+    /// 128 KiB if that is less; commands find [`COMMAND_ROOM`] more.
     pub send_window: u64,
     /// After how much silence a connection is given up. The shorter one of the two sides' counts.
     pub idle_timeout: Duration,

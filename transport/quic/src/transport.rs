@@ -362,7 +362,7 @@ impl QuicTransport {
 /// What QUIC may hold to be sent and sent again: twice what the path takes, so that a close waits for no more than
 /// that, and for what is left in a session as long as that goes on.
 fn window(connection: &Connection, most: u64) -> u64 {
-    connection.stats().path.cwnd.saturating_mul(2).clamp(LEAST_WINDOW.min(most), most)
+    connection.congestion_state().window().saturating_mul(2).clamp(LEAST_WINDOW.min(most), most)
 }
 
 impl MessageTransport for QuicTransport {
