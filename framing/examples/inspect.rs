@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use deltawire_framing::control::Control;
+use deltawire_framing::documents::Document;
 use deltawire_framing::operations::{Operation, Operations};
 use deltawire_framing::{
     Delta, DeltaType, Frame, FrameHeader, Frames, Kind, Reassembled, Reassembler, ReassemblerLimits,
@@ -161,6 +162,7 @@ fn print_header(frame: Frame<'_>, printer: &mut Printer) {
         Kind::Delta => "delta",
         Kind::Control => "control",
         Kind::Opaque => "opaque",
+        Kind::Document => "document",
     };
     let channel = format!("{:?}", header.channel()).to_lowercase();
     printer.field("version", 1);
@@ -185,7 +187,30 @@ fn inspect_body(kind: Kind, body: &[u8], printer: &mut Printer) -> anyhow::Resul
             printer.bytes("body", body);
             Ok(())
         }
+        Kind::Document => {
+            print_document(Document::parse(body)?, printer);
+            Ok(())
+        }
     }
+}
+
+fn print_document(document: Document<'_>, printer: &mut Printer) {
+    let document = match document {
+        Document::Subscribe(subscribe) => format!("subscribe, {:?}", subscribe.fields()),
+        Document::Unsubscribe(unsubscribe) => format!("unsubscribe, id {}", unsubscribe.id()),
+        Document::Publish(publish) => format!("publish, {:?}", publish.fields()),
+        Document::Unpublish(unpublish) => format!("unpublish, id {}", unpublish.id()),
+        Document::Acknowledge(acknowledge) => format!("acknowledge, {:?}", acknowledge.fields()),
+        Document::Denied(denied) => {
+            format!("denied, {:?}: {}", denied.fields(), denied.fields().code.text())
+        }
+        Document::Mark(mark) => format!("mark, {:?}", mark.fields()),
+        Document::Expect(expect) => {
+            format!("expect, id {}, position {}", expect.id(), expect.position())
+        }
+        other => format!("{other:?}"),
+    };
+    printer.field("document", document);
 }
 
 fn print_control(control: Control<'_>, printer: &mut Printer) {

@@ -69,6 +69,18 @@ pub enum Field {
     Delivery,
     /// `delivery_limit` of a hello.
     DeliveryLimit,
+    /// `document_type` of a message about documents.
+    DocumentType,
+    /// `policy` of a subscribe.
+    Policy,
+    /// `start` of a subscribe.
+    Start,
+    /// `level` of an acknowledge.
+    Level,
+    /// `why` of a mark.
+    Why,
+    /// `position` of a message about documents.
+    Position,
     /// `reason` of a close message.
     Reason,
 }
@@ -102,6 +114,12 @@ impl Field {
             Self::Role => "role",
             Self::Delivery => "delivery",
             Self::DeliveryLimit => "delivery_limit",
+            Self::DocumentType => "document_type",
+            Self::Policy => "policy",
+            Self::Start => "start",
+            Self::Level => "level",
+            Self::Why => "why",
+            Self::Position => "position",
             Self::Reason => "reason",
         }
     }

@@ -9,7 +9,7 @@
 //! | write a delta where it will be sent from | [`DeltaWriter`], in a [`RecordBuf`] for alignment |
 //! | send a message longer than a frame | [`Fragmenter`] |
 //! | join small frames into one transport message | [`run()`] |
-//! | read a transport message | [`Frames`], then [`Frame::delta`] or [`control::Control::parse`] |
+//! | read a transport message | [`Frames`], then [`Frame::delta`], [`Frame::control`] or [`Frame::document`] |
 //! | put fragments together | [`Reassembler`] |
 //! | edit lists as payload | [`operations`] |
 //! | keep a delta with what the node knows of it | [`Record`], [`SharedRecord`] |
@@ -29,6 +29,7 @@ extern crate std;
 
 pub mod control;
 mod delta;
+pub mod documents;
 mod error;
 mod fragmenter;
 mod frame;

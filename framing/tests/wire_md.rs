@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use deltawire_framing::control::Control;
+use deltawire_framing::documents::Document;
 use deltawire_framing::operations::{Operation, Operations};
 use deltawire_framing::{
     FrameHeader, Frames, Kind, Malformed, Reassembled, Reassembler, ReassemblerLimits,
@@ -46,6 +47,13 @@ fn messages_are_valid_and_say_what_the_text_says() {
                         Control::Close(close) => format!("close {}", close.reason()),
                         other => panic!("{other:?}"),
                     },
+                    Kind::Document => match frame.document().unwrap() {
+                        Document::Subscribe(subscribe) => {
+                            format!("subscribe {}", subscribe.fields().id)
+                        }
+                        Document::Mark(mark) => format!("mark {}", mark.fields().position),
+                        other => panic!("{other:?}"),
+                    },
                     Kind::Opaque => format!("opaque {}", frame.body().escape_ascii()),
                 }),
                 Reassembled::Complete(message) => {
@@ -65,6 +73,8 @@ fn messages_are_valid_and_say_what_the_text_says() {
         "hello",
         "window 1048576",
         "close restart",
+        "subscribe 1",
+        "mark 5",
     ];
     assert_eq!(found, expected);
 }

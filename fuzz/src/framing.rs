@@ -37,6 +37,7 @@ pub fn frame(data: &[u8]) {
             match frame.kind() {
                 Kind::Delta => drop(frame.delta()),
                 Kind::Control => drop(frame.control()),
+                Kind::Document => drop(frame.document()),
                 Kind::Opaque => {}
             }
         }

@@ -3,9 +3,10 @@
 use core::fmt;
 use core::ops::Range;
 
+use bytes::Bytes;
 use deltawire_framing::{
-    Channel, Delta, DeltaFields, DeltaHeader, DeltaWriter, Frame, FrameHeader, Kind, Malformed,
-    RecordBuf, WriteError,
+    Channel, Delta, DeltaFields, DeltaHeader, DeltaWriter, Expected, FRAME_ALIGN, Field, Frame,
+    FrameHeader, Kind, Malformed, RecordBuf, WriteError,
 };
 
 use super::receiver::{Arrived, Memory, checked};
@@ -22,15 +23,50 @@ use crate::waking::Credit;
 ///
 /// The payload of a delta lies at a multiple of 16.
 #[derive(Clone)]
-pub struct Message {
-    memory: Arc<Kept>,
-    /// Where its frame lies there.
-    frame: Range<usize>,
+pub struct Message(Place);
+
+/// Where a message's frame lies.
+#[derive(Clone)]
+enum Place {
+    /// There, in memory that others may lie in too.
+    Part(Arc<Kept>, Range<usize>),
+    /// It is all of this.
+    Whole(Bytes),
 }
 
 impl Message {
     pub(super) fn new(memory: Arc<Kept>, frame: Range<usize>) -> Self {
-        Self { memory, frame }
+        Self(Place::Part(memory, frame))
+    }
+
+    /// The message whose whole frame these bytes are, without a copy if they start at a multiple of 16. For what
+    /// was checked before and kept, as a log does: a delta's checksum is not looked at.
+    ///
+    /// # Errors
+    /// Names the first field that breaks a rule of the frame's.
+    pub fn of_kept(bytes: Bytes) -> Result<Self, Malformed> {
+        let frame = Frame::parse(&bytes)?;
+        if frame.is_fragment() {
+            let count = u64::from(frame.header().fragment_count());
+            return Err(Malformed::new(Field::FragmentCount, count, Expected::Exactly(1)));
+        }
+        if !bytes.as_ptr().addr().is_multiple_of(FRAME_ALIGN) {
+            return Ok(Self::copy_of(frame));
+        }
+        Ok(Self(Place::Whole(bytes)))
+    }
+
+    /// Its frame's bytes, without a copy, for a log that keeps them by limits of its own: what the message took of
+    /// the window goes back to the peer, that of all messages in the same memory.
+    #[must_use]
+    pub fn into_kept(self) -> Bytes {
+        match self.0 {
+            Place::Whole(bytes) => bytes,
+            Place::Part(kept, frame) => {
+                kept.release();
+                Bytes::from_owner(Part { kept, frame })
+            }
+        }
     }
 
     /// A delta of this side's, to be sent to many with a [`SharedSender`](super::SharedSender): with a
@@ -50,6 +86,22 @@ impl Message {
         Ok(Self::of_record(record))
     }
 
+    /// A message about documents, for a [`FrameSource`](crate::session::FrameSource) to give.
+    #[must_use]
+    pub fn document_of(body: &[u8], channel: Channel) -> Self {
+        let mut record = RecordBuf::with_body_capacity(body.len());
+        let sealed = FrameHeader::whole(Kind::Document, channel, body.len()).and_then(|header| {
+            if let Some(room) = record.body_mut().get_mut(..body.len()) {
+                room.copy_from_slice(body);
+            }
+            record.seal(header)
+        });
+        match sealed {
+            Ok(()) => Self::of_record(record),
+            Err(error) => unreachable!("messages about documents are short and not empty: {error}"),
+        }
+    }
+
     /// A copy in memory of its own, which takes nothing of any window.
     pub(super) fn copy_of(frame: Frame<'_>) -> Self {
         match RecordBuf::copy_of(frame) {
@@ -61,14 +113,17 @@ impl Message {
     fn of_record(record: RecordBuf) -> Self {
         let len = record.frame_bytes().len();
         let arrived = Arrived { memory: Memory::Landed(record), cost: 0 };
-        Self { memory: Arc::new(Kept::new(arrived, None)), frame: 0..len }
+        Self::new(Arc::new(Kept::new(arrived, None)), 0..len)
     }
 
     /// Its frame: what [`Receiver::next`](super::Receiver::next) gives a view of.
     #[must_use]
     #[inline]
     pub fn frame(&self) -> Frame<'_> {
-        let bytes = self.memory.bytes().get(self.frame.clone()).unwrap_or_default();
+        let bytes = match &self.0 {
+            Place::Part(kept, frame) => kept.bytes().get(frame.clone()).unwrap_or_default(),
+            Place::Whole(bytes) => bytes,
+        };
         Frame::parse(bytes).unwrap_or_else(|error| checked(error))
     }
 
@@ -104,10 +159,23 @@ impl TryFrom<RecordBuf> for Message {
     }
 }
 
+/// One message in memory that is kept.
+struct Part {
+    kept: Arc<Kept>,
+    frame: Range<usize>,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        self.kept.bytes().get(self.frame.clone()).unwrap_or_default()
+    }
+}
+
 /// What a session checks of what comes in.
 fn check(frame: Frame<'_>) -> Result<(), Malformed> {
     match frame.kind() {
         Kind::Opaque => Ok(()),
+        Kind::Document => frame.document().map(drop),
         // Control messages are the session's own.
         Kind::Delta | Kind::Control => frame.delta()?.verify_checksum(),
     }
@@ -141,6 +209,14 @@ impl Kept {
         self.arrived.bytes()
     }
 
+    /// Gives back what it took of the window, though its memory stays.
+    fn release(&self) {
+        let cost = self.cost.swap(0, Ordering::Relaxed);
+        if let Some(home) = self.home.as_ref().filter(|_| cost > 0) {
+            home.give_back(cost);
+        }
+    }
+
     /// Not all of it was read, or will be.
     pub(super) fn forfeit(&self) {
         self.cost.store(0, Ordering::Relaxed);
@@ -150,9 +226,6 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         // The last owner has seen what the others did.
-        let cost = self.cost.load(Ordering::Relaxed);
-        if let Some(home) = self.home.take().filter(|_| cost > 0) {
-            home.give_back(cost);
-        }
+        self.release();
     }
 }

@@ -149,7 +149,7 @@ impl Sender {
         let grant = ring.reserve(len).await.map_err(|error| SendError::of_ring(error, end))?;
         // The peer may have said what it takes in the meantime.
         limit.check(len)?;
-        Ok(OpaqueGrant { grant, channel: *channel })
+        Ok(OpaqueGrant { grant, channel: *channel, kind: Kind::Opaque })
     }
 
     /// Room for up to `len` bytes of the application's own, if there is some now.
@@ -161,7 +161,32 @@ impl Sender {
         let Self { ring, channel, end, limit } = self;
         limit.check(len)?;
         let grant = ring.try_reserve(len).map_err(|error| SendError::of_ring(error, end))?;
-        Ok(OpaqueGrant { grant, channel: *channel })
+        Ok(OpaqueGrant { grant, channel: *channel, kind: Kind::Opaque })
+    }
+
+    /// Sends a [message about documents](deltawire_framing::documents); waits for room. Only to a peer that
+    /// [speaks of them](deltawire_framing::control::HelloFields::DOCUMENTS), and over the channel that is its own.
+    ///
+    /// Cancel safe, as [`send`](Self::send).
+    ///
+    /// # Errors
+    /// As those of [`send_opaque`](Self::send_opaque).
+    pub async fn send_document(&mut self, body: &[u8]) -> Result<(), SendError> {
+        let mut grant = self.reserve_opaque(body.len()).await?;
+        grant.kind = Kind::Document;
+        grant.body_mut().copy_from_slice(body);
+        Ok(grant.commit(body.len())?)
+    }
+
+    /// The same, if there is room now.
+    ///
+    /// # Errors
+    /// Also when the ring is full.
+    pub fn try_send_document(&mut self, body: &[u8]) -> Result<(), SendError> {
+        let mut grant = self.try_reserve_opaque(body.len())?;
+        grant.kind = Kind::Document;
+        grant.body_mut().copy_from_slice(body);
+        Ok(grant.commit(body.len())?)
     }
 
     /// Wakes who sends, after commits without notify.
@@ -269,6 +294,7 @@ impl DeltaGrant<'_> {
 pub struct OpaqueGrant<'a> {
     grant: Grant<'a>,
     channel: Channel,
+    kind: Kind,
 }
 
 impl OpaqueGrant<'_> {
@@ -286,7 +312,7 @@ impl OpaqueGrant<'_> {
     /// When fewer were reserved, or `len` is 0; nothing is sent.
     #[inline]
     pub fn commit(self, len: usize) -> Result<(), WriteError> {
-        committed(self.grant.commit(FrameHeader::whole(Kind::Opaque, self.channel, len)?))
+        committed(self.grant.commit(FrameHeader::whole(self.kind, self.channel, len)?))
     }
 
     /// The same, but who sends is not woken, as in [`DeltaGrant::commit_without_notify`].
@@ -296,7 +322,7 @@ impl OpaqueGrant<'_> {
     #[inline]
     pub fn commit_without_notify(self, len: usize) -> Result<(), WriteError> {
         committed(self.grant.commit_without_notify(FrameHeader::whole(
-            Kind::Opaque,
+            self.kind,
             self.channel,
             len,
         )?))

@@ -24,6 +24,8 @@ pub struct SessionConfig {
     /// [tells](super::Session::hear): then the session pings only when that fails to come.
     /// Default: no.
     pub transport_hears: bool,
+    /// Whether this side serves documents, and tells its peer so. Default: no.
+    pub serves_documents: bool,
 }
 
 impl SessionConfig {
@@ -39,6 +41,7 @@ impl SessionConfig {
             send: Delivery::default(),
             receive: Delivery::default(),
             transport_hears: false,
+            serves_documents: false,
         }
     }
 }

@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use deltawire_framing::control::{Delivery, Hello, HelloFields, Order, Window};
+use deltawire_framing::documents::Document;
 use deltawire_framing::{
     Channel, Delta, Frame, FrameHeader, Frames, Kind, Reassembled, Reassembler, ReassemblerLimits,
     RecordBuf, Refused,
@@ -374,6 +375,7 @@ pub(super) fn check(kind: Kind, body: &[u8]) -> Result<(), ProtocolError> {
     match kind {
         Kind::Delta => Ok(Delta::parse(body)?.verify_checksum()?),
         Kind::Opaque => Ok(()),
+        Kind::Document => Ok(Document::parse(body).map(drop)?),
         Kind::Control => Err(ProtocolError::OutOfPlace("a control message in fragments")),
     }
 }

@@ -88,6 +88,12 @@ struct Sent {
     bytes: u64,
 }
 
+/// What this side speaks beyond version 1.
+fn features(config: &SessionConfig) -> u64 {
+    let hub = if config.serves_documents { HelloFields::HUB } else { 0 };
+    HelloFields::CLOSING | HelloFields::GROWING | HelloFields::DOCUMENTS | hub
+}
+
 const CHANNELS: [Channel; 2] = [Channel::Command, Channel::Data];
 
 impl Session {
@@ -108,7 +114,7 @@ impl Session {
             max_unfinished: config.limits.max_unfinished,
             idle_timeout_ms: u32::try_from(config.limits.idle_timeout.as_millis())
                 .unwrap_or(u32::MAX),
-            features: HelloFields::CLOSING | HelloFields::GROWING,
+            features: features(&config),
             command: config.command,
             deltas: config.send,
             session_id: config.session_id,

@@ -41,6 +41,9 @@ pub struct Stats {
     pub control_sent: u64,
     /// Control frames that came.
     pub control_received: u64,
+    /// What the peer speaks beyond version 1: the
+    /// [`features`](deltawire_framing::control::HelloFields::features) of its hello; 0 before it.
+    pub peer_features: u64,
     /// Windows told once more in case that they got lost.
     pub windows_repeated: u64,
     /// Round-trip time, smoothed as in RFC 6298; `None` before the first pong.
@@ -60,6 +63,7 @@ impl Session {
             data_received: self.received_stats(Channel::Data),
             control_sent: self.control_sent,
             control_received: self.control_received,
+            peer_features: self.peer.map_or(0, |peer| peer.features),
             windows_repeated: self.windows_repeated,
             round_trip: self.liveness.round_trip,
             round_trip_variation: self.liveness.variation,

@@ -53,6 +53,11 @@ impl HelloFields {
     /// Among the [`features`](Self::features): it knows that a [`Window`](super::Window) can say by how much
     /// it has grown.
     pub const GROWING: u64 = 2;
+    /// Among the [`features`](Self::features): it takes [messages about documents](crate::documents).
+    pub const DOCUMENTS: u64 = 4;
+    /// Among the [`features`](Self::features): it serves documents, so that one can subscribe to them and
+    /// publish to them.
+    pub const HUB: u64 = 8;
 }
 
 /// The first frame each way: version, limits, session. 64 bytes.

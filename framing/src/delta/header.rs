@@ -53,6 +53,10 @@ impl DeltaType {
     pub const OPAQUE: Self = Self(0);
     /// A list of [operations](crate::operations).
     pub const OPERATIONS: Self = Self(1);
+    /// Whole deltas of the same document, one behind the other at multiples of 16: all of them happen, or none.
+    pub const GROUP: Self = Self(2);
+    /// A [snapshot](crate::documents::SnapshotHeader): what a document is after the deltas that it covers.
+    pub const SNAPSHOT: Self = Self(3);
     /// The first of the application's own types; they end with [`u16::MAX`].
     pub const FIRST_APPLICATION: u16 = 256;
 
@@ -79,7 +83,7 @@ impl DeltaType {
     /// stored and forwarded, only its payload is not understood.
     #[must_use]
     pub const fn is_reserved(self) -> bool {
-        self.0 > Self::OPERATIONS.0 && self.0 < Self::FIRST_APPLICATION
+        self.0 > Self::SNAPSHOT.0 && self.0 < Self::FIRST_APPLICATION
     }
 }
 

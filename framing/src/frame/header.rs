@@ -31,6 +31,9 @@ pub enum Kind {
     Control = 2,
     /// The application's own bytes, without a delta header.
     Opaque = 3,
+    /// A [message about documents](crate::documents), to a peer that speaks
+    /// [`HelloFields::DOCUMENTS`](crate::control::HelloFields::DOCUMENTS).
+    Document = 4,
 }
 
 /// Which channel a frame belongs to. Direction is never written: it is who sent the frame.
@@ -148,7 +151,8 @@ impl FrameHeader {
         match self.kind {
             1 => Kind::Delta,
             2 => Kind::Control,
-            _ => Kind::Opaque,
+            3 => Kind::Opaque,
+            _ => Kind::Document,
         }
     }
 
@@ -200,12 +204,14 @@ impl FrameHeader {
     /// here.
     #[inline]
     pub(super) fn is_sound_whole(&self) -> bool {
-        const KIND: u32 = 0x0300;
+        const KIND: u32 = 0x0700;
+        const FIRST: u32 = 0x0100;
+        const KINDS: u32 = 0x0400;
         const CHANNEL: u32 = 0x0001_0000;
         const INDEX_0_OF_1: u32 = 0x0001_0000;
         let [first, message_id, _, fragment]: [U32; 4] = zerocopy::transmute!(*self);
         first.get() & !(KIND | CHANNEL) == u32::from(Self::VERSION)
-            && first.get() & KIND != 0
+            && (first.get() & KIND).wrapping_sub(FIRST) < KINDS
             && message_id.get() == 0
             && fragment.get() == INDEX_0_OF_1
     }

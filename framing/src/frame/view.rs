@@ -5,6 +5,7 @@ use zerocopy::FromBytes;
 use super::header::{Channel, FRAME_ALIGN, FrameHeader, Kind};
 use crate::control::Control;
 use crate::delta::Delta;
+use crate::documents::Document;
 
 use crate::error::{Expected, Field, Malformed};
 
@@ -153,6 +154,23 @@ impl<'a> Frame<'a> {
         Control::parse(self.body())
     }
 
+    /// The body as a message about documents: for an unfragmented frame of [`Kind::Document`] on the channel
+    /// that it belongs to: marks on the data channel, all others on the command channel.
+    ///
+    /// # Errors
+    /// A frame of another kind ([`Field::Kind`]) or channel ([`Field::Channel`]), a fragment
+    /// ([`Field::FragmentCount`]), or what [`Document::parse`] finds.
+    pub fn document(&self) -> Result<Document<'a>, Malformed> {
+        self.expect_whole(Kind::Document)?;
+        let document = Document::parse(self.body())?;
+        let channel = document.channel();
+        if self.channel() != channel {
+            let expected = Expected::Exactly(channel as u64);
+            return Err(Malformed::new(Field::Channel, self.channel() as u64, expected));
+        }
+        Ok(document)
+    }
+
     /// The body as a delta: for an unfragmented frame of [`Kind::Delta`].
     ///
     /// # Errors
@@ -205,8 +223,8 @@ fn check_header(header: &FrameHeader) -> Result<(), Malformed> {
     let (field, value, expected) = if header.version != FrameHeader::VERSION {
         let expected = Expected::Exactly(u64::from(FrameHeader::VERSION));
         (Field::Version, u32::from(header.version), expected)
-    } else if !(1..=3).contains(&header.kind) {
-        let kinds = Expected::OneOf("1 (delta), 2 (control), 3 (opaque)");
+    } else if !(1..=4).contains(&header.kind) {
+        let kinds = Expected::OneOf("1 (delta), 2 (control), 3 (opaque), 4 (document)");
         (Field::Kind, u32::from(header.kind), kinds)
     } else if header.channel > 1 {
         let channels = Expected::OneOf("0 (command), 1 (data)");

@@ -8,7 +8,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 pub use deltawire_channels::session::Undelivered;
-use deltawire_channels::session::{Closed, SendPriority, Stats};
+use deltawire_channels::session::{Closed, FrameSource, SendPriority, Stats};
 use deltawire_channels::waking::Flag;
 use deltawire_channels::{Sender, SharedSender};
 use deltawire_framing::control::{CloseCode, Role};
@@ -153,6 +153,7 @@ struct State {
 pub(crate) enum SenderRequest {
     Ring(SendPriority, oneshot::Sender<Sender>),
     Shared(SendPriority, oneshot::Sender<SharedSender>),
+    Source(SendPriority, Box<dyn FrameSource>, oneshot::Sender<()>),
 }
 
 /// The link has ended, or has as many senders as [`Limits::max_senders`] allows.
@@ -279,6 +280,23 @@ impl Link {
         share: SendPriority,
     ) -> Result<SharedSender, NoMoreSenders> {
         self.request(|reply| SenderRequest::Shared(share, reply)).await
+    }
+
+    /// Has messages for the peer come from `source` too, which is asked whenever there is room for one. It counts as
+    /// a sender.
+    ///
+    /// Cancel safe: a source that nobody waits for any more may be asked all the same, until it is
+    /// [closed](FrameSource::is_closed).
+    ///
+    /// # Errors
+    ///
+    /// [`NoMoreSenders`] when the link has ended or has as many as it may.
+    pub async fn open_source(
+        &self,
+        source: Box<dyn FrameSource>,
+        share: SendPriority,
+    ) -> Result<(), NoMoreSenders> {
+        self.request(|reply| SenderRequest::Source(share, source, reply)).await
     }
 
     async fn request<S>(

@@ -25,6 +25,7 @@ pub struct NodeBuilder {
     command: Order,
     initiator: Delivery,
     acceptor: Delivery,
+    serves_documents: bool,
     runtime: Option<SharedRuntime>,
     signaller: Option<Arc<dyn Signaller>>,
     kinds: Vec<Arc<dyn LinkKind>>,
@@ -93,6 +94,13 @@ impl NodeBuilder {
     pub fn delivery(mut self, from_initiator: Delivery, from_acceptor: Delivery) -> Self {
         self.initiator = from_initiator;
         self.acceptor = from_acceptor;
+        self
+    }
+
+    /// Tells each peer that this node serves documents, so that it can subscribe and publish: for a node whose
+    /// links a hub attends to. Default: no.
+    pub fn serve_documents(mut self) -> Self {
+        self.serves_documents = true;
         self
     }
 
@@ -165,6 +173,7 @@ impl NodeBuilder {
             command: self.command,
             initiator: self.initiator,
             acceptor: self.acceptor,
+            serves_documents: self.serves_documents,
         };
         #[cfg(not(target_arch = "wasm32"))]
         let default = || Arc::new(crate::TokioRuntime::current()) as SharedRuntime;

@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) initiator: Delivery,
     /// Of the acceptor's deltas.
     pub(crate) acceptor: Delivery,
+    /// Whether its peers are told that it serves documents.
+    pub(crate) serves_documents: bool,
 }
 
 impl Settings {
@@ -41,6 +43,7 @@ impl Settings {
         let mut session = SessionConfig::new(role, session_id, u64::from_le_bytes(seed));
         session.limits = self.limits;
         session.command = self.command;
+        session.serves_documents = self.serves_documents;
         (session.send, session.receive) = match role {
             Role::Initiator => (self.initiator, self.acceptor),
             Role::Acceptor => (self.acceptor, self.initiator),

@@ -27,6 +27,9 @@ impl<T: MessageTransport> Connection<T> {
                 SenderRequest::Shared(share, reply) => {
                     let _ = self.session.open_shared_sender(share).map(|sender| reply.send(sender));
                 }
+                SenderRequest::Source(share, source, reply) => {
+                    let _ = self.session.open_source(source, share).then(|| reply.send(()));
+                }
             }
         }
     }
