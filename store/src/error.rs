@@ -59,6 +59,12 @@ pub enum Refused {
         /// The one behind the newest.
         next: Position,
     },
+    /// A record that was rejected cannot be a snapshot.
+    #[error("record {at} was rejected: it cannot be a snapshot")]
+    Rejected {
+        /// Its position.
+        at: Position,
+    },
     /// A snapshot cannot cover itself.
     #[error("a snapshot at {at} cannot cover records up to {covers}")]
     CoversItself {
@@ -128,4 +134,16 @@ pub enum Broken {
     /// It was closed ([`Log::close`](crate::Log::close)).
     #[error("it was closed")]
     Closed,
+}
+
+/// Why a log, or a directory of logs, cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// An option is out of its range.
+    #[error(transparent)]
+    Option(#[from] crate::options::BadOption),
+    /// A log with files needs a durability other than [`Memory`](crate::Durability::Memory).
+    #[error("option durability is Memory: a log with files is PageCache, Grouped or Each")]
+    Durability,
 }

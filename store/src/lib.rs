@@ -43,12 +43,14 @@ mod format;
 mod log;
 mod options;
 mod position;
+mod recovery;
 
 pub use deltawire_framing::{DocId, StatusBits};
-pub use error::{Broken, Refused, Room};
+pub use error::{Broken, OpenError, Refused, Room};
 pub use log::{
-    Appended, Gap, GapReason, Grant, Head, Log, LogStats, Previous, Read, ReadRequest, Run,
-    Snapshot, Stored, Written,
+    Appended, Gap, GapReason, Grant, Head, Io, IoDone, IoError, IoToken, Log, LogStats, Previous,
+    Read, ReadRequest, Run, Snapshot, Stored, Written,
 };
 pub use options::{BadOption, Durability, LogOptions, Retention};
 pub use position::{Epoch, LogPosition, Now, Origin, Position};
+pub use recovery::{Recovered, Recovery, Tail};

@@ -110,14 +110,15 @@ impl Log {
         let table = (2 * STEP + len + gap) as u32;
         let whole = table as usize + STEP;
         let security = [0; STEP];
-        let header = self.seal(whole, 1, appended.at, table, &[&security, &frame, &tail]);
+        let place = self.place(whole, appended.at);
+        let header = self.seal(place, whole, 1, appended.at, table, &[&security, &frame, &tail]);
         let mut head = BytesMut::with_capacity(2 * STEP);
         head.extend_from_slice(header.as_bytes());
         head.extend_from_slice(&security);
         let chunk = self.chunks.begin_own(whole);
         self.counters.adopted_bytes += len as u64;
         let memory = Memory::Adopted(Box::new([head.freeze(), frame, tail]));
-        self.push_batch(memory, appended.at, 1, whole, chunk, 1);
+        self.push_batch(memory, place, appended.at, 1, whole, chunk, 1);
         self.bound_memory(0);
         appended
     }
@@ -151,7 +152,15 @@ impl Log {
     }
 
     /// Makes room for so many bytes that will be dirty, and for what the index grows by.
-    pub(super) fn make_room(&mut self, _len: usize, is_new: bool) -> Result<(), Refused> {
+    pub(super) fn make_room(&mut self, len: usize, is_new: bool) -> Result<(), Refused> {
+        if let Some(disk) = &self.disk {
+            let value = disk.dirty + self.open.len() + len;
+            let limit = self.options.max_dirty_bytes;
+            if value > limit {
+                let (value, limit) = (value as u64, limit as u64);
+                return Err(Refused::Full { room: Room::Dirty, value, limit });
+            }
+        }
         let limit = self.options.max_index_bytes;
         let grown = |log: &Self| {
             let document = if is_new { log.documents.growth() } else { 0 };
@@ -240,6 +249,9 @@ impl Log {
                 || document.entries.len() as u64 > retention.per_document_records;
             self.documents.heap += grown;
         }
+        if let Some(disk) = &mut self.disk {
+            disk.mentions.push((number, true));
+        }
         self.counters.appended_records += 1;
         self.counters.appended_bytes += len as u64;
         if trim {
@@ -265,25 +277,27 @@ impl Log {
         let first = self.closed();
         let records = self.open.records();
         let len = self.open.len();
+        let place = self.place(len, first);
         let mut open = std::mem::take(&mut self.open);
-        let bytes = open.end(|table, body| self.seal(len, items, first, table, &[body]));
+        let bytes = open.end(|table, body| self.seal(place, len, items, first, table, &[body]));
         self.open = open;
         debug_assert!(bytes.len() == len);
         let chunk = self.chunks.open();
         self.chunks.hold(chunk);
-        self.push_batch(Memory::Chunk(bytes), first, items, len, chunk, records);
+        self.push_batch(Memory::Chunk(bytes), place, first, items, len, chunk, records);
     }
 
     /// The header of a batch of `len` bytes whose bytes behind the header are `body`.
     fn seal(
         &mut self,
+        (segment, _): (u64, u64),
         len: usize,
         items: u32,
         first: LogPosition,
         table: u32,
-        _body: &[&[u8]],
+        body: &[&[u8]],
     ) -> BatchHeader {
-        BatchHeader {
+        let mut header = BatchHeader {
             magic: BatchHeader::MAGIC,
             version: U16::new(BatchHeader::VERSION),
             flags: U16::ZERO,
@@ -297,29 +311,44 @@ impl Log {
             body_crc: U32::ZERO,
             chain: U32::ZERO,
             header_crc: U32::ZERO,
+        };
+        // In memory nobody checks them.
+        if let Some(disk) = &mut self.disk {
+            header.segment = U64::new(segment);
+            header.synced = U64::new(disk.synced.0);
+            let body_crc = body.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
+            header.body_crc = U32::new(body_crc);
+            header.chain = U32::new(disk.chain);
+            header = header.sealed();
+            disk.chain = header.header_crc.get();
         }
+        header
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what a batch is made of")]
     fn push_batch(
         &mut self,
         memory: Memory,
+        (segment, at): (u64, u64),
         first: LogPosition,
         items: u32,
         len: usize,
         chunk: u64,
         records: u32,
     ) {
-        // Records that went before their batch ended were not counted off.
+        if let Some(segment) = self.disk.as_mut().and_then(|disk| disk.segments.back_mut()) {
+            segment.end = LogPosition(first.0 + u64::from(items));
+        }
         let number = self.batches.push(Batch {
             memory,
             first,
-            items,
             len: len as u32,
             chunk,
-            segment: 0,
-            at: 0,
+            segment,
+            at,
             written_at: self.wall,
             live: records,
+            damaged: false,
         });
         self.counters.kept_bytes += len as u64;
         self.settle_dead(number);

@@ -24,7 +24,6 @@ pub(crate) struct Batch {
     pub(crate) memory: Memory,
     /// Log position of the first item.
     pub(crate) first: LogPosition,
-    pub(crate) items: u32,
     /// Bytes of the whole.
     pub(crate) len: u32,
     /// The chunk that its memory is counted with.
@@ -37,14 +36,11 @@ pub(crate) struct Batch {
     pub(crate) written_at: u64,
     /// Records in it that a document still has.
     pub(crate) live: u32,
+    /// Whether its bytes were found to be others than were written.
+    pub(crate) damaged: bool,
 }
 
 impl Batch {
-    /// Log position behind the last item.
-    pub(crate) fn end(&self) -> LogPosition {
-        LogPosition(self.first.0 + u64::from(self.items))
-    }
-
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self.memory, Memory::Gone)
     }

@@ -54,6 +54,8 @@ pub(crate) struct Document {
     pub(crate) gone: GapReason,
     /// The segment with the newest item that tells of the document.
     pub(crate) mentioned: u64,
+    /// The segment with the newest item that says where the document is: a record, or a note in its place.
+    pub(crate) placed: u64,
 }
 
 impl Document {
@@ -70,6 +72,7 @@ impl Document {
             writers: Vec::new(),
             gone: GapReason::Expired,
             mentioned: 0,
+            placed: 0,
         }
     }
 
@@ -131,6 +134,15 @@ impl Document {
         (self.writers.capacity() - before) * size_of::<Writer>()
     }
 
+    /// Forgets all but the `most` writers that wrote most recently.
+    pub(crate) fn forget_writers(&mut self, most: usize) {
+        if self.writers.len() > most {
+            self.writers.sort_unstable_by_key(|writer| std::cmp::Reverse(writer.written.at));
+            self.writers.truncate(most);
+            self.writers.shrink_to_fit();
+        }
+    }
+
     /// Bytes that it has taken of the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.entries.heap_bytes() + self.writers.capacity() * size_of::<Writer>()
@@ -188,6 +200,10 @@ impl Documents {
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u32> + use<> {
         let last = self.known.iter().next_back().map_or(0, |(number, _)| number as u32 + 1);
         0..last
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Document> {
+        self.known.iter().map(|(_, document)| document)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Document> {

@@ -3,28 +3,38 @@
 mod appending;
 mod batch;
 mod chunk;
+mod disk;
 mod document;
 mod entries;
+mod flushing;
 mod grant;
+mod io;
 mod notes;
+mod opening;
 mod reading;
 mod retention;
+mod retiring;
 mod stats;
+mod thawing;
 
 use deltawire_framing::DocId;
 
 pub use appending::Appended;
 pub use document::Written;
 pub use grant::Grant;
+pub use io::{Io, IoDone, IoError, IoToken};
 pub use reading::{Gap, GapReason, Head, Previous, Read, ReadRequest, Run, Snapshot, Stored};
 pub use stats::LogStats;
 
 use crate::error::Broken;
 use crate::options::{Durability, LogOptions};
 use crate::position::{Epoch, LogPosition, Now, Origin};
-use batch::Batches;
+pub(crate) use batch::{Batch, Batches, Memory};
 use chunk::{Chunks, Open};
-use document::Documents;
+use disk::Disk;
+pub(crate) use disk::{Segment, SegmentState};
+pub(crate) use document::{Document, Documents, KeptSnapshot};
+pub(crate) use entries::Entry;
 
 /// The deltas of any number of documents, in the order in which they came. One thread owns it; what is read of it goes
 /// to any thread.
@@ -53,6 +63,8 @@ pub struct Log {
     /// The greatest wall time that was told.
     wall: u64,
     broken: Option<Broken>,
+    /// Without it, the log is in memory only.
+    disk: Option<Disk>,
     counters: LogStats,
 }
 
@@ -81,6 +93,7 @@ impl Log {
             snapshots: Vec::new(),
             wall: 0,
             broken: None,
+            disk: None,
             counters: LogStats::default(),
         }
     }
@@ -92,13 +105,24 @@ impl Log {
         if self.readable == self.batches.end() {
             return None;
         }
-        self.readable = self.batches.end();
+        let from = std::mem::replace(&mut self.readable, self.batches.end());
+        if self.disk.is_some() {
+            let len = |number| self.batches.get(number).map_or(0, |batch| batch.len as usize);
+            let waiting = (from..self.readable).map(len).sum();
+            self.ready(now, waiting);
+        }
         for number in self.touched.drain(..) {
             if let Some(document) = self.documents.get_mut(number) {
                 document.pending = 0;
             }
         }
         Some(self.next)
+    }
+
+    /// The position that the next item gets.
+    #[must_use]
+    pub fn next(&self) -> LogPosition {
+        self.next
     }
 
     /// All below it survive what [`LogOptions::durability`] says.
@@ -138,8 +162,11 @@ impl Log {
 
     /// The number of the first batch that is not durable.
     fn durable_batch(&self) -> u64 {
-        // What is dropped to make room may not have been readable yet.
-        self.readable.max(self.batches.start())
+        match &self.disk {
+            Some(disk) => disk.durable,
+            // What is dropped to make room may not have been readable yet.
+            None => self.readable.max(self.batches.start()),
+        }
     }
 
     fn tell(&mut self, now: Now) {

@@ -1,11 +1,14 @@
 //! What is said of records and documents after they were stored.
 
 use deltawire_framing::{DocId, StatusBits};
+use zerocopy::byteorder::little_endian::{U32, U64};
 
 use super::Log;
 use super::document::KeptSnapshot;
 use crate::error::Refused;
-use crate::position::{Epoch, LogPosition, Now, Position};
+use crate::format::{Item, ItemKind, Note, STEP};
+use crate::options::Durability;
+use crate::position::{Epoch, LogPosition, Now, Origin, Position};
 
 impl Log {
     /// Switches status bits of a record on, in the name of `by`. Bits that are on stay on, so saying it again changes
@@ -31,7 +34,11 @@ impl Log {
         if status.contains(bits) {
             return Ok(());
         }
-        self.note_stamp(*doc, at, bits, by, now)?;
+        let mut note = Note::new(*doc, self.wall);
+        note.position = U64::new(at.0);
+        note.bits = U32::new(bits.bits());
+        note.by = by;
+        self.note_if_filed(ItemKind::Stamp, note, number, now)?;
         if let Some(document) = self.documents.get_mut(number)
             && let Some(index) = document.index_of(at)
         {
@@ -59,8 +66,8 @@ impl Log {
     /// that is known changes nothing.
     ///
     /// # Errors
-    /// [`Refused::Unknown`], [`Refused::NoRecord`], [`Refused::CoversItself`], [`Refused::Full`] or
-    /// [`Refused::ReadOnly`].
+    /// [`Refused::Unknown`], [`Refused::NoRecord`], [`Refused::CoversItself`], [`Refused::Rejected`],
+    /// [`Refused::Full`] or [`Refused::ReadOnly`].
     pub fn snapshot(
         &mut self,
         doc: &DocId,
@@ -74,11 +81,17 @@ impl Log {
         if covers >= at {
             return Err(Refused::CoversItself { at, covers });
         }
+        if self.status(doc, at).is_some_and(|status| status.contains(StatusBits::REJECTED)) {
+            return Err(Refused::Rejected { at });
+        }
         let known = self.documents.get(number).and_then(|document| document.snapshot);
         if known.is_some_and(|known| known.at >= at) {
             return Ok(());
         }
-        let note = self.note_snapshot(*doc, at, covers, now)?;
+        let mut note = Note::new(*doc, self.wall);
+        note.position = U64::new(at.0);
+        note.value = U64::new(covers.0);
+        let note = self.note_if_filed(ItemKind::Snapshot, note, number, now)?;
         if let Some(document) = self.documents.get_mut(number) {
             document.snapshot = Some(KeptSnapshot { at, covers, note });
         }
@@ -96,7 +109,13 @@ impl Log {
         if self.check_writable().is_err() {
             return false;
         }
-        self.note_forgotten(*doc, number, now);
+        if self.disk.is_some() {
+            let mut note = Note::new(*doc, self.wall);
+            let document = self.documents.get(number);
+            note.position = U64::new(document.map_or(0, |document| document.appended().0));
+            let epoch = document.map_or(self.epoch, |document| document.epoch);
+            self.push_note(ItemKind::Forget, note, epoch, None, now);
+        }
         self.drop_document(number);
         true
     }
@@ -123,27 +142,46 @@ impl Log {
         Ok(number)
     }
 
-    fn note_stamp(
+    /// Writes a note into the open batch. It is about document `number`, if about any.
+    pub(super) fn push_note(
         &mut self,
-        _doc: DocId,
-        _at: Position,
-        _bits: StatusBits,
-        _by: [u8; 16],
-        _now: Now,
-    ) -> Result<(), Refused> {
-        Ok(())
+        kind: ItemKind,
+        note: Note,
+        epoch: Epoch,
+        number: Option<u32>,
+        now: Now,
+    ) -> LogPosition {
+        self.make_chunk(STEP, now);
+        let at = self.next;
+        self.next = at.next();
+        let offset = self.open.push_note(&note);
+        let position = Position(note.position.get());
+        let origin = Origin(note.by);
+        self.open.enter(Item { kind, offset, position, epoch, origin }, false);
+        if let (Some(disk), Some(number)) = (&mut self.disk, number) {
+            disk.mentions.push((number, kind == ItemKind::Floor));
+        }
+        at
     }
 
-    fn note_snapshot(
+    /// The same, if there is room and the log has files.
+    fn note_if_filed(
         &mut self,
-        _doc: DocId,
-        _at: Position,
-        _covers: Position,
-        _now: Now,
+        kind: ItemKind,
+        note: Note,
+        number: u32,
+        now: Now,
     ) -> Result<LogPosition, Refused> {
-        // Without files it is as durable as the record that was appended last.
-        Ok(LogPosition(self.next.0.saturating_sub(1)))
+        if self.disk.is_none() {
+            // It is as durable as the record that was appended last.
+            return Ok(LogPosition(self.next.0.saturating_sub(1)));
+        }
+        self.make_room(2 * STEP, false)?;
+        let epoch = self.documents.get(number).map_or(self.epoch, |document| document.epoch);
+        let at = self.push_note(kind, note, epoch, Some(number), now);
+        if self.options.durability == Durability::Each {
+            self.close_batch(now);
+        }
+        Ok(at)
     }
-
-    fn note_forgotten(&mut self, _doc: DocId, _number: u32, _now: Now) {}
 }

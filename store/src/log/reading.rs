@@ -168,10 +168,14 @@ impl Log {
                     }
                 };
                 let Some(frame) = batch.frame(entry.offset, entry.len) else {
-                    if records.is_empty() && next == from {
-                        return self.cold(document, from, entry.batch, most);
+                    if next > from {
+                        break;
                     }
-                    break;
+                    let number = self.batches.number_of(entry.batch);
+                    if batch.damaged {
+                        return self.damaged(document, from, end);
+                    }
+                    return Read::Cold(self.request(number, most));
                 };
                 bytes += len;
                 records.push(Stored { position: next, frame, status: entry.status() });
@@ -179,20 +183,6 @@ impl Log {
             next = next.next();
         }
         Read::Run(Run { epoch: document.epoch, first: from, next, records })
-    }
-
-    fn cold(&self, _document: &Document, from: Position, low: u32, _most: usize) -> Read {
-        let batch = self.batches.number_of(low);
-        let to = from.next();
-        match self.batches.get(batch) {
-            Some(found) => Read::Cold(ReadRequest {
-                batch,
-                segment: found.segment,
-                at: found.at,
-                len: found.len,
-            }),
-            None => Read::Gap(Gap { to, why: GapReason::Expired, records: 1, bytes: 0 }),
-        }
     }
 
     /// What there is of `doc`; `None` if it is not known.

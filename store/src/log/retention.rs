@@ -13,10 +13,15 @@ use crate::position::{Now, Position};
 
 impl Log {
     /// Drops what [`Retention`](crate::Retention) no longer keeps. Limits of memory, and those of a document, are kept
-    /// at all times; ages, the log's bytes and snapshots when this is called.
+    /// at all times; ages, the log's bytes and snapshots when this is called. With files it may end the batch, and with
+    /// files what goes is whole segments: a record may stay a quarter longer than its age.
     pub fn retain(&mut self, now: Now) {
         self.tell(now);
         self.use_snapshots();
+        if self.disk.is_some() {
+            self.retain_segments(now);
+            return;
+        }
         let retention = self.options.retention;
         while self.counters.kept_bytes > retention.max_bytes && self.drop_oldest() {}
         if let Some(age) = retention.max_age {
@@ -92,7 +97,9 @@ impl Log {
 
     /// Frees the memory of a batch that no document needs any more.
     pub(super) fn settle_dead(&mut self, number: u64) {
-        if self.batches.get(number).is_some_and(|batch| batch.live == 0) {
+        let dead = self.batches.get(number).is_some_and(|batch| batch.live == 0);
+        // What is dead goes to the disk nevertheless: what follows it does.
+        if dead && self.disk_is_written(number) {
             self.free(number);
         }
     }
@@ -102,7 +109,8 @@ impl Log {
         if let Some(batch) = self.batches.get_mut(number) {
             let chunk = batch.chunk;
             match std::mem::replace(&mut batch.memory, Memory::Gone) {
-                Memory::Gone | Memory::Thawed(_) => {}
+                Memory::Gone => {}
+                Memory::Thawed(bytes) => self.cool(bytes.len()),
                 Memory::Chunk(_) | Memory::Adopted(_) => self.chunks.release(chunk),
             }
         }
@@ -110,15 +118,25 @@ impl Log {
 
     /// Keeps the records in memory to their limit, with `more` bytes that are about to be taken.
     pub(super) fn bound_memory(&mut self, more: usize) {
-        while self.chunks.bytes() + more > self.options.max_hot_bytes && self.drop_oldest() {}
+        while self.chunks.bytes() + more > self.options.max_hot_bytes {
+            let done = if self.disk.is_some() { self.evict() } else { self.drop_oldest() };
+            if !done {
+                break;
+            }
+        }
     }
 
     /// Drops the oldest batch. `false` if there is none that has ended.
     pub(super) fn drop_oldest(&mut self) -> bool {
+        if self.disk.is_some() {
+            return self.drop_segment();
+        }
         let number = self.batches.start();
         let Some(batch) = self.batches.front() else { return false };
         for doc in documents_in(batch) {
-            self.drop_up_to(&doc, number);
+            if let Some(document) = self.documents.number(&doc) {
+                self.drop_up_to(document, number);
+            }
         }
         self.free(number);
         if let Some(batch) = self.batches.pop() {
@@ -128,8 +146,7 @@ impl Log {
     }
 
     /// Drops the records of a document in batches up to `last`.
-    fn drop_up_to(&mut self, doc: &DocId, last: u64) {
-        let Some(number) = self.documents.number(doc) else { return };
+    pub(super) fn drop_up_to(&mut self, number: u32, last: u64) {
         while let Some(document) = self.documents.get(number)
             && let Some(entry) = document.entries.front()
             && self.batches.number_of(entry.batch) <= last

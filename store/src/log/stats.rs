@@ -1,4 +1,5 @@
 use super::Log;
+use super::disk::Disk;
 
 /// Counters of a log, and what it takes of memory now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,13 +26,39 @@ pub struct LogStats {
     pub stamps: u64,
     /// Records that were dropped.
     pub dropped_records: u64,
+    /// Bytes that wait to become durable ([`LogOptions::max_dirty_bytes`](crate::LogOptions::max_dirty_bytes)).
+    pub dirty_bytes: u64,
+    /// Bytes of records that were read back ([`LogOptions::max_cold_bytes`](crate::LogOptions::max_cold_bytes)).
+    pub cold_bytes: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Bytes of segments that hold something.
+    pub disk_bytes: u64,
+    /// Writes that were asked for.
+    pub writes: u64,
+    /// Syncs that were asked for.
+    pub syncs: u64,
+    /// Reads that were asked for.
+    pub cold_reads: u64,
+    /// Times that the disk was full.
+    pub disk_full: u64,
+    /// Segments that could not be deleted.
+    pub failed_deletes: u64,
+    /// Batches that were found damaged when they were read back.
+    pub damaged_batches: u64,
 }
 
 impl Log {
     /// Counters, and what it takes of memory now.
     #[must_use]
     pub fn stats(&self) -> LogStats {
+        let disk = self.disk.as_ref();
+        let segments = disk.map(|disk| &disk.segments);
         LogStats {
+            dirty_bytes: disk.map_or(0, |disk| (disk.dirty + self.open.len()) as u64),
+            cold_bytes: disk.map_or(0, |disk| disk.thawed_bytes as u64),
+            segments: segments.map_or(0, |segments| segments.len() as u64),
+            disk_bytes: segments.map_or(0, |segments| segments.iter().map(|it| it.len).sum()),
             documents: self.documents.len() as u64,
             batches: self.batches.end() - self.batches.start(),
             hot_bytes: self.chunks.bytes() as u64,
@@ -41,6 +68,7 @@ impl Log {
     }
 
     pub(super) fn index_bytes(&self) -> usize {
-        self.documents.bytes() + self.batches.bytes()
+        let disk = self.disk.as_ref().map_or(0, Disk::bytes);
+        self.documents.bytes() + self.batches.bytes() + disk
     }
 }

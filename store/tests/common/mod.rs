@@ -1,6 +1,8 @@
 //! Deltas for tests.
 #![allow(dead_code, reason = "each test uses some of it")]
 
+pub(crate) mod disk;
+
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
