@@ -1,0 +1,12 @@
+//! What lies in a segment, byte for byte: `FORMAT.md`. No I/O.
+
+mod header;
+mod item;
+mod scan;
+
+pub(crate) use header::{BatchHeader, SegmentHeader};
+pub(crate) use item::{Item, ItemKind, Note, TableEntry};
+pub(crate) use scan::{Body, Checked, batch, rest, segment_header};
+
+/// Everything in a segment starts at multiples of this many bytes.
+pub(crate) const STEP: usize = 64;

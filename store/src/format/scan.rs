@@ -1,0 +1,159 @@
+//! A segment, batch by batch, each checked before anything of it is believed.
+
+use deltawire_framing::{Frame, FrameHeader, SecurityHeader};
+use zerocopy::FromBytes;
+
+use super::{BatchHeader, Item, ItemKind, Note, STEP, SegmentHeader, TableEntry};
+use crate::position::LogPosition;
+
+/// Why bytes are not what they should be: the field at fault, named as in `FORMAT.md`.
+pub(crate) type Fault = &'static str;
+
+/// The header of a segment.
+pub(crate) fn segment_header(bytes: &[u8], id: u64) -> Result<&SegmentHeader, Fault> {
+    let (header, _) = SegmentHeader::ref_from_prefix(bytes).map_err(|_| "length")?;
+    if header.magic != SegmentHeader::MAGIC {
+        return Err("magic");
+    }
+    if header.header_crc.get() != header.own_crc() {
+        return Err("header_crc");
+    }
+    if header.version.get() != SegmentHeader::VERSION {
+        return Err("version");
+    }
+    if header.segment.get() != id {
+        return Err("segment");
+    }
+    Ok(header)
+}
+
+/// A batch whose every byte was checked.
+#[derive(Debug)]
+pub(crate) struct Checked<'a> {
+    pub(crate) header: &'a BatchHeader,
+    /// The whole, header included.
+    pub(crate) bytes: &'a [u8],
+}
+
+/// What an item is, and what it says.
+pub(crate) enum Body<'a> {
+    Record { security: &'a SecurityHeader, frame: Frame<'a> },
+    Note(&'a Note),
+}
+
+/// The header that `bytes` begin with, if it is one of segment `id`, sound by itself.
+fn batch_header(bytes: &[u8], id: u64) -> Result<&BatchHeader, Fault> {
+    let (header, _) = BatchHeader::ref_from_prefix(bytes).map_err(|_| "length")?;
+    if header.magic != BatchHeader::MAGIC {
+        return Err("magic");
+    }
+    if header.header_crc.get() != header.own_crc() {
+        return Err("header_crc");
+    }
+    if header.version.get() != BatchHeader::VERSION {
+        return Err("version");
+    }
+    if header.segment.get() != id {
+        return Err("segment");
+    }
+    Ok(header)
+}
+
+/// The batch that `bytes`, of segment `id`, begin with, where one with log position `next` and chain `chain` has to be.
+pub(crate) fn batch(
+    bytes: &[u8],
+    id: u64,
+    next: LogPosition,
+    chain: u32,
+) -> Result<Checked<'_>, Fault> {
+    let header = batch_header(bytes, id)?;
+    let (len, table) = (header.len.get() as usize, header.table.get() as usize);
+    let items = header.items.get() as usize;
+    if len % STEP != 0 || len > bytes.len() {
+        return Err("len");
+    }
+    if table % STEP != 0 || table < BatchHeader::SIZE {
+        return Err("table");
+    }
+    let table_len = items.checked_mul(TableEntry::SIZE).ok_or("items")?;
+    if items == 0 || table.checked_add(table_len).is_none_or(|end| end > len) {
+        return Err("items");
+    }
+    if header.first.get() != next.0 || next.0.checked_add(items as u64).is_none() {
+        return Err("first");
+    }
+    if header.chain.get() != chain {
+        return Err("chain");
+    }
+    let bytes = bytes.get(..len).ok_or("len")?;
+    let body = bytes.get(BatchHeader::SIZE..).ok_or("len")?;
+    if header.body_crc.get() != crc32c::crc32c(body) {
+        return Err("body_crc");
+    }
+    let checked = Checked { header, bytes };
+    // So that whoever goes through them need not stop in the middle.
+    for item in checked.items() {
+        let item = item?;
+        checked.body(&item)?;
+    }
+    Ok(checked)
+}
+
+impl<'a> Checked<'a> {
+    pub(crate) fn items(&self) -> impl Iterator<Item = Result<Item, Fault>> + use<'a> {
+        let table = self.bytes.get(self.header.table.get() as usize..).unwrap_or_default();
+        let entries = table.chunks_exact(TableEntry::SIZE).take(self.header.items.get() as usize);
+        entries.map(|entry| {
+            let entry = TableEntry::ref_from_bytes(entry).map_err(|_| "items")?;
+            entry.item().ok_or("place")
+        })
+    }
+
+    pub(crate) fn body(&self, item: &Item) -> Result<Body<'a>, Fault> {
+        let start = item.offset as usize * STEP;
+        let bytes = self.bytes.get(start..self.header.table.get() as usize).ok_or("place")?;
+        if start < BatchHeader::SIZE {
+            return Err("place");
+        }
+        if item.kind != ItemKind::Record {
+            let (note, _) = Note::ref_from_prefix(bytes).map_err(|_| "place")?;
+            return Ok(Body::Note(note));
+        }
+        let (security, frame) = SecurityHeader::ref_from_prefix(bytes).map_err(|_| "place")?;
+        let header = FrameHeader::of_whole(frame).ok_or("frame")?;
+        let frame = frame.get(..header.whole_frame_len()).ok_or("frame")?;
+        let frame = Frame::parse(frame).map_err(|_| "frame")?;
+        frame.delta().map_err(|_| "delta")?;
+        Ok(Body::Record { security, frame })
+    }
+}
+
+/// What lies behind the last good batch of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rest {
+    /// Bytes up to the last that is not zero.
+    pub(crate) bytes: u64,
+    /// Items of batches that follow and whose headers are sound.
+    pub(crate) items: u64,
+    /// The greatest log position below which everything had been synced, by any of those.
+    pub(crate) synced: LogPosition,
+}
+
+/// Looks through what follows the last good batch, of which the log position behind is `next`.
+pub(crate) fn rest(bytes: &[u8], id: u64, next: LogPosition) -> Rest {
+    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let mut rest = Rest { bytes: used as u64, items: 0, synced: LogPosition(0) };
+    for start in (0..used).step_by(STEP) {
+        let found = bytes.get(start..).unwrap_or_default();
+        if !found.starts_with(&BatchHeader::MAGIC) {
+            continue;
+        }
+        if let Ok(header) = batch_header(found, id)
+            && header.first.get() >= next.0
+        {
+            rest.items += u64::from(header.items.get());
+            rest.synced = rest.synced.max(LogPosition(header.synced.get()));
+        }
+    }
+    rest
+}

@@ -1,0 +1,119 @@
+//! What a log asks of the disk, and what it is told.
+
+use bytes::Bytes;
+
+/// Names a piece of I/O until it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IoToken(pub(super) u64);
+
+/// A piece of I/O that a log asks for. Do them in the order in which they are asked for, each as a whole; only
+/// [`Read`](Self::Read) may be done at any time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Io {
+    /// Make a segment: `len` bytes long, zeros behind the header, and durable with its name before this is done.
+    Create {
+        /// To be handed back.
+        token: IoToken,
+        /// Its number.
+        segment: u64,
+        /// Its first 64 bytes.
+        header: Bytes,
+        /// Bytes of the whole file.
+        len: u64,
+    },
+    /// Write slices, one behind the other.
+    Write {
+        /// To be handed back.
+        token: IoToken,
+        /// The segment's number.
+        segment: u64,
+        /// Where, bytes from its start; a multiple of 64.
+        at: u64,
+        /// What.
+        parts: Vec<Bytes>,
+    },
+    /// Make what was written to a segment durable.
+    Sync {
+        /// To be handed back.
+        token: IoToken,
+        /// The segment's number.
+        segment: u64,
+    },
+    /// Cut a segment to `len` bytes and make it durable. It is never written again.
+    Seal {
+        /// To be handed back.
+        token: IoToken,
+        /// The segment's number.
+        segment: u64,
+        /// Bytes that it keeps.
+        len: u64,
+    },
+    /// Delete a segment. What was asked for before must be durable already, and is.
+    Delete {
+        /// To be handed back.
+        token: IoToken,
+        /// The segment's number.
+        segment: u64,
+    },
+    /// Read bytes of a segment, into memory at a multiple of 64.
+    Read {
+        /// To be handed back.
+        token: IoToken,
+        /// The segment's number.
+        segment: u64,
+        /// Where, bytes from its start.
+        at: u64,
+        /// How many bytes.
+        len: usize,
+    },
+}
+
+impl Io {
+    /// What [`IoDone`] has to name.
+    #[must_use]
+    pub const fn token(&self) -> IoToken {
+        match self {
+            Self::Create { token, .. }
+            | Self::Write { token, .. }
+            | Self::Sync { token, .. }
+            | Self::Seal { token, .. }
+            | Self::Delete { token, .. }
+            | Self::Read { token, .. } => *token,
+        }
+    }
+
+    /// The segment that it is about.
+    #[must_use]
+    pub const fn segment(&self) -> u64 {
+        match self {
+            Self::Create { segment, .. }
+            | Self::Write { segment, .. }
+            | Self::Sync { segment, .. }
+            | Self::Seal { segment, .. }
+            | Self::Delete { segment, .. }
+            | Self::Read { segment, .. } => *segment,
+        }
+    }
+}
+
+/// What came of a piece of I/O.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IoDone {
+    /// That of the [`Io`].
+    pub token: IoToken,
+    /// What was read; empty for anything else.
+    pub result: Result<Bytes, IoError>,
+}
+
+/// Why a piece of I/O failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IoError {
+    /// The disk is full, or the quota is. It is tried again after a second.
+    #[error("no room on the disk")]
+    Full,
+    /// Anything else, as the operating system says it. It is not tried again.
+    #[error("{0}")]
+    Failed(String),
+}

@@ -1,0 +1,173 @@
+//! Records that have left memory, and come back from their segment when somebody reads them.
+
+use bytes::{Bytes, BytesMut};
+use zerocopy::FromBytes;
+
+use super::Log;
+use super::batch::{Batch, Memory};
+use super::disk::Job;
+use super::document::Document;
+use super::io::Io;
+use super::reading::{Gap, GapReason, Read, ReadRequest};
+use crate::format::{BatchHeader, STEP};
+use crate::position::Position;
+
+/// Bytes that are read at once at least, if so many follow: a disk needs no longer for them.
+const READ_AHEAD: usize = 256 << 10;
+
+/// Frames are handed out at multiples of this many bytes.
+const ALIGN: usize = 16;
+
+impl Log {
+    /// Asks for what a [`Read::Cold`] needs; read again after it has been read ([`handle_io`](Self::handle_io)), and soon:
+    /// what was read back makes room for what is read back after it. Asking again for the same changes nothing.
+    pub fn want(&mut self, request: ReadRequest) {
+        let gone = self.batches.get(request.batch).is_some_and(Batch::is_gone);
+        let Some(disk) = self.disk.as_mut() else { return };
+        let reading = disk.in_flight.iter().any(|(_, job)| *job == Job::Read { request });
+        if gone && !reading && !disk.wanted.contains(&request) {
+            disk.wanted.push_back(request);
+        }
+    }
+
+    pub(super) fn poll_read(&mut self) -> Option<Io> {
+        let most = self.options.max_cold_bytes / 2;
+        let disk = self.disk.as_mut()?;
+        let reading = |(_, job): &(_, Job)| match job {
+            Job::Read { request } => request.len as usize,
+            _ => 0,
+        };
+        let reading: usize = disk.in_flight.iter().map(reading).sum();
+        let request = *disk.wanted.front()?;
+        if reading != 0 && reading + request.len as usize > most {
+            return None;
+        }
+        disk.wanted.pop_front();
+        let ReadRequest { segment, at, len, .. } = request;
+        self.counters.cold_reads += 1;
+        let token = disk.begin(Job::Read { request });
+        Some(Io::Read { token, segment, at, len: len as usize })
+    }
+
+    /// The batch, and those behind it in its segment that are worth reading at once.
+    pub(super) fn request(&self, number: u64, most: usize) -> ReadRequest {
+        let most = most.clamp(READ_AHEAD, self.options.max_cold_bytes / 4);
+        let (mut segment, mut at, mut len) = (0, 0, 0);
+        for next in number..self.batches.end() {
+            let Some(batch) = self.batches.get(next) else { break };
+            if next == number {
+                (segment, at) = (batch.segment, batch.at);
+            } else if batch.segment != segment
+                || !batch.is_gone()
+                || len as usize + batch.len as usize > most
+            {
+                break;
+            }
+            len += batch.len;
+        }
+        ReadRequest { batch: number, segment, at, len }
+    }
+
+    /// Takes in what was read.
+    pub(super) fn thaw(&mut self, request: ReadRequest, bytes: Bytes) {
+        let bytes =
+            if bytes.as_ptr().addr().is_multiple_of(ALIGN) { bytes } else { aligned(&bytes) };
+        let mut start = 0;
+        let mut number = request.batch;
+        while start < request.len as usize
+            && let Some(batch) = self.batches.get_mut(number)
+        {
+            let end = start + batch.len as usize;
+            let found = bytes.get(start..end).filter(|found| is_sound(batch, found));
+            if found.is_none() {
+                self.counters.damaged_batches += 1;
+                batch.damaged = true;
+            } else if batch.is_gone() && batch.live != 0 {
+                batch.memory = Memory::Thawed(bytes.slice(start..end));
+                if let Some(disk) = self.disk.as_mut() {
+                    disk.thawed.push_back(number);
+                    disk.thawed_bytes += end - start;
+                }
+            }
+            (start, number) = (end, number + 1);
+        }
+        self.bound_thawed();
+    }
+
+    pub(super) fn mark_damaged(&mut self, request: ReadRequest) {
+        if let Some(batch) = self.batches.get_mut(request.batch) {
+            self.counters.damaged_batches += 1;
+            batch.damaged = true;
+        }
+    }
+
+    /// What there is in place of records whose bytes are damaged.
+    pub(super) fn damaged(&self, document: &Document, from: Position, end: Position) -> Read {
+        let mut to = from;
+        while to < end
+            && let Some(entry) = document.entry(to)
+            && self
+                .batches
+                .get(self.batches.number_of(entry.batch))
+                .is_some_and(|batch| batch.damaged)
+        {
+            to = to.next();
+        }
+        Read::Gap(Gap { to, why: GapReason::Damaged, records: to.since(from), bytes: 0 })
+    }
+
+    /// Takes the oldest batch that is written out of memory. `false` if there is none.
+    pub(super) fn evict(&mut self) -> bool {
+        let start = self.batches.start();
+        let Some(disk) = self.disk.as_mut() else { return false };
+        disk.evicted = disk.evicted.max(start);
+        while disk.evicted < disk.written {
+            let number = disk.evicted;
+            disk.evicted += 1;
+            let memory = self.batches.get(number).map(|batch| &batch.memory);
+            if matches!(memory, Some(Memory::Chunk(_) | Memory::Adopted(_))) {
+                self.free(number);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// So many bytes that had been read back were let go.
+    pub(super) fn cool(&mut self, len: usize) {
+        if let Some(disk) = self.disk.as_mut() {
+            disk.thawed_bytes = disk.thawed_bytes.saturating_sub(len);
+        }
+    }
+
+    fn bound_thawed(&mut self) {
+        let most = self.options.max_cold_bytes;
+        while let Some(disk) = self.disk.as_mut()
+            && disk.thawed_bytes > most
+            && let Some(oldest) = disk.thawed.pop_front()
+        {
+            if self.batches.get(oldest).is_some_and(|it| matches!(it.memory, Memory::Thawed(_))) {
+                self.free(oldest);
+            }
+        }
+    }
+}
+
+/// Whether these are the bytes of the batch.
+fn is_sound(batch: &Batch, bytes: &[u8]) -> bool {
+    let Ok((header, body)) = BatchHeader::ref_from_prefix(bytes) else { return false };
+    header.magic == BatchHeader::MAGIC
+        && header.header_crc.get() == header.own_crc()
+        && header.first.get() == batch.first.0
+        && header.segment.get() == batch.segment
+        && header.len.get() == batch.len
+        && header.body_crc.get() == crc32c::crc32c(body)
+}
+
+fn aligned(bytes: &[u8]) -> Bytes {
+    let mut place = BytesMut::with_capacity(bytes.len() + STEP);
+    let gap = place.spare_capacity_mut().as_ptr().align_offset(STEP).min(STEP);
+    place.resize(gap, 0);
+    place.extend_from_slice(bytes);
+    place.freeze().slice(gap..)
+}

@@ -1,0 +1,410 @@
+//! What a log was, from its segments. No I/O: works on bytes.
+
+use std::collections::VecDeque;
+
+use deltawire_framing::StatusBits;
+
+use crate::format::{self, Body, Checked, ItemKind, STEP};
+use crate::log::{Batch, Batches, Document, Documents, Entry, KeptSnapshot, Memory};
+use crate::log::{Segment, SegmentState, Written};
+use crate::position::{Epoch, LogPosition, Origin, Position};
+
+/// Writers of a document that are remembered until a log with its options takes over.
+const MAX_WRITERS: usize = 4_096;
+
+/// How a log ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tail {
+    /// It was closed. Or there is none yet.
+    Closed,
+    /// It was not closed, but the last thing that was written is whole. What was appended and not written is not known.
+    Whole,
+    /// The last thing that was written is not whole, and none of it had been synced: it is cut off.
+    Torn {
+        /// The segment.
+        segment: u64,
+        /// Where, bytes from its start.
+        at: u64,
+        /// Bytes that are cut off, up to the last that is not zero.
+        bytes: u64,
+        /// Records and notes among them, as far as can be told.
+        items: u64,
+    },
+    /// Something is wrong in front of what had been synced: bytes have changed since, or a file is missing. What lies in
+    /// front is there; nothing is cut off, and nothing can be written.
+    Damaged {
+        /// The segment.
+        segment: u64,
+        /// Where, bytes from its start.
+        at: u64,
+        /// The field at fault, named as in `FORMAT.md`.
+        field: &'static str,
+    },
+}
+
+/// Finds out what a log was. Give it all segments, in the order of their numbers; each is looked at once and not kept.
+#[derive(Debug)]
+pub struct Recovery {
+    found: Recovered,
+    /// What was wrong with the end of the segment before: the next one shows whether it matters.
+    tail: Option<Tail>,
+    any: bool,
+    closed: bool,
+    /// Where the log was opened last.
+    opened: LogPosition,
+}
+
+/// What a log was: what [`Log::open`](crate::Log::open) goes on from.
+#[derive(Debug)]
+pub struct Recovered {
+    pub(crate) shard: u32,
+    pub(crate) fresh: Epoch,
+    pub(crate) documents: Documents,
+    pub(crate) batches: Batches,
+    pub(crate) segments: VecDeque<Segment>,
+    pub(crate) next: LogPosition,
+    pub(crate) chain: u32,
+    pub(crate) wall: u64,
+    pub(crate) kept_bytes: u64,
+    pub(crate) tail: Tail,
+}
+
+impl Recovery {
+    /// Begins, for log number `shard` of a directory. `fresh` is an epoch that no document of the log ever had, such as
+    /// a random number: documents have it from now on unless the log was closed, and those that are made.
+    #[must_use]
+    pub fn new(shard: u32, fresh: Epoch) -> Self {
+        Self {
+            found: Recovered {
+                shard,
+                fresh,
+                documents: Documents::default(),
+                batches: Batches::default(),
+                segments: VecDeque::new(),
+                next: LogPosition(0),
+                chain: 0,
+                wall: 0,
+                kept_bytes: 0,
+                tail: Tail::Closed,
+            },
+            tail: None,
+            any: false,
+            closed: true,
+            opened: LogPosition(0),
+        }
+    }
+
+    /// Says where the log was opened last: what [`Recovered::next`] was then, made durable before anything was appended.
+    /// A log that was closed before that, and not since, was not closed: what was appended is not there.
+    pub fn opened(&mut self, at: LogPosition) {
+        self.opened = at;
+    }
+
+    /// Takes in the next segment, with the number that its file's name says.
+    pub fn segment(&mut self, id: u64, bytes: &[u8]) {
+        if matches!(self.found.tail, Tail::Damaged { .. }) {
+            return;
+        }
+        let damaged = |at, field| Tail::Damaged { segment: id, at, field };
+        let header = match format::segment_header(bytes, id) {
+            Ok(header) => *header,
+            Err(field) => {
+                self.found.tail = damaged(0, field);
+                return;
+            }
+        };
+        if header.shard.get() != self.found.shard {
+            self.found.tail = damaged(0, "shard");
+            return;
+        }
+        // A segment is made when the one before it is sealed, and that is synced: what is wrong there is damage.
+        if let Some(Tail::Torn { segment, at, .. }) = self.tail.take() {
+            self.found.tail = Tail::Damaged { segment, at, field: "batch" };
+            return;
+        }
+        let first = LogPosition(header.first.get());
+        if !self.any {
+            (self.found.next, self.found.chain) = (first, header.chain.get());
+            self.any = true;
+        } else if first != self.found.next {
+            self.found.tail = damaged(0, "first");
+            return;
+        } else if header.chain.get() != self.found.chain {
+            self.found.tail = damaged(0, "chain");
+            return;
+        }
+        let wall = header.created_at.get();
+        self.found.wall = self.found.wall.max(wall);
+        self.found.segments.push_back(Segment {
+            id,
+            state: SegmentState::Sealed,
+            header: bytes::Bytes::new(),
+            len: STEP as u64,
+            full: true,
+            end_batch: self.found.batches.end(),
+            end: first,
+            oldest: wall,
+            newest: wall,
+            documents: Vec::new(),
+        });
+        self.batches(id, bytes);
+    }
+
+    fn batches(&mut self, id: u64, bytes: &[u8]) {
+        let mut at = STEP;
+        loop {
+            let left = bytes.get(at..).unwrap_or_default();
+            let field = match format::batch(left, id, self.found.next, self.found.chain) {
+                Ok(batch) => {
+                    let len = batch.bytes.len();
+                    self.take(id, at as u64, &batch);
+                    at += len;
+                    continue;
+                }
+                Err(field) => field,
+            };
+            let rest = format::rest(left, id, self.found.next);
+            if rest.synced > self.found.next {
+                self.found.tail = Tail::Damaged { segment: id, at: at as u64, field };
+            } else if rest.bytes != 0 {
+                let (bytes, items) = (rest.bytes, rest.items);
+                self.tail = Some(Tail::Torn { segment: id, at: at as u64, bytes, items });
+            }
+            return;
+        }
+    }
+
+    fn take(&mut self, id: u64, at: u64, batch: &Checked<'_>) {
+        let header = batch.header;
+        let found = &mut self.found;
+        found.wall = found.wall.max(header.written_at.get());
+        found.chain = header.header_crc.get();
+        let len = header.len.get();
+        let number = found.batches.push(Batch {
+            memory: Memory::Gone,
+            first: found.next,
+            len,
+            chunk: 0,
+            segment: id,
+            at,
+            written_at: header.written_at.get(),
+            live: 0,
+            damaged: false,
+        });
+        found.kept_bytes += u64::from(len);
+        for item in batch.items().flatten() {
+            let position = found.next;
+            found.next = position.next();
+            self.closed = item.kind == ItemKind::Closed;
+            match batch.body(&item) {
+                Ok(Body::Record { security, frame }) => {
+                    let len = frame.as_bytes().len() as u32;
+                    let status = security.status();
+                    let entry = Entry::new(number as u32, item.offset, len, status);
+                    if let Ok(delta) = frame.delta() {
+                        let (doc, sequence) = (delta.doc_id(), delta.sequence());
+                        let written = Written { sequence, position: item.position, at: position };
+                        found.record(doc, item.epoch, entry, written, item.origin);
+                    }
+                }
+                Ok(Body::Note(note)) => found.note(item.kind, item.epoch, note, position),
+                // They were checked before.
+                Err(_) => {}
+            }
+        }
+        if let Some(segment) = found.segments.back_mut() {
+            if segment.len == STEP as u64 {
+                segment.oldest = header.written_at.get();
+            }
+            segment.newest = header.written_at.get();
+            segment.len = at + u64::from(len);
+            segment.end_batch = number + 1;
+            segment.end = found.next;
+        }
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn finish(mut self) -> Recovered {
+        if !matches!(self.found.tail, Tail::Damaged { .. }) {
+            let nothing = self.found.next == LogPosition(0);
+            let closed = self.closed && (nothing || self.found.next > self.opened);
+            let end = if closed { Tail::Closed } else { Tail::Whole };
+            self.found.tail = self.tail.unwrap_or(end);
+        }
+        self.found
+    }
+}
+
+impl Recovered {
+    /// How it ended.
+    #[must_use]
+    pub const fn tail(&self) -> Tail {
+        self.tail
+    }
+
+    /// Records that documents have.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.documents.iter().map(|document| document.entries.len() as u64).sum()
+    }
+
+    /// Documents that are known.
+    #[must_use]
+    pub fn documents(&self) -> usize {
+        self.documents.len()
+    }
+
+    /// The position behind the last item that is there.
+    #[must_use]
+    pub const fn next(&self) -> LogPosition {
+        self.next
+    }
+
+    /// The last segment and the bytes that it has to be cut to before anything is written. `None` if there is no segment,
+    /// or nothing may be cut.
+    #[must_use]
+    pub fn cut(&self) -> Option<(u64, u64)> {
+        if matches!(self.tail, Tail::Damaged { .. }) {
+            return None;
+        }
+        self.segments.back().map(|last| (last.id, last.len))
+    }
+
+    fn mention(&mut self, number: u32) {
+        if let (Some(document), Some(segment)) =
+            (self.documents.get_mut(number), self.segments.back_mut())
+            && document.mentioned != segment.id
+        {
+            document.mentioned = segment.id;
+            segment.documents.push(number);
+        }
+    }
+
+    fn document(&mut self, doc: deltawire_framing::DocId, epoch: Epoch, first: Position) -> u32 {
+        let number = self.documents.number(&doc).unwrap_or_else(|| {
+            let document = Document { first, ..Document::new(doc, epoch) };
+            self.documents.insert(document)
+        });
+        self.mention(number);
+        if let (Some(document), Some(segment)) =
+            (self.documents.get_mut(number), self.segments.back())
+        {
+            document.placed = segment.id;
+        }
+        number
+    }
+
+    fn record(
+        &mut self,
+        doc: deltawire_framing::DocId,
+        epoch: Epoch,
+        entry: Entry,
+        written: Written,
+        origin: Origin,
+    ) {
+        let number = self.document(doc, epoch, written.position);
+        if self.documents.get(number).is_some_and(|it| it.appended() != written.position) {
+            // Another life of the document, of which nothing is known but this.
+            self.clear(number);
+        }
+        let Some(document) = self.documents.get_mut(number) else { return };
+        if document.entries.len() == 0 {
+            document.first = written.position;
+        }
+        document.epoch = epoch;
+        document.bytes += u64::from(entry.len);
+        let grown = document.entries.push(entry)
+            + document.remember(origin, written, written.at, MAX_WRITERS);
+        self.documents.heap += grown;
+        let batch = self.batches.number_of(entry.batch);
+        if let Some(batch) = self.batches.get_mut(batch) {
+            batch.live += 1;
+        }
+    }
+
+    fn clear(&mut self, number: u32) {
+        while let Some(document) = self.documents.get_mut(number)
+            && let Some((entry, freed)) = document.entries.pop()
+        {
+            document.bytes -= u64::from(entry.len);
+            document.snapshot = None;
+            self.documents.heap -= freed;
+            let batch = self.batches.number_of(entry.batch);
+            if let Some(batch) = self.batches.get_mut(batch) {
+                batch.live = batch.live.saturating_sub(1);
+            }
+        }
+    }
+
+    fn note(&mut self, kind: ItemKind, epoch: Epoch, note: &format::Note, at: LogPosition) {
+        let position = Position(note.position.get());
+        match kind {
+            ItemKind::Stamp => {
+                let Some(number) = self.documents.number(&note.doc) else { return };
+                self.mention(number);
+                let Some(document) = self.documents.get_mut(number) else { return };
+                let bits = StatusBits::from_bits(note.bits.get());
+                if let Some(index) = document.index_of(position)
+                    && let Some(entry) = document.entries.get_mut(index)
+                {
+                    entry.switch_on(bits);
+                }
+                let rejected = bits.contains(StatusBits::REJECTED);
+                if rejected && document.snapshot.is_some_and(|known| known.at == position) {
+                    document.snapshot = None;
+                }
+            }
+            ItemKind::Snapshot => {
+                let Some(number) = self.documents.number(&note.doc) else { return };
+                self.mention(number);
+                let Some(document) = self.documents.get_mut(number) else { return };
+                let covers = Position(note.value.get());
+                if document.index_of(position).is_some() && covers < position {
+                    document.snapshot = Some(KeptSnapshot { at: position, covers, note: at });
+                }
+            }
+            ItemKind::Forget => {
+                if let Some(number) = self.documents.number(&note.doc) {
+                    self.clear(number);
+                    self.documents.remove(number);
+                }
+            }
+            ItemKind::Floor => {
+                let number = self.document(note.doc, epoch, position);
+                if self.documents.get(number).is_some_and(|it| it.appended() != position) {
+                    self.clear(number);
+                }
+                if let Some(document) = self.documents.get_mut(number) {
+                    document.epoch = epoch;
+                    if document.entries.len() == 0 {
+                        document.first = position;
+                    }
+                }
+            }
+            ItemKind::Writer => {
+                // What says where the document is may have gone with its segment, and been said again behind this.
+                let number = match self.documents.number(&note.doc) {
+                    Some(number) => number,
+                    None => self.document(note.doc, epoch, position.next()),
+                };
+                self.mention(number);
+                let Some(document) = self.documents.get_mut(number) else { return };
+                let written = Written {
+                    sequence: note.bits.get(),
+                    position,
+                    at: LogPosition(note.value.get()),
+                };
+                let grown = document.remember(Origin(note.by), written, at, MAX_WRITERS);
+                self.documents.heap += grown;
+            }
+            ItemKind::Opened => {
+                for document in self.documents.iter_mut() {
+                    document.epoch = epoch;
+                }
+            }
+            ItemKind::Closed | ItemKind::Record => {}
+        }
+    }
+}

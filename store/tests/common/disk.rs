@@ -1,0 +1,130 @@
+//! A disk in memory that forgets, tears and reorders what was not synced, and fails when it is told to.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use deltawire_store::{Io, IoDone, IoError, LogPosition};
+
+use super::aligned;
+
+/// What a disk writes as a whole.
+const SECTOR: usize = 512;
+
+#[derive(Clone, Default)]
+pub(crate) struct File {
+    pub(crate) bytes: Vec<u8>,
+    /// Written since the last sync: where and what.
+    unsynced: Vec<(usize, Vec<u8>)>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct SimDisk {
+    /// As they are on the platter; what is unsynced lies beside.
+    pub(crate) files: BTreeMap<u64, File>,
+    /// How many of the next creations and writes find the disk full, and syncs fail.
+    pub(crate) full: usize,
+    pub(crate) broken_syncs: usize,
+    pub(crate) syncs: usize,
+    /// Where the log was opened last.
+    pub(crate) opened: LogPosition,
+}
+
+impl SimDisk {
+    pub(crate) fn perform(&mut self, io: Io) -> IoDone {
+        let token = io.token();
+        IoDone { token, result: self.try_perform(io) }
+    }
+
+    fn is_full(&mut self) -> bool {
+        let full = self.full > 0;
+        self.full = self.full.saturating_sub(1);
+        full
+    }
+
+    fn try_perform(&mut self, io: Io) -> Result<Bytes, IoError> {
+        match io {
+            Io::Create { segment, header, len, .. } => {
+                if self.is_full() {
+                    return Err(IoError::Full);
+                }
+                let mut bytes = vec![0; len as usize];
+                bytes[..header.len()].copy_from_slice(&header);
+                let before = self.files.insert(segment, File { bytes, unsynced: Vec::new() });
+                assert!(before.is_none(), "segment {segment} is made twice");
+            }
+            Io::Write { segment, at, parts, .. } => {
+                if self.is_full() {
+                    return Err(IoError::Full);
+                }
+                let file = self.files.get_mut(&segment).expect("the segment was made");
+                let bytes = parts.concat();
+                assert!(at as usize + bytes.len() <= file.bytes.len(), "past the end");
+                file.unsynced.push((at as usize, bytes));
+            }
+            Io::Sync { segment, .. } => {
+                self.syncs += 1;
+                let file = self.files.get_mut(&segment).expect("the segment was made");
+                if self.broken_syncs > 0 {
+                    self.broken_syncs -= 1;
+                    // The kernel has dropped them: a later sync would say that all is well.
+                    file.unsynced.clear();
+                    return Err(IoError::Failed("input/output error".into()));
+                }
+                file.settle();
+            }
+            Io::Seal { segment, len, .. } => {
+                let file = self.files.get_mut(&segment).expect("the segment was made");
+                file.settle();
+                file.bytes.truncate(len as usize);
+            }
+            Io::Delete { segment, .. } => {
+                self.files.remove(&segment).expect("the segment was there");
+            }
+            Io::Read { segment, at, len, .. } => {
+                let file = self.files.get(&segment).expect("the segment is there");
+                let mut seen = file.clone();
+                seen.settle();
+                let at = at as usize;
+                return Ok(aligned(&seen.bytes[at..at + len]));
+            }
+            other => panic!("not known: {other:?}"),
+        }
+        Ok(Bytes::new())
+    }
+
+    /// The process ends: what was written stays.
+    pub(crate) fn kill(&mut self) {
+        self.files.values_mut().for_each(File::settle);
+    }
+
+    /// The power goes: of what was not synced, any sectors are there, and others are not.
+    pub(crate) fn cut_power(&mut self, random: &mut fastrand::Rng) {
+        for file in self.files.values_mut() {
+            for (at, bytes) in std::mem::take(&mut file.unsynced) {
+                let kept = random.u8(..=4);
+                let mut start = 0;
+                while start < bytes.len() {
+                    let end = ((at + start) / SECTOR * SECTOR + SECTOR - at).min(bytes.len());
+                    if random.u8(0..4) < kept {
+                        file.bytes[at + start..at + end].copy_from_slice(&bytes[start..end]);
+                    }
+                    start = end;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn cut(&mut self, segment: u64, len: u64) {
+        let file = self.files.get_mut(&segment).unwrap();
+        file.settle();
+        file.bytes.truncate(len as usize);
+    }
+}
+
+impl File {
+    fn settle(&mut self) {
+        for (at, bytes) in self.unsynced.drain(..) {
+            self.bytes[at..at + bytes.len()].copy_from_slice(&bytes);
+        }
+    }
+}
