@@ -1,4 +1,4 @@
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 
 use bytemuck::Pod;
 use deltawire_framing::{
@@ -176,6 +176,24 @@ impl Sender {
         grant.kind = Kind::Document;
         grant.body_mut().copy_from_slice(body);
         Ok(grant.commit(body.len())?)
+    }
+
+    /// [`send_document`](Self::send_document), for futures written by hand.
+    ///
+    /// # Errors
+    /// As those of [`send_opaque`](Self::send_opaque).
+    pub fn poll_send_document(
+        &mut self,
+        context: &mut Context<'_>,
+        body: &[u8],
+    ) -> Poll<Result<(), SendError>> {
+        let Self { ring, channel, end, limit } = self;
+        limit.check(body.len())?;
+        let mut grant = ready!(ring.poll_reserve(context, body.len()))
+            .map_err(|error| SendError::of_ring(error, end))?;
+        grant.body_mut().get_mut(..body.len()).unwrap_or_default().copy_from_slice(body);
+        let header = FrameHeader::whole(Kind::Document, *channel, body.len())?;
+        Poll::Ready(Ok(committed(grant.commit(header))?))
     }
 
     /// The same, if there is room now.

@@ -1,6 +1,7 @@
 use core::time::Duration;
 
 use deltawire_framing::Channel;
+use deltawire_framing::control::Delivery;
 
 use super::Session;
 
@@ -44,6 +45,8 @@ pub struct Stats {
     /// What the peer speaks beyond version 1: the
     /// [`features`](deltawire_framing::control::HelloFields::features) of its hello; 0 before it.
     pub peer_features: u64,
+    /// What the channels of deltas promise: of mine, of the peer's.
+    pub deltas: [Delivery; 2],
     /// Windows told once more in case that they got lost.
     pub windows_repeated: u64,
     /// Round-trip time, smoothed as in RFC 6298; `None` before the first pong.
@@ -63,6 +66,7 @@ impl Session {
             data_received: self.received_stats(Channel::Data),
             control_sent: self.control_sent,
             control_received: self.control_received,
+            deltas: [self.config.send, self.config.receive],
             peer_features: self.peer.map_or(0, |peer| peer.features),
             windows_repeated: self.windows_repeated,
             round_trip: self.liveness.round_trip,

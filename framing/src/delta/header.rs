@@ -57,6 +57,8 @@ impl DeltaType {
     pub const GROUP: Self = Self(2);
     /// A [snapshot](crate::documents::SnapshotHeader): what a document is after the deltas that it covers.
     pub const SNAPSHOT: Self = Self(3);
+    /// What its writer says of itself to those who look at the document, and nobody keeps.
+    pub const PRESENCE: Self = Self(4);
     /// The first of the application's own types; they end with [`u16::MAX`].
     pub const FIRST_APPLICATION: u16 = 256;
 
@@ -83,7 +85,7 @@ impl DeltaType {
     /// stored and forwarded, only its payload is not understood.
     #[must_use]
     pub const fn is_reserved(self) -> bool {
-        self.0 > Self::SNAPSHOT.0 && self.0 < Self::FIRST_APPLICATION
+        self.0 > Self::PRESENCE.0 && self.0 < Self::FIRST_APPLICATION
     }
 }
 

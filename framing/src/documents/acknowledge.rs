@@ -25,6 +25,8 @@ pub struct AcknowledgeFields {
     pub id: u32,
     /// How far they have got.
     pub level: Level,
+    /// Whether the hub has nothing but memory: then nothing is ever stored.
+    pub volatile: bool,
     /// The epoch that `position` is counted in.
     pub epoch: u32,
     /// The sequence of the last delta of the writer's that has got so far, and its position in the document;
@@ -72,6 +74,8 @@ const _: () = {
 impl Acknowledge {
     /// In `flags`: `sequence` and `position` hold.
     const KNOWN: u8 = 1;
+    /// In `flags`: nothing is ever stored.
+    const VOLATILE: u8 = 2;
 
     /// An acknowledgement with these fields.
     #[must_use]
@@ -80,7 +84,8 @@ impl Acknowledge {
         Self {
             document_type: DocumentType::Acknowledge.to_wire(),
             level: fields.level as u8,
-            flags: if fields.last.is_some() { Self::KNOWN } else { 0 },
+            flags: if fields.last.is_some() { Self::KNOWN } else { 0 }
+                | if fields.volatile { Self::VOLATILE } else { 0 },
             id: U32::new(fields.id),
             epoch: U32::new(fields.epoch),
             sequence: U32::new(sequence),
@@ -95,7 +100,7 @@ impl Acknowledge {
             let expected = Expected::OneOf("1 (received), 2 (stored), 3 (replicated)");
             return Err(Malformed::new(Field::Level, u64::from(message.level), expected));
         }
-        check_flags(message.flags, Self::KNOWN)?;
+        check_flags(message.flags, Self::KNOWN | Self::VOLATILE)?;
         Ok(message)
     }
 
@@ -111,6 +116,7 @@ impl Acknowledge {
         AcknowledgeFields {
             id: self.id.get(),
             level,
+            volatile: self.flags & Self::VOLATILE != 0,
             epoch: self.epoch.get(),
             last: known.then(|| (self.sequence.get(), self.position.get())),
         }

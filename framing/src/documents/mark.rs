@@ -26,10 +26,15 @@ pub enum Why {
     Snapshot = 6,
     /// What lies between was rejected, or is the reader's own.
     LeftOut = 7,
+    /// Of a presence: the delta that follows is the last one of the writer whose number stands in
+    /// [`skipped`](MarkFields::skipped).
+    Writer = 8,
+    /// Of a presence: that writer is gone.
+    Gone = 9,
 }
 
 impl Why {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Start,
         Self::Progress,
         Self::Live,
@@ -38,6 +43,8 @@ impl Why {
         Self::NewEpoch,
         Self::Snapshot,
         Self::LeftOut,
+        Self::Writer,
+        Self::Gone,
     ];
 }
 
@@ -52,7 +59,7 @@ pub struct MarkFields {
     pub epoch: u32,
     /// The position of the document's next delta on this channel. Each one after it has the next position.
     pub position: u64,
-    /// How many deltas were passed over since the one before it.
+    /// How many deltas were passed over since the one before it; of a presence, which writer.
     pub skipped: u64,
     /// Bytes of their frames, as far as is known.
     pub skipped_bytes: u64,
@@ -123,7 +130,7 @@ impl Mark {
             Self::ref_from_bytes(body).map_err(|_| wrong_length(body.len(), size_of::<Self>()))?;
         if usize::from(message.why) >= Why::ALL.len() {
             let reasons = "0 (start), 1 (progress), 2 (live), 3 (slow), 4 (expired), 5 (new epoch), \
-                           6 (snapshot), 7 (left out)";
+                           6 (snapshot), 7 (left out), 8 (writer), 9 (gone)";
             let expected = Expected::OneOf(reasons);
             return Err(Malformed::new(Field::Why, u64::from(message.why), expected));
         }

@@ -50,7 +50,8 @@ fn each_says_what_it_was_made_of() {
     };
     assert_eq!(read.fields(), fields);
     for last in [None, Some((u32::MAX, 1 << 50))] {
-        let fields = AcknowledgeFields { id: 3, level: Level::Stored, epoch: 4, last };
+        let fields =
+            AcknowledgeFields { id: 3, level: Level::Stored, volatile: true, epoch: 4, last };
         let message = Acknowledge::new(fields);
         let Document::Acknowledge(read) = Document::parse(message.as_bytes()).unwrap() else {
             panic!("another type");
@@ -113,14 +114,15 @@ fn what_breaks_a_rule_is_refused_by_name() {
         let error = Document::parse(&good.as_bytes()[..len]).unwrap_err();
         assert_eq!((error.field, error.expected), (Field::Length, Expected::Exactly(64)));
     }
-    let fields = AcknowledgeFields { id: 3, level: Level::Stored, epoch: 4, last: None };
+    let fields =
+        AcknowledgeFields { id: 3, level: Level::Stored, volatile: false, epoch: 4, last: None };
     let mut bytes = Acknowledge::new(fields).as_bytes().to_vec();
     bytes[2] = 0;
     assert_eq!(Document::parse(&bytes).unwrap_err().field, Field::Level);
     let fields =
         MarkFields { id: 2, why: Why::Live, epoch: 1, position: 5, skipped: 0, skipped_bytes: 0 };
     let mut bytes = Mark::new(fields).as_bytes().to_vec();
-    bytes[2] = 8;
+    bytes[2] = 10;
     assert_eq!(Document::parse(&bytes).unwrap_err().field, Field::Why);
     bytes[2] = 2;
     bytes[16] = 0;

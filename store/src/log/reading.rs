@@ -185,6 +185,23 @@ impl Log {
         Read::Run(Run { epoch: document.epoch, first: from, next, records })
     }
 
+    /// The oldest position from which at most `max_bytes` of frames and `max_records` records follow; that of the newest record
+    /// at least. `None` if the document is not known. Costs time by what lies within.
+    #[must_use]
+    pub fn oldest_within(&self, doc: &DocId, max_bytes: u64, max_records: u64) -> Option<Position> {
+        let document = self.documents.by_id(doc)?;
+        let (mut at, mut bytes, mut records) = (document.next(), 0_u64, 0_u64);
+        while let Some(previous) = at.previous().filter(|previous| *previous >= document.first) {
+            let Some(entry) = document.entry(previous) else { break };
+            (bytes, records) = (bytes + u64::from(entry.len), records + 1);
+            if records > 1 && (bytes > max_bytes || records > max_records) {
+                break;
+            }
+            at = previous;
+        }
+        Some(at)
+    }
+
     /// What there is of `doc`; `None` if it is not known.
     #[must_use]
     pub fn head(&self, doc: &DocId) -> Option<Head> {

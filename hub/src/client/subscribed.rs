@@ -1,0 +1,209 @@
+//! One subscription: where it stands, and what waits to be read.
+
+use core::task::Waker;
+use std::collections::VecDeque;
+
+use deltawire_channels::Message;
+use deltawire_framing::documents::{
+    DeniedCode, MarkFields, SlowPolicy, Start, Subscribe, SubscribeFields, Why,
+};
+use deltawire_framing::{DocId, frame_step};
+
+use super::item::{Gap, Item, Place};
+use super::{SubscribeOptions, SubscriptionEnded};
+
+#[derive(Debug)]
+pub(super) struct Subscribed {
+    doc_id: DocId,
+    start: Start,
+    policy: SlowPolicy,
+    echo: bool,
+    presence: bool,
+    /// The place of the next delta that comes; `None` before the first mark.
+    at: Option<Place>,
+    items: VecDeque<Item>,
+    /// Of messages in `items`.
+    queued: usize,
+    /// Its id on this link, once the hub was asked.
+    pub(super) told: Option<u32>,
+    /// Whether its first mark on this link is here: deltas before it are of an earlier id.
+    started: bool,
+    /// Whether nobody reads, and the hub was told to stop.
+    paused: bool,
+    ended: Option<SubscriptionEnded>,
+    pub(super) reader: Option<Waker>,
+}
+
+impl Subscribed {
+    pub(super) fn new(doc_id: DocId, options: SubscribeOptions, presence: bool) -> Self {
+        let SubscribeOptions { start, policy, echo } = options;
+        Self {
+            doc_id,
+            start,
+            policy,
+            echo,
+            presence,
+            at: None,
+            items: VecDeque::new(),
+            queued: 0,
+            told: None,
+            started: false,
+            paused: false,
+            ended: None,
+            reader: None,
+        }
+    }
+
+    pub(super) fn is_of(&self, doc_id: DocId, presence: bool) -> bool {
+        self.doc_id == doc_id && self.presence == presence
+    }
+
+    /// Whether the hub is to be asked for it.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.ended.is_none() && !self.paused && self.told.is_none()
+    }
+
+    pub(super) fn place(&self) -> Option<Place> {
+        self.at
+    }
+
+    /// Asks for what follows what is here.
+    pub(super) fn request(&self, id: u32) -> Subscribe {
+        let start = match self.at {
+            Some(Place { epoch, position }) if !self.presence => {
+                Start::Position { epoch, position }
+            }
+            _ => self.start,
+        };
+        Subscribe::new(SubscribeFields {
+            id,
+            doc_id: self.doc_id,
+            start,
+            policy: self.policy,
+            echo: self.echo,
+            presence: self.presence,
+        })
+    }
+
+    /// Its link is gone.
+    pub(super) fn detach(&mut self) {
+        if self.presence && self.started {
+            // Who is there now is told anew.
+            self.items.clear();
+            self.push(Item::Cleared);
+        }
+        self.told = None;
+        self.started = false;
+    }
+
+    fn push(&mut self, item: Item) {
+        self.items.push_back(item);
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    /// Takes in a mark; gives the writer whose delta follows, of a presence.
+    pub(super) fn handle_mark(&mut self, mark: MarkFields) -> Option<u64> {
+        if self.presence {
+            self.started = true;
+            match mark.why {
+                Why::Writer => return Some(mark.skipped),
+                Why::Gone => {
+                    self.forget_writer(mark.skipped);
+                    self.push(Item::Gone { writer: mark.skipped });
+                }
+                Why::Live => self.push(Item::Live),
+                _ => {}
+            }
+            return None;
+        }
+        self.started = true;
+        let to = Place { epoch: mark.epoch, position: mark.position };
+        let from = self.at.replace(to);
+        match mark.why {
+            Why::Live => self.push(Item::Live),
+            // Its own deltas were left out, as it asked.
+            Why::LeftOut if !self.echo => {}
+            // What it gave up by where it began is no gap.
+            _ if from.is_none() && mark.skipped == 0 => {}
+            _ if from == Some(to) => {}
+            // Where the epoch is new and the position is not, everything before it is the same.
+            Why::Start if from.is_some_and(|from| from.position == to.position) => {}
+            // There was no such document before.
+            _ if from == Some(Place { epoch: 0, position: 1 }) && mark.skipped == 0 => {}
+            why => {
+                let (skipped, skipped_bytes) = (mark.skipped, mark.skipped_bytes);
+                self.push(Item::Gap(Gap { from, to, why, skipped, skipped_bytes }));
+            }
+        }
+        None
+    }
+
+    pub(super) fn takes(&self, doc_id: DocId) -> bool {
+        self.started && !self.presence && self.told.is_some() && self.doc_id == doc_id
+    }
+
+    /// Takes in a delta. Gives the id under which the hub is to be told to stop, when more than `max_queued` bytes
+    /// wait.
+    pub(super) fn handle_delta(&mut self, message: Message, max_queued: usize) -> Option<u32> {
+        let place = self.at?;
+        self.at = Some(Place { position: place.position.saturating_add(1), ..place });
+        self.queued += cost(&message);
+        self.push(Item::Delta { place, message });
+        if self.queued <= max_queued {
+            return None;
+        }
+        self.paused = true;
+        self.started = false;
+        self.told.take()
+    }
+
+    /// Takes in what a writer says of itself: only the last of it counts.
+    pub(super) fn present(&mut self, writer: u64, message: Message) {
+        self.forget_writer(writer);
+        self.push(Item::Present { writer, message });
+    }
+
+    fn forget_writer(&mut self, gone: u64) {
+        let of = |item: &Item| matches!(item, Item::Present { writer, .. } if *writer == gone);
+        self.items.retain(|item| !of(item));
+    }
+
+    /// What comes next. Says too whether the hub is to be asked again, because enough was read.
+    pub(super) fn next(&mut self, max_queued: usize) -> (Option<Item>, bool) {
+        let item = self.items.pop_front();
+        if let Some(Item::Delta { message, .. }) = &item {
+            self.queued -= cost(message);
+        }
+        let resumes = self.paused && self.queued <= max_queued / 2;
+        if resumes {
+            self.paused = false;
+        }
+        (item, resumes)
+    }
+
+    pub(super) fn ended(&self) -> Option<SubscriptionEnded> {
+        self.ended
+    }
+
+    pub(super) fn end(&mut self, code: DeniedCode) {
+        self.finish(SubscriptionEnded::Denied(code));
+    }
+
+    pub(super) fn close(&mut self) {
+        self.finish(SubscriptionEnded::Closed);
+    }
+
+    fn finish(&mut self, why: SubscriptionEnded) {
+        self.ended.get_or_insert(why);
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+/// What a message takes of what may wait: its bytes, and what it costs beside them.
+fn cost(message: &Message) -> usize {
+    frame_step(message.frame().as_bytes().len()) + size_of::<Item>()
+}

@@ -1,0 +1,701 @@
+//! What a hub does for one peer: takes its requests and deltas in, answers, and has its source send what it reads.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use deltawire_channels::{Command, Message};
+use deltawire_framing::documents::{
+    Acknowledge, AcknowledgeFields, Denied, DeniedFields, Document, Level, PublishFields,
+    SlowPolicy, SubscribeFields,
+};
+use deltawire_framing::{Delta, DeltaType, DocId, Kind};
+use deltawire_link::Identity;
+use deltawire_link::runtime::{BoxFuture, Timer};
+use deltawire_store::{Position, Refused, Room};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use zerocopy::IntoBytes;
+
+use super::cursor::Cursor;
+use super::publication::{Publication, Taken};
+use super::reader::{Change, LinkShared, Order, Reader};
+use super::{Action, Ask, Inner, Permission};
+use crate::DeniedCode;
+use crate::arrivals::{Arrivals, Over};
+
+/// Messages that are taken in at a time, before others have their turn.
+const MAX_TURN: usize = 256;
+
+/// Answers that wait for room; past it no more requests and deltas are taken in.
+const MAX_ANSWERS: usize = 256;
+
+/// Questions to the policy at a time.
+const MAX_ASKING: usize = 64;
+
+pub(super) struct Attendant {
+    hub: Arc<Inner>,
+    identity: Option<Identity>,
+    shared: Arc<LinkShared>,
+    /// Names this peer among those that are present.
+    number: u64,
+    command: Command,
+    arrivals: Arrivals,
+    /// Whether its session may lose deltas, or reorder them.
+    unreliable: bool,
+    subscriptions: HashMap<u32, Subscription>,
+    publications: HashMap<u32, Publication>,
+    /// Publications by document, and whether they are of its presence.
+    by_document: HashMap<(DocId, bool), u32>,
+    slots: u32,
+    asking: FuturesUnordered<BoxFuture<'static, Answered>>,
+    /// Ids that are being asked about: whether they are still wanted.
+    asked: HashMap<u32, bool>,
+    /// A delta that found no room in the log.
+    stalled: Option<Message>,
+    /// Refusals that wait to be sent.
+    refusals: VecDeque<DeniedFields>,
+    /// Publications whose acknowledgement waits to be sent.
+    acknowledging: VecDeque<u32>,
+    /// When a permission ends, or a slow reader is looked at.
+    timer: Box<dyn Timer>,
+    looked_at: Duration,
+    commands_over: bool,
+    arrivals_over: bool,
+}
+
+/// A subscription that the peer has.
+struct Subscription {
+    doc_id: DocId,
+    presence: bool,
+    slot: u32,
+    shard: usize,
+    /// Its key among the document's readers.
+    key: usize,
+    reader: Arc<Reader>,
+    until: Option<Duration>,
+    /// It ends when it does not get on for so long, and where it was when it last did.
+    patience: Option<(Duration, u64, Duration)>,
+}
+
+/// What is asked of the policy.
+#[derive(Clone, Copy)]
+enum Request {
+    Subscribe(SubscribeFields),
+    Publish(PublishFields),
+}
+
+struct Answered {
+    request: Request,
+    answer: Result<Permission, DeniedCode>,
+}
+
+impl Attendant {
+    pub(super) fn new(
+        hub: Arc<Inner>,
+        identity: Option<Identity>,
+        shared: Arc<LinkShared>,
+        command: Command,
+        arrivals: Arrivals,
+        unreliable: bool,
+    ) -> Self {
+        let timer = hub.runtime.timer();
+        let number = hub.next_number();
+        Self {
+            hub,
+            identity,
+            shared,
+            number,
+            command,
+            arrivals,
+            unreliable,
+            subscriptions: HashMap::new(),
+            publications: HashMap::new(),
+            by_document: HashMap::new(),
+            slots: 0,
+            asking: FuturesUnordered::new(),
+            asked: HashMap::new(),
+            stalled: None,
+            refusals: VecDeque::new(),
+            acknowledging: VecDeque::new(),
+            timer,
+            looked_at: Duration::ZERO,
+            commands_over: false,
+            arrivals_over: false,
+        }
+    }
+
+    /// Serves the peer until its link is over.
+    pub(super) async fn run(mut self) {
+        poll_fn(|context| self.poll(context)).await;
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.shared.register_attendant(context.waker());
+        self.take_orders();
+        let mut again = self.take_answers(context);
+        again |= self.take_requests(context);
+        again |= self.take_deltas(context);
+        if self.shared.take_stored() {
+            self.note_stored();
+        }
+        self.keep_time(context);
+        self.send_answers(context);
+        if self.commands_over && self.arrivals_over {
+            return Poll::Ready(());
+        }
+        if again {
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn is_behind(&self) -> bool {
+        self.refusals.len() >= MAX_ANSWERS || self.asking.len() >= MAX_ASKING
+    }
+
+    fn deny(&mut self, id: u32, code: DeniedCode) {
+        tracing::debug!(id, code = code.text(), "denied");
+        self.refusals.push_back(DeniedFields { id, code, sequence: None, next: 0 });
+    }
+
+    // Requests.
+
+    /// Takes commands in. Says whether there may be more at once.
+    fn take_requests(&mut self, context: &mut Context<'_>) -> bool {
+        for _ in 0..MAX_TURN {
+            if self.commands_over || self.is_behind() {
+                return false;
+            }
+            let frame = match self.command.receive.poll_next(context) {
+                Poll::Ready(Ok(frame)) => frame,
+                Poll::Ready(Err(_)) => {
+                    self.commands_over = true;
+                    return false;
+                }
+                Poll::Pending => return false,
+            };
+            if frame.kind() != Kind::Document {
+                continue;
+            }
+            // The session has checked it.
+            match frame.document() {
+                Ok(Document::Subscribe(subscribe)) => {
+                    let fields = subscribe.fields();
+                    self.ask(Request::Subscribe(fields));
+                }
+                Ok(Document::Publish(publish)) => {
+                    let fields = publish.fields();
+                    self.ask(Request::Publish(fields));
+                }
+                Ok(Document::Unsubscribe(unsubscribe)) => {
+                    let id = unsubscribe.id();
+                    self.withdraw(id);
+                    self.end_subscription(id);
+                }
+                Ok(Document::Unpublish(unpublish)) => {
+                    let id = unpublish.id();
+                    self.withdraw(id);
+                    self.end_publication(id);
+                }
+                _ => tracing::debug!("a command of a hub's was passed over"),
+            }
+        }
+        true
+    }
+
+    /// What is being asked about is not wanted any more.
+    fn withdraw(&mut self, id: u32) {
+        if let Some(wanted) = self.asked.get_mut(&id) {
+            *wanted = false;
+        }
+    }
+
+    fn ask(&mut self, request: Request) {
+        let (id, doc_id, presence) = request.of();
+        let open = self.subscriptions.len() + self.publications.len() + self.asked.len();
+        let used = self.asked.contains_key(&id)
+            || self.subscriptions.contains_key(&id)
+            || self.publications.contains_key(&id);
+        let refused = if self.unreliable {
+            Some(DeniedCode::DELIVERY)
+        } else if used {
+            Some(DeniedCode::ID)
+        } else if open >= self.hub.options.max_open_per_peer {
+            Some(DeniedCode::TOO_MANY)
+        } else {
+            None
+        };
+        if let Some(code) = refused {
+            self.deny(id, code);
+            return;
+        }
+        let action = match request {
+            _ if presence => Action::Presence,
+            Request::Subscribe(_) => Action::Read,
+            Request::Publish(_) => Action::Write,
+        };
+        self.asked.insert(id, true);
+        let answer =
+            self.hub.policy.permit(Ask { identity: self.identity.clone(), doc_id, action });
+        let (runtime, within) = (self.hub.runtime.clone(), self.hub.options.ask_timeout);
+        self.asking.push(Box::pin(async move {
+            let answer = deltawire_link::runtime::timeout(&*runtime, within, answer).await;
+            let answer = answer.unwrap_or(Err(DeniedCode::UNDECIDED));
+            Answered { request, answer }
+        }));
+    }
+
+    /// Takes in what the policy says.
+    fn take_answers(&mut self, context: &mut Context<'_>) -> bool {
+        while let Poll::Ready(Some(answered)) = self.asking.poll_next_unpin(context) {
+            let Answered { request, answer } = answered;
+            let (id, ..) = request.of();
+            if self.asked.remove(&id) != Some(true) {
+                continue;
+            }
+            match (answer, request) {
+                (Err(code), _) => self.deny(id, code),
+                (Ok(permission), Request::Subscribe(fields)) => self.subscribe(fields, permission),
+                (Ok(permission), Request::Publish(fields)) => self.publish(fields, permission),
+            }
+        }
+        false
+    }
+
+    fn until(&self, permission: Permission) -> Option<Duration> {
+        permission.valid_for.map(|valid| self.hub.runtime.now().saturating_add(valid))
+    }
+
+    fn subscribe(&mut self, fields: SubscribeFields, permission: Permission) {
+        let SubscribeFields { id, doc_id, start, policy, presence, .. } = fields;
+        let twice =
+            self.subscriptions.values().any(|it| it.doc_id == doc_id && it.presence == presence);
+        if twice {
+            self.deny(id, DeniedCode::ID);
+            return;
+        }
+        let shard = self.hub.shard_of(&doc_id);
+        let slot = self.slots;
+        self.slots = self.slots.wrapping_add(1);
+        let reader = Reader::new(slot, self.shared.clone());
+        let (key, cursor) = if presence {
+            let key = self.hub.shard(shard).look(doc_id, reader.clone());
+            (key, Cursor::of_presence(id, doc_id, shard, reader.clone(), self.number))
+        } else {
+            let (key, begin) = self.hub.shard(shard).join(doc_id, start, reader.clone());
+            (key, Cursor::new(id, doc_id, shard, policy, reader.clone(), begin))
+        };
+        self.shared.change(Change::Add(slot, Box::new(cursor)));
+        let now = self.hub.runtime.now();
+        let patience = match policy {
+            SlowPolicy::Disconnect { after } if !presence => Some((after, 0, now)),
+            _ => None,
+        };
+        let until = self.until(permission);
+        let subscription =
+            Subscription { doc_id, presence, slot, shard, key, reader, until, patience };
+        self.subscriptions.insert(id, subscription);
+    }
+
+    fn publish(&mut self, fields: PublishFields, permission: Permission) {
+        let PublishFields { id, doc_id, writer, presence } = fields;
+        if self.by_document.contains_key(&(doc_id, presence)) {
+            self.deny(id, DeniedCode::ID);
+            return;
+        }
+        let shard = self.hub.shard_of(&doc_id);
+        let origin = self.hub.origin_of(self.identity.as_ref(), writer);
+        let until = self.until(permission);
+        let mut publication =
+            Publication::new(doc_id, presence, shard, origin, permission.snapshots, until);
+        if !presence {
+            publication.learn(&self.hub.shard(shard).log);
+        }
+        self.by_document.insert((doc_id, presence), id);
+        self.publications.insert(id, publication);
+        self.acknowledge(id);
+    }
+
+    fn end_subscription(&mut self, id: u32) {
+        if let Some(subscription) = self.subscriptions.remove(&id) {
+            self.shared.change(Change::Remove(subscription.slot));
+            subscription.leave(&self.hub);
+        }
+    }
+
+    fn end_publication(&mut self, id: u32) {
+        if let Some(publication) = self.publications.remove(&id) {
+            self.by_document.remove(&(publication.doc_id, publication.presence));
+            self.leave_presence(&publication);
+        }
+    }
+
+    fn leave_presence(&self, publication: &Publication) {
+        if publication.presence {
+            let now = self.hub.runtime.now();
+            self.hub.shard(publication.shard).say(publication.doc_id, self.number, None, now);
+        }
+    }
+
+    // Deltas.
+
+    /// Takes deltas in, as one batch. Says whether there may be more at once.
+    fn take_deltas(&mut self, context: &mut Context<'_>) -> bool {
+        let hub = self.hub.clone();
+        let mut batch = Batch { hub: &hub, open: None };
+        let mut more = true;
+        for _ in 0..MAX_TURN {
+            if self.is_behind() {
+                more = false;
+                break;
+            }
+            let message = match self.stalled.take() {
+                Some(message) => message,
+                None if self.arrivals_over => {
+                    more = false;
+                    break;
+                }
+                None => match self.arrivals.poll_take(context) {
+                    Poll::Ready(Ok(message)) => message,
+                    Poll::Ready(Err(Over)) => {
+                        self.arrivals_over = true;
+                        more = false;
+                        break;
+                    }
+                    Poll::Pending => {
+                        more = false;
+                        break;
+                    }
+                },
+            };
+            if let Err(message) = self.take_delta(message, &mut batch) {
+                self.stalled = Some(message);
+                more = false;
+                break;
+            }
+        }
+        batch.end();
+        more
+    }
+
+    /// Takes a message in; gives it back if there is no room for it now.
+    fn take_delta(&mut self, message: Message, batch: &mut Batch<'_>) -> Result<(), Message> {
+        let frame = message.frame();
+        if frame.kind() == Kind::Document {
+            if let Ok(Document::Expect(expect)) = frame.document()
+                && let Some(publication) = self.publications.get_mut(&expect.id())
+            {
+                publication.expect = Some(Position(expect.position()));
+            }
+            return Ok(());
+        }
+        let Ok(delta) = frame.delta() else { return Ok(()) };
+        let presence = delta.delta_type() == DeltaType::PRESENCE;
+        let Some(&id) = self.by_document.get(&(delta.doc_id(), presence)) else {
+            // A publication that was refused or revoked while this was on its way: its writer knows by now.
+            self.hub.count_unexpected();
+            return Ok(());
+        };
+        let Some(publication) = self.publications.get_mut(&id) else { return Ok(()) };
+        if presence {
+            let code = say(&self.hub, publication, self.number, delta, &message, batch);
+            if let Err(code) = code {
+                let sequence = Some(delta.sequence());
+                self.refusals.push_back(DeniedFields { id, code, sequence, next: 0 });
+            }
+            return Ok(());
+        }
+        let sequence = delta.sequence();
+        let refused = match publication.check(sequence) {
+            Taken::Before => {
+                publication.due = true;
+                self.acknowledge(id);
+                return Ok(());
+            }
+            Taken::Ahead => Some(DeniedCode::SEQUENCE),
+            Taken::Next => {
+                let valid = self.hub.policy.validate(self.identity.as_ref(), delta);
+                valid.err()
+            }
+        };
+        let shard = batch.shard(publication.shard);
+        let next =
+            shard.log.head(&publication.doc_id).map_or(Position::FIRST, |head| head.appended);
+        let refused = refused.or_else(|| {
+            let conflict = publication.expect.is_some_and(|expected| expected != next);
+            conflict.then_some(DeniedCode::CONFLICT)
+        });
+        if let Some(code) = refused {
+            publication.expect = None;
+            if code != DeniedCode::SEQUENCE {
+                publication.settle(sequence);
+            }
+            let sequence = Some(sequence);
+            self.refusals.push_back(DeniedFields { id, code, sequence, next: next.0 });
+            return Ok(());
+        }
+        let now = self.hub.now();
+        match shard.append(message, publication.origin, publication.snapshots, now) {
+            Ok(appended) => {
+                publication.expect = None;
+                publication.appended(sequence, appended);
+                if !self.hub.volatile {
+                    shard.wait(&self.shared);
+                }
+                self.acknowledge(id);
+                Ok(())
+            }
+            Err((Refused::Full { room: Room::Dirty, .. }, message)) => {
+                shard.wait(&self.shared);
+                Err(message)
+            }
+            Err((refused, _)) => {
+                tracing::debug!(%refused, "a delta was refused");
+                let code = match refused {
+                    Refused::TooLong { .. } => DeniedCode::TOO_LONG,
+                    Refused::TooManyDocuments { .. } => DeniedCode::TOO_MANY,
+                    Refused::ReadOnly(_) => DeniedCode::READ_ONLY,
+                    Refused::Full { .. } => DeniedCode::FULL,
+                    _ => DeniedCode::REJECTED,
+                };
+                publication.expect = None;
+                publication.settle(sequence);
+                let sequence = Some(sequence);
+                self.refusals.push_back(DeniedFields { id, code, sequence, next: next.0 });
+                Ok(())
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, id: u32) {
+        if let Some(publication) = self.publications.get_mut(&id)
+            && !std::mem::replace(&mut publication.queued, true)
+        {
+            self.acknowledging.push_back(id);
+        }
+    }
+
+    /// A shard has stored something: whatever of this peer's that was.
+    fn note_stored(&mut self) {
+        for (id, publication) in &mut self.publications {
+            if publication.is_storing() {
+                let mut shard = self.hub.shard(publication.shard);
+                let stored = publication.note_durable(shard.log.durable());
+                if publication.is_storing() {
+                    shard.wait(&self.shared);
+                }
+                drop(shard);
+                if stored && !std::mem::replace(&mut publication.queued, true) {
+                    self.acknowledging.push_back(*id);
+                }
+            }
+        }
+    }
+
+    /// Sends what waits, as far as there is room.
+    fn send_answers(&mut self, context: &mut Context<'_>) {
+        while let Some(denied) = self.refusals.front() {
+            let body = Denied::new(*denied);
+            match self.command.send.poll_send_document(context, body.as_bytes()) {
+                Poll::Ready(Ok(())) => drop(self.refusals.pop_front()),
+                Poll::Ready(Err(_)) => {
+                    self.refusals.clear();
+                    self.commands_over = true;
+                }
+                Poll::Pending => return,
+            }
+        }
+        while let Some(id) = self.acknowledging.front().copied() {
+            let Some(publication) = self.publications.get_mut(&id) else {
+                self.acknowledging.pop_front();
+                continue;
+            };
+            let (level, last) = publication.acknowledgement();
+            let (volatile, epoch) = (self.hub.volatile, publication.epoch);
+            let body = Acknowledge::new(AcknowledgeFields { id, level, volatile, epoch, last });
+            match self.command.send.poll_send_document(context, body.as_bytes()) {
+                Poll::Ready(Ok(())) => {
+                    publication.told(level);
+                    if !publication.due {
+                        publication.queued = false;
+                        self.acknowledging.pop_front();
+                    }
+                }
+                Poll::Ready(Err(_)) => {
+                    self.acknowledging.clear();
+                    self.commands_over = true;
+                }
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    // What comes from elsewhere.
+
+    fn take_orders(&mut self) {
+        for order in self.shared.take_orders() {
+            match order {
+                Order::Revoke { subject, doc_id } => {
+                    let of_me = subject.is_none_or(|subject| {
+                        self.identity.as_ref().is_some_and(|it| it.subject() == &*subject)
+                    });
+                    if of_me {
+                        self.revoke(
+                            |of| doc_id.is_none_or(|doc_id| doc_id == of),
+                            DeniedCode::REVOKED,
+                        );
+                    }
+                }
+                Order::GoAway => self.revoke(|_| true, DeniedCode::GOING_AWAY),
+            }
+        }
+    }
+
+    fn revoke(&mut self, which: impl Fn(DocId) -> bool, code: DeniedCode) {
+        let ids = self.subscriptions.iter().filter(|(_, it)| which(it.doc_id)).map(|(id, _)| *id);
+        for id in ids.collect::<Vec<_>>() {
+            self.end_subscription(id);
+            self.deny(id, code);
+        }
+        let ids = self.publications.iter().filter(|(_, it)| which(it.doc_id)).map(|(id, _)| *id);
+        for id in ids.collect::<Vec<_>>() {
+            self.end_publication(id);
+            self.deny(id, code);
+        }
+    }
+
+    /// Ends what is not permitted any longer, and those that do not get on.
+    fn keep_time(&mut self, context: &mut Context<'_>) {
+        loop {
+            let now = self.hub.runtime.now();
+            let mut next = Duration::MAX;
+            let mut over = Vec::new();
+            for (id, it) in &mut self.subscriptions {
+                if it.until.is_some_and(|until| until <= now) {
+                    over.push((*id, DeniedCode::REVOKED));
+                    continue;
+                }
+                next = next.min(it.until.unwrap_or(Duration::MAX));
+                if let Some((after, seen, since)) = &mut it.patience {
+                    let at = it.reader.position();
+                    let head = self.hub.shard(it.shard).log.head(&it.doc_id);
+                    let behind = head.is_some_and(|head| at < head.next.0);
+                    if !behind || at != *seen {
+                        (*seen, *since) = (at, now);
+                    } else if now.saturating_sub(*since) >= *after {
+                        over.push((*id, DeniedCode::TOO_SLOW));
+                    }
+                    let look = (*after / 4).max(Duration::from_millis(10));
+                    next = next.min(now.saturating_add(look));
+                }
+            }
+            for (id, code) in over {
+                self.end_subscription(id);
+                self.deny(id, code);
+            }
+            let over =
+                self.publications.iter().filter(|(_, it)| it.until.is_some_and(|it| it <= now));
+            for id in over.map(|(id, _)| *id).collect::<Vec<_>>() {
+                self.end_publication(id);
+                self.deny(id, DeniedCode::REVOKED);
+            }
+            next = self.publications.values().filter_map(|it| it.until).fold(next, Duration::min);
+            if next == Duration::MAX {
+                return;
+            }
+            if self.looked_at != next {
+                self.looked_at = next;
+                self.timer.set(next);
+            }
+            if self.timer.poll(context).is_pending() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Attendant {
+    fn drop(&mut self) {
+        self.shared.finish();
+        for subscription in self.subscriptions.values() {
+            subscription.leave(&self.hub);
+        }
+        for publication in self.publications.values() {
+            self.leave_presence(publication);
+        }
+        self.hub.forget_link(&self.shared);
+    }
+}
+
+impl Subscription {
+    fn leave(&self, hub: &Inner) {
+        let mut shard = hub.shard(self.shard);
+        if self.presence {
+            shard.look_away(self.doc_id, self.key);
+        } else {
+            shard.leave(self.doc_id, self.key);
+        }
+    }
+}
+
+impl Request {
+    /// Its id, its document, and whether it is of that's presence.
+    fn of(&self) -> (u32, DocId, bool) {
+        match self {
+            Self::Subscribe(fields) => (fields.id, fields.doc_id, fields.presence),
+            Self::Publish(fields) => (fields.id, fields.doc_id, fields.presence),
+        }
+    }
+}
+
+/// Takes in what a writer says of itself.
+fn say(
+    hub: &Inner,
+    publication: &Publication,
+    number: u64,
+    delta: Delta<'_>,
+    message: &Message,
+    batch: &mut Batch<'_>,
+) -> Result<(), DeniedCode> {
+    let len = delta.payload().len();
+    if len > hub.options.max_presence_len {
+        return Err(DeniedCode::TOO_LONG);
+    }
+    // A copy: what lies around it in its memory is not to be kept.
+    let frame = (len > 0).then(|| message.detach().into_kept());
+    let now = hub.runtime.now();
+    let taken = batch.shard(publication.shard).say(publication.doc_id, number, frame, now);
+    if taken { Ok(()) } else { Err(DeniedCode::TOO_MANY) }
+}
+
+/// Deltas that are taken in under one lock.
+struct Batch<'a> {
+    hub: &'a Inner,
+    open: Option<(usize, super::ShardGuard<'a>)>,
+}
+
+impl<'a> Batch<'a> {
+    fn shard(&mut self, index: usize) -> &mut super::Shard {
+        if self.open.as_ref().is_none_or(|(open, _)| *open != index) {
+            self.end();
+            self.open = Some((index, self.hub.shard(index)));
+        }
+        match &mut self.open {
+            Some((_, shard)) => shard,
+            None => unreachable!("it was opened"),
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some((index, mut shard)) = self.open.take() {
+            let ended = shard.end_batch(self.hub.now());
+            drop(shard);
+            if ended.is_some() {
+                self.hub.kick(index);
+            }
+        }
+    }
+}

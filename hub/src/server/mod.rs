@@ -1,0 +1,494 @@
+//! The hub: keeps documents, and serves them to any number of peers.
+
+mod attendant;
+mod cursor;
+mod policy;
+mod presence;
+mod publication;
+mod reader;
+mod shard;
+mod source;
+#[cfg(feature = "files")]
+mod storing;
+mod tail;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use deltawire_channels::session::SendPriority;
+use deltawire_channels::{Message, Peer, Reliability};
+use deltawire_framing::documents::WriterId;
+use deltawire_framing::{DeltaFields, DocId};
+use deltawire_link::runtime::{SharedRuntime, sleep};
+use deltawire_link::{Identity, Link, memory};
+pub use deltawire_store as store;
+use deltawire_store::{Epoch, Head, Log, LogOptions, Now, Origin, Position, Read};
+
+pub use policy::{Action, Ask, Everyone, Permission, Policy};
+
+use crate::arrivals::Arrivals;
+use crate::{Documents, DocumentsOptions, Place};
+use attendant::Attendant;
+use reader::{LinkShared, Order};
+use shard::Shard;
+use source::LinkSource;
+
+type ShardGuard<'a> = MutexGuard<'a, Shard>;
+
+/// When readers see a delta.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deliver {
+    /// As soon as it has its position. The default. When the process or the machine ends before it is stored, readers
+    /// have seen what is lost: the document's epoch is another one then, and they are told.
+    #[default]
+    Appended,
+    /// When it is stored: nobody sees what could be lost.
+    Stored,
+}
+
+/// Options of a hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HubOptions {
+    /// Of each shard's log: how long deltas are kept, when they count as stored, and how much memory that takes.
+    pub log: LogOptions,
+    /// Into how many parts documents are divided, each with a log and a lock of its own. With files it is fixed when the
+    /// directory is made. Default: half of the machine's parallelism, 1 to 16.
+    pub shards: usize,
+    /// When readers see a delta.
+    pub deliver: Deliver,
+    /// Bytes of the newest deltas of a document that somebody reads, which readers find without a lock. Default: 256 KiB.
+    pub tail: usize,
+    /// The same of all documents of a shard. Default: 32 MiB.
+    pub max_tail_bytes: usize,
+    /// Subscriptions and publications of a peer. Default: 1,024.
+    pub max_open_per_peer: usize,
+    /// Writers that are present in a document. Default: 1,024.
+    pub max_present: usize,
+    /// Bytes that a writer may say of itself. Default: 4 KiB.
+    pub max_presence_len: usize,
+    /// After how long without a word a writer is not present any more. Default: 30 s.
+    pub presence_timeout: Duration,
+    /// For how long a policy may think. Default: 5 s.
+    pub ask_timeout: Duration,
+    /// From how many bytes a delta that came in fragments is kept where it lies, instead of being copied. Default: 16 KiB.
+    pub adopt_from: usize,
+}
+
+impl Default for HubOptions {
+    fn default() -> Self {
+        let parallel = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            // A reader that is slow keeps the chunk that its next delta lies in: small ones.
+            log: LogOptions { chunk: 64 << 10, ..LogOptions::default() },
+            shards: (parallel / 2).clamp(1, 16),
+            deliver: Deliver::Appended,
+            tail: 256 << 10,
+            max_tail_bytes: 32 << 20,
+            max_open_per_peer: 1_024,
+            max_present: 1_024,
+            max_presence_len: 4 << 10,
+            presence_timeout: Duration::from_secs(30),
+            ask_timeout: Duration::from_secs(5),
+            adopt_from: 16 << 10,
+        }
+    }
+}
+
+/// Keeps documents and serves them to peers. Clones are handles on the same hub.
+///
+/// A document's deltas are kept once, in a log, and sent from there. A reader is a cursor into it: one that is slow keeps
+/// its place, and nothing else. Whoever has brought deltas in appends them under the lock of their shard, as one
+/// batch, and wakes those that read.
+#[derive(Clone)]
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    shards: Box<[Mutex<Shard>]>,
+    /// Of the hash that tells which shard has a document, and of the names of writers.
+    key: [u8; 32],
+    options: HubOptions,
+    policy: Arc<dyn Policy>,
+    runtime: SharedRuntime,
+    links: Mutex<Links>,
+    /// Whether nothing is ever stored.
+    volatile: bool,
+    #[cfg(feature = "files")]
+    storing: Option<storing::Storing>,
+}
+
+#[derive(Default)]
+struct Links {
+    open: Vec<Weak<LinkShared>>,
+    /// The number of the next peer.
+    next: u64,
+    /// Deltas of no publication.
+    unexpected: u64,
+    going_away: bool,
+}
+
+/// What a hub knows of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HubStats {
+    /// Peers.
+    pub peers: usize,
+    /// Documents that are known.
+    pub documents: usize,
+    /// Subscriptions.
+    pub readers: usize,
+    /// Writers that are present.
+    pub present: usize,
+    /// Bytes of the newest deltas of documents that somebody reads.
+    pub tail_bytes: usize,
+    /// Runs that were handed to readers.
+    pub runs: u64,
+    /// Deltas that came for no publication.
+    pub unexpected: u64,
+}
+
+/// Why a delta of this process's own is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// The log does not take it.
+    #[error(transparent)]
+    Refused(#[from] deltawire_store::Refused),
+    /// Its fields cannot be written.
+    #[error(transparent)]
+    Invalid(#[from] deltawire_framing::WriteError),
+    /// The document has gone on from where it was expected.
+    #[error("the document's next delta gets position {next}, not {expected}")]
+    Conflict {
+        /// The position that was expected.
+        expected: u64,
+        /// The position that its next delta gets.
+        next: u64,
+    },
+}
+
+impl Hub {
+    /// A hub that keeps documents in memory only: what is in it ends with the process, and it tells writers so.
+    ///
+    /// # Panics
+    /// If the options of the log are out of range.
+    #[must_use]
+    pub fn in_memory(options: HubOptions, policy: impl Policy, runtime: SharedRuntime) -> Self {
+        let mut random = [0; 36];
+        if runtime.random(&mut random).is_err() {
+            tracing::warn!("no randomness: documents can be aimed at one shard");
+        }
+        let [a, b, c, d, key @ ..] = random;
+        // Positions of another life of this hub mean something else.
+        let epoch = Epoch(u32::from_le_bytes([a, b, c, d]).max(1));
+        let logs = (0..options.shards.max(1)).map(|_| Log::new(options.log, epoch));
+        let shards = logs.map(|log| Mutex::new(Shard::new(log, options))).collect();
+        let inner = Inner {
+            shards,
+            key,
+            options,
+            policy: Arc::new(policy),
+            runtime,
+            links: Mutex::default(),
+            volatile: true,
+            #[cfg(feature = "files")]
+            storing: None,
+        };
+        Self::start(Arc::new(inner))
+    }
+
+    fn start(inner: Arc<Inner>) -> Self {
+        let (weak, runtime) = (Arc::downgrade(&inner), inner.runtime.clone());
+        let task_runtime = runtime.clone();
+        runtime.spawn(Box::pin(async move {
+            loop {
+                sleep(&*task_runtime, Duration::from_secs(1)).await;
+                let Some(hub) = weak.upgrade() else { return };
+                hub.tick();
+            }
+        }));
+        Self { inner }
+    }
+
+    /// Serves a peer, until its link is over. Its node has to [say](deltawire_channels::session::SessionConfig::serves_documents)
+    /// that it serves documents.
+    pub async fn attend(&self, link: &Link, peer: Peer) {
+        let shared = self.inner.new_link();
+        let source = LinkSource::new(self.inner.clone(), shared.clone());
+        let Peer { command, send: _send, receive } = peer;
+        let arrivals = Arrivals::Link(receive);
+        let identity = link.identity().cloned();
+        let delivery = link.stats().session.deltas;
+        let unreliable = delivery.iter().any(|it| {
+            it.order != deltawire_channels::Order::Ordered
+                || it.reliability != Reliability::Reliable
+        });
+        let attendant =
+            Attendant::new(self.inner.clone(), identity, shared, command, arrivals, unreliable);
+        if link.open_source(Box::new(source), SendPriority::default()).await.is_err() {
+            return;
+        }
+        attendant.run().await;
+    }
+
+    /// Documents of this hub for somebody in the same process: the same as over a link, without a copy. A task of the
+    /// runtime's serves them until the hub is gone or they are [closed](Documents::close).
+    #[must_use]
+    pub fn documents(&self, identity: Option<Identity>, options: DocumentsOptions) -> Documents {
+        let documents = Documents::new(self.inner.runtime.clone(), options);
+        let (here, there) = memory::pair();
+        let shared = self.inner.new_link();
+        let source = LinkSource::new(self.inner.clone(), shared.clone());
+        let (hub, runtime) = (self.inner.clone(), self.inner.runtime.clone());
+        let client = documents.clone();
+        self.inner.runtime.spawn(Box::pin(async move {
+            let served = client.attend_in_process(here.command, |outgoing| {
+                let arrivals = Arrivals::InProcess(outgoing);
+                let attendant =
+                    Attendant::new(hub, identity, shared, there.command, arrivals, false);
+                runtime.spawn(Box::pin(attendant.run()));
+                Arrivals::InProcess(Box::new(source))
+            });
+            if let Err(error) = served.await {
+                tracing::debug!(%error, "documents of this process are over");
+            }
+        }));
+        documents
+    }
+
+    /// Appends a delta of this process's own, with a copy of `payload`. Readers are told at once. Gives its place; whether it
+    /// is stored [`is_stored`](Self::is_stored) says.
+    ///
+    /// # Errors
+    /// When its fields cannot be written or the log does not take it.
+    pub fn append(&self, fields: DeltaFields, payload: &[u8]) -> Result<Place, AppendError> {
+        self.append_at(None, fields, payload)
+    }
+
+    /// The same, if it gets exactly this position.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append), and [`AppendError::Conflict`].
+    pub fn append_at(
+        &self,
+        position: Option<u64>,
+        fields: DeltaFields,
+        payload: &[u8],
+    ) -> Result<Place, AppendError> {
+        let message = Message::delta_of(fields, payload)?;
+        let index = self.inner.shard_of(&fields.doc_id);
+        let now = self.inner.now();
+        let mut shard = self.inner.shard(index);
+        if let Some(expected) = position {
+            let head = shard.log.head(&fields.doc_id);
+            let next = head.map_or(Position::FIRST, |head| head.appended).0;
+            if next != expected {
+                return Err(AppendError::Conflict { expected, next });
+            }
+        }
+        let appended =
+            shard.append(message, Origin::NONE, true, now).map_err(|(refused, _)| refused)?;
+        shard.end_batch(now);
+        drop(shard);
+        self.inner.kick(index);
+        Ok(Place { epoch: appended.epoch.0, position: appended.position.0 })
+    }
+
+    /// Whether a delta is as safe as the hub's durability says; `false` too if its document is not what it was.
+    #[must_use]
+    pub fn is_stored(&self, doc_id: &DocId, place: Place) -> bool {
+        !self.inner.volatile
+            && self
+                .head(doc_id)
+                .is_some_and(|head| head.epoch.0 == place.epoch && place.position < head.durable.0)
+    }
+
+    /// What there is of a document; `None` if it is not known.
+    #[must_use]
+    pub fn head(&self, doc_id: &DocId) -> Option<Head> {
+        self.inner.shard(self.inner.shard_of(doc_id)).log.head(doc_id)
+    }
+
+    /// Reads a document, without waiting: see [`Log::read`]. What lies on the disk only is asked for, and is there a little later.
+    #[must_use]
+    pub fn read(&self, doc_id: &DocId, from: u64, max_bytes: usize) -> Read {
+        let index = self.inner.shard_of(doc_id);
+        let mut shard = self.inner.shard(index);
+        let read = shard.log.read(doc_id, Position(from), max_bytes);
+        if let Read::Cold(request) = &read {
+            shard.log.want(*request);
+            drop(shard);
+            self.inner.kick(index);
+        }
+        read
+    }
+
+    /// The documents that are known, in no order.
+    #[must_use]
+    pub fn list(&self) -> Vec<DocId> {
+        let shards = 0..self.inner.shards.len();
+        shards
+            .flat_map(|index| self.inner.shard(index).log.documents().copied().collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// Deletes a document. Says whether it was known. Its readers are told that it begins anew.
+    #[must_use]
+    pub fn delete(&self, doc_id: &DocId) -> bool {
+        let index = self.inner.shard_of(doc_id);
+        let known = self.inner.shard(index).forget(*doc_id, self.inner.now());
+        self.inner.kick(index);
+        known
+    }
+
+    /// Takes back what was permitted: to this subject or to all, of this document or of all. Subscriptions and publications
+    /// end by [`DeniedCode::REVOKED`](crate::DeniedCode::REVOKED) as soon as their peers' tasks run.
+    pub fn revoke(&self, subject: Option<&str>, doc_id: Option<DocId>) {
+        let order = Order::Revoke { subject: subject.map(Arc::from), doc_id };
+        self.inner.order(&order);
+    }
+
+    /// Tells all peers that the hub goes away, takes in no more of theirs, and waits until what was appended is stored, or
+    /// `within` is over. Says whether it is.
+    pub async fn shut_down(&self, within: Duration) -> bool {
+        self.inner.links().going_away = true;
+        self.inner.order(&Order::GoAway);
+        self.inner.close(within).await
+    }
+
+    /// What it knows of itself.
+    #[must_use]
+    pub fn stats(&self) -> HubStats {
+        let links = self.inner.links();
+        let peers = links.open.iter().filter(|it| it.strong_count() > 0).count();
+        let unexpected = links.unexpected;
+        drop(links);
+        let mut stats = HubStats { peers, unexpected, ..HubStats::default() };
+        for index in 0..self.inner.shards.len() {
+            let shard = self.inner.shard(index);
+            let (readers, present) = shard.counts();
+            stats.documents += shard.log.documents().count();
+            stats.readers += readers;
+            stats.present += present;
+            stats.tail_bytes += shard.tail_bytes();
+            stats.runs += shard.delivered_runs;
+        }
+        stats
+    }
+
+    /// What a delta of these bytes is, for those that write messages by themselves.
+    ///
+    /// # Errors
+    /// When it is no whole delta.
+    #[doc(hidden)]
+    pub fn message_of(frame: Bytes) -> Result<Message, deltawire_framing::Malformed> {
+        Message::of_kept(frame)
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    pub(crate) fn shard(&self, index: usize) -> ShardGuard<'_> {
+        let shard = self.shards.get(index).unwrap_or_else(|| unreachable!("shards stay"));
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which shard has a document: by a keyed hash, so that nobody can aim at one.
+    fn shard_of(&self, doc_id: &DocId) -> usize {
+        if self.shards.len() == 1 {
+            return 0;
+        }
+        let hash = blake3::keyed_hash(&self.key, &doc_id.0);
+        let [a, b, c, d, ..] = *hash.as_bytes();
+        u32::from_le_bytes([a, b, c, d]) as usize % self.shards.len()
+    }
+
+    /// What is kept of who wrote a delta.
+    fn origin_of(&self, identity: Option<&Identity>, writer: WriterId) -> Origin {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(&writer.0);
+        if let Some(identity) = identity {
+            hasher.update(identity.subject().as_bytes());
+        }
+        let mut origin = [0; 16];
+        hasher.finalize_xof().fill(&mut origin);
+        Origin(origin)
+    }
+
+    fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = u64::try_from(wall.as_micros()).unwrap_or(u64::MAX);
+        Now { elapsed: self.runtime.now(), wall }
+    }
+
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new_link(&self) -> Arc<LinkShared> {
+        let shared = Arc::new(LinkShared::default());
+        let mut links = self.links();
+        links.open.push(Arc::downgrade(&shared));
+        if links.going_away {
+            shared.order(Order::GoAway);
+        }
+        shared
+    }
+
+    fn forget_link(&self, shared: &Arc<LinkShared>) {
+        let shared = Arc::downgrade(shared);
+        self.links().open.retain(|it| !it.ptr_eq(&shared));
+    }
+
+    fn next_number(&self) -> u64 {
+        let mut links = self.links();
+        links.next += 1;
+        links.next
+    }
+
+    fn count_unexpected(&self) {
+        self.links().unexpected += 1;
+    }
+
+    fn order(&self, order: &Order) {
+        let links: Vec<_> = self.links().open.iter().filter_map(Weak::upgrade).collect();
+        for link in links {
+            link.order(order.clone());
+        }
+    }
+
+    /// There is something for the disk of a shard to do.
+    pub(crate) fn kick(&self, index: usize) {
+        #[cfg(feature = "files")]
+        if let Some(storing) = &self.storing {
+            storing.kick(index);
+        }
+        #[cfg(not(feature = "files"))]
+        let _ = index;
+    }
+
+    async fn close(&self, within: Duration) -> bool {
+        #[cfg(feature = "files")]
+        if let Some(storing) = &self.storing {
+            return storing.close(self, within).await;
+        }
+        let _ = within;
+        true
+    }
+
+    fn tick(&self) {
+        let now = self.now();
+        for index in 0..self.shards.len() {
+            self.shard(index).tick(now);
+            self.kick(index);
+        }
+    }
+}

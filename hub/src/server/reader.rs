@@ -1,0 +1,151 @@
+//! How those that read are told that there is something, without a lock.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use atomic_waker::AtomicWaker;
+use crossbeam_queue::SegQueue;
+use deltawire_channels::waking::Flag;
+use deltawire_framing::DocId;
+
+use super::cursor::Cursor;
+
+/// What a peer's attendant, its source and the shards share.
+#[derive(Debug, Default)]
+pub(crate) struct LinkShared {
+    /// Slots of subscriptions that have something to read, each at most once.
+    ready: SegQueue<u32>,
+    source: AtomicWaker,
+    changes: Mutex<VecDeque<Change>>,
+    changed: Flag,
+    attendant: AtomicWaker,
+    /// A shard has stored something, or has room again.
+    stored: Flag,
+    orders: Mutex<VecDeque<Order>>,
+    ordered: Flag,
+    over: Flag,
+}
+
+/// What becomes of a source's subscriptions.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Add(u32, Box<Cursor>),
+    Remove(u32),
+}
+
+/// What an attendant is told from outside.
+#[derive(Clone, Debug)]
+pub(crate) enum Order {
+    /// Of whom, and of which document, what was permitted is over.
+    Revoke { subject: Option<Arc<str>>, doc_id: Option<DocId> },
+    /// The hub goes away.
+    GoAway,
+}
+
+impl LinkShared {
+    pub(crate) fn change(&self, change: Change) {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
+        self.changed.raise();
+        self.source.wake();
+    }
+
+    pub(crate) fn take_change(&self) -> Option<Change> {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let change = changes.pop_front();
+        if changes.is_empty() {
+            self.changed.take();
+        }
+        change
+    }
+
+    pub(crate) fn has_changes(&self) -> bool {
+        self.changed.is_raised()
+    }
+
+    pub(crate) fn register_source(&self, waker: &std::task::Waker) {
+        self.source.register(waker);
+    }
+
+    pub(crate) fn pop_ready(&self) -> Option<u32> {
+        self.ready.pop()
+    }
+
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    pub(crate) fn register_attendant(&self, waker: &std::task::Waker) {
+        self.attendant.register(waker);
+    }
+
+    /// Tells the attendant that a shard has stored something, or has room.
+    pub(crate) fn note_stored(&self) {
+        self.stored.raise();
+        self.attendant.wake();
+    }
+
+    pub(crate) fn take_stored(&self) -> bool {
+        self.stored.take()
+    }
+
+    pub(crate) fn order(&self, order: Order) {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner).push_back(order);
+        self.ordered.raise();
+        self.attendant.wake();
+    }
+
+    pub(crate) fn take_orders(&self) -> VecDeque<Order> {
+        if self.ordered.take() {
+            std::mem::take(&mut self.orders.lock().unwrap_or_else(PoisonError::into_inner))
+        } else {
+            VecDeque::new()
+        }
+    }
+
+    /// The link is over: its source ends.
+    pub(crate) fn finish(&self) {
+        self.over.raise();
+        self.source.wake();
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.is_raised()
+    }
+}
+
+/// One subscription, as a document's shard sees it.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    slot: u32,
+    queued: Flag,
+    link: Arc<LinkShared>,
+    /// The position that it has got to.
+    position: Mutex<u64>,
+}
+
+impl Reader {
+    pub(crate) fn new(slot: u32, link: Arc<LinkShared>) -> Arc<Self> {
+        Arc::new(Self { slot, queued: Flag::new(false), link, position: Mutex::new(0) })
+    }
+
+    /// There is something to read.
+    pub(crate) fn wake(&self) {
+        if self.queued.raise() {
+            self.link.ready.push(self.slot);
+            self.link.source.wake();
+        }
+    }
+
+    /// It is being read: whatever comes from here on wakes it anew.
+    pub(crate) fn rearm(&self) {
+        self.queued.take();
+    }
+
+    pub(crate) fn note_position(&self, position: u64) {
+        *self.position.lock().unwrap_or_else(PoisonError::into_inner) = position;
+    }
+
+    pub(crate) fn position(&self) -> u64 {
+        *self.position.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

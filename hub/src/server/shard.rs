@@ -1,0 +1,454 @@
+//! Some of the documents: their log, and who reads them. No I/O, no clock: whoever has brought something in holds its
+//! lock for as long as that takes, and a batch ends before it is let go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use deltawire_framing::documents::{SnapshotHeader, Start, Why};
+use deltawire_framing::{Delta, DeltaType, DocId};
+use deltawire_store::{
+    Appended, Epoch, Head, Log, LogPosition, Now, Origin, Position, Read, Refused, Run,
+};
+use hashbrown::HashMap;
+use slab::Slab;
+
+use super::presence::{Presence, Word};
+use super::reader::{LinkShared, Reader};
+use super::tail::Tail;
+use super::{Deliver, HubOptions};
+
+/// Bytes of deltas that are read from the log at a time.
+pub(crate) const MAX_RUN: usize = 64 << 10;
+
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) log: Log,
+    options: HubOptions,
+    /// Documents that somebody looks at.
+    live: HashMap<DocId, Live>,
+    /// Documents that were appended to since the last batch ended.
+    touched: Vec<DocId>,
+    /// Documents with deltas that are not delivered before they are stored.
+    held: Vec<DocId>,
+    /// Of all tails, bytes.
+    tails: usize,
+    /// Those that wait for something to be stored, or for room.
+    waiting: Vec<Arc<LinkShared>>,
+    /// Those that wait for something to be read back.
+    cold: Vec<Arc<Reader>>,
+    pub(crate) delivered_runs: u64,
+}
+
+#[derive(Debug)]
+struct Live {
+    tail: Tail,
+    readers: Slab<Arc<Reader>>,
+    presence: Presence,
+    onlookers: Slab<Arc<Reader>>,
+}
+
+impl Live {
+    fn is_idle(&self) -> bool {
+        self.readers.is_empty() && self.onlookers.is_empty() && self.presence.is_empty()
+    }
+}
+
+/// Where a cursor reads on.
+pub(crate) enum Found {
+    /// There.
+    Run(Run),
+    /// It has read all that there is: it waits at the tail's head.
+    AtHead(std::sync::Weak<super::tail::Node>),
+    /// From another place on.
+    Jump { why: Why, epoch: Epoch, to: Position, records: u64, bytes: u64 },
+    /// It is woken when it has been read back from the disk.
+    Cold,
+}
+
+impl Shard {
+    pub(crate) fn new(log: Log, options: HubOptions) -> Self {
+        Self {
+            log,
+            options,
+            live: HashMap::new(),
+            touched: Vec::new(),
+            held: Vec::new(),
+            tails: 0,
+            waiting: Vec::new(),
+            cold: Vec::new(),
+            delivered_runs: 0,
+        }
+    }
+
+    /// Appends a delta that is `len` bytes long with its frame: a copy, or the memory itself.
+    pub(crate) fn append(
+        &mut self,
+        message: deltawire_channels::Message,
+        origin: Origin,
+        snapshots: bool,
+        now: Now,
+    ) -> Result<Appended, (Refused, deltawire_channels::Message)> {
+        let frame = message.frame();
+        let Ok(delta) = frame.delta() else {
+            unreachable!("the session has checked it");
+        };
+        let doc_id = delta.doc_id();
+        let covers = snapshot_of(delta).filter(|_| snapshots);
+        let appended = if frame.as_bytes().len() < self.options.adopt_from {
+            match self.log.append(frame, origin, now) {
+                Ok(appended) => appended,
+                Err(refused) => return Err((refused, message)),
+            }
+        } else {
+            match self.log.adopt(message.into_kept(), origin, now) {
+                Ok(appended) => appended,
+                Err((refused, bytes)) => {
+                    let message = deltawire_channels::Message::of_kept(bytes)
+                        .unwrap_or_else(|error| unreachable!("it was a message: {error}"));
+                    return Err((refused, message));
+                }
+            }
+        };
+        if self.touched.last() != Some(&doc_id) {
+            self.touched.push(doc_id);
+        }
+        if let Some((epoch, covers)) = covers
+            && epoch == appended.epoch.0
+        {
+            // One that covers what there never was is a delta like any other.
+            let covers = Position(covers);
+            if covers < appended.position {
+                let _ = self.log.snapshot(&doc_id, appended.position, covers, now);
+            }
+        }
+        Ok(appended)
+    }
+
+    /// Ends the batch: readers are told of what was appended. Gives the position that has to be durable for it to be stored.
+    pub(crate) fn end_batch(&mut self, now: Now) -> Option<LogPosition> {
+        let end = self.log.end_batch(now)?;
+        let touched = std::mem::take(&mut self.touched);
+        for doc_id in &touched {
+            self.publish(*doc_id);
+        }
+        if self.options.deliver == Deliver::Stored {
+            self.held.extend(&touched);
+        }
+        self.touched = touched;
+        self.touched.clear();
+        Some(end)
+    }
+
+    /// The position behind the last delta of a document that readers may see.
+    fn visible(&self, head: &Head) -> Position {
+        match self.options.deliver {
+            Deliver::Appended => head.next,
+            Deliver::Stored => head.durable,
+        }
+    }
+
+    /// Adds what is new of a document to its tail, and tells its readers.
+    fn publish(&mut self, doc_id: DocId) {
+        let Some(head) = self.log.head(&doc_id) else { return };
+        let end = self.visible(&head);
+        let Some(live) = self.live.get_mut(&doc_id) else { return };
+        if live.readers.is_empty() {
+            return;
+        }
+        if live.tail.epoch() != head.epoch || live.tail.end() > head.next {
+            // Cursors find out for themselves.
+            self.tails -= live.tail.bytes();
+            live.tail = Tail::new(head.epoch, end);
+        }
+        while live.tail.end() < end {
+            let Read::Run(run) = self.log.read(&doc_id, live.tail.end(), MAX_RUN) else { break };
+            let run = until(run, end);
+            if run.next == run.first {
+                break;
+            }
+            let spare = self.options.max_tail_bytes.saturating_sub(self.tails);
+            let most = self.options.tail.min(spare.max(live.tail.bytes()));
+            self.tails = self.tails.saturating_add_signed(live.tail.push(run, most));
+            self.delivered_runs += 1;
+        }
+        if live.tail.end() < end {
+            // It cannot be read from memory: a reader that comes to the end of the tail goes on from the log.
+            self.tails -= live.tail.bytes();
+            live.tail = Tail::new(head.epoch, end);
+        }
+        for (_, reader) in &live.readers {
+            reader.wake();
+        }
+    }
+
+    /// Tells everybody who waits that something was stored, read back, or has room.
+    pub(crate) fn note_io(&mut self) {
+        for doc_id in std::mem::take(&mut self.held) {
+            self.publish(doc_id);
+            let head = self.log.head(&doc_id);
+            if head.is_some_and(|head| head.durable < head.next) {
+                self.held.push(doc_id);
+            }
+        }
+        for link in std::mem::take(&mut self.waiting) {
+            link.note_stored();
+        }
+        for reader in std::mem::take(&mut self.cold) {
+            reader.wake();
+        }
+    }
+
+    /// Has a link told when something was stored, or has room.
+    pub(crate) fn wait(&mut self, link: &Arc<LinkShared>) {
+        if !self.waiting.iter().any(|waiting| Arc::ptr_eq(waiting, link)) {
+            self.waiting.push(link.clone());
+        }
+    }
+
+    fn live(&mut self, doc_id: DocId) -> &mut Live {
+        let head = self.log.head(&doc_id);
+        let end = head.as_ref().map_or(Position::FIRST, |head| self.visible(head));
+        let epoch = head.map_or(Epoch::default(), |head| head.epoch);
+        self.live.entry(doc_id).or_insert_with(|| Live {
+            tail: Tail::new(epoch, end),
+            readers: Slab::new(),
+            presence: Presence::default(),
+            onlookers: Slab::new(),
+        })
+    }
+
+    /// One more reader. Gives its key, where it begins, and how that is told.
+    pub(crate) fn join(
+        &mut self,
+        doc_id: DocId,
+        start: Start,
+        reader: Arc<Reader>,
+    ) -> (usize, Begin) {
+        let begin = self.begin(&doc_id, start);
+        let head = self.log.head(&doc_id);
+        let end = head.as_ref().map(|head| (head.epoch, self.visible(head)));
+        let live = self.live(doc_id);
+        let first = live.readers.is_empty();
+        let key = live.readers.insert(reader.clone());
+        if let Some((epoch, end)) = end.filter(|_| first) {
+            // What was written while nobody read is not in the tail.
+            let old = std::mem::replace(&mut live.tail, Tail::new(epoch, end));
+            self.tails -= old.bytes();
+        }
+        reader.wake();
+        (key, begin)
+    }
+
+    fn begin(&self, doc_id: &DocId, start: Start) -> Begin {
+        let Some(head) = self.log.head(doc_id) else {
+            let position = Position::FIRST;
+            let fresh = match start {
+                Start::Position { epoch, position } => epoch == 0 && position <= 1,
+                _ => true,
+            };
+            let why = if fresh { Why::Start } else { Why::NewEpoch };
+            return Begin { why, epoch: Epoch::default(), position };
+        };
+        let epoch = head.epoch;
+        let anew = head.snapshot.map_or(head.first, |snapshot| snapshot.at);
+        match start {
+            Start::Oldest => Begin { why: Why::Start, epoch, position: head.first },
+            Start::Latest => Begin { why: Why::Start, epoch, position: self.visible(&head) },
+            Start::Snapshot => Begin { why: Why::Start, epoch, position: anew },
+            Start::Position { epoch: asked, position } => {
+                let position = Position(position);
+                let known = if asked == epoch.0 {
+                    position <= head.next
+                } else if let Some(previous) = head.previous {
+                    previous.epoch.0 == asked && position <= previous.until
+                } else {
+                    // A reader that was there before the document was.
+                    asked == 0 && position <= Position::FIRST
+                };
+                let known = known || (asked == 0 && position <= Position::FIRST);
+                if known {
+                    Begin { why: Why::Start, epoch, position }
+                } else {
+                    Begin { why: Why::NewEpoch, epoch, position: anew }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn leave(&mut self, doc_id: DocId, key: usize) {
+        if let Some(live) = self.live.get_mut(&doc_id) {
+            live.readers.try_remove(key);
+            if live.readers.is_empty() {
+                self.tails -= live.tail.bytes();
+                live.tail = Tail::new(live.tail.epoch(), live.tail.end());
+            }
+        }
+        self.let_go(doc_id);
+    }
+
+    fn let_go(&mut self, doc_id: DocId) {
+        if let hashbrown::hash_map::Entry::Occupied(live) = self.live.entry(doc_id)
+            && live.get().is_idle()
+        {
+            live.remove();
+        }
+    }
+
+    /// Finds what a cursor reads next.
+    pub(crate) fn find(
+        &mut self,
+        doc_id: DocId,
+        epoch: Epoch,
+        position: Position,
+        reader: &Arc<Reader>,
+    ) -> Found {
+        let Some(head) = self.log.head(&doc_id) else {
+            if epoch != Epoch::default() {
+                let (why, to) = (Why::NewEpoch, Position::FIRST);
+                return Found::Jump { why, epoch: Epoch::default(), to, records: 0, bytes: 0 };
+            }
+            return Found::AtHead(self.live(doc_id).tail.head());
+        };
+        if head.epoch != epoch {
+            let (why, to) = if epoch == Epoch::default() {
+                // The document is there now.
+                (Why::Progress, head.first)
+            } else {
+                (Why::NewEpoch, head.snapshot.map_or(head.first, |snapshot| snapshot.at))
+            };
+            return Found::Jump { why, epoch: head.epoch, to, records: 0, bytes: 0 };
+        }
+        let end = self.visible(&head);
+        if position >= end {
+            let tail = &self.live(doc_id).tail;
+            // Where its end lies elsewhere, the next batch puts that right.
+            return Found::AtHead(if tail.end() == position && tail.epoch() == epoch {
+                tail.head()
+            } else {
+                std::sync::Weak::new()
+            });
+        }
+        match self.log.read(&doc_id, position, MAX_RUN) {
+            Read::Run(run) => Found::Run(until(run, end)),
+            Read::Gap(gap) => {
+                let why = match gap.why {
+                    deltawire_store::GapReason::Snapshot => Why::Snapshot,
+                    _ => Why::Expired,
+                };
+                let to = head.snapshot.map_or(gap.to, |snapshot| gap.to.max(snapshot.at));
+                let records = to.since(position);
+                Found::Jump { why, epoch, to, records, bytes: gap.bytes }
+            }
+            Read::Cold(request) => {
+                self.log.want(request);
+                if !self.cold.iter().any(|waiting| Arc::ptr_eq(waiting, reader)) {
+                    self.cold.push(reader.clone());
+                }
+                Found::Cold
+            }
+            Read::AtHead | Read::Unknown => Found::AtHead(std::sync::Weak::new()),
+        }
+    }
+
+    // Presence.
+
+    pub(crate) fn say(
+        &mut self,
+        doc_id: DocId,
+        writer: u64,
+        frame: Option<Bytes>,
+        now: Duration,
+    ) -> bool {
+        let until = now.saturating_add(self.options.presence_timeout);
+        let max = self.options.max_present;
+        let live = self.live(doc_id);
+        let taken = live.presence.say(writer, frame, until, max);
+        for (_, reader) in &live.onlookers {
+            reader.wake();
+        }
+        self.let_go(doc_id);
+        taken
+    }
+
+    pub(crate) fn look(&mut self, doc_id: DocId, reader: Arc<Reader>) -> usize {
+        let live = self.live(doc_id);
+        reader.wake();
+        live.onlookers.insert(reader)
+    }
+
+    pub(crate) fn look_away(&mut self, doc_id: DocId, key: usize) {
+        if let Some(live) = self.live.get_mut(&doc_id) {
+            live.onlookers.try_remove(key);
+        }
+        self.let_go(doc_id);
+    }
+
+    pub(crate) fn word(&self, doc_id: &DocId, seen: u64) -> Option<(u64, Word)> {
+        self.live.get(doc_id)?.presence.next(seen)
+    }
+
+    /// Once a second: what is old goes.
+    pub(crate) fn tick(&mut self, now: Now) {
+        self.live.retain(|_, live| {
+            if live.presence.expire(now.elapsed) {
+                for (_, reader) in &live.onlookers {
+                    reader.wake();
+                }
+            }
+            !live.is_idle()
+        });
+        self.log.retain(now);
+    }
+
+    /// Readers, and writers that are present.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let readers = self.live.values().map(|live| live.readers.len()).sum();
+        let present = self.live.values().map(|live| live.presence.len()).sum();
+        (readers, present)
+    }
+
+    pub(crate) fn tail_bytes(&self) -> usize {
+        self.tails
+    }
+
+    /// Forgets a document. Its readers are told when they read on.
+    pub(crate) fn forget(&mut self, doc_id: DocId, now: Now) -> bool {
+        let known = self.log.forget(&doc_id, now);
+        self.log.end_batch(now);
+        if let Some(live) = self.live.get_mut(&doc_id) {
+            self.tails -= live.tail.bytes();
+            live.tail = Tail::new(Epoch::default(), Position::FIRST);
+            for (_, reader) in &live.readers {
+                reader.wake();
+            }
+        }
+        known
+    }
+}
+
+/// Where a subscription begins, and how that is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begin {
+    pub(crate) why: Why,
+    pub(crate) epoch: Epoch,
+    pub(crate) position: Position,
+}
+
+/// What of a run lies in front of `end`.
+fn until(mut run: Run, end: Position) -> Run {
+    if run.next > end {
+        run.next = end.max(run.first);
+        run.records.retain(|record| record.position < end);
+    }
+    run
+}
+
+/// What a snapshot says that it covers: an epoch and a position.
+fn snapshot_of(delta: Delta<'_>) -> Option<(u32, u64)> {
+    if delta.delta_type() != DeltaType::SNAPSHOT {
+        return None;
+    }
+    let (header, _) = SnapshotHeader::parse(delta.payload()).ok()?;
+    Some((header.epoch(), header.covers()))
+}
