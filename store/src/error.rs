@@ -146,4 +146,69 @@ pub enum OpenError {
     /// A log with files needs a durability other than [`Memory`](crate::Durability::Memory).
     #[error("option durability is Memory: a log with files is PageCache, Grouped or Each")]
     Durability,
+    /// A call of the operating system's failed.
+    #[cfg(feature = "files")]
+    #[error("could not {doing} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: std::path::PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Another process has the directory open.
+    #[cfg(feature = "files")]
+    #[error("{} is locked: another process has the directory open", path.display())]
+    Locked {
+        /// The lock.
+        path: std::path::PathBuf,
+    },
+    /// The manifest is not what it should be.
+    #[cfg(feature = "files")]
+    #[error("{} is damaged: field {field}", path.display())]
+    Manifest {
+        /// The manifest.
+        path: std::path::PathBuf,
+        /// The field at fault, named as in `FORMAT.md`.
+        field: &'static str,
+    },
+    /// The directory is of another version of the format.
+    #[cfg(feature = "files")]
+    #[error("{} is of version {value}, and only {known} is known", path.display())]
+    Version {
+        /// The manifest.
+        path: std::path::PathBuf,
+        /// Its version.
+        value: u16,
+        /// The one that is known.
+        known: u16,
+    },
+    /// A number of shards that no directory can have.
+    #[cfg(feature = "files")]
+    #[error("{value} shards: must be from 1 to 4096")]
+    ShardCount {
+        /// The number.
+        value: u64,
+    },
+    /// The directory was made for another number of shards. Documents lie where that number says, so it stays.
+    #[cfg(feature = "files")]
+    #[error("{} has {known} shards, and cannot be opened with {value}", path.display())]
+    Shards {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// The number asked for.
+        value: u32,
+        /// The number that it was made for.
+        known: u32,
+    },
+    /// There is no such shard.
+    #[cfg(feature = "files")]
+    #[error("there is no shard {index}: there are {shards}, from 0")]
+    NoShard {
+        /// The one asked for.
+        index: usize,
+        /// How many there are.
+        shards: usize,
+    },
 }

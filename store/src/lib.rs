@@ -35,10 +35,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+//!
+//! # Features
+//! `files`: logs in a directory, with what the operating system has for them. Unix only.
+
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]
 
 mod error;
+#[cfg(all(unix, feature = "files"))]
+pub mod files;
 mod format;
 mod log;
 mod options;

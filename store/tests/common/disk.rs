@@ -122,6 +122,10 @@ impl SimDisk {
 }
 
 impl File {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, unsynced: Vec::new() }
+    }
+
     fn settle(&mut self) {
         for (at, bytes) in self.unsynced.drain(..) {
             self.bytes[at..at + bytes.len()].copy_from_slice(&bytes);

@@ -1,0 +1,165 @@
+//! What was reported durable is there after `kill -9`, whenever it comes, and nothing is there twice.
+//!
+//! This program runs itself again; the child writes to a directory and says on its output how far it is durable, until
+//! it is killed in the middle. `STORE_KILLS=1000 cargo test -p deltawire-store --features files --test killed` for long.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{doc, frame_of};
+use deltawire_framing::Frame;
+use deltawire_store::files::{Directory, SegmentFiles};
+use deltawire_store::{
+    Durability, Log, LogOptions, LogPosition, Now, Origin, Position, Read, Tail,
+};
+
+const DOCS: u8 = 5;
+
+fn options(seed: u64) -> LogOptions {
+    let grouped = Durability::Grouped { max_wait: Duration::from_micros(300), max_bytes: 32 << 10 };
+    LogOptions {
+        durability: [Durability::PageCache, grouped, Durability::Each][seed as usize % 3],
+        chunk: 16 << 10,
+        max_record: 16 << 10,
+        segment: 128 << 10,
+        ..LogOptions::default()
+    }
+}
+
+/// Record `number` of a document: its bytes follow from that.
+fn payload(doc: u8, position: u64) -> Vec<u8> {
+    let len = (position * 37 + u64::from(doc) * 101) % 1_200;
+    (0..len).map(|at| (at ^ position) as u8).collect()
+}
+
+fn open(path: &Path, options: LogOptions) -> (Log, SegmentFiles, Tail, Directory) {
+    let directory = Directory::open(path, 1).unwrap();
+    let (files, found) = directory.shard(0).unwrap();
+    let tail = found.tail();
+    (Log::open(options, found).unwrap(), files, tail, directory)
+}
+
+fn child(path: &Path, seed: u64) {
+    let (mut log, mut files, _, _directory) = open(path, options(seed));
+    let mut random = fastrand::Rng::with_seed(seed);
+    let begun = Instant::now();
+    let mut out = std::io::stdout().lock();
+    let mut said = LogPosition(0);
+    loop {
+        let elapsed = begun.elapsed();
+        let now = Now { elapsed, wall: elapsed.as_micros() as u64 };
+        for _ in 0..random.usize(1..20) {
+            let number = random.u8(0..DOCS);
+            let position = log.head(&doc(number)).map_or(1, |head| head.appended.0);
+            let frame = frame_of(doc(number), position as u32, &payload(number, position));
+            // Full while the disk is slow.
+            let _ = log.append(Frame::parse(&frame).unwrap(), Origin([number + 1; 16]), now);
+        }
+        log.end_batch(now);
+        while let Some(io) = log.poll_io(now) {
+            log.handle_io(files.perform(io), now).unwrap();
+        }
+        if log.durable() > said {
+            said = log.durable();
+            let durable: Vec<String> = (0..DOCS)
+                .map(|n| log.head(&doc(n)).map_or(1, |head| head.durable.0).to_string())
+                .collect();
+            writeln!(out, "{} {}", said.0, durable.join(" ")).unwrap();
+            out.flush().unwrap();
+        }
+    }
+}
+
+/// Checks everything that is there against what it has to be; returns how many records there are of each document.
+fn check(path: &Path, seed: u64) -> (u64, Vec<u64>) {
+    let (mut log, mut files, tail, _directory) = open(path, options(seed));
+    assert!(!matches!(tail, Tail::Damaged { .. }), "{tail:?}");
+    let next = match tail {
+        // The note that says so.
+        _ if log.documents().count() > 0 => log.next().0 - 1,
+        _ => log.next().0,
+    };
+    let mut nexts = Vec::new();
+    for number in 0..DOCS {
+        let mut from = Position(1);
+        loop {
+            match log.read(&doc(number), from, 64 << 10) {
+                Read::Run(run) => {
+                    for (stored, position) in run.records.iter().zip(from.0..) {
+                        assert_eq!(stored.position.0, position);
+                        let bytes = payload(number, position);
+                        assert_eq!(stored.frame, frame_of(doc(number), position as u32, &bytes));
+                    }
+                    assert_eq!(run.records.len() as u64, run.next.since(run.first));
+                    from = run.next;
+                }
+                Read::Cold(request) => {
+                    log.want(request);
+                    while let Some(io) = log.poll_io(Now::default()) {
+                        log.handle_io(files.perform(io), Now::default()).unwrap();
+                    }
+                }
+                Read::AtHead => break,
+                Read::Unknown => break,
+                Read::Gap(gap) => panic!("{gap:?}"),
+            }
+        }
+        nexts.push(from.0);
+    }
+    (next, nexts)
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    if let (Some("child"), Some(path), Some(seed)) =
+        (arguments.next().as_deref(), arguments.next(), arguments.next())
+    {
+        child(Path::new(&path), seed.parse().unwrap());
+        return;
+    }
+    let kills = std::env::var("STORE_KILLS").ok().map_or(24, |it| it.parse().unwrap());
+    let root = std::env::temp_dir().join(format!("deltawire-killed-{}", std::process::id()));
+    let mut random = fastrand::Rng::with_seed(kills);
+    let mut records = 0;
+    for kill in 0..kills {
+        // Each directory is killed over four times.
+        let path = root.join((kill / 4).to_string());
+        let seed = kill / 4 * 3 + kill % 3;
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["child".as_ref(), path.as_os_str(), seed.to_string().as_ref()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let reader = std::thread::spawn(move || {
+            // The last line may be cut off.
+            let lines = output.lines().map_while(Result::ok);
+            let whole = |line: String| {
+                let numbers: Vec<u64> = line.split(' ').flat_map(str::parse).collect();
+                (numbers.len() == usize::from(DOCS) + 1).then_some(numbers)
+            };
+            lines.filter_map(whole).collect::<Vec<_>>()
+        });
+        std::thread::sleep(Duration::from_millis(random.u64(20..150)));
+        // SIGKILL.
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let mut said = reader.join().unwrap();
+        // Of a line that was cut off, the last number may be too small: then it says less, never more.
+        let (next, nexts) = check(&path, seed);
+        if let Some(last) = said.pop() {
+            assert!(next >= last[0], "kill {kill}: durable up to {}, found {next}", last[0]);
+            for (found, durable) in nexts.iter().zip(&last[1..]) {
+                assert!(found >= durable, "kill {kill}: {durable} was durable, found {found}");
+            }
+            records += last[0];
+        }
+    }
+    println!("{kills} kills, {records} items reported durable, all there, none twice");
+    assert!(records > 100, "the children did something");
+    std::fs::remove_dir_all(&root).unwrap();
+}
