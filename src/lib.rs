@@ -36,6 +36,9 @@ pub use deltawire_sim as sim;
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 pub use deltawire_webrtc as webrtc;
 
+#[cfg(feature = "documents")]
+pub mod documents;
+
 /// What most programs name: nodes and links, peers and their ends, what one says of a delta, and
 /// what one sets.
 ///

@@ -10,7 +10,7 @@ use deltawire_framing::Kind;
 use deltawire_framing::control::HelloFields;
 use deltawire_framing::documents::Document;
 use deltawire_link::Link;
-use deltawire_link::runtime::{SharedRuntime, Timer};
+use deltawire_link::runtime::SharedRuntime;
 
 use super::AttendError;
 use super::outgoing::Outgoing;

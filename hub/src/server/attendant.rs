@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use deltawire_channels::{Command, Message};
 use deltawire_framing::documents::{
-    Acknowledge, AcknowledgeFields, Denied, DeniedFields, Document, Level, PublishFields,
-    SlowPolicy, SubscribeFields,
+    Acknowledge, AcknowledgeFields, Denied, DeniedFields, Document, PublishFields, SlowPolicy,
+    SubscribeFields,
 };
 use deltawire_framing::{Delta, DeltaType, DocId, Kind};
 use deltawire_link::Identity;
@@ -135,8 +135,9 @@ impl Attendant {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.shared.register_attendant(context.waker());
         self.take_orders();
-        let mut again = self.take_answers(context);
-        again |= self.take_requests(context);
+        let mut again = self.take_requests(context);
+        // After the requests: what was just asked is polled here for the first time.
+        self.take_answers(context);
         again |= self.take_deltas(context);
         if self.shared.take_stored() {
             self.note_stored();
@@ -249,7 +250,7 @@ impl Attendant {
     }
 
     /// Takes in what the policy says.
-    fn take_answers(&mut self, context: &mut Context<'_>) -> bool {
+    fn take_answers(&mut self, context: &mut Context<'_>) {
         while let Poll::Ready(Some(answered)) = self.asking.poll_next_unpin(context) {
             let Answered { request, answer } = answered;
             let (id, ..) = request.of();
@@ -262,7 +263,6 @@ impl Attendant {
                 (Ok(permission), Request::Publish(fields)) => self.publish(fields, permission),
             }
         }
-        false
     }
 
     fn until(&self, permission: Permission) -> Option<Duration> {

@@ -260,8 +260,4 @@ impl Cursor {
         });
         true
     }
-
-    pub(crate) fn shard(&self) -> usize {
-        self.shard
-    }
 }

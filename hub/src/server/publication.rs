@@ -105,9 +105,10 @@ impl Publication {
         self.received = Some((sequence, position));
         let needed = appended.at.next();
         // Acknowledgements are cumulative: what waits already waits no longer than this.
-        match self.storing.back_mut() {
-            Some(last) if self.storing.len() >= MAX_STORING => *last = (needed, sequence, position),
-            _ => self.storing.push_back((needed, sequence, position)),
+        let full = self.storing.len() >= MAX_STORING;
+        match self.storing.back_mut().filter(|_| full) {
+            Some(last) => *last = (needed, sequence, position),
+            None => self.storing.push_back((needed, sequence, position)),
         }
         self.due = true;
     }

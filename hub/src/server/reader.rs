@@ -70,10 +70,6 @@ impl LinkShared {
         self.ready.pop()
     }
 
-    pub(crate) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
-    }
-
     pub(crate) fn register_attendant(&self, waker: &std::task::Waker) {
         self.attendant.register(waker);
     }
