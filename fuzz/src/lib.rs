@@ -1,6 +1,6 @@
 //! What the fuzz targets check. The same functions run over the committed corpus in
 //! `cargo test` (`framing/tests/corpus.rs`, `channels/tests/corpus.rs`, `transport/webrtc/tests/engine`,
-//! `transport/websocket/tests/corpus.rs`).
+//! `transport/websocket/tests/corpus.rs`, `store/tests/corpus.rs`).
 
 #[cfg(feature = "engine")]
 pub mod engine;
@@ -8,6 +8,7 @@ pub mod framing;
 #[cfg(feature = "engine")]
 pub mod hostile;
 pub mod session;
+pub mod store;
 pub mod stream;
 
 /// The engine that is tried: the default one.

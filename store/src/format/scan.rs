@@ -9,6 +9,9 @@ use crate::position::LogPosition;
 /// Why bytes are not what they should be: the field at fault, named as in `FORMAT.md`.
 pub(crate) type Fault = &'static str;
 
+/// No document and no log ever has as many items, so that positions can be added to.
+const MAX_POSITION: u64 = 1 << 62;
+
 /// The header of a segment.
 pub(crate) fn segment_header(bytes: &[u8], id: u64) -> Result<&SegmentHeader, Fault> {
     let (header, _) = SegmentHeader::ref_from_prefix(bytes).map_err(|_| "length")?;
@@ -23,6 +26,9 @@ pub(crate) fn segment_header(bytes: &[u8], id: u64) -> Result<&SegmentHeader, Fa
     }
     if header.segment.get() != id {
         return Err("segment");
+    }
+    if header.first.get() > MAX_POSITION {
+        return Err("first");
     }
     Ok(header)
 }
@@ -79,7 +85,7 @@ pub(crate) fn batch(
     if items == 0 || table.checked_add(table_len).is_none_or(|end| end > len) {
         return Err("items");
     }
-    if header.first.get() != next.0 || next.0.checked_add(items as u64).is_none() {
+    if header.first.get() != next.0 || next.0 > MAX_POSITION {
         return Err("first");
     }
     if header.chain.get() != chain {
@@ -94,7 +100,15 @@ pub(crate) fn batch(
     // So that whoever goes through them need not stop in the middle.
     for item in checked.items() {
         let item = item?;
-        checked.body(&item)?;
+        let of_a_document = !matches!(item.kind, ItemKind::Opened | ItemKind::Closed);
+        if of_a_document && !(1..=MAX_POSITION).contains(&item.position.0) {
+            return Err("position");
+        }
+        if let Body::Note(note) = checked.body(&item)?
+            && note.position.get() != item.position.0
+        {
+            return Err("position");
+        }
     }
     Ok(checked)
 }
