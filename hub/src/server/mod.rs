@@ -200,6 +200,51 @@ impl Hub {
         Self::start(Arc::new(inner))
     }
 
+    /// A hub that keeps documents in a directory, which is made if there is none; one process at a time. Reads all that is
+    /// there before it returns: call it where waiting for the disk does no harm. A durability of `Memory`, the
+    /// default, becomes [`Grouped`](store::Durability::grouped).
+    ///
+    /// # Errors
+    /// When another process has the directory, it was made for another number of shards, or cannot be read; and when the
+    /// options of the log are out of range. A log that is damaged is opened read-only, and said loudly.
+    #[cfg(feature = "files")]
+    pub fn open(
+        directory: impl AsRef<std::path::Path>,
+        options: HubOptions,
+        policy: impl Policy,
+        runtime: SharedRuntime,
+    ) -> Result<Self, store::OpenError> {
+        let mut options = options;
+        if options.log.durability == store::Durability::Memory {
+            options.log.durability = store::Durability::grouped();
+        }
+        let path = directory.as_ref();
+        let found = storing::find(path, options.shards, options.log)?;
+        let (directory, logs, files) = found.into_parts();
+        let key = blake3::derive_key("deltawire hub: shards and writers", directory.hash_key());
+        let storing = storing::Storing::new(options.shards);
+        let inner = Arc::new(Inner {
+            shards: logs.into_iter().map(|log| Mutex::new(Shard::new(log, options))).collect(),
+            key,
+            options,
+            policy: Arc::new(policy),
+            runtime,
+            links: Mutex::default(),
+            volatile: false,
+            storing: Some(storing),
+        });
+        if let Some(storing) = &inner.storing {
+            let started = storing.start(&inner, directory, files);
+            let failed = |source| store::OpenError::Io {
+                doing: "start a thread for",
+                path: path.to_owned(),
+                source,
+            };
+            started.map_err(failed)?;
+        }
+        Ok(Self::start(inner))
+    }
+
     fn start(inner: Arc<Inner>) -> Self {
         let (weak, runtime) = (Arc::downgrade(&inner), inner.runtime.clone());
         let task_runtime = runtime.clone();
