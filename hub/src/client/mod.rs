@@ -184,6 +184,12 @@ impl Documents {
         Ok(Presence::new(own, others))
     }
 
+    /// Where they take time and randomness from.
+    #[must_use]
+    pub fn runtime(&self) -> &SharedRuntime {
+        &self.runtime
+    }
+
     /// Whether there is a link.
     #[must_use]
     pub fn is_attended(&self) -> bool {
