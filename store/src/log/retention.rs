@@ -1,7 +1,5 @@
 //! What goes: for its age, for want of room, because a snapshot covers it.
 
-use std::collections::HashMap;
-
 use deltawire_framing::{DeltaHeader, DocId, FrameHeader};
 use zerocopy::FromBytes;
 
@@ -176,7 +174,7 @@ fn documents_in(batch: &Batch) -> Vec<DocId> {
     }
     let Ok((header, _)) = BatchHeader::ref_from_prefix(bytes) else { return Vec::new() };
     let table = bytes.get(header.table.get() as usize..).unwrap_or_default();
-    let mut found: HashMap<DocId, (), foldhash::fast::RandomState> = HashMap::default();
+    let mut found = Vec::new();
     for entry in table.chunks_exact(TableEntry::SIZE).take(header.items.get() as usize) {
         let Some(item) = TableEntry::ref_from_bytes(entry).ok().and_then(TableEntry::item) else {
             continue;
@@ -184,9 +182,11 @@ fn documents_in(batch: &Batch) -> Vec<DocId> {
         let frame = bytes.get((item.offset as usize + 1) * STEP..);
         if item.kind == ItemKind::Record
             && let Some(doc) = frame.and_then(doc_at)
+            // Those of one document often lie together; to name it twice is only a look-up more.
+            && found.last() != Some(&doc)
         {
-            found.insert(doc, ());
+            found.push(doc);
         }
     }
-    found.into_keys().collect()
+    found
 }
