@@ -11,8 +11,11 @@ use crate::position::{Now, Position};
 
 impl Log {
     /// Drops what [`Retention`](crate::Retention) no longer keeps. Limits of memory, and those of a document, are kept
-    /// at all times; ages, the log's bytes and snapshots when this is called. With files it may end the batch, and with
-    /// files what goes is whole segments: a record may stay a quarter longer than its age.
+    /// at all times; ages, the log's bytes and snapshots when this is called.
+    ///
+    /// With files, what goes is whole segments, oldest first, and a record may stay a quarter longer than its age. What
+    /// has to be said in place of a segment ends the batch, as [`end_batch`](Self::end_batch) does: call this between
+    /// batches.
     pub fn retain(&mut self, now: Now) {
         self.tell(now);
         self.use_snapshots();
