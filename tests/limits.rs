@@ -124,6 +124,7 @@ fn in_code() -> BTreeMap<String, String> {
         "tickets::LIFETIME" => time(Duration::from_secs(stated(TICKETS, "LIFETIME") as u64)),
         "websocket::UPGRADE_TIMEOUT" =>
             time(Duration::from_secs(stated(UPGRADES, "UPGRADE_TIMEOUT") as u64)),
+        "quic::MAX_REFUSED" => count(stated(ARRIVING, "MAX_REFUSED")),
         "automatic::MAX_REMEMBERED" => count(stated(AUTOMATIC, "MAX_REMEMBERED")),
         "sdp::MAX_CANDIDATES" => count(MAX_CANDIDATES),
         "link::LAST_WORDS" => time(LAST_WORDS),
@@ -159,6 +160,7 @@ const INBOX: &str = include_str!("../transport/websocket/src/browser/inbox.rs");
 const FRAMING: &str = include_str!("../transport/stream/src/framing.rs");
 const TICKETS: &str = include_str!("../transport/signalling/src/server/tickets.rs");
 const UPGRADES: &str = include_str!("../transport/signalling/src/server/websocket.rs");
+const ARRIVING: &str = include_str!("../transport/node/src/quic/hub/arriving.rs");
 const AUTOMATIC: &str = include_str!("../transport/node/src/automatic.rs");
 
 /// A number that a source says a constant has: bytes, a count, or seconds.

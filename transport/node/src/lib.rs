@@ -12,6 +12,8 @@
 )]
 
 mod addresses;
+#[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+mod arrival;
 mod automatic;
 mod backoff;
 #[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
@@ -25,6 +27,7 @@ mod node;
 mod patience;
 #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
 mod quic;
+mod race;
 mod reconnecting;
 mod reservation;
 mod settings;

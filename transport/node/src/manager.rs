@@ -14,14 +14,13 @@ use crate::addresses::Addresses;
 pub struct NodeLimits {
     /// Links that are open or being opened. Default: 1,024.
     pub max_peers: usize,
-    /// Links that are being opened, of those that peers started: who only starts them takes no
-    /// more. Default: 64.
+    /// Links that are being opened, of those that peers started, and peers that are not let in yet: who only
+    /// starts them takes no more. Default: 64.
     pub max_pending: usize,
-    /// The same of those whose offers came from one address by signalling, so that one cannot take
-    /// all places; of IPv6 the first 64 bits count. Default: 16.
+    /// The same of those that came from one address, so that one cannot take all places; of IPv6 the first 64
+    /// bits count. Default: 16.
     pub max_pending_per_address: usize,
-    /// Links that are open or being opened, of those whose offers came from one address by
-    /// signalling. Raise it where many peers share an address; where they come through a proxy,
+    /// Links that are open or being opened, of those that came from one address. Raise it where many peers share an address; where they come through a proxy,
     /// name that (`SignallingOptions::trusted_proxies`). Default: 128, an eighth of `max_peers`.
     pub max_per_address: usize,
     /// Events that wait for [`Node::event`](crate::Node::event); beyond, the oldest are dropped and
@@ -130,6 +129,8 @@ pub(crate) struct ConnectionManager {
     leaving: BTreeSet<LinkId>,
     /// Of those that are being opened, the ones that peers started.
     pending: usize,
+    /// Peers that are not let in yet: they count as pending.
+    arriving: usize,
     /// The addresses from which links were asked for, if they are known.
     addresses: Addresses,
     events: VecDeque<NodeEvent>,
@@ -147,6 +148,7 @@ impl ConnectionManager {
             peers: BTreeMap::new(),
             leaving: BTreeSet::new(),
             pending: 0,
+            arriving: 0,
             addresses: Addresses::default(),
             events: VecDeque::new(),
             missed: 0,
@@ -172,7 +174,7 @@ impl ConnectionManager {
         if self.peers.len() + self.leaving.len() >= max_peers {
             return Err(CapacityError::Peers { limit: max_peers });
         }
-        if role == Role::Acceptor && self.pending >= max_pending {
+        if role == Role::Acceptor && self.pending + self.arriving >= max_pending {
             return Err(CapacityError::Pending { limit: max_pending });
         }
         let id = LinkId(self.next_id);
@@ -257,6 +259,39 @@ impl ConnectionManager {
     }
 }
 
+/// Peers that are not let in yet.
+#[allow(dead_code, reason = "of kinds of links that let peers in by themselves")]
+impl ConnectionManager {
+    /// Counts a peer that is not let in yet; `from` is where it is, once it has shown that it is there.
+    pub(crate) fn arrive(&mut self, from: Option<IpAddr>) -> Result<(), CapacityError> {
+        let NodeLimits { max_pending, .. } = self.limits;
+        if self.shutting_down {
+            return Err(CapacityError::ShuttingDown);
+        }
+        if self.pending + self.arriving >= max_pending {
+            return Err(CapacityError::Pending { limit: max_pending });
+        }
+        if let Some(from) = from {
+            self.addresses.arrive(from, self.limits)?;
+        }
+        self.arriving += 1;
+        Ok(())
+    }
+
+    /// A peer that is not let in yet has shown that it is there.
+    pub(crate) fn validated(&mut self, from: IpAddr) -> Result<(), CapacityError> {
+        self.addresses.arrive(from, self.limits)
+    }
+
+    /// A peer that was not let in yet is no more, or is a link from here on.
+    pub(crate) fn leave(&mut self, from: Option<IpAddr>) {
+        self.arriving -= 1;
+        if let Some(from) = from {
+            self.addresses.leave(from);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,6 +359,30 @@ mod tests {
             manager.ended(link.id(), LinkEnded::HungUp);
             manager.gone(link.id());
         }
+        assert!(manager.addresses.is_empty());
+    }
+
+    #[test]
+    fn who_is_not_let_in_yet_counts_once() {
+        let mut manager = manager();
+        let from = |last| Some(IpAddr::from([192, 0, 2, last]));
+        manager.arrive(None).unwrap();
+        manager.arrive(from(1)).unwrap();
+        let pending = Some(CapacityError::Pending { limit: 2 });
+        assert_eq!(manager.arrive(from(2)).err(), pending);
+        assert_eq!(manager.begin(Role::Acceptor, from(2), None).err(), pending);
+        let of_address = Some(CapacityError::PendingOfAddress { limit: 1 });
+        assert_eq!(manager.validated(IpAddr::from([192, 0, 2, 1])).err(), of_address);
+        manager.leave(from(1));
+        let (link, _shared) = manager.begin(Role::Acceptor, from(1), None).unwrap();
+        assert_eq!(manager.arrive(from(2)).err(), pending);
+        manager.leave(None);
+        assert_eq!(manager.arrive(from(1)).err(), of_address, "links and arrivals together");
+        manager.opened(link.id());
+        manager.arrive(from(1)).unwrap();
+        manager.leave(from(1));
+        manager.ended(link.id(), LinkEnded::HungUp);
+        manager.gone(link.id());
         assert!(manager.addresses.is_empty());
     }
 

@@ -127,6 +127,12 @@ impl Network {
         begun.map(|(_, state)| Reservation::new(self, &state))
     }
 
+    /// Counts peers that are not let in yet: see [`Arrival`](crate::arrival::Arrival).
+    #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+    pub(crate) fn arrivals<T>(&self, change: impl FnOnce(&mut ConnectionManager) -> T) -> T {
+        change(&mut self.inner().manager)
+    }
+
     /// A place for a link that this side opens, and what will become of it.
     pub(crate) fn begin_connect(&self) -> Result<(Reservation, Outcome), CapacityError> {
         let (outcome, waits) = oneshot::channel();

@@ -306,16 +306,22 @@ impl<T: MessageTransport> Connection<T> {
     /// application's, as each ping is acknowledged by a peer that reads nothing.
     fn note_acknowledged(&mut self, now: Duration) {
         let acknowledged = self.written.saturating_sub(self.buffered as u64);
-        if acknowledged <= self.acknowledged {
+        let before = self.acknowledged;
+        self.acknowledged = acknowledged.max(before);
+        let (got_on, of_application) = match self.transport.take_progress() {
+            // What was handed on may lie there for long, and what is acknowledged was handed on long ago.
+            Some(got_on) => (got_on, got_on),
+            None => (acknowledged > before, before < self.written_for_application),
+        };
+        if !got_on {
             return;
         }
-        if self.acknowledged < self.written_for_application {
+        if of_application {
             self.session.note_progress(now);
         }
         if let Stage::Flushing { deadline, patience } = &mut self.stage {
             *deadline = (*deadline).max(now.saturating_add(*patience));
         }
-        self.acknowledged = acknowledged;
     }
 
     /// Everything that the transport has to give.

@@ -21,6 +21,7 @@ pub use self::admission::QuicAdmission;
 use self::driver::Driver;
 use self::hub::{Connect, Hub, Request, Surroundings};
 use crate::network::Network;
+use crate::race::{in_turn, race};
 use crate::settings::Settings;
 use crate::udp::{self, REQUESTS, Socket};
 use crate::{BuildError, ConnectError, LinkKind, Node};
@@ -52,6 +53,9 @@ pub(crate) struct Quic {
 
 /// Addresses of one host that are tried.
 const MAX_ADDRESSES: usize = 4;
+
+/// What an address gets as a start before the next one is tried beside it (RFC 8305, section 5).
+const HEAD_START: Duration = Duration::from_millis(250);
 
 impl Quic {
     pub(crate) fn new(
@@ -163,25 +167,28 @@ impl Quic {
 
     async fn connect(&self, node: &Node, url: &str) -> Result<(Peer, Link), ConnectError> {
         let (host, port) = host_and_port(url)?;
+        let runtime = &*self.runtime;
+        let deadline = runtime.now().saturating_add(self.settings.connect_timeout);
         let found = self.runtime.resolve(host, port).await;
         let unknown = |source| ConnectError::Host { host: host.to_owned(), source };
-        let mut addresses = found.map_err(unknown)?;
-        addresses.truncate(MAX_ADDRESSES);
-        let tries = u32::try_from(addresses.len()).unwrap_or(1).max(1);
-        let timeout = self.settings.connect_timeout / tries;
-        let mut failed = None;
-        for remote in addresses {
-            match self.connect_to(node, remote, host, timeout).await {
-                // Another address of the host's may do, of a family that this host has.
-                Err(
-                    error @ (ConnectError::Socket { .. }
-                    | ConnectError::Ended(LinkEnded::NotReached(_))),
-                ) => failed = Some(error),
-                outcome => return outcome,
-            }
-        }
+        let addresses = in_turn(found.map_err(unknown)?, MAX_ADDRESSES);
+        let attempts = addresses.iter().map(|remote| {
+            let attempt = async move {
+                let left = deadline.saturating_sub(runtime.now());
+                self.connect_to(node, *remote, host, left).await
+            };
+            Box::pin(attempt) as BoxFuture<'_, _>
+        });
+        // Another address of the host's may do, of a family that this host has; a peer that answered says the same there.
+        let answered = |error: &ConnectError| {
+            !matches!(
+                error,
+                ConnectError::Socket { .. } | ConnectError::Ended(LinkEnded::NotReached(_))
+            )
+        };
+        let raced = race(runtime, HEAD_START, attempts, answered).await;
         let nothing = || unknown(io::Error::other("the name has no address"));
-        Err(failed.unwrap_or_else(nothing))
+        raced.map_err(|mut failed| failed.pop().unwrap_or_else(nothing))
     }
 
     async fn connect_to(

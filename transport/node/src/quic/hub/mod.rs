@@ -71,7 +71,8 @@ pub(crate) struct Hub {
     /// For those that decide later. Not counted among those who may ask.
     requester: mpsc::WeakSender<Request>,
     closing: bool,
-    arriving: usize,
+    /// Peers that were not let in, and are told so for a while.
+    refused: usize,
     serial: u64,
     around: Surroundings,
 }
@@ -114,7 +115,7 @@ impl Hub {
             requests: requests.1,
             requester: requests.0,
             closing: false,
-            arriving: 0,
+            refused: 0,
             serial: 0,
             around,
         }
@@ -166,6 +167,7 @@ impl Hub {
                 None => {
                     self.closing = true;
                     self.endpoint.accept_no_more();
+                    self.refuse_all(socket, now);
                 }
             }
         }
@@ -221,7 +223,8 @@ impl Hub {
         self.timers.set(key, None);
         if self.entries.contains(key) {
             let entry = self.entries.remove(key);
-            self.arriving -= usize::from(matches!(entry.stage, Stage::Arriving(_)));
+            let was_refused = matches!(&entry.stage, Stage::Arriving(it) if it.place.is_none());
+            self.refused -= usize::from(was_refused);
         }
     }
 
@@ -340,6 +343,7 @@ impl Hub {
         let entered = span.enter();
         ready.rearm();
         let mut context = Context::from_waker(ready.waker());
+        connection.transport_mut().set_max_segments(socket.max_segments());
         let progress = connection.work(now, &mut context, &mut |transmit| socket.send(transmit));
         socket.flush();
         let mut again = false;
