@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use deltawire::link::runtime::BoxFuture;
 use deltawire::signalling::{AuthorizationRequest, Authorizer, ClientOptions, Denial, Token};
-use deltawire::{
-    Identity, LinkEnded, Node, NodeEvent, NodeLimits, QuicAdmission, TransportErrorKind,
-};
+use deltawire::{Admission, Identity, LinkEnded, Node, NodeEvent, NodeLimits, TransportErrorKind};
 use deltawire_channels::session::Closed;
 use deltawire_framing::control::CloseCode;
 
@@ -22,8 +20,7 @@ fn with_token(token: &str) -> Node {
 async fn only_who_has_a_token_is_let_in_and_is_known() {
     let tokens = [("a", "alice"), ("b", "bob")]
         .map(|(token, name)| (Token::new(token).unwrap(), Identity::new(name)));
-    let server =
-        listening(Node::builder()).accept_quic(QuicAdmission::tokens(tokens)).build().unwrap();
+    let server = listening(Node::builder()).accept_quic(Admission::tokens(tokens)).build().unwrap();
     let mut ends = Vec::new();
     for (token, name) in [("a", "alice"), ("b", "bob")] {
         let (near, far) = join(&with_token(token), &server).await;
@@ -49,7 +46,7 @@ impl Authorizer for Slow {
         &'a self,
         request: AuthorizationRequest<'a>,
     ) -> BoxFuture<'a, Result<Identity, Denial>> {
-        assert_eq!((request.method.as_str(), request.path), ("CONNECT", QuicAdmission::PATH));
+        assert_eq!((request.method.as_str(), request.path), ("CONNECT", "quic"));
         assert!(request.address.ip().is_loopback());
         let token = request.token().map(str::to_owned);
         Box::pin(async move {
@@ -65,7 +62,7 @@ impl Authorizer for Slow {
 
 #[tokio::test]
 async fn an_application_decides_and_its_identities_run_out() {
-    let admission = QuicAdmission::authorizer(Arc::new(Slow));
+    let admission = Admission::authorizer(Arc::new(Slow));
     let server = listening(Node::builder()).accept_quic(admission).build().unwrap();
     let ((_peer, near), (_far_peer, far)) = join(&with_token("guest"), &server).await;
     assert_eq!(far.identity().unwrap().subject(), "guest");
@@ -79,7 +76,7 @@ async fn an_application_decides_and_its_identities_run_out() {
 async fn limits_of_a_node_hold() {
     let limits = NodeLimits { max_per_address: 2, ..NodeLimits::default() };
     let server = listening(Node::builder().node_limits(limits))
-        .accept_quic(QuicAdmission::anyone())
+        .accept_quic(Admission::anyone())
         .build()
         .unwrap();
     let client = client();
@@ -98,7 +95,7 @@ async fn who_begins_and_says_nothing_frees_its_place() {
     let limits = NodeLimits { max_pending_per_address: 2, ..NodeLimits::default() };
     let server = listening(Node::builder().node_limits(limits))
         .connect_timeout(Duration::from_millis(400))
-        .accept_quic(QuicAdmission::authorizer(Arc::new(Never)))
+        .accept_quic(Admission::authorizer(Arc::new(Never)))
         .build()
         .unwrap();
     let (one, two, three) = (client(), client(), client());
@@ -151,7 +148,7 @@ impl Authorizer for Denies {
 #[tokio::test]
 async fn each_denial_says_why_and_leaves_nothing() {
     let server = listening(Node::builder())
-        .accept_quic(QuicAdmission::authorizer(Arc::new(Denies)))
+        .accept_quic(Admission::authorizer(Arc::new(Denies)))
         .build()
         .unwrap();
     for (node, reason) in [
@@ -172,7 +169,7 @@ async fn who_was_refused_takes_no_place_of_others() {
     let limits = NodeLimits { max_pending: 2, max_pending_per_address: 2, ..NodeLimits::default() };
     let token = Token::new("right").unwrap();
     let server = listening(Node::builder().node_limits(limits))
-        .accept_quic(QuicAdmission::tokens([(token, Identity::new("it"))]))
+        .accept_quic(Admission::tokens([(token, Identity::new("it"))]))
         .build()
         .unwrap();
     let begun = std::time::Instant::now();
@@ -187,7 +184,7 @@ async fn who_was_refused_takes_no_place_of_others() {
 #[tokio::test]
 async fn a_decision_does_not_keep_the_socket_of_a_node_that_is_gone() {
     let server = listening(Node::builder())
-        .accept_quic(QuicAdmission::authorizer(Arc::new(Never)))
+        .accept_quic(Admission::authorizer(Arc::new(Never)))
         .build()
         .unwrap();
     let address = server.addresses().next().unwrap();

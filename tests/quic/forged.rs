@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use deltawire::link::{MessageTransport, Output};
 use deltawire::quic::{QuicConfig, QuicEndpoint, QuicTrust};
-use deltawire::{Node, NodeLimits, QuicAdmission};
+use deltawire::{Admission, Node, NodeLimits};
 
 use crate::lab::{client, join, listening};
 
@@ -31,7 +31,7 @@ fn initials(count: u8, server: SocketAddr) -> Vec<Vec<u8>> {
 async fn forged_attempts_shut_nobody_out_and_are_not_answered_at_length() {
     let limits = NodeLimits { max_pending: 8, max_pending_per_address: 4, ..NodeLimits::default() };
     let server = listening(Node::builder().node_limits(limits))
-        .accept_quic(QuicAdmission::anyone())
+        .accept_quic(Admission::anyone())
         .build()
         .unwrap();
     let address = server.addresses().next().unwrap();

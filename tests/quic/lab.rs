@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use deltawire::{ConnectError, Link, LinkEnded, Node, NodeBuilder, QuicAdmission};
+use deltawire::{Admission, ConnectError, Link, LinkEnded, Node, NodeBuilder};
 use deltawire_channels::Peer;
 use deltawire_framing::DocId;
 
@@ -17,7 +17,7 @@ pub(crate) fn listening(builder: NodeBuilder) -> NodeBuilder {
 }
 
 pub(crate) fn server() -> Node {
-    listening(Node::builder()).accept_quic(QuicAdmission::anyone()).build().unwrap()
+    listening(Node::builder()).accept_quic(Admission::anyone()).build().unwrap()
 }
 
 pub(crate) fn client() -> Node {

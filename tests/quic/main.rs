@@ -14,7 +14,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use deltawire::quic::{Fingerprint, QuicCertificate, QuicError, QuicTrust};
 use deltawire::{
-    Backoff, BuildError, ConnectError, LinkEnded, Node, QuicAdmission, ReconnectEvent,
+    Admission, Backoff, BuildError, ConnectError, LinkEnded, Node, ReconnectEvent,
     TransportErrorKind,
 };
 use deltawire_channels::{Delivery, Order, Reliability};
@@ -48,7 +48,7 @@ async fn only_a_server_that_is_trusted_is_connected_to() {
         QuicCertificate::from_pem(&chain, &pem("PRIVATE KEY", &made.signing_key.serialize_der()));
     let certificate = certificate.unwrap();
     let named = listening(Node::builder())
-        .accept_quic(QuicAdmission::anyone())
+        .accept_quic(Admission::anyone())
         .quic_certificate(certificate)
         .build()
         .unwrap();
@@ -65,7 +65,7 @@ async fn a_node_takes_nobody_unless_it_is_told_to() {
     let client = Node::builder().connect_timeout(Duration::from_millis(300)).build().unwrap();
     let outcome = soon("end", client.connect(&url(&quiet))).await;
     assert!(matches!(outcome, Err(ConnectError::Ended(LinkEnded::NotReached(_)))), "{outcome:?}");
-    let nowhere = Node::builder().accept_quic(QuicAdmission::anyone()).build();
+    let nowhere = Node::builder().accept_quic(Admission::anyone()).build();
     assert!(matches!(nowhere, Err(BuildError::AcceptNowhere)));
     let outcome = client.connect("quic://nobody:here").await;
     assert!(matches!(outcome, Err(ConnectError::Address { .. })), "{outcome:?}");

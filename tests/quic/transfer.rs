@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deltawire::{LinkEnded, Node, QuicAdmission, TransportErrorKind};
+use deltawire::{Admission, LinkEnded, Node, TransportErrorKind};
 use deltawire_channels::session::Closed;
 use deltawire_channels::{Limits, Receiver};
 use deltawire_framing::DeltaFields;
@@ -250,10 +250,7 @@ fn a_runtime_that_is_killed_is_missed() {
     let there = tokio::runtime::Runtime::new().unwrap();
     let server = {
         let _entered = there.enter();
-        listening(Node::builder().limits(limits))
-            .accept_quic(QuicAdmission::anyone())
-            .build()
-            .unwrap()
+        listening(Node::builder().limits(limits)).accept_quic(Admission::anyone()).build().unwrap()
     };
     let address = url(&server);
     here.block_on(async {

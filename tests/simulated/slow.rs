@@ -3,7 +3,7 @@
 use deltawire::channels::session::Closed;
 use deltawire::quic::QuicTrust;
 use deltawire::sim::Path;
-use deltawire::{LinkEnded, QuicAdmission};
+use deltawire::{Admission, LinkEnded};
 use deltawire_framing::DeltaFields;
 use deltawire_framing::control::CloseCode;
 
@@ -15,7 +15,7 @@ fn close_over(quic: bool, rate: u64, len: usize, count: usize) {
     let queue = (32 << 10).min(rate as usize);
     let path = Path { latency: 20 * MS, rate: Some(rate), queue, ..Path::default() };
     let (mut sim, [phone, tower]) = pair(1, path);
-    let server = server_with(&mut sim, tower, |it| it.accept_quic(QuicAdmission::anyone()));
+    let server = server_with(&mut sim, tower, |it| it.accept_quic(Admission::anyone()));
     let pin = QuicTrust::default().pin(server.quic_fingerprint().unwrap());
     let url = if quic { format!("quic://{}:4000", sim.address(tower)) } else { URL.to_owned() };
     let client = builder(&mut sim, phone).quic_trust(pin).build().unwrap();

@@ -36,6 +36,8 @@ pub struct NodeBuilder {
     webrtc: crate::webrtc::Options,
     #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
     quic: crate::quic::Options,
+    #[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
+    streams: crate::streams::Options,
 }
 
 impl NodeBuilder {
@@ -200,6 +202,11 @@ impl NodeBuilder {
         )?));
         #[cfg(all(feature = "websocket", target_arch = "wasm32"))]
         kinds.push(Arc::new(crate::websocket_browser::WebSocket::new(self.unencrypted)));
+        #[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
+        let (bound, accepting) = {
+            kinds.extend(self.streams.kinds(self.client.token.as_ref(), self.unencrypted));
+            self.streams.bind(self.unencrypted)?
+        };
         let patience = self.client.patience;
         let signaller = match self.signaller {
             Some(signaller) => Some(signaller),
@@ -235,7 +242,7 @@ impl NodeBuilder {
             // Before WebRTC, which has the same addresses.
             kinds.insert(given, Arc::new(automatic));
         }
-        Ok(Node::new(Inner {
+        let node = Node::new(Inner {
             settings,
             backoff: self.backoff,
             network,
@@ -247,7 +254,18 @@ impl NodeBuilder {
             quic,
             #[cfg(all(feature = "quic", not(feature = "webrtc"), not(target_arch = "wasm32")))]
             listens,
-        }))
+            #[cfg(all(
+                any(feature = "tcp", all(feature = "unix", unix)),
+                not(target_arch = "wasm32")
+            ))]
+            accepting,
+        });
+        #[cfg(all(
+            any(feature = "tcp", all(feature = "unix", unix)),
+            not(target_arch = "wasm32")
+        ))]
+        bound.start(&node);
+        Ok(node)
     }
 }
 
@@ -299,7 +317,7 @@ impl NodeBuilder {
 impl NodeBuilder {
     /// Lets peers connect over QUIC, at the port of [`listen`](Self::listen): the same one that WebRTC has. Without
     /// it none can.
-    pub fn accept_quic(mut self, admission: crate::QuicAdmission) -> Self {
+    pub fn accept_quic(mut self, admission: crate::Admission) -> Self {
         self.quic.admission = Some(admission);
         self
     }
@@ -314,6 +332,44 @@ impl NodeBuilder {
     /// Which servers this node connects to over QUIC. Default: those at loopback addresses.
     pub fn quic_trust(mut self, trust: deltawire_quic::QuicTrust) -> Self {
         self.quic.trust = trust;
+        self
+    }
+}
+
+/// Links over TCP, which are not encrypted: those to addresses such as `tcp://127.0.0.1:4000`.
+#[cfg(all(feature = "tcp", not(target_arch = "wasm32")))]
+impl NodeBuilder {
+    /// Lets peers connect over TCP at this address, which has to be a loopback address unless
+    /// [`allow_unencrypted`](Self::allow_unencrypted) says otherwise. Port 0 lets the system choose:
+    /// [`Node::tcp_address`] says what.
+    pub fn accept_tcp(
+        mut self,
+        address: std::net::SocketAddr,
+        admission: crate::Admission,
+    ) -> Self {
+        self.streams.tcp = Some((address, admission));
+        self
+    }
+}
+
+/// Links over Unix sockets, within this machine: those to addresses such as `unix:///run/deltawire.sock`.
+#[cfg(all(feature = "unix", unix))]
+impl NodeBuilder {
+    /// Lets peers connect over a Unix socket at this path. The node makes its file, in place of one at which nobody listens
+    /// any more, and removes it when it shuts down or nobody has it any more.
+    pub fn accept_unix(
+        mut self,
+        path: impl Into<std::path::PathBuf>,
+        admission: crate::Admission,
+    ) -> Self {
+        self.streams.unix = Some((path.into(), admission));
+        self
+    }
+
+    /// Whose processes may be at the other end of links over Unix sockets, whichever side opened them. Default:
+    /// [`UnixPeers::OwnUserAndRoot`](crate::UnixPeers).
+    pub fn unix_peers(mut self, peers: crate::UnixPeers) -> Self {
+        self.streams.peers = peers;
         self
     }
 }

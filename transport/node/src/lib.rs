@@ -12,7 +12,15 @@
 )]
 
 mod addresses;
-#[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+#[cfg(all(
+    any(feature = "quic", feature = "tcp", all(feature = "unix", unix)),
+    not(target_arch = "wasm32")
+))]
+mod admission;
+#[cfg(all(
+    any(feature = "quic", feature = "tcp", all(feature = "unix", unix)),
+    not(target_arch = "wasm32")
+))]
 mod arrival;
 mod automatic;
 mod backoff;
@@ -20,6 +28,8 @@ mod backoff;
 mod browser;
 mod builder;
 mod error;
+#[cfg(all(any(feature = "quic", feature = "tcp"), not(target_arch = "wasm32")))]
+mod host_and_port;
 mod kind;
 mod manager;
 mod network;
@@ -32,6 +42,8 @@ mod reconnecting;
 mod reservation;
 mod settings;
 mod shut_down;
+#[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
+mod streams;
 mod task;
 #[cfg(not(target_arch = "wasm32"))]
 mod tokio;
@@ -55,16 +67,21 @@ mod websocket_address;
 #[cfg(all(feature = "websocket", target_arch = "wasm32"))]
 mod websocket_browser;
 
+#[cfg(all(
+    any(feature = "quic", feature = "tcp", all(feature = "unix", unix)),
+    not(target_arch = "wasm32")
+))]
+pub use admission::Admission;
 pub use backoff::Backoff;
 pub use builder::NodeBuilder;
 pub use error::{BuildError, ConnectError};
 pub use kind::LinkKind;
 pub use manager::{CapacityError, NodeEvent, NodeLimits, PeerInfo, PeerState};
 pub use node::Node;
-#[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
-pub use quic::QuicAdmission;
 pub use reconnecting::{ReconnectEvent, Reconnecting};
 pub use shut_down::ShutDown;
+#[cfg(all(feature = "unix", unix))]
+pub use streams::UnixPeers;
 #[cfg(not(target_arch = "wasm32"))]
 pub use tokio::TokioRuntime;
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]

@@ -128,7 +128,10 @@ impl Network {
     }
 
     /// Counts peers that are not let in yet: see [`Arrival`](crate::arrival::Arrival).
-    #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+    #[cfg(all(
+        any(feature = "quic", feature = "tcp", all(feature = "unix", unix)),
+        not(target_arch = "wasm32")
+    ))]
     pub(crate) fn arrivals<T>(&self, change: impl FnOnce(&mut ConnectionManager) -> T) -> T {
         change(&mut self.inner().manager)
     }
@@ -201,6 +204,12 @@ impl Network {
             link.close(CloseCode::SHUTDOWN, "the node is shutting down");
         }
         links
+    }
+
+    /// Waits until it takes no more links.
+    #[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
+    pub(crate) async fn closing(&self) {
+        self.wait(|inner| inner.manager.is_shutting_down().then_some(())).await;
     }
 
     /// Waits until no links are left, and nothing of theirs is on its way.

@@ -1,6 +1,5 @@
 //! Links over QUIC of a native process: `quic://host:port`.
 
-mod admission;
 mod driver;
 pub(crate) mod hub;
 
@@ -17,19 +16,19 @@ use deltawire_quic::{Fingerprint, QuicCertificate, QuicConfig, QuicEndpoint, Qui
 use deltawire_signalling::Token;
 use tokio::sync::mpsc;
 
-pub use self::admission::QuicAdmission;
 use self::driver::Driver;
 use self::hub::{Connect, Hub, Request, Surroundings};
+use crate::host_and_port::host_and_port;
 use crate::network::Network;
-use crate::race::{in_turn, race};
+use crate::race::{HEAD_START, MAX_ADDRESSES, in_turn, race};
 use crate::settings::Settings;
 use crate::udp::{self, REQUESTS, Socket};
-use crate::{BuildError, ConnectError, LinkKind, Node};
+use crate::{Admission, BuildError, ConnectError, LinkKind, Node, admission};
 
 /// What a builder is told of QUIC.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
-    pub(crate) admission: Option<QuicAdmission>,
+    pub(crate) admission: Option<Admission>,
     pub(crate) certificate: Option<QuicCertificate>,
     pub(crate) trust: QuicTrust,
 }
@@ -43,19 +42,13 @@ pub(crate) struct Quic {
     network: Network,
     runtime: SharedRuntime,
     udp: udp::Options,
-    admission: Option<QuicAdmission>,
+    admission: Option<Admission>,
     certificate: Option<QuicCertificate>,
     /// Keeps the socket that accepts: it accepts until nobody can ask it for anything.
     accepting: Mutex<Option<mpsc::Sender<Request>>>,
     /// The sockets of links that this side opens, by whether they are of IPv4.
     outgoing: Mutex<HashMap<bool, mpsc::Sender<Request>>>,
 }
-
-/// Addresses of one host that are tried.
-const MAX_ADDRESSES: usize = 4;
-
-/// What an address gets as a start before the next one is tried beside it (RFC 8305, section 5).
-const HEAD_START: Duration = Duration::from_millis(250);
 
 impl Quic {
     pub(crate) fn new(
@@ -166,7 +159,7 @@ impl Quic {
     }
 
     async fn connect(&self, node: &Node, url: &str) -> Result<(Peer, Link), ConnectError> {
-        let (host, port) = host_and_port(url)?;
+        let (host, port) = host_and_port(url, "quic")?;
         let runtime = &*self.runtime;
         let deadline = runtime.now().saturating_add(self.settings.connect_timeout);
         let found = self.runtime.resolve(host, port).await;
@@ -264,29 +257,6 @@ fn config(settings: &Settings) -> QuicConfig {
     config
 }
 
-/// The parts of `quic://host:port`.
-fn host_and_port(url: &str) -> Result<(&str, u16), ConnectError> {
-    let wrong = |reason: &str| ConnectError::Address {
-        url: url.rsplit('@').next().unwrap_or_default().to_owned(),
-        reason: reason.to_owned(),
-    };
-    let (_, rest) = url.split_once("://").ok_or_else(|| wrong("it must be quic://host:port"))?;
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    if rest.contains(['/', '?', '#', '@']) {
-        return Err(wrong("nothing but a host and a port belongs there"));
-    }
-    let (host, port) = rest.rsplit_once(':').ok_or_else(|| wrong("it has no port"))?;
-    let port = port.parse().ok().filter(|port| *port != 0);
-    let port = port.ok_or_else(|| wrong("its port must be 1 to 65535"))?;
-    let host = match host.strip_prefix('[').map(|host| host.strip_suffix(']')) {
-        Some(Some(host)) => host,
-        Some(None) => return Err(wrong("its bracket is not closed")),
-        None if host.contains(':') => return Err(wrong("an address of IPv6 needs brackets")),
-        None => host,
-    };
-    if host.is_empty() { Err(wrong("it has no host")) } else { Ok((host, port)) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,37 +265,11 @@ mod tests {
     #[tokio::test]
     async fn nodes_connect() {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = Node::builder().listen(listen).accept_quic(QuicAdmission::anyone());
+        let server = Node::builder().listen(listen).accept_quic(Admission::anyone());
         let (server, client) = (server.build().unwrap(), Node::builder().build().unwrap());
         let url = format!("quic://{}", server.addresses().next().unwrap());
         let (connected, accepted) = tokio::join!(client.connect(&url), server.accept());
         let (_near, _far) = (connected.unwrap(), accepted.unwrap());
         assert_eq!((client.peers().len(), server.peers().len()), (1, 1));
-    }
-
-    #[test]
-    fn addresses_are_a_host_and_a_port() {
-        for (url, host, port) in [
-            ("quic://example.org:4000", "example.org", 4_000),
-            ("quic://127.0.0.1:1/", "127.0.0.1", 1),
-            ("QUIC://[::1]:65535", "::1", 65_535),
-        ] {
-            assert_eq!(host_and_port(url).unwrap(), (host, port), "{url}");
-        }
-        for url in [
-            "quic:example.org:1",
-            "quic://example.org",
-            "quic://example.org:0",
-            "quic://example.org:65536",
-            "quic://:4000",
-            "quic://::1:4000",
-            "quic://[::1:4000",
-            "quic://user:secret@example.org:1",
-            "quic://example.org:1/path",
-        ] {
-            let error = host_and_port(url).unwrap_err();
-            assert!(matches!(error, ConnectError::Address { .. }), "{url}");
-            assert!(!error.to_string().contains("secret"));
-        }
     }
 }

@@ -8,12 +8,9 @@ use deltawire_link::{MessageTransport, Output, Transmit, runtime};
 use deltawire_quic::{Arrival, QuicTransport};
 
 use super::{Entry, Hub, Request, Stage};
+use crate::admission::{AUTHORIZE_TIMEOUT, Decision, Verdict};
 use crate::arrival::{Arrival as Place, counted_as};
-use crate::quic::admission::{Decision, Verdict};
 use crate::udp::Socket;
-
-/// How long an application has to say whether a peer is let in.
-const AUTHORIZE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a peer that was not let in is told so.
 const REFUSED: Duration = Duration::from_secs(1);
@@ -146,7 +143,7 @@ impl Hub {
             return;
         }
         let Some(token) = token else { return };
-        match self.admission.as_ref().map(|admission| admission.decide(&token, from)) {
+        match self.admission.as_ref().map(|admission| admission.decide("quic", &token, from)) {
             Some(Decision::Now(verdict)) => self.decided(key, verdict, socket, now),
             Some(Decision::Later(verdict)) => self.wait_for(key, verdict),
             None => self.decided(key, Err("nobody is let in".to_owned()), socket, now),

@@ -19,7 +19,7 @@ use slab::Slab;
 use tokio::sync::mpsc;
 
 use self::arriving::Arriving;
-use super::admission::{QuicAdmission, Verdict};
+use crate::admission::{Admission, Verdict};
 use crate::network::Network;
 use crate::reservation::Reservation;
 use crate::settings::Settings;
@@ -66,7 +66,7 @@ pub(crate) struct Hub {
     /// Those that have something to do, by key.
     due: Vec<usize>,
     /// Who is let in; `None` if nobody is.
-    admission: Option<QuicAdmission>,
+    admission: Option<Admission>,
     requests: mpsc::Receiver<Request>,
     /// For those that decide later. Not counted among those who may ask.
     requester: mpsc::WeakSender<Request>,
@@ -98,7 +98,7 @@ enum Stage {
 impl Hub {
     pub(crate) fn new(
         endpoint: QuicEndpoint,
-        admission: Option<QuicAdmission>,
+        admission: Option<Admission>,
         requests: (mpsc::WeakSender<Request>, mpsc::Receiver<Request>),
         around: Surroundings,
     ) -> Self {
