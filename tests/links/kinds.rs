@@ -1,7 +1,7 @@
 //! The kinds of links, and how a node of each is reached.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::Mutex;
 
 use deltawire::signalling::{
     ClientOptions, ServerLimits, SignallingOptions, SignallingServer, Token,
@@ -38,9 +38,10 @@ impl Drop for Served {
 
 /// A number that no other of these processes has now.
 fn free_number() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let number = std::process::id() as u16 ^ NEXT.fetch_add(1, Ordering::Relaxed) << 12;
-    number.max(1)
+    static NEXT: Mutex<u16> = Mutex::new(0);
+    let mut next = NEXT.lock().unwrap();
+    *next += 1;
+    (std::process::id() as u16 ^ *next << 12).max(1)
 }
 
 impl Kind {

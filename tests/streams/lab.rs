@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use deltawire::signalling::{ClientOptions, Token};
@@ -34,8 +34,9 @@ pub(crate) enum Place {
 
 /// A path that nobody else has.
 pub(crate) fn free_path() -> PathBuf {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    static NEXT: Mutex<u32> = Mutex::new(0);
+    let mut number = NEXT.lock().unwrap();
+    *number += 1;
     std::env::temp_dir().join(format!("deltawire-streams-{}-{number}", std::process::id()))
 }
 

@@ -1,7 +1,7 @@
 //! Two nodes over QUIC, over loopback UDP, with defaults: beside quinn, which is the same protocol plainly.
 
 use anyhow::Context;
-use deltawire::{Node, Admission};
+use deltawire::{Admission, Node};
 use hdrhistogram::Histogram;
 
 use crate::deltawire_pair::{self, End, LOOPBACK};

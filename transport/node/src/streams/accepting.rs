@@ -95,7 +95,7 @@ pub(super) async fn accept<L: Listener>(
                 tracing::warn!(kind = L::KIND, ?from, reason, "a link was refused");
                 // The system has room for that, or the peer is not told.
                 let mut refusing = pin!(preface::refuse(&mut stream, &reason));
-                poll_fn(|context| Poll::Ready(drop(refusing.as_mut().poll(context)))).await;
+                poll_fn(|context| Poll::Ready(refusing.as_mut().poll(context).is_ready())).await;
             }
         }
     }

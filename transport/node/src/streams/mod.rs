@@ -64,7 +64,10 @@ impl Options {
 
 /// Who accepts, as soon as there is a node.
 #[derive(Default)]
-pub(crate) struct Bound(Vec<Box<dyn FnOnce(&Node) + Send>>);
+pub(crate) struct Bound(Vec<Start>);
+
+/// Begins to accept for a node.
+type Start = Box<dyn FnOnce(&Node) + Send>;
 
 impl Bound {
     fn add<L: Listener>(&mut self, listener: L, admission: Admission, accepting: &mut Accepting) {
