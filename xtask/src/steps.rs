@@ -24,11 +24,12 @@ const LIBRARY: &str = "deltawire";
 
 /// All that it has.
 const FEATURES: &str =
-    "--features deltawire/futures,deltawire/https,deltawire/quic,deltawire/sim,deltawire/str0m,deltawire/tcp,deltawire/unix";
+    "--features deltawire/futures,deltawire/https,deltawire/metrics,deltawire/quic,deltawire/sim,deltawire/str0m,deltawire/tcp,deltawire/unix";
 
 /// Sets of features that compile by themselves, and the most packages that each may bring: README has them.
-const FEATURE_SETS: [(&str, usize); 10] = [
+const FEATURE_SETS: [(&str, usize); 11] = [
     ("", 54),
+    ("metrics", 58),
     ("tcp", 58),
     ("unix", 58),
     ("quic", 80),

@@ -178,6 +178,8 @@ impl NodeBuilder {
         };
         let runtime = self.runtime.unwrap_or_else(default);
         let network = Network::new(self.node_limits);
+        #[cfg(feature = "metrics")]
+        network.publish(&runtime);
         let mut kinds = self.kinds;
         let given = kinds.len();
         #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]

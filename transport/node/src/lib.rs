@@ -32,6 +32,8 @@ mod error;
 mod host_and_port;
 mod kind;
 mod manager;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod network;
 mod node;
 mod patience;

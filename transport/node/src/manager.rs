@@ -202,8 +202,9 @@ impl ConnectionManager {
     }
 
     /// It is over.
-    pub(crate) fn ended(&mut self, id: LinkId, ended: LinkEnded) {
-        let Some(info) = self.peers.remove(&id) else { return };
+    /// Gives the link, once.
+    pub(crate) fn ended(&mut self, id: LinkId, ended: LinkEnded) -> Option<Link> {
+        let info = self.peers.remove(&id)?;
         let pending = info.state == PeerState::Connecting && info.link.role() == Role::Acceptor;
         self.pending -= usize::from(pending);
         if info.state == PeerState::Connecting {
@@ -212,6 +213,7 @@ impl ConnectionManager {
         self.leaving.insert(id);
         let undelivered = info.link.undelivered();
         self.push(NodeEvent::Down { id, ended, undelivered });
+        Some(info.link)
     }
 
     /// Nothing of it is left.
@@ -235,6 +237,12 @@ impl ConnectionManager {
     #[must_use]
     pub(crate) fn is_shutting_down(&self) -> bool {
         self.shutting_down
+    }
+
+    /// A link that is open or being opened.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn link(&self, id: LinkId) -> Option<Link> {
+        self.peers.get(&id).map(|info| info.link.clone())
     }
 
     /// All links, in the order in which they were begun.

@@ -62,8 +62,7 @@ impl Hub {
         let deadline = now.saturating_add(self.around.settings.connect_timeout);
         let (transport_timeout, place) = (Some(now), Some(place));
         let arriving = Arriving { transport, from, transport_timeout, deadline, place };
-        let span = tracing::debug_span!("arriving", %from);
-        self.add(handle, Stage::Arriving(Box::new(arriving)), span);
+        self.add(handle, Stage::Arriving(Box::new(arriving)));
         None
     }
 
@@ -219,8 +218,6 @@ impl Hub {
         match self.connection(transport, Role::Acceptor, &reservation, identity.as_ref(), None) {
             Ok(connection) => {
                 if let Some(entry) = self.entries.get_mut(key) {
-                    let id = connection.state().id();
-                    entry.span = tracing::debug_span!("link", %id);
                     entry.stage = Stage::Link(Box::new(connection));
                 }
                 reservation.take();

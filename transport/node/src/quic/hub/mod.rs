@@ -82,7 +82,6 @@ struct Entry {
     /// Until its endpoint has forgotten it.
     handle: Option<Handle>,
     ready: ReadyHandle,
-    span: tracing::Span,
     /// Whether it is among those that have something to do.
     due: bool,
     serial: u64,
@@ -191,13 +190,13 @@ impl Hub {
         }
     }
 
-    fn add(&mut self, handle: Handle, stage: Stage, span: tracing::Span) -> usize {
+    fn add(&mut self, handle: Handle, stage: Stage) -> usize {
         self.serial += 1;
         let vacant = self.entries.vacant_entry();
         let key = vacant.key();
         let ready = self.ready.handle(key);
         let (handle_of, serial) = (Some(handle), self.serial);
-        vacant.insert(Entry { stage, handle: handle_of, ready, span, due: false, serial });
+        vacant.insert(Entry { stage, handle: handle_of, ready, due: false, serial });
         if handle.index() >= self.keys.len() {
             self.keys.resize(handle.index() + 1, None);
         }
@@ -242,8 +241,8 @@ impl Hub {
         reservation.take();
         match begun {
             Ok((handle, connection)) => {
-                let span = tracing::debug_span!("link", id = %state.id());
-                self.begin(handle, connection, span);
+                let key = self.add(handle, Stage::Link(Box::new(connection)));
+                self.attach(key);
             }
             Err(error) => {
                 let ended = LinkEnded::Transport(error);
@@ -252,16 +251,6 @@ impl Hub {
                 self.around.network.gone(state.id());
             }
         }
-    }
-
-    fn begin(
-        &mut self,
-        handle: Handle,
-        connection: Connection<QuicTransport>,
-        span: tracing::Span,
-    ) {
-        let key = self.add(handle, Stage::Link(Box::new(connection)), span);
-        self.attach(key);
     }
 
     fn attach(&mut self, key: usize) {
@@ -335,12 +324,11 @@ impl Hub {
     }
 
     fn work_link(&mut self, key: usize, socket: &mut Socket, now: Duration) {
-        let Some(Entry { stage: Stage::Link(connection), handle, ready, span, .. }) =
+        let Some(Entry { stage: Stage::Link(connection), handle, ready, .. }) =
             self.entries.get_mut(key)
         else {
             return;
         };
-        let entered = span.enter();
         ready.rearm();
         let mut context = Context::from_waker(ready.waker());
         connection.transport_mut().set_max_segments(socket.max_segments());
@@ -357,7 +345,6 @@ impl Hub {
         }
         self.timers.set(key, connection.poll_timeout());
         let id = connection.state().id();
-        drop(entered);
         let network = &self.around.network;
         match progress {
             Progress::Quiet if again => self.mark(key),
