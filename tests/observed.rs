@@ -135,6 +135,9 @@ impl Subscriber for Spans {
     fn exit(&self, _: &Id) {}
 }
 
+/// One test at a time: what a thread without a subscriber finds out of places in the code, tracing remembers for all.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 const MESSAGES: usize = 50;
 const LEN: usize = 10_000;
 
@@ -164,6 +167,7 @@ async fn run(linger: Duration) {
 
 #[tokio::test]
 async fn figures_are_published_as_links_open_and_end_and_once_a_second() {
+    let _alone = ALONE.lock().await;
     let figures = Figures::default();
     let _collecting = metrics::set_default_local_recorder(&figures);
     let running = run(Duration::from_millis(1_300));
@@ -194,6 +198,7 @@ async fn figures_are_published_as_links_open_and_end_and_once_a_second() {
 
 #[tokio::test]
 async fn a_link_is_a_span_from_its_session_to_its_end() {
+    let _alone = ALONE.lock().await;
     let spans = Spans::default();
     let _collecting = tracing::subscriber::set_default(spans.clone());
     run(Duration::ZERO).await;
