@@ -92,7 +92,7 @@ pub(super) async fn accept<L: Listener>(
                 runtime.spawn(Box::pin(arrival));
             }
             Err(reason) => {
-                tracing::warn!(kind = L::KIND, ?from, reason, "a link was refused");
+                tracing::debug!(kind = L::KIND, ?from, reason, "a link was refused");
                 // The system has room for that, or the peer is not told.
                 let mut refusing = pin!(preface::refuse(&mut stream, &reason));
                 poll_fn(|context| Poll::Ready(refusing.as_mut().poll(context).is_ready())).await;

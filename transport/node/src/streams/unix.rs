@@ -180,7 +180,12 @@ impl Listener for UnixAcceptor {
 
     async fn accept(&self) -> io::Result<Knock<UnixStream>> {
         let (stream, _) = self.listener.accept().await?;
-        let refused = self.peers.refuse(&stream)?;
+        let refused = self.peers.refuse(&stream).unwrap_or_else(|error| {
+            Some(format!("the system does not say whose process is there: {error}"))
+        });
+        if let Some(reason) = &refused {
+            tracing::warn!(kind = KIND, reason, "a link was refused");
+        }
         Ok(Knock { stream, from: None, refused })
     }
 }
