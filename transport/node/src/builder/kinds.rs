@@ -45,7 +45,7 @@ impl NodeBuilder {
     }
 
     /// The certificate that peers see over QUIC. Default: one that is made for this node, whose SHA-256
-    /// [`Node::quic_fingerprint`] gives them to pin.
+    /// [`Node::quic_fingerprint`](crate::Node::quic_fingerprint) gives them to pin.
     pub fn quic_certificate(mut self, certificate: deltawire_quic::QuicCertificate) -> Self {
         self.quic.certificate = Some(certificate);
         self
@@ -63,7 +63,7 @@ impl NodeBuilder {
 impl NodeBuilder {
     /// Lets peers connect over TCP at this address, which has to be a loopback address unless
     /// [`allow_unencrypted`](Self::allow_unencrypted) says otherwise. Port 0 lets the system choose:
-    /// [`Node::tcp_address`] says what.
+    /// [`Node::tcp_address`](crate::Node::tcp_address) says what.
     pub fn accept_tcp(
         mut self,
         address: std::net::SocketAddr,
