@@ -139,6 +139,11 @@ impl<'i> Reading<'i> {
         self.errors.borrow_mut().push(ConfigError { origin, message: message.to_string() });
     }
 
+    #[cfg(test)]
+    pub(super) fn known(&self) -> Vec<String> {
+        self.known.borrow().clone()
+    }
+
     /// What is wrong, once everything was asked for.
     pub(super) fn finish(self) -> Result<(), ConfigErrors> {
         let (mut errors, known) = (self.errors.into_inner(), self.known.into_inner());
