@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
-use crate::http::{self, Counted, Gate, Room, Shared, Watched};
+use crate::http::{self, Counted, Followers, Gate, Room, Shared, Watched};
 
 /// Lists of documents that are made at a time.
 const LISTS: usize = 2;
@@ -111,7 +111,8 @@ impl Server {
             shards,
             limits: RwLock::new(limits.clone()),
             room: Room::new(limits.max_body_bytes),
-            followers: Arc::new(Semaphore::new(limits.max_followers)),
+            follower_places: Arc::new(Semaphore::new(limits.max_followers)),
+            followers: Followers::default(),
             lists: Semaphore::new(LISTS),
             ending: watch::Sender::new(false),
             counted: Counted::default(),

@@ -171,19 +171,7 @@ fn numbers(shared: &Shared) -> Value {
             }
         }
     }
-    let slow: Vec<Value> = hub
-        .slow_readers(ROWS)
-        .iter()
-        .map(|it| {
-            json!({
-                "document": it.doc_id.to_string(),
-                "identity": it.identity.as_ref().map(|identity| identity.subject().to_owned()),
-                "link": it.link.map_or_else(|| "http".to_owned(), |link| link.to_string()),
-                "position": it.position,
-                "behind": it.behind,
-            })
-        })
-        .collect();
+    let slow = slow(shared);
     json!({
         "time_ms": now.as_millis() as u64,
         "uptime_seconds": shared.started.elapsed().as_secs(),
@@ -191,6 +179,7 @@ fn numbers(shared: &Shared) -> Value {
         "not_ready": shared.not_ready(),
         "stores": !hub.is_volatile(),
         "links": links,
+        "followers": shared.followers.len(),
         "hub": {
             "peers": stats.peers,
             "readers": stats.readers,
@@ -216,4 +205,35 @@ fn numbers(shared: &Shared) -> Value {
         "documents": documents,
         "slow": slow,
     })
+}
+
+/// Subscribers that are behind, the furthest first: those on links as the hub knows them, and those over HTTP, of which the
+/// hub knows nothing while they do not read.
+fn slow(shared: &Shared) -> Vec<Value> {
+    let on_links = shared.hub.slow_readers(ROWS).into_iter().filter_map(|it| {
+        let link = it.link?.to_string();
+        let identity = it.identity.map(|identity| identity.subject().to_owned());
+        Some((it.behind, it.position, it.doc_id, identity, link))
+    });
+    let followers = shared.followers.list().into_iter().filter_map(|it| {
+        let (position, head) = (it.position(), shared.hub.head(&it.document)?);
+        let behind = head.next.0.checked_sub(position).filter(|it| position > 0 && *it > 0)?;
+        let identity = Some(it.identity.subject().to_owned());
+        Some((behind, position, it.document, identity, "http".to_owned()))
+    });
+    let mut all: Vec<_> = on_links.chain(followers).collect();
+    all.sort_by_key(|(behind, ..)| std::cmp::Reverse(*behind));
+    all.truncate(ROWS);
+    let value = |(behind, position, document, identity, link): (u64, u64, _, _, _)| {
+        let document: deltawire_framing::DocId = document;
+        let (identity, link): (Option<String>, String) = (identity, link);
+        json!({
+            "document": document.to_string(),
+            "identity": identity,
+            "link": link,
+            "position": position,
+            "behind": behind,
+        })
+    };
+    all.into_iter().map(value).collect()
 }

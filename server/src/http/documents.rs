@@ -246,12 +246,13 @@ fn following(
     limit: Option<u64>,
 ) -> Result<Response, Problem> {
     let limits = shared.limits();
-    let Ok(permit) = shared.followers.clone().try_acquire_owned() else {
+    let Ok(permit) = shared.follower_places.clone().try_acquire_owned() else {
         let detail = "the server has as many followers as it takes";
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-followers", detail);
         let problem = problem.of("follow", "true", limits.max_followers);
         return Err(problem.later(Duration::from_secs(5)));
     };
+    let place = shared.followers.enter(document, who.identity.clone());
     let follow = Follow {
         document,
         identity: who.identity,
@@ -262,11 +263,10 @@ fn following(
         heartbeat: limits.heartbeat,
         ending: shared.ending.subscribe(),
         counted: shared.counted.clone(),
+        place,
         permit,
     };
-    shared.counted.follower();
     let following = Following::new(&shared.hub, follow).map_err(|error| {
-        shared.counted.follower_gone();
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-followed", error.to_string())
     })?;
     let parts = stream::unfold(following, |mut following| async move {

@@ -45,18 +45,22 @@ pub(super) struct Encoder {
     open: BytesMut,
     done: VecDeque<Bytes>,
     bytes: usize,
-    pub(super) deltas: u64,
 }
 
 impl Encoder {
     /// For a reader that begins there, if that is known.
     pub(super) fn new(format: Format, at: Option<Place>) -> Self {
         let (open, done) = (BytesMut::new(), VecDeque::new());
-        let mut encoder = Self { format, at: None, open, done, bytes: 0, deltas: 0 };
+        let mut encoder = Self { format, at: None, open, done, bytes: 0 };
         if let Some(at) = at {
             encoder.begin(at);
         }
         encoder
+    }
+
+    /// Where the reader is when it has all that waits.
+    pub(super) fn at(&self) -> Option<Place> {
+        self.at
     }
 
     /// Bytes that wait.
@@ -75,6 +79,12 @@ impl Encoder {
         match self.at {
             None => self.begin(place),
             Some(at) if at == place => {}
+            // The document was made, or opened anew with all that there was: nothing is missing.
+            Some(at) if at.position == place.position => {
+                if self.format == Format::Frames {
+                    self.mark_frame(Why::Progress, place, 0, 0);
+                }
+            }
             // Those between were rejected.
             Some(at) => {
                 let skipped = place.position.saturating_sub(at.position);
@@ -82,7 +92,6 @@ impl Encoder {
             }
         }
         self.at = Some(Place { position: place.position.saturating_add(1), ..place });
-        self.deltas += 1;
         match self.format {
             Format::Frames => self.frame(frame),
             Format::Lines => {

@@ -15,7 +15,7 @@ use deltawire_link::Identity;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Interval;
 
-use super::Counted;
+use super::counters::{Counted, Place};
 use super::encoder::{Encoder, Format};
 
 /// Bytes that are sent at a time.
@@ -32,6 +32,7 @@ pub(super) struct Following {
     ending: watch::Receiver<bool>,
     over: bool,
     counted: Counted,
+    place: Place,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -46,6 +47,7 @@ pub(super) struct Follow {
     pub(super) heartbeat: Duration,
     pub(super) ending: watch::Receiver<bool>,
     pub(super) counted: Counted,
+    pub(super) place: Place,
     pub(super) permit: OwnedSemaphorePermit,
 }
 
@@ -79,6 +81,7 @@ impl Following {
             ending: follow.ending,
             over: false,
             counted: follow.counted,
+            place: follow.place,
             _permit: follow.permit,
         })
     }
@@ -88,6 +91,9 @@ impl Following {
         loop {
             if let Some(bytes) = self.encoder.take() {
                 self.heartbeat.reset();
+                if let Some(at) = self.encoder.at() {
+                    self.place.note(at.position);
+                }
                 return Some(bytes);
             }
             if self.over {
@@ -163,6 +169,5 @@ impl Drop for Following {
     fn drop(&mut self) {
         // Its task ends with that.
         self.documents.close();
-        self.counted.follower_gone();
     }
 }

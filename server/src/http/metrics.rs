@@ -23,6 +23,7 @@ pub(super) async fn metrics(
     require(&who, Access::Read)?;
     let (hub, logs) = (shared.hub.stats(), shared.hub.logs());
     let (log, http) = (sum(&logs), shared.counted.get());
+    let followers = shared.followers.len() as u64;
     let ready = u64::from(shared.not_ready().is_none());
     let mut text = String::with_capacity(8 << 10);
     let mut put = |name: &str, kind: &str, help: &str, value: u64| {
@@ -46,7 +47,7 @@ pub(super) async fn metrics(
     gauge("log_kept_bytes", "Records that are kept, headers included.", log.kept_bytes);
     gauge("log_disk_bytes", "Segments that hold something.", log.disk_bytes);
     gauge("log_segments", "Segments.", log.segments);
-    gauge("http_followers", "Requests that follow a document.", http.followers);
+    gauge("http_followers", "Requests that follow a document.", followers);
     let mut counter = |name: &str, help: &str, value: u64| put(name, "counter", help, value);
     counter("log_appended_records_total", "Records that were appended.", log.appended_records);
     counter("log_appended_bytes_total", "Bytes of their frames.", log.appended_bytes);

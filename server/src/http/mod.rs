@@ -32,7 +32,7 @@ use tokio::sync::{Semaphore, watch};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 pub(crate) use body::Room;
-pub(crate) use counters::Counted;
+pub(crate) use counters::{Counted, Followers};
 pub(crate) use gate::Gate;
 use problem::{Problem, excerpt};
 
@@ -49,7 +49,8 @@ pub(crate) struct Shared {
     /// Those that are looked at with each request, so that others may come in their place.
     pub(crate) limits: RwLock<LimitsConfig>,
     pub(crate) room: Room,
-    pub(crate) followers: Arc<Semaphore>,
+    pub(crate) follower_places: Arc<Semaphore>,
+    pub(crate) followers: Followers,
     /// Lists are long: few are made at a time.
     pub(crate) lists: Semaphore,
     /// Whether the server is going away.

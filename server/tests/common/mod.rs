@@ -17,18 +17,18 @@ use deltawire_server::config::{Access, Config, TokenConfig};
 use deltawire_signalling::{ClientOptions, Token};
 use serde_json::Value;
 
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("no {what} in time"))
 }
 
-pub fn document(number: u8) -> DocId {
+pub(crate) fn document(number: u8) -> DocId {
     DocId([number; 16])
 }
 
 /// At ports that are free.
-pub fn config() -> Config {
+pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.server.http = (Ipv4Addr::LOCALHOST, 0).into();
     config.server.listen = None;
@@ -36,16 +36,16 @@ pub fn config() -> Config {
     config
 }
 
-pub fn token(text: &str, name: &str, access: Access) -> TokenConfig {
+pub(crate) fn token(text: &str, name: &str, access: Access) -> TokenConfig {
     let token = Token::new(text).unwrap();
     TokenConfig { token, name: name.to_owned(), access, snapshots: access == Access::Admin }
 }
 
 /// A directory of the test's own, gone when it is dropped.
-pub struct Directory(pub PathBuf);
+pub(crate) struct Directory(pub(crate) PathBuf);
 
 impl Directory {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let name = format!("deltawire-server-{name}-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
         let _ = std::fs::remove_dir_all(&path);
@@ -62,35 +62,35 @@ impl Drop for Directory {
 
 /// Asks a server.
 #[derive(Clone)]
-pub struct Client {
-    pub http: reqwest::Client,
-    pub base: String,
-    pub token: Option<String>,
+pub(crate) struct Client {
+    pub(crate) http: reqwest::Client,
+    pub(crate) base: String,
+    pub(crate) token: Option<String>,
 }
 
 /// A delta, as a line tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    pub epoch: u64,
-    pub position: u64,
-    pub payload: Vec<u8>,
+pub(crate) struct Line {
+    pub(crate) epoch: u64,
+    pub(crate) position: u64,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Client {
-    pub fn new(server: &Server) -> Self {
+    pub(crate) fn new(server: &Server) -> Self {
         Self::at(&format!("http://{}", server.address()))
     }
 
-    pub fn at(base: &str) -> Self {
+    pub(crate) fn at(base: &str) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { http, base: base.to_owned(), token: None }
     }
 
-    pub fn with(&self, token: &str) -> Self {
+    pub(crate) fn with(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
-    pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+    pub(crate) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         let method = method.parse().unwrap();
         let request = self.http.request(method, format!("{}{path}", self.base));
         match &self.token {
@@ -99,18 +99,18 @@ impl Client {
         }
     }
 
-    pub async fn answer(&self, method: &str, path: &str) -> (u16, Value) {
+    pub(crate) async fn answer(&self, method: &str, path: &str) -> (u16, Value) {
         json_of(soon("answer", self.request(method, path).send()).await.unwrap()).await
     }
 
-    pub async fn post(&self, document: DocId, query: &str, payload: &[u8]) -> (u16, Value) {
+    pub(crate) async fn post(&self, document: DocId, query: &str, payload: &[u8]) -> (u16, Value) {
         let path = format!("/documents/{document}/deltas{query}");
         let request = self.request("POST", &path).body(payload.to_vec());
         json_of(soon("answer", request.send()).await.unwrap()).await
     }
 
     /// What there is of a document, as lines.
-    pub async fn lines(&self, document: DocId, query: &str) -> Vec<Value> {
+    pub(crate) async fn lines(&self, document: DocId, query: &str) -> Vec<Value> {
         let path = format!("/documents/{document}/deltas{query}");
         let request = self.request("GET", &path).header("accept", "application/x-ndjson");
         let answer = soon("answer", request.send()).await.unwrap();
@@ -120,11 +120,11 @@ impl Client {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    pub async fn deltas(&self, document: DocId, query: &str) -> Vec<Line> {
+    pub(crate) async fn deltas(&self, document: DocId, query: &str) -> Vec<Line> {
         self.lines(document, query).await.iter().filter_map(line_of).collect()
     }
 
-    pub async fn follow(&self, document: DocId, query: &str) -> Follower {
+    pub(crate) async fn follow(&self, document: DocId, query: &str) -> Follower {
         let path = format!("/documents/{document}/deltas?follow{query}");
         let request = self.request("GET", &path).header("accept", "application/x-ndjson");
         let answer = soon("answer", request.send()).await.unwrap();
@@ -133,13 +133,13 @@ impl Client {
     }
 }
 
-pub async fn json_of(answer: reqwest::Response) -> (u16, Value) {
+pub(crate) async fn json_of(answer: reqwest::Response) -> (u16, Value) {
     let status = answer.status().as_u16();
     let text = soon("body", answer.text()).await.unwrap();
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
-pub fn line_of(value: &Value) -> Option<Line> {
+pub(crate) fn line_of(value: &Value) -> Option<Line> {
     Some(Line {
         epoch: value.get("epoch")?.as_u64()?,
         position: value.get("position")?.as_u64()?,
@@ -148,14 +148,14 @@ pub fn line_of(value: &Value) -> Option<Line> {
 }
 
 /// Reads lines as they come.
-pub struct Follower {
+pub(crate) struct Follower {
     answer: reqwest::Response,
     rest: Vec<u8>,
 }
 
 impl Follower {
     /// The next line; `None` at the end.
-    pub async fn line(&mut self) -> Option<Value> {
+    pub(crate) async fn line(&mut self) -> Option<Value> {
         loop {
             if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=end).collect();
@@ -171,7 +171,7 @@ impl Follower {
         }
     }
 
-    pub async fn delta(&mut self) -> Line {
+    pub(crate) async fn delta(&mut self) -> Line {
         loop {
             let line = self.line().await.expect("it goes on");
             if let Some(line) = line_of(&line) {
@@ -183,7 +183,7 @@ impl Follower {
 }
 
 /// Documents over WebSocket, as a program elsewhere has them.
-pub async fn documents(base: &str, token: Option<&str>) -> (Node, Documents) {
+pub(crate) async fn documents(base: &str, token: Option<&str>) -> (Node, Documents) {
     let token = token.map(|token| Token::new(token).unwrap());
     let signalling = ClientOptions { token, ..ClientOptions::default() };
     let node = Node::builder().signalling(signalling).prefer_links(["websocket"]).build().unwrap();

@@ -11,26 +11,26 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// It, with an environment of its own.
-pub fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_deltawire-server"));
     command.env_clear().stdin(Stdio::null());
     command
 }
 
 /// One that runs; killed when it is dropped.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     log: Arc<Mutex<String>>,
-    pub base: String,
+    pub(crate) base: String,
 }
 
 impl Running {
     /// Starts it at a port that is free.
-    pub async fn start(directory: &Path, arguments: &[&str]) -> Self {
+    pub(crate) async fn start(directory: &Path, arguments: &[&str]) -> Self {
         Self::start_at(directory, arguments, 0, &[]).await
     }
 
-    pub async fn start_at(
+    pub(crate) async fn start_at(
         directory: &Path,
         arguments: &[&str],
         port: u16,
@@ -65,12 +65,12 @@ impl Running {
         running
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
     /// Waits until its log has this.
-    pub async fn says(&mut self, text: &str) {
+    pub(crate) async fn says(&mut self, text: &str) {
         let begun = Instant::now();
         while !self.log().contains(text) {
             let status = self.child.try_wait().unwrap();
@@ -80,11 +80,11 @@ impl Running {
         }
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    pub async fn ended(&mut self) -> ExitStatus {
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -98,7 +98,7 @@ impl Running {
     }
 
     /// SIGKILL.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
