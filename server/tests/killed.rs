@@ -21,7 +21,7 @@ type Stored = (u8, u64, u64, Vec<u8>);
 
 fn payload(kill: u32, writer: u8, number: u32) -> Vec<u8> {
     let mut bytes = format!("{kill}/{writer}/{number}/").into_bytes();
-    bytes.resize(bytes.len() + (number as usize * 131) % 5_000, writer);
+    bytes.resize(bytes.len() + (number as usize * 131) % 1_500, writer);
     bytes
 }
 

@@ -240,7 +240,7 @@ impl<'de> Deserialize<'de> for Time {
 pub(super) fn show_size(bytes: u64) -> String {
     // Exactly, or as a plain number.
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    match units.iter().find(|(_, bits)| bytes >> bits > 0 && bytes % (1 << bits) == 0) {
+    match units.iter().find(|(_, bits)| bytes >> bits > 0 && bytes.is_multiple_of(1 << bits)) {
         Some((unit, bits)) => format!("{}{unit}", bytes >> bits),
         None => bytes.to_string(),
     }

@@ -16,7 +16,10 @@ const MAX_SHOWN: usize = 64;
 
 /// A refusal. Beside what RFC 9457 names it has the field at fault, its value, and what it may be.
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub(crate) struct Problem(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     status: StatusCode,
     members: Map<String, Value>,
     headers: HeaderMap,
@@ -30,7 +33,7 @@ impl Problem {
         members.insert("title".to_owned(), title.into());
         members.insert("status".to_owned(), status.as_u16().into());
         members.insert("detail".to_owned(), detail.into().into());
-        Self { status, members, headers: HeaderMap::new() }
+        Self(Box::new(Parts { status, members, headers: HeaderMap::new() }))
     }
 
     /// A part of the request that cannot be.
@@ -47,14 +50,14 @@ impl Problem {
     }
 
     pub(crate) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
-        self.members.insert(member.to_owned(), value.into());
+        self.0.members.insert(member.to_owned(), value.into());
         self
     }
 
     /// Asks to come again.
     pub(crate) fn later(mut self, wait: Duration) -> Self {
         let seconds = wait.as_secs().max(1);
-        self.headers.insert(RETRY_AFTER, seconds.into());
+        self.0.headers.insert(RETRY_AFTER, seconds.into());
         self
     }
 
@@ -81,7 +84,7 @@ impl Problem {
             _ => ("this is not permitted", "Bearer"),
         };
         let mut problem = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
-        problem.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        problem.0.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         problem
     }
 }
@@ -101,8 +104,9 @@ pub(crate) fn excerpt(text: &str) -> String {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = Value::Object(self.members).to_string();
+        let Parts { status, members, headers } = *self.0;
+        let body = Value::Object(members).to_string();
         let media_type = HeaderValue::from_static(MEDIA_TYPE_PROBLEM);
-        (self.status, self.headers, [(CONTENT_TYPE, media_type)], body).into_response()
+        (status, headers, [(CONTENT_TYPE, media_type)], body).into_response()
     }
 }
