@@ -97,7 +97,8 @@ async fn what_was_stored_is_there_once() {
         let mut variables = environment.to_vec();
         variables.push(("DELTAWIRE_STORE__DURABILITY", durability));
         let running = Running::start_at(&directory.0, &[], port, &variables).await;
-        check(&client, &stored.lock().unwrap().clone(), kill).await;
+        let so_far = stored.lock().unwrap().clone();
+        check(&client, &so_far, kill).await;
         if kill == kills {
             // The last one is for looking.
             through_all(&client, own, publishing, &through).await;

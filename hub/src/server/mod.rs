@@ -30,12 +30,14 @@ use deltawire_store::{Epoch, Head, Log, LogOptions, Now, Origin, Position, Read}
 pub use policy::{Action, Ask, Everyone, Permission, Policy};
 pub use watching::{LiveDocument, SlowReader};
 
+use slab::Slab;
+
 use crate::arrivals::Arrivals;
-use crate::{Documents, DocumentsOptions, Place};
+use crate::{Documents, DocumentsOptions, Place, SubscribeOptions, Subscription};
 use attendant::Attendant;
 use reader::{LinkShared, Order};
 use shard::Shard;
-use source::LinkSource;
+use source::{LinkSource, LocalSource};
 
 type ShardGuard<'a> = MutexGuard<'a, Shard>;
 
@@ -124,7 +126,7 @@ pub(crate) struct Inner {
 
 #[derive(Default)]
 struct Links {
-    open: Vec<Weak<LinkShared>>,
+    open: Slab<Weak<LinkShared>>,
     /// The number of the next peer.
     next: u64,
     /// Deltas of no publication.
@@ -306,6 +308,15 @@ impl Hub {
         documents
     }
 
+    /// Reads a document in the same process: a cursor into its log, without a task and without a copy. Nobody is asked whether
+    /// that is permitted.
+    #[must_use]
+    pub fn subscribe(&self, doc_id: DocId, options: SubscribeOptions) -> Subscription {
+        let hub = self.inner.clone();
+        let source = LocalSource::new(hub, doc_id, options.start, options.policy);
+        Subscription::local(Box::new(source), doc_id, options)
+    }
+
     /// Appends a delta of this process's own, with a copy of `payload`. Readers are told at once. Gives its place; whether it
     /// is stored [`is_stored`](Self::is_stored) says.
     ///
@@ -410,7 +421,7 @@ impl Hub {
     #[must_use]
     pub fn stats(&self) -> HubStats {
         let links = self.inner.links();
-        let peers = links.open.iter().filter(|it| it.strong_count() > 0).count();
+        let peers = links.open.len();
         let unexpected = links.unexpected;
         drop(links);
         let mut stats = HubStats { peers, unexpected, ..HubStats::default() };
@@ -481,9 +492,9 @@ impl Inner {
     }
 
     fn new_link(&self, identity: Option<Identity>, id: Option<LinkId>) -> Arc<LinkShared> {
-        let shared = Arc::new(LinkShared::of(identity, id));
         let mut links = self.links();
-        links.open.push(Arc::downgrade(&shared));
+        let shared = Arc::new(LinkShared::of(links.open.vacant_key(), identity, id));
+        links.open.insert(Arc::downgrade(&shared));
         if links.going_away {
             shared.order(Order::GoAway);
         }
@@ -491,8 +502,7 @@ impl Inner {
     }
 
     fn forget_link(&self, shared: &Arc<LinkShared>) {
-        let shared = Arc::downgrade(shared);
-        self.links().open.retain(|it| !it.ptr_eq(&shared));
+        self.links().open.try_remove(shared.key());
     }
 
     fn next_number(&self) -> u64 {
@@ -506,7 +516,8 @@ impl Inner {
     }
 
     fn order(&self, order: &Order) {
-        let links: Vec<_> = self.links().open.iter().filter_map(Weak::upgrade).collect();
+        let links: Vec<_> =
+            self.links().open.iter().filter_map(|(_, link)| link.upgrade()).collect();
         for link in links {
             link.order(order.clone());
         }

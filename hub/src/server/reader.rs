@@ -14,6 +14,8 @@ use super::cursor::Cursor;
 /// What a peer's attendant, its source and the shards share.
 #[derive(Debug, Default)]
 pub(crate) struct LinkShared {
+    /// Its key among the hub's links.
+    key: usize,
     /// Slots of subscriptions that have something to read, each at most once.
     ready: SegQueue<u32>,
     source: AtomicWaker,
@@ -47,12 +49,16 @@ pub(crate) enum Order {
 }
 
 impl LinkShared {
-    pub(crate) fn of(identity: Option<Identity>, id: Option<LinkId>) -> Self {
-        Self { identity, id, ..Self::default() }
+    pub(crate) fn of(key: usize, identity: Option<Identity>, id: Option<LinkId>) -> Self {
+        Self { key, identity, id, ..Self::default() }
     }
 
     pub(crate) fn who(&self) -> (Option<Identity>, Option<LinkId>) {
         (self.identity.clone(), self.id)
+    }
+
+    pub(crate) fn key(&self) -> usize {
+        self.key
     }
 
     pub(crate) fn change(&self, change: Change) {
