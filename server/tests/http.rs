@@ -520,3 +520,92 @@ async fn numbers_for_prometheus_are_elsewhere_and_off_by_default() {
     }
     assert_eq!(metrics.answer("GET", "/documents").await.0, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webrtc_has_the_same_documents() {
+    let mut options = config();
+    options.server.listen = Some((std::net::Ipv4Addr::LOCALHOST, 0).into());
+    options.server.tokens = vec![token("w-token", "writer", Access::Write)];
+    let server = Server::start(options).await.unwrap();
+    let client = Client::new(&server).with("w-token");
+    let (node, documents) = common::documents_over("webrtc", &client.base, Some("w-token")).await;
+    let board = document(12);
+    let mut publisher = documents.publish(board).unwrap();
+    let receipt = soon("room", publisher.publish(b"over WebRTC")).await.unwrap();
+    soon("receipt", receipt.received()).await.unwrap();
+    assert_eq!(client.deltas(board, "").await[0].payload, b"over WebRTC");
+    assert_eq!(client.post(board, "", b"over HTTP").await.0, 201);
+    let mut subscription = documents.subscribe(board, SubscribeOptions::default()).unwrap();
+    let mut found = Vec::new();
+    while found.len() < 2 {
+        if let Item::Delta { message, .. } = soon("delta", subscription.next()).await.unwrap() {
+            found.push(message.delta().unwrap().payload().to_vec());
+        }
+    }
+    assert_eq!(found, [&b"over WebRTC"[..], b"over HTTP"]);
+    assert_eq!(server.node().peers()[0].link.kind(), "webrtc");
+    // Links end in order.
+    let ended = server.shut_down().await;
+    assert_eq!((ended.links.in_order, ended.links.cut_off), (1, 0), "{ended:?}");
+    drop(node);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_deliver_stored_nobody_sees_what_could_be_lost() {
+    let directory = Directory::new("deliver");
+    let mut options = config();
+    options.store.directory = Some(directory.0.clone());
+    options.store.log.durability = deltawire_hub::store::Durability::Grouped {
+        max_wait: Duration::from_millis(700),
+        max_bytes: 1 << 20,
+    };
+    options.hub.deliver = deltawire_hub::Deliver::Stored;
+    let server = Server::start(options).await.unwrap();
+    let client = Client::new(&server);
+    let board = document(13);
+    let mut follower = client.follow(board, "&from=1").await;
+    assert_eq!(client.post(board, "", b"later").await.0, 201);
+    let (_, head) = client.answer("GET", &format!("/documents/{board}")).await;
+    if head["durable"] == 1 {
+        let lines = client.lines(board, "").await;
+        let (_, head) = client.answer("GET", &format!("/documents/{board}")).await;
+        assert!(lines.len() == 1 || head["durable"] == 2, "{lines:?} {head}");
+    }
+    assert_eq!(follower.delta().await.payload, b"later");
+    let (_, head) = client.answer("GET", &format!("/documents/{board}")).await;
+    assert_eq!(head["durable"], 2);
+    assert_eq!(client.deltas(board, "").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_together_take_no_more_than_they_may() {
+    let mut options = config();
+    options.limits.max_body = 4_000;
+    options.limits.max_body_bytes = 5_000;
+    let server = Server::start(options).await.unwrap();
+    let client = Client::new(&server);
+    let path = format!("/documents/{}/deltas", document(14));
+    // One that has sent most of its body.
+    let mut slow = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n\r\n");
+    slow.write_all(head.as_bytes()).await.unwrap();
+    slow.write_all(&[7; 3_900]).await.unwrap();
+    soon("refusal", async {
+        loop {
+            let (status, problem) = client.post(document(15), "", &[1; 3_000]).await;
+            if status == 503 {
+                assert_eq!(problem["limit"], "limits.max_body_bytes", "{problem}");
+                break;
+            }
+            assert_eq!(status, 201, "{problem}");
+        }
+    })
+    .await;
+    // Short ones have room beside it, and all have when it is done.
+    assert_eq!(client.post(document(15), "", &[1; 100]).await.0, 201);
+    slow.write_all(&[7; 100]).await.unwrap();
+    let mut answer = [0; 12];
+    soon("answer", slow.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 201");
+    assert_eq!(client.post(document(15), "", &[1; 4_000]).await.0, 201);
+}

@@ -426,6 +426,30 @@ mod tests {
     }
 
     #[test]
+    fn any_text_is_taken_or_refused() {
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..2_000 {
+            let mut bytes = EXAMPLE.as_bytes().to_vec();
+            for _ in 0..random.usize(1..20) {
+                let at = random.usize(0..bytes.len());
+                match random.u8(0..4) {
+                    0 => bytes[at] = *random.choice(b"\"'[]{}=#.,\n0-9_\\\xc3\xa9").unwrap(),
+                    1 if bytes.len() > 1 => drop(bytes.remove(at)),
+                    2 => bytes.truncate(at.max(1)),
+                    _ => bytes.splice(at..at, *b"# \n").for_each(drop),
+                }
+            }
+            let text = String::from_utf8_lossy(&bytes);
+            if let Err(wrong) = parse(&text) {
+                assert!(wrong.lines().all(|line| !line.is_empty()), "{wrong}");
+            }
+        }
+        for text in ["é = 1", "[é]", "\u{feff}[hub]", "a.b.c.d = 1", "[[hub]]", "hub = [1]"] {
+            let _ = parse(text);
+        }
+    }
+
+    #[test]
     fn tokens_are_checked() {
         let text = "[[server.tokens]]\ntoken = \"a b\"\nnmae = \"x\"\naccess = \"root\"\n";
         let wrong = error(text);

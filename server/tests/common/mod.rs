@@ -184,9 +184,18 @@ impl Follower {
 
 /// Documents over WebSocket, as a program elsewhere has them.
 pub(crate) async fn documents(base: &str, token: Option<&str>) -> (Node, Documents) {
+    documents_over("websocket", base, token).await
+}
+
+/// The same over another kind of link.
+pub(crate) async fn documents_over(
+    kind: &str,
+    base: &str,
+    token: Option<&str>,
+) -> (Node, Documents) {
     let token = token.map(|token| Token::new(token).unwrap());
     let signalling = ClientOptions { token, ..ClientOptions::default() };
-    let node = Node::builder().signalling(signalling).prefer_links(["websocket"]).build().unwrap();
+    let node = Node::builder().signalling(signalling).prefer_links([kind]).build().unwrap();
     let documents = Documents::new(node.runtime().clone(), DocumentsOptions::default());
     let (keeper, attended) = (node.clone(), documents.clone());
     let url = format!("{base}/webrtc");
