@@ -7,9 +7,10 @@ use std::time::Duration;
 use common::{Client, Directory, config, document, documents, soon, token};
 use deltawire_framing::documents::{Document, Why};
 use deltawire_framing::{Frame, Kind};
+use deltawire_hub::store::OpenError;
 use deltawire_hub::{Item, SubscribeOptions};
-use deltawire_server::Server;
 use deltawire_server::config::Access;
+use deltawire_server::{Server, StartError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn payload(number: u32) -> Vec<u8> {
@@ -129,6 +130,22 @@ async fn frames_come_with_their_lengths_and_marks_tell_positions() {
     }
 }
 
+/// Starts in a directory that a server of this process had: its threads let it go a moment after it has ended.
+async fn start_anew(options: deltawire_server::config::Config) -> Server {
+    soon("directory", async {
+        loop {
+            match Server::start(options.clone()).await {
+                Ok(server) => break server,
+                Err(StartError::Open(OpenError::Locked { .. })) => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn stored_is_told_once_it_is() {
     let directory = Directory::new("stored");
@@ -154,7 +171,7 @@ async fn stored_is_told_once_it_is() {
     assert!(server.shut_down().await.stored);
     // Another life of the server has all of it, with its own number of shards too.
     options.hub.shards = None;
-    let server = Server::start(options).await.unwrap();
+    let server = start_anew(options).await;
     let client = Client::new(&server);
     let deltas = client.deltas(board, "").await;
     let found: Vec<_> = deltas.iter().map(|line| line.payload.clone()).collect();
