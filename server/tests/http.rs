@@ -423,6 +423,35 @@ async fn without_tokens_only_this_machine_asks_and_pages_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_of_origins_that_are_named_may_ask() {
+    let mut options = config();
+    options.server.origins = vec!["https://page.example".to_owned()];
+    options.server.tokens = vec![token("w-token", "writer", Access::Write)];
+    let server = Server::start(options).await.unwrap();
+    let client = Client::new(&server).with("w-token");
+    let path = format!("/documents/{}/deltas", document(16));
+    // What a browser asks first, without a token.
+    let asked = Client::new(&server)
+        .request("OPTIONS", &path)
+        .header("origin", "https://page.example")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "authorization")
+        .send();
+    let answer = soon("answer", asked).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["access-control-allow-origin"], "https://page.example");
+    assert!(answer.headers().contains_key("access-control-allow-headers"));
+    for (origin, status) in [("https://page.example", 201), ("https://other.example", 403)] {
+        let request = client.request("POST", &path).header("origin", origin).body("x");
+        let answer = soon("answer", request.send()).await.unwrap();
+        assert_eq!(answer.status(), status, "{origin}");
+        let allowed = answer.headers().get("access-control-allow-origin").is_some();
+        assert_eq!(allowed, status == 201, "{origin}");
+    }
+    assert_eq!(client.answer("GET", "/nothing").await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_follower_that_does_not_read_waits_alone() {
     let mut options = config();
     options.limits.max_followers = 2;

@@ -1,8 +1,10 @@
 //! What a server is set up with: by code, a TOML file, and environment variables over that.
 
 mod error;
+mod nearest;
 mod read;
 mod section;
+mod values;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -7,13 +7,13 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use bytesize::ByteSize;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigErrors, Origin};
+use super::nearest::{nearest, nearest_of};
+use super::values::{Size, Time, show_size, show_time};
 
 /// How environment variables of the configuration begin.
 const PREFIX: &str = "DELTAWIRE_";
@@ -170,84 +170,6 @@ fn place_all(table: &mut Table<'_>, origin: &Origin) {
             place_all(inner, origin);
         }
     }
-}
-
-/// The known key that is most like this one, if any is: in the same section, or the same word in another one.
-fn nearest<'k>(path: &str, known: &'k [String]) -> Option<&'k str> {
-    let word = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
-    let elsewhere = known.iter().find(|known| word(known) == word(path));
-    let distance = |known: &&String| strsim::damerau_levenshtein(path, known);
-    let near = known.iter().min_by_key(distance).filter(|known| {
-        let (own, other) = (path.len(), known.len());
-        distance(known) <= (own.min(other) / 3).clamp(1, 4)
-    });
-    let near = near.filter(|near| word(near).len().abs_diff(word(path).len()) <= 4);
-    near.or(elsewhere).map(String::as_str)
-}
-
-/// One of `names` that is most like this one.
-fn nearest_of<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let near = names.min_by_key(|known| strsim::damerau_levenshtein(name, known))?;
-    (strsim::damerau_levenshtein(name, near) <= 3).then_some(near)
-}
-
-/// Bytes, as a number or as a text such as `64MiB`.
-struct Size(u64);
-
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "expected bytes: a number, or a text such as \"64MiB\"")]
-        enum Written {
-            Number(u64),
-            Text(String),
-        }
-        match Written::deserialize(deserializer)? {
-            Written::Number(bytes) => Ok(Self(bytes)),
-            Written::Text(text) => match text.trim().parse::<ByteSize>() {
-                Ok(size) => Ok(Self(size.0)),
-                Err(_) => Err(serde::de::Error::custom(format!(
-                    "{text:?} is no size: write a number and a unit, such as \"64MiB\" or \"1GB\""
-                ))),
-            },
-        }
-    }
-}
-
-/// A time, as a text such as `2ms`.
-struct Time(Duration);
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(
-            untagged,
-            expecting = "expected a time: a text with a unit, such as \"2ms\" or \"30d\""
-        )]
-        enum Written {
-            Text(String),
-        }
-        let Written::Text(text) = Written::deserialize(deserializer)?;
-        match humantime::parse_duration(text.trim()) {
-            Ok(time) => Ok(Self(time)),
-            Err(_) => Err(serde::de::Error::custom(format!(
-                "{text:?} is no time: write a number and a unit, such as \"2ms\", \"30s\" or \"30d\""
-            ))),
-        }
-    }
-}
-
-pub(super) fn show_size(bytes: u64) -> String {
-    // Exactly, or as a plain number.
-    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    match units.iter().find(|(_, bits)| bytes >> bits > 0 && bytes.is_multiple_of(1 << bits)) {
-        Some((unit, bits)) => format!("{}{unit}", bytes >> bits),
-        None => bytes.to_string(),
-    }
-}
-
-fn show_time(time: Duration) -> String {
-    humantime::format_duration(time).to_string()
 }
 
 impl<'r, 'i> Section<'r, 'i> {
