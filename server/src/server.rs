@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use deltawire_hub::store::OpenError;
 use deltawire_hub::{Hub, HubOptions};
@@ -125,7 +125,8 @@ impl Server {
             head_timeout: limits.head_timeout,
             write_timeout: limits.write_timeout,
             max_age: limits.connection_age,
-            shutdown_timeout: config.server.shutdown / 3,
+            // Longer than it is waited for: then it is known whether all were answered.
+            shutdown_timeout: config.server.shutdown,
             ..ServerLimits::default()
         };
         let router = http::router(shared.clone(), &config, links);
@@ -213,9 +214,10 @@ impl Server {
     pub async fn shut_down(self) -> Ended {
         let part = self.config.server.shutdown / 3;
         self.shared.ending.send_replace(true);
-        // A little longer than requests have.
-        let patience = part + Duration::from_millis(500);
-        let answered = tokio::time::timeout(patience, self.http).await.is_ok();
+        let mut http = self.http;
+        let answered = tokio::time::timeout(part, &mut http).await.is_ok();
+        // Those that are left are cut off.
+        http.abort();
         if let Some(metrics) = self.metrics {
             metrics.abort();
         }

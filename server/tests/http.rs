@@ -655,3 +655,45 @@ async fn bodies_together_take_no_more_than_they_may() {
     assert_eq!(&answer, b"HTTP/1.1 201");
     assert_eq!(client.post(document(15), "", &[1; 4_000]).await.0, 201);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_waits_for_requests_and_not_for_ever() {
+    let directory = Directory::new("end");
+    let mut options = config();
+    options.store.directory = Some(directory.0.clone());
+    options.server.shutdown = Duration::from_secs(3);
+    let server = Server::start(options.clone()).await.unwrap();
+    let client = Client::new(&server);
+    let path = format!("/documents/{}/deltas", document(17));
+    let mut slow = Vec::new();
+    for missing in [0, 5] {
+        // One sends the rest of its body while the server ends, the other one does not.
+        let mut stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+        let head = format!(
+            "POST {path}?wait=stored HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&[missing; 5]).await.unwrap();
+        slow.push(stream);
+    }
+    assert_eq!(client.post(document(17), "", b"before").await.0, 201);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let begun = std::time::Instant::now();
+    let rest = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        slow[0].write_all(&[0; 5]).await.unwrap();
+        let mut answer = [0; 12];
+        soon("answer", slow[0].read_exact(&mut answer)).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 201");
+    };
+    let (ended, ()) = tokio::join!(server.shut_down(), rest);
+    assert!(ended.stored && !ended.answered, "{ended:?}");
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    let refused = client.request("GET", "/health").send().await;
+    assert!(refused.is_err());
+    let server = start_anew(options).await;
+    let client = Client::new(&server);
+    let deltas = client.deltas(document(17), "").await;
+    let found: Vec<_> = deltas.iter().map(|line| &line.payload[..]).collect();
+    assert_eq!(found, [&b"before"[..], &[0; 10]]);
+}
