@@ -7,6 +7,7 @@ use atomic_waker::AtomicWaker;
 use crossbeam_queue::SegQueue;
 use deltawire_channels::waking::Flag;
 use deltawire_framing::DocId;
+use deltawire_link::{Identity, LinkId};
 
 use super::cursor::Cursor;
 
@@ -26,6 +27,9 @@ pub(crate) struct LinkShared {
     orders: Mutex<VecDeque<Order>>,
     ordered: Flag,
     over: Flag,
+    /// Who it is, and over which link, for those that watch.
+    identity: Option<Identity>,
+    id: Option<LinkId>,
 }
 
 /// What becomes of a source's subscriptions.
@@ -45,8 +49,12 @@ pub(crate) enum Order {
 }
 
 impl LinkShared {
-    pub(crate) fn of(key: usize) -> Self {
-        Self { key, ..Self::default() }
+    pub(crate) fn of(key: usize, identity: Option<Identity>, id: Option<LinkId>) -> Self {
+        Self { key, identity, id, ..Self::default() }
+    }
+
+    pub(crate) fn who(&self) -> (Option<Identity>, Option<LinkId>) {
+        (self.identity.clone(), self.id)
     }
 
     pub(crate) fn key(&self) -> usize {
@@ -149,6 +157,10 @@ impl Reader {
 
     pub(crate) fn note_position(&self, position: u64) {
         *self.position.lock().unwrap_or_else(PoisonError::into_inner) = position;
+    }
+
+    pub(crate) fn link(&self) -> &LinkShared {
+        &self.link
     }
 
     pub(crate) fn position(&self) -> u64 {

@@ -16,7 +16,7 @@ use slab::Slab;
 use super::presence::{Presence, Word};
 use super::reader::{LinkShared, Reader};
 use super::tail::Tail;
-use super::{Deliver, HubOptions};
+use super::{Deliver, HubOptions, LiveDocument};
 
 /// Bytes of deltas that are read from the log at a time.
 pub(crate) const MAX_RUN: usize = 64 << 10;
@@ -406,6 +406,24 @@ impl Shard {
         let readers = self.live.values().map(|live| live.readers.len()).sum();
         let present = self.live.values().map(|live| live.presence.len()).sum();
         (readers, present)
+    }
+
+    /// Documents that somebody looks at.
+    pub(crate) fn live_documents(&self) -> impl Iterator<Item = LiveDocument> {
+        self.live.iter().map(|(doc_id, live)| LiveDocument {
+            doc_id: *doc_id,
+            head: self.log.head(doc_id),
+            readers: live.readers.len(),
+            present: live.presence.len(),
+        })
+    }
+
+    pub(crate) fn live_ids(&self) -> Vec<DocId> {
+        self.live.keys().copied().collect()
+    }
+
+    pub(crate) fn readers_of(&self, doc_id: &DocId) -> impl Iterator<Item = &Arc<Reader>> {
+        self.live.get(doc_id).into_iter().flat_map(|live| &live.readers).map(|(_, reader)| reader)
     }
 
     pub(crate) fn tail_bytes(&self) -> usize {
