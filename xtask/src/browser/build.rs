@@ -75,7 +75,10 @@ fn build_page(compiler: &Compiler) -> anyhow::Result<PathBuf> {
         .remove_name_section(true)
         .remove_producers_section(true)
         .generate(&site)?;
-    fs::copy(root().join("examples/browser/index.html"), site.join("index.html"))?;
+    for file in fs::read_dir(root().join("examples/browser/page"))? {
+        let file = file?;
+        fs::copy(file.path(), site.join(file.file_name()))?;
+    }
     let wasm = fs::read(site.join("deltawire_browser_demo_bg.wasm"))?;
     let (plain, compressed) = (wasm.len() / 1_000, compressed_len(&wasm)?);
     println!("the page's wasm: {plain} KB, {} KB with gzip -9", compressed / 1_000);

@@ -39,7 +39,7 @@ pub struct OperationId {
 pub struct Stroke {
     /// Which colour of the palette: each theme has its own, so that all can be seen.
     pub colour: u8,
-    /// Units of the board × 10.
+    /// In units of its points.
     pub width: u8,
     /// Where it goes: x and y from the board's upper left corner.
     pub points: Vec<[i16; 2]>,

@@ -12,7 +12,7 @@ use deltawire::prelude::*;
 use deltawire::signalling::{SignallingOptions, SignallingServer, Token};
 use deltawire_browser_demo::service::{self, Error};
 
-/// Serves the page, signalling and the echo.
+/// Serves the page, signalling, the board and the echo.
 #[derive(Parser)]
 struct Arguments {
     /// Folder with the page.
@@ -53,6 +53,7 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
     let router = Router::new()
         .merge(node.router(SignallingOptions::default()))
         .merge(node.router(guarded))
+        .merge(super::board::open(local)?)
         .fallback(move |uri: Uri| std::future::ready(file(&files, uri.path())));
     let address = SocketAddr::new(local, arguments.port);
     let server = SignallingServer::bind(address, router).await?;
@@ -86,6 +87,7 @@ fn read(site: &Path) -> Result<Files, Error> {
     for entry in std::fs::read_dir(site).map_err(|error| format!("{}: {error}", site.display()))? {
         let path = entry?.path();
         let media_type = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("css") => "text/css",
             Some("html") => "text/html; charset=utf-8",
             Some("js") => "text/javascript",
             Some("wasm") => "application/wasm",
