@@ -244,6 +244,14 @@ $("play").addEventListener("click", () => {
   }, 30);
 });
 
+// What the page shows, for tests.
+globalThis.deltawireBoard = {
+  shown: () => {
+    const [positions, digest] = $("digest").textContent.split(" ");
+    return { positions: +positions, digest, strokes: past.strokes().length, text: past.text(past.length) };
+  },
+};
+
 // The figures have a page, and a worker, of their own.
 const tabs = { board: $("board-panel"), figures: $("figures-panel") };
 const turn = chosen => {

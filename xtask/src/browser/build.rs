@@ -3,12 +3,12 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::processes::Server;
+use crate::processes::{Server, Stopped};
 use crate::steps::{cargo, root, run, target, tests};
 use crate::wasm::Compiler;
 
@@ -52,6 +52,20 @@ impl Site {
     /// Starts the page's server at this port, or at any that is free if it is 0.
     pub(super) fn start(&self, port: u16) -> anyhow::Result<Server> {
         Server::start(self.server().args(["--port", &port.to_string()]))
+    }
+
+    /// Starts a native peer on the board of the page at this address. It draws once.
+    pub(super) fn start_peer(&self, address: &str) -> anyhow::Result<Stopped> {
+        let mut command = self.peer(address);
+        command.args(["--every", "3600"]);
+        Ok(Stopped(command.spawn().context("the native peer does not start")?))
+    }
+
+    /// The command that starts a native peer on the board of the page at this address.
+    pub(super) fn peer(&self, address: &str) -> Command {
+        let mut command = Command::new(self.programs.join("board_peer"));
+        command.args(["--url", &format!("{}/board/webrtc", address.trim_end_matches('/'))]);
+        command
     }
 
     /// Starts the yardstick's server.

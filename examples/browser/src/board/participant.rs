@@ -9,9 +9,7 @@ use deltawire::documents::{
 };
 use deltawire::prelude::{DeltaFields, DeltaType};
 
-use super::{
-    Appearance, BOARD, Logged, Operation, OperationId, Replica, Signed, Status, ToWindow,
-};
+use super::{Appearance, BOARD, Logged, Operation, OperationId, Replica, Signed, Status, ToWindow};
 use crate::service::Error;
 
 /// Somebody who reads the board, draws on it, and is seen there.
@@ -66,11 +64,7 @@ impl Participant {
     ///
     /// # Errors
     /// When these documents have the board open already.
-    pub fn join(
-        documents: &Documents,
-        author: u64,
-        clock: fn() -> u64,
-    ) -> Result<Self, OpenError> {
+    pub fn join(documents: &Documents, author: u64, clock: fn() -> u64) -> Result<Self, OpenError> {
         Ok(Self {
             documents: documents.clone(),
             publisher: documents.publish(BOARD)?,
@@ -138,9 +132,7 @@ impl Participant {
             self.waiting.retain(|it| it.sent || !it.unwanted);
         } else if let Some(last) = self.replica.last_of(self.author) {
             let (position, number) = (last.position, last.signed.id.number);
-            let asked = |it: &Waiting| {
-                matches!(it.signed.operation, Operation::Undo { position: p, .. } if p == position)
-            };
+            let asked = |it: &Waiting| matches!(it.signed.operation, Operation::Undo { position: p, .. } if p == position);
             // The one before that, if this is on its way already, comes with the next try.
             if !self.waiting.iter().any(asked) {
                 self.perform(Operation::Undo { position, number });

@@ -1,9 +1,9 @@
 //! What the server lets in.
 
+use deltawire::Identity;
 use deltawire::documents::{Ask, DeniedCode, Permission, Policy};
 use deltawire::framing::Delta;
 use deltawire::link::runtime::BoxFuture;
-use deltawire::Identity;
 
 use super::{BOARD, Signed};
 

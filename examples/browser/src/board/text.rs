@@ -27,9 +27,8 @@ impl Edit {
     /// behind if it is the later one.
     #[must_use]
     pub fn over(&self, earlier: &Self, later: bool) -> Self {
-        let moved = |place: u32| {
-            place.saturating_sub(earlier.delete).saturating_add(earlier.inserted())
-        };
+        let moved =
+            |place: u32| place.saturating_sub(earlier.delete).saturating_add(earlier.inserted());
         let behind = earlier.at.saturating_add(earlier.inserted());
         let start = if self.at < earlier.at || (self.at == earlier.at && !later) {
             self.at
@@ -86,6 +85,7 @@ pub fn difference(from: &[u16], to: &[u16]) -> Option<Edit> {
         behind -= 1;
     }
     let (delete, insert) = (from.len() - behind, to.get(..to.len() - behind)?.to_vec());
-    let edit = Edit { at: u32::try_from(before).ok()?, delete: u32::try_from(delete).ok()?, insert };
+    let edit =
+        Edit { at: u32::try_from(before).ok()?, delete: u32::try_from(delete).ok()?, insert };
     (edit.delete > 0 || !edit.insert.is_empty()).then_some(edit)
 }
