@@ -2,7 +2,7 @@
 
 import start, { Board } from "./deltawire_browser_demo.js";
 import { History } from "./history.js";
-import { COLOURS, SIZE, Surface, colour } from "./surface.js";
+import { COLOURS, Surface, colour } from "./surface.js";
 import { People } from "./people.js";
 import { draws } from "./pen.js";
 

@@ -1,6 +1,6 @@
 // Who is there: their cursors, and the list of them.
 
-import { colour } from "./surface.js";
+import { SIZE, colour } from "./surface.js";
 
 const ARROW = "<svg viewBox='0 0 18 18'><path d='M2 2l5.5 13.5 2-5.7 5.8-2z'/></svg>";
 
@@ -40,6 +40,7 @@ export class People {
     cursor.style.opacity = pointer ? 1 : 0;
     if (pointer) {
       const [x, y] = this.surface.position(pointer);
+      cursor.classList.toggle("right", pointer[0] > SIZE[0] * 0.85);
       cursor.style.transform = `translate(${x - 2}px, ${y - 2}px)`;
     }
   }

@@ -39,9 +39,9 @@ export class Surface {
     this.element = above;
     this.#contexts = [below, above].map(canvas => canvas.getContext("2d"));
     this.paint = paint;
+    // Called once the page is laid out, too.
     new ResizeObserver(() => this.#fit()).observe(above);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#fit());
-    this.#fit();
   }
 
   #fit() {
