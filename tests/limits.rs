@@ -8,6 +8,8 @@ use std::time::Duration;
 use deltawire_channels::session::MAX_PONGS;
 use deltawire_channels::{Limits, MAX_SHARED};
 
+use deltawire::documents::store::LogOptions;
+use deltawire::documents::{DocumentsOptions, HubOptions};
 use deltawire::limits::{CONNECT_TIMEOUT, MAX_WAITING, REQUESTS, SOCKET_BUFFER};
 use deltawire::link::{LAST_WORDS, MAX_STREAM_MESSAGE};
 use deltawire::sdp::{MAX_CANDIDATES, MAX_DESCRIPTION_LEN, MAX_SCTP_INIT_LEN};
@@ -94,6 +96,60 @@ fn in_code() -> BTreeMap<String, String> {
         shutdown_timeout: time,
     });
     fields!(Rate { burst: |burst: core::num::NonZeroU16| burst.to_string(), refill: time });
+    fields!(DocumentsOptions {
+        max_open: count,
+        max_queued_bytes: size,
+        max_unacknowledged_bytes: size,
+        presence_interval: time,
+    });
+    let HubOptions {
+        log,
+        shards: _,
+        deliver: _,
+        tail,
+        max_tail_bytes,
+        max_open_per_peer,
+        max_present,
+        max_presence_len,
+        presence_timeout,
+        ask_timeout,
+        adopt_from,
+    } = HubOptions::default();
+    let LogOptions {
+        durability: _,
+        retention: _,
+        chunk,
+        segment,
+        max_documents,
+        max_record,
+        max_hot_bytes,
+        max_cold_bytes,
+        max_dirty_bytes,
+        max_index_bytes,
+        max_writers,
+    } = log;
+    constants! {
+        "HubOptions::shards" => "1 to 16".to_owned(),
+        "HubOptions::tail" => size(tail),
+        "HubOptions::max_tail_bytes" => size(max_tail_bytes),
+        "HubOptions::max_open_per_peer" => count(max_open_per_peer),
+        "HubOptions::max_present" => count(max_present),
+        "HubOptions::max_presence_len" => size(max_presence_len),
+        "HubOptions::presence_timeout" => time(presence_timeout),
+        "HubOptions::ask_timeout" => time(ask_timeout),
+        "HubOptions::adopt_from" => size(adopt_from),
+        "LogOptions::chunk" => size(chunk),
+        "LogOptions::segment" => size(segment),
+        "LogOptions::max_documents" => count(max_documents),
+        "LogOptions::max_record" => size(max_record),
+        "LogOptions::max_hot_bytes" => size(max_hot_bytes),
+        "LogOptions::max_cold_bytes" => size(max_cold_bytes),
+        "LogOptions::max_dirty_bytes" => size(max_dirty_bytes),
+        "LogOptions::max_index_bytes" => size(max_index_bytes),
+        "LogOptions::max_writers" => count(max_writers),
+        "attendant::MAX_ASKING" => count(stated(ATTENDANT, "MAX_ASKING")),
+        "attendant::MAX_ANSWERS" => count(stated(ATTENDANT, "MAX_ANSWERS")),
+    }
     // Its rate is above; the others bound nothing.
     let SignallingOptions {
         max_body,
@@ -159,6 +215,7 @@ const INBOX: &str = include_str!("../transport/websocket/src/browser/inbox.rs");
 const FRAMING: &str = include_str!("../transport/stream/src/framing.rs");
 const TICKETS: &str = include_str!("../transport/signalling/src/server/tickets.rs");
 const UPGRADES: &str = include_str!("../transport/signalling/src/server/websocket.rs");
+const ATTENDANT: &str = include_str!("../hub/src/server/attendant.rs");
 const AUTOMATIC: &str = include_str!("../transport/node/src/automatic.rs");
 
 /// A number that a source says a constant has: bytes, a count, or seconds.

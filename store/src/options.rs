@@ -60,8 +60,10 @@ impl Default for Retention {
     }
 }
 
-/// Options of a log. A log takes at most `max_hot_bytes` + `max_cold_bytes` + `max_index_bytes` of memory, and what
-/// readers hold on to: a record that they keep keeps the chunk that it lies in.
+/// Options of a log. A log takes at most `max_hot_bytes` + `max_cold_bytes` + `max_index_bytes` of memory, and eight
+/// chunks that are kept to be used again. Beside that there is what readers hold on to: a record that they keep keeps the
+/// chunk that it lies in. Opening a log reads one segment at a time into memory, and its index may be longer than
+/// `max_index_bytes` then: nothing is appended before it has shrunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogOptions {
     /// When a record counts as stored. Default: [`Durability::Memory`]. [`Log::new`](crate::Log::new) takes no other.

@@ -247,3 +247,42 @@ fn old_segments_are_deleted_and_documents_are_still_known() {
     assert_eq!((last.sequence, last.position), (77, Position(1)));
     assert!(matches!(log.read(&doc(9), Position(1), 1), Read::Gap(gap) if gap.to == Position(2)));
 }
+
+#[cfg(feature = "tool")]
+#[test]
+fn the_tool_says_what_is_there_and_changes_nothing() {
+    let run = |arguments: &[&str], path: &Path| {
+        let program = env!("CARGO_BIN_EXE_deltawire-store");
+        let output = std::process::Command::new(program).args(arguments).arg(path).output();
+        let output = output.unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let directory = Temporary::new("tool");
+    let opened = Directory::open(&directory.0, 1).unwrap();
+    let (mut files, found) = opened.shard(0).unwrap();
+    let mut log = Log::open(options(Durability::grouped()), found).unwrap();
+    write(&mut log, &mut files, 0, 200);
+    // Beside a process that has it open.
+    let (code, out) = run(&["inspect", "--documents"], &directory.0);
+    assert_eq!(code, 0);
+    assert!(out.contains("not closed") && out.contains("3 documents, 200 records"), "{out}");
+    assert!(out.contains("01010101-0101-0101-0101-010101010101: records 1 up to 68"), "{out}");
+    drop((log, files, opened));
+    let (code, out) = run(&["verify"], &directory.0);
+    assert!(code == 0 && out.contains("200 records read, 0 of them wrong"), "{out}");
+    assert_eq!(
+        run(&["repair", "--dry-run"], &directory.0),
+        (0, "there is nothing to repair\n".into())
+    );
+
+    let (name, _) = segment_files(&directory.0)[0].clone();
+    let path = directory.0.join("0000").join(name);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[200] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let (code, out) = run(&["verify"], &directory.0);
+    assert!(code == 1 && out.contains("DAMAGED: segment 1 at byte 64, field body_crc"), "{out}");
+    let (code, out) = run(&["repair", "--dry-run"], &directory.0);
+    assert!(code == 1 && out.contains("cut nothing"), "{out}");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}

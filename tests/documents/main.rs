@@ -3,6 +3,8 @@
 
 #![cfg(not(target_arch = "wasm32"))]
 
+#[cfg(feature = "hub-files")]
+mod in_files;
 mod in_process;
 mod over_links;
 

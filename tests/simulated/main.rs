@@ -4,6 +4,8 @@
 
 mod capacity;
 mod deaf;
+#[cfg(feature = "hub")]
+mod documents;
 mod ends;
 mod lab;
 mod reconnecting;

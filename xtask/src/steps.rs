@@ -24,11 +24,13 @@ const LIBRARY: &str = "deltawire";
 
 /// All that it has.
 const FEATURES: &str =
-    "--features deltawire/futures,deltawire/https,deltawire/quic,deltawire/sim,deltawire/str0m";
+    "--features deltawire/futures,deltawire/https,deltawire/hub-files,deltawire/quic,deltawire/sim,deltawire/str0m";
 
 /// Sets of features that compile by themselves, and the most packages that each may bring: README has them.
-const FEATURE_SETS: [(&str, usize); 8] = [
+const FEATURE_SETS: [(&str, usize); 10] = [
     ("", 54),
+    ("documents", 60),
+    ("hub-files", 70),
     ("quic", 80),
     ("lean", 140),
     ("str0m", 112),

@@ -24,7 +24,7 @@ pub enum Why {
     NewEpoch = 5,
     /// What lies between is covered by the snapshot that follows.
     Snapshot = 6,
-    /// What lies between was rejected, or is the reader's own.
+    /// What lies between was rejected.
     LeftOut = 7,
     /// Of a presence: the delta that follows is the last one of the writer whose number stands in
     /// [`skipped`](MarkFields::skipped).

@@ -77,8 +77,6 @@ pub struct SubscribeFields {
     pub start: Start,
     /// What becomes of it when its reader is slow.
     pub policy: SlowPolicy,
-    /// Whether the reader's own deltas come back to it too.
-    pub echo: bool,
     /// Whether it is of the document's presence, in place of its deltas.
     pub presence: bool,
 }
@@ -140,10 +138,8 @@ const _: () = {
 };
 
 impl Subscribe {
-    /// In `flags`: the reader's own deltas come back.
-    const ECHO: u8 = 1;
     /// In `flags`: of the document's presence.
-    const PRESENCE: u8 = 2;
+    const PRESENCE: u8 = 1;
 
     /// A subscription with these fields.
     #[must_use]
@@ -162,12 +158,10 @@ impl Subscribe {
                 (0, 0, u32::try_from(after.as_millis()).unwrap_or(u32::MAX))
             }
         };
-        let echo = if fields.echo { Self::ECHO } else { 0 };
-        let presence = if fields.presence { Self::PRESENCE } else { 0 };
         Self {
             document_type: DocumentType::Subscribe.to_wire(),
             policy: fields.policy.number(),
-            flags: echo | presence,
+            flags: if fields.presence { Self::PRESENCE } else { 0 },
             id: U32::new(fields.id),
             doc_id: fields.doc_id,
             start,
@@ -190,7 +184,7 @@ impl Subscribe {
             let expected = Expected::OneOf(policies);
             return Err(Malformed::new(Field::Policy, u64::from(message.policy), expected));
         }
-        check_flags(message.flags, Self::ECHO | Self::PRESENCE)?;
+        check_flags(message.flags, Self::PRESENCE)?;
         if message.start > 3 {
             let starts = "0 (position), 1 (oldest), 2 (latest), 3 (snapshot)";
             let expected = Expected::OneOf(starts);
@@ -230,7 +224,6 @@ impl Subscribe {
             doc_id: self.doc_id,
             start,
             policy,
-            echo: self.flags & Self::ECHO != 0,
             presence: self.flags & Self::PRESENCE != 0,
         }
     }

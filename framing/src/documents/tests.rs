@@ -8,14 +8,7 @@ use crate::delta::DocId;
 const DOC: DocId = DocId([0xdd; 16]);
 
 fn subscribe(start: Start, policy: SlowPolicy) -> Subscribe {
-    Subscribe::new(SubscribeFields {
-        id: 7,
-        doc_id: DOC,
-        start,
-        policy,
-        echo: true,
-        presence: false,
-    })
+    Subscribe::new(SubscribeFields { id: 7, doc_id: DOC, start, policy, presence: false })
 }
 
 #[test]
@@ -40,7 +33,7 @@ fn each_says_what_it_was_made_of() {
             let fields = read.fields();
             assert_eq!((fields.start, fields.policy), (start, policy));
             assert_eq!((fields.id, fields.doc_id), (7, DOC));
-            assert!(fields.echo && !fields.presence);
+            assert!(!fields.presence);
         }
     }
     let fields = PublishFields { id: 3, doc_id: DOC, writer: WriterId([5; 16]), presence: true };

@@ -31,7 +31,11 @@ pub(super) async fn over_link(
     }
     let _attending = Attending::begin(client)?;
     let outgoing = Box::new(Outgoing::new(client.clone()));
-    link.open_source(outgoing, SendPriority::default()).await?;
+    if let Err(error) = link.open_source(outgoing, SendPriority::default()).await {
+        // A link that is over or being closed takes none; the next one may.
+        let over = link.ended().is_some() || peer.send.is_closed();
+        return if over { Ok(()) } else { Err(error.into()) };
+    }
     let Peer { command, send: _send, receive } = peer;
     run(client, runtime, command, Arrivals::Link(receive)).await
 }

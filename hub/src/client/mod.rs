@@ -58,20 +58,18 @@ impl Default for DocumentsOptions {
     }
 }
 
-/// How a document is read.
+/// How a document is read. What this side publishes itself comes back too, in its place among the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubscribeOptions {
     /// Where it begins. Default: [`Start::Oldest`].
     pub start: Start,
     /// What becomes of it when it is read more slowly than others write. Default: [`SlowPolicy::Block`].
     pub policy: SlowPolicy,
-    /// Whether what this side publishes comes back too, in its place among the others. Default: yes.
-    pub echo: bool,
 }
 
 impl Default for SubscribeOptions {
     fn default() -> Self {
-        Self { start: Start::Oldest, policy: SlowPolicy::Block, echo: true }
+        Self { start: Start::Oldest, policy: SlowPolicy::Block }
     }
 }
 
@@ -176,12 +174,17 @@ impl Documents {
     /// # Errors
     /// As those of [`subscribe`](Self::subscribe).
     pub fn presence(&self, doc_id: DocId) -> Result<Presence, OpenError> {
-        let options = SubscribeOptions { echo: false, ..SubscribeOptions::default() };
-        let others = self.open_subscription(doc_id, options, true)?;
+        let others = self.open_subscription(doc_id, SubscribeOptions::default(), true)?;
         let others = Subscription::new(self.client.clone(), others);
         let own = self.open_publication(doc_id, true)?;
         let own = Publisher::new(self.client.clone(), own);
         Ok(Presence::new(own, others))
+    }
+
+    /// Where they take time and randomness from.
+    #[must_use]
+    pub fn runtime(&self) -> &SharedRuntime {
+        &self.runtime
     }
 
     /// Whether there is a link.

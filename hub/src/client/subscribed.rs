@@ -17,7 +17,6 @@ pub(super) struct Subscribed {
     doc_id: DocId,
     start: Start,
     policy: SlowPolicy,
-    echo: bool,
     presence: bool,
     /// The place of the next delta that comes; `None` before the first mark.
     at: Option<Place>,
@@ -36,12 +35,11 @@ pub(super) struct Subscribed {
 
 impl Subscribed {
     pub(super) fn new(doc_id: DocId, options: SubscribeOptions, presence: bool) -> Self {
-        let SubscribeOptions { start, policy, echo } = options;
+        let SubscribeOptions { start, policy } = options;
         Self {
             doc_id,
             start,
             policy,
-            echo,
             presence,
             at: None,
             items: VecDeque::new(),
@@ -80,7 +78,6 @@ impl Subscribed {
             doc_id: self.doc_id,
             start,
             policy: self.policy,
-            echo: self.echo,
             presence: self.presence,
         })
     }
@@ -123,8 +120,6 @@ impl Subscribed {
         let from = self.at.replace(to);
         match mark.why {
             Why::Live => self.push(Item::Live),
-            // Its own deltas were left out, as it asked.
-            Why::LeftOut if !self.echo => {}
             // What it gave up by where it began is no gap.
             _ if from.is_none() && mark.skipped == 0 => {}
             _ if from == Some(to) => {}

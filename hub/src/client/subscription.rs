@@ -7,14 +7,38 @@ use super::state::Client;
 use super::{Item, Place, SubscriptionEnded};
 
 /// A document's deltas as they come, and what of them does not. Dropping it ends it.
-pub struct Subscription {
-    client: Arc<Client>,
-    key: u32,
+pub struct Subscription(Kind);
+
+enum Kind {
+    /// Of documents that have a link to the hub now and then.
+    Linked { client: Arc<Client>, key: u32 },
+    /// Of a hub in the same process: a cursor, and nothing between.
+    #[cfg(feature = "serve")]
+    Local(Box<Local>),
+}
+
+/// A cursor of a hub in the same process, and where it stands.
+#[cfg(feature = "serve")]
+struct Local {
+    source: Box<dyn deltawire_channels::session::FrameSource>,
+    subscribed: super::Subscribed,
 }
 
 impl Subscription {
     pub(super) fn new(client: Arc<Client>, key: u32) -> Self {
-        Self { client, key }
+        Self(Kind::Linked { client, key })
+    }
+
+    /// What a hub's source gives, of one subscription with the id 0.
+    #[cfg(feature = "serve")]
+    pub(crate) fn local(
+        source: Box<dyn deltawire_channels::session::FrameSource>,
+        doc_id: deltawire_framing::DocId,
+        options: super::SubscribeOptions,
+    ) -> Self {
+        let mut subscribed = super::Subscribed::new(doc_id, options, false);
+        subscribed.told = Some(0);
+        Self(Kind::Local(Box::new(Local { source, subscribed })))
     }
 
     /// Waits for what comes next. Cancel safe.
@@ -33,15 +57,20 @@ impl Subscription {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<Item, SubscriptionEnded>> {
-        let mut state = self.client.lock();
+        let (client, key) = match &mut self.0 {
+            Kind::Linked { client, key } => (client, *key),
+            #[cfg(feature = "serve")]
+            Kind::Local(local) => return local.poll_next(context),
+        };
+        let mut state = client.lock();
         let max_queued = state.options.max_queued_bytes;
-        let Some(subscribed) = state.subscriptions.get_mut(&self.key) else {
+        let Some(subscribed) = state.subscriptions.get_mut(&key) else {
             return Poll::Ready(Err(SubscriptionEnded::Closed));
         };
         let (item, resumes) = subscribed.next(max_queued);
         if let Some(item) = item {
             if resumes {
-                state.ask_subscribe(self.key);
+                state.ask_subscribe(key);
             }
             return Poll::Ready(Ok(item));
         }
@@ -50,7 +79,7 @@ impl Subscription {
         }
         subscribed.reader = Some(context.waker().clone());
         if resumes {
-            state.ask_subscribe(self.key);
+            state.ask_subscribe(key);
         }
         Poll::Pending
     }
@@ -59,15 +88,45 @@ impl Subscription {
     /// go on from there another time, keep the place behind the last delta that was used instead.
     #[must_use]
     pub fn place(&self) -> Option<Place> {
-        self.client.lock().subscriptions.get(&self.key)?.place()
+        match &self.0 {
+            Kind::Linked { client, key } => client.lock().subscriptions.get(key)?.place(),
+            #[cfg(feature = "serve")]
+            Kind::Local(local) => local.subscribed.place(),
+        }
+    }
+}
+
+#[cfg(feature = "serve")]
+impl Local {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Item, SubscriptionEnded>> {
+        use deltawire_framing::documents::Document;
+
+        loop {
+            if let (Some(item), _) = self.subscribed.next(usize::MAX) {
+                return Poll::Ready(Ok(item));
+            }
+            let Some(message) = core::task::ready!(self.source.poll_frame(context)) else {
+                return Poll::Ready(Err(SubscriptionEnded::Closed));
+            };
+            match message.frame().document() {
+                Ok(Document::Mark(mark)) => drop(self.subscribed.handle_mark(mark.fields())),
+                _ => drop(self.subscribed.handle_delta(message, usize::MAX)),
+            }
+        }
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut state = self.client.lock();
-        if let Some(subscribed) = state.subscriptions.remove(&self.key) {
-            state.unsubscribe(self.key, subscribed.told);
+        match &mut self.0 {
+            Kind::Linked { client, key } => {
+                let mut state = client.lock();
+                if let Some(subscribed) = state.subscriptions.remove(key) {
+                    state.unsubscribe(*key, subscribed.told);
+                }
+            }
+            #[cfg(feature = "serve")]
+            Kind::Local(local) => local.source.seal(),
         }
     }
 }

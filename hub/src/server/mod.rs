@@ -28,12 +28,14 @@ use deltawire_store::{Epoch, Head, Log, LogOptions, Now, Origin, Position, Read}
 
 pub use policy::{Action, Ask, Everyone, Permission, Policy};
 
+use slab::Slab;
+
 use crate::arrivals::Arrivals;
-use crate::{Documents, DocumentsOptions, Place};
+use crate::{Documents, DocumentsOptions, Place, SubscribeOptions, Subscription};
 use attendant::Attendant;
 use reader::{LinkShared, Order};
 use shard::Shard;
-use source::LinkSource;
+use source::{LinkSource, LocalSource};
 
 type ShardGuard<'a> = MutexGuard<'a, Shard>;
 
@@ -122,7 +124,7 @@ pub(crate) struct Inner {
 
 #[derive(Default)]
 struct Links {
-    open: Vec<Weak<LinkShared>>,
+    open: Slab<Weak<LinkShared>>,
     /// The number of the next peer.
     next: u64,
     /// Deltas of no publication.
@@ -200,6 +202,51 @@ impl Hub {
         Self::start(Arc::new(inner))
     }
 
+    /// A hub that keeps documents in a directory, which is made if there is none; one process at a time. Reads all that is
+    /// there before it returns: call it where waiting for the disk does no harm. A durability of `Memory`, the
+    /// default, becomes [`Grouped`](store::Durability::grouped).
+    ///
+    /// # Errors
+    /// When another process has the directory, it was made for another number of shards, or cannot be read; and when the
+    /// options of the log are out of range. A log that is damaged is opened read-only, and said loudly.
+    #[cfg(feature = "files")]
+    pub fn open(
+        directory: impl AsRef<std::path::Path>,
+        options: HubOptions,
+        policy: impl Policy,
+        runtime: SharedRuntime,
+    ) -> Result<Self, store::OpenError> {
+        let mut options = options;
+        if options.log.durability == store::Durability::Memory {
+            options.log.durability = store::Durability::grouped();
+        }
+        let path = directory.as_ref();
+        let found = storing::find(path, options.shards, options.log)?;
+        let (directory, logs, files) = found.into_parts();
+        let key = blake3::derive_key("deltawire hub: shards and writers", directory.hash_key());
+        let storing = storing::Storing::new(options.shards);
+        let inner = Arc::new(Inner {
+            shards: logs.into_iter().map(|log| Mutex::new(Shard::new(log, options))).collect(),
+            key,
+            options,
+            policy: Arc::new(policy),
+            runtime,
+            links: Mutex::default(),
+            volatile: false,
+            storing: Some(storing),
+        });
+        if let Some(storing) = &inner.storing {
+            let started = storing.start(&inner, directory, files);
+            let failed = |source| store::OpenError::Io {
+                doing: "start a thread for",
+                path: path.to_owned(),
+                source,
+            };
+            started.map_err(failed)?;
+        }
+        Ok(Self::start(inner))
+    }
+
     fn start(inner: Arc<Inner>) -> Self {
         let (weak, runtime) = (Arc::downgrade(&inner), inner.runtime.clone());
         let task_runtime = runtime.clone();
@@ -257,6 +304,15 @@ impl Hub {
             }
         }));
         documents
+    }
+
+    /// Reads a document in the same process: a cursor into its log, without a task and without a copy. Nobody is asked whether
+    /// that is permitted.
+    #[must_use]
+    pub fn subscribe(&self, doc_id: DocId, options: SubscribeOptions) -> Subscription {
+        let hub = self.inner.clone();
+        let source = LocalSource::new(hub, doc_id, options.start, options.policy);
+        Subscription::local(Box::new(source), doc_id, options)
     }
 
     /// Appends a delta of this process's own, with a copy of `payload`. Readers are told at once. Gives its place; whether it
@@ -363,7 +419,7 @@ impl Hub {
     #[must_use]
     pub fn stats(&self) -> HubStats {
         let links = self.inner.links();
-        let peers = links.open.iter().filter(|it| it.strong_count() > 0).count();
+        let peers = links.open.len();
         let unexpected = links.unexpected;
         drop(links);
         let mut stats = HubStats { peers, unexpected, ..HubStats::default() };
@@ -434,9 +490,9 @@ impl Inner {
     }
 
     fn new_link(&self) -> Arc<LinkShared> {
-        let shared = Arc::new(LinkShared::default());
         let mut links = self.links();
-        links.open.push(Arc::downgrade(&shared));
+        let shared = Arc::new(LinkShared::of(links.open.vacant_key()));
+        links.open.insert(Arc::downgrade(&shared));
         if links.going_away {
             shared.order(Order::GoAway);
         }
@@ -444,8 +500,7 @@ impl Inner {
     }
 
     fn forget_link(&self, shared: &Arc<LinkShared>) {
-        let shared = Arc::downgrade(shared);
-        self.links().open.retain(|it| !it.ptr_eq(&shared));
+        self.links().open.try_remove(shared.key());
     }
 
     fn next_number(&self) -> u64 {
@@ -459,7 +514,8 @@ impl Inner {
     }
 
     fn order(&self, order: &Order) {
-        let links: Vec<_> = self.links().open.iter().filter_map(Weak::upgrade).collect();
+        let links: Vec<_> =
+            self.links().open.iter().filter_map(|(_, link)| link.upgrade()).collect();
         for link in links {
             link.order(order.clone());
         }

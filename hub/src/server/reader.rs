@@ -13,6 +13,8 @@ use super::cursor::Cursor;
 /// What a peer's attendant, its source and the shards share.
 #[derive(Debug, Default)]
 pub(crate) struct LinkShared {
+    /// Its key among the hub's links.
+    key: usize,
     /// Slots of subscriptions that have something to read, each at most once.
     ready: SegQueue<u32>,
     source: AtomicWaker,
@@ -43,6 +45,14 @@ pub(crate) enum Order {
 }
 
 impl LinkShared {
+    pub(crate) fn of(key: usize) -> Self {
+        Self { key, ..Self::default() }
+    }
+
+    pub(crate) fn key(&self) -> usize {
+        self.key
+    }
+
     pub(crate) fn change(&self, change: Change) {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
         self.changed.raise();

@@ -5,11 +5,57 @@ use std::task::{Context, Poll};
 
 use deltawire_channels::Message;
 use deltawire_channels::session::FrameSource;
+use deltawire_framing::DocId;
+use deltawire_framing::documents::{SlowPolicy, Start};
 use hashbrown::HashMap;
 
 use super::Inner;
 use super::cursor::{Cursor, Next};
-use super::reader::{Change, LinkShared};
+use super::reader::{Change, LinkShared, Reader};
+
+/// One subscription of this process's own: its source, and its place among the document's readers.
+pub(crate) struct LocalSource {
+    source: LinkSource,
+    doc_id: DocId,
+    shard: usize,
+    key: usize,
+}
+
+impl LocalSource {
+    pub(crate) fn new(hub: Arc<Inner>, doc_id: DocId, start: Start, policy: SlowPolicy) -> Self {
+        let shared = Arc::new(LinkShared::default());
+        let shard = hub.shard_of(&doc_id);
+        let reader = Reader::new(0, shared.clone());
+        let (key, begin) = hub.shard(shard).join(doc_id, start, reader.clone());
+        let cursor = Cursor::new(0, doc_id, shard, policy, reader, begin);
+        shared.change(Change::Add(0, Box::new(cursor)));
+        Self { source: LinkSource::new(hub, shared), doc_id, shard, key }
+    }
+}
+
+impl FrameSource for LocalSource {
+    fn try_frame(&mut self) -> Option<Message> {
+        self.source.try_frame()
+    }
+
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.source.poll_frame(context)
+    }
+
+    fn close(&mut self) {
+        self.source.close();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.source.is_closed()
+    }
+}
+
+impl Drop for LocalSource {
+    fn drop(&mut self) {
+        self.source.hub.shard(self.shard).leave(self.doc_id, self.key);
+    }
+}
 
 /// Messages that a cursor gives before others have their turn.
 const TURN: usize = 256;

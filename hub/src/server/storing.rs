@@ -1,1 +1,199 @@
+//! Threads that do what logs ask of the disk: one for each shard, so that nothing that serves peers ever waits for it.
 
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+
+use deltawire_link::runtime::sleep;
+use deltawire_store::OpenError;
+use deltawire_store::files::{Directory, SegmentFiles};
+use deltawire_store::{Io, Log, LogPosition};
+
+use super::Inner;
+
+/// The threads of a hub in files.
+pub(super) struct Storing {
+    bells: Vec<Arc<Bell>>,
+}
+
+/// Wakes a thread.
+#[derive(Default)]
+struct Bell {
+    state: Mutex<Rung>,
+    rung: Condvar,
+}
+
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Rung {
+    #[default]
+    Not,
+    /// There is something to do.
+    Work,
+    /// The hub is gone.
+    Over,
+}
+
+impl Bell {
+    fn ring(&self, why: Rung) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if *state != Rung::Over {
+            *state = why;
+        }
+        drop(state);
+        self.rung.notify_one();
+    }
+
+    /// Waits for the bell, or for so long. `false` when the hub is gone.
+    fn wait(&self, within: Option<Duration>) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if *state == Rung::Not {
+            state = match within {
+                Some(within) => {
+                    let waited = self.rung.wait_timeout(state, within);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => {
+                    let waits = |rung: &mut Rung| *rung == Rung::Not;
+                    self.rung.wait_while(state, waits).unwrap_or_else(PoisonError::into_inner)
+                }
+            };
+        }
+        let over = *state == Rung::Over;
+        if !over {
+            *state = Rung::Not;
+        }
+        !over
+    }
+}
+
+/// What is found in a directory: the log of each shard, and its files.
+pub(super) struct Found {
+    pub(super) directory: Directory,
+    pub(super) logs: Vec<Log>,
+    files: Vec<SegmentFiles>,
+}
+
+/// Opens each shard's log.
+pub(super) fn find(
+    path: &std::path::Path,
+    shards: usize,
+    options: deltawire_store::LogOptions,
+) -> Result<Found, OpenError> {
+    let directory = Directory::open(path, shards)?;
+    let (mut logs, mut all_files) = (Vec::new(), Vec::new());
+    for index in 0..shards {
+        let (files, recovered) = directory.shard(index)?;
+        let tail = recovered.tail();
+        tracing::info!(shard = index, ?tail, "log opened");
+        logs.push(Log::open(options, recovered)?);
+        all_files.push(files);
+    }
+    Ok(Found { directory, logs, files: all_files })
+}
+
+impl Storing {
+    /// Places for as many threads.
+    pub(super) fn new(shards: usize) -> Self {
+        Self { bells: (0..shards).map(|_| Arc::default()).collect() }
+    }
+
+    /// Starts them.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(super) fn start(
+        &self,
+        hub: &Arc<Inner>,
+        directory: Directory,
+        files: Vec<SegmentFiles>,
+    ) -> std::io::Result<()> {
+        // Locked until the last of them is done.
+        let directory = Arc::new(directory);
+        for (index, (bell, files)) in self.bells.iter().zip(files).enumerate() {
+            let (hub, bell, directory) = (Arc::downgrade(hub), bell.clone(), directory.clone());
+            thread::Builder::new().name(format!("deltawire-store-{index}")).spawn(move || {
+                store(&hub, index, &bell, files);
+                drop(directory);
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn kick(&self, index: usize) {
+        if let Some(bell) = self.bells.get(index) {
+            bell.ring(Rung::Work);
+        }
+    }
+
+    /// Ends all logs in order. Says whether everything is stored in time.
+    pub(super) async fn close(&self, hub: &Inner, within: Duration) -> bool {
+        let deadline = hub.runtime.now().saturating_add(within);
+        let ends: Vec<Option<LogPosition>> = (0..self.bells.len())
+            .map(|index| {
+                let end = hub.shard(index).log.close(hub.now());
+                self.kick(index);
+                end
+            })
+            .collect();
+        let is_stored = |(index, end): (usize, &Option<LogPosition>)| {
+            end.is_some_and(|end| hub.shard(index).log.durable() >= end)
+        };
+        loop {
+            if ends.iter().enumerate().all(is_stored) {
+                return true;
+            }
+            if ends.contains(&None) || hub.runtime.now() >= deadline {
+                return false;
+            }
+            sleep(&*hub.runtime, Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Drop for Storing {
+    fn drop(&mut self) {
+        for bell in &self.bells {
+            bell.ring(Rung::Over);
+        }
+    }
+}
+
+impl Found {
+    pub(super) fn into_parts(self) -> (Directory, Vec<Log>, Vec<SegmentFiles>) {
+        (self.directory, self.logs, self.files)
+    }
+}
+
+/// Does what a shard's log asks for, until the hub is gone.
+fn store(hub: &Weak<Inner>, index: usize, bell: &Bell, mut files: SegmentFiles) {
+    // What was found may have something to do.
+    let mut within = Some(Duration::ZERO);
+    while bell.wait(within) {
+        loop {
+            let io = {
+                let Some(hub) = hub.upgrade() else { return };
+                let mut shard = hub.shard(index);
+                let io = shard.log.poll_io(hub.now());
+                if io.is_none() {
+                    let timeout = shard.log.poll_timeout();
+                    within = timeout.map(|at| at.saturating_sub(hub.runtime.now()));
+                }
+                io
+            };
+            // Neither the lock nor the hub is held while the disk works.
+            let Some(io) = io else { break };
+            let reads = matches!(io, Io::Read { .. });
+            let done = files.perform(io);
+            let Some(hub) = hub.upgrade() else { return };
+            let mut shard = hub.shard(index);
+            let before = shard.log.durable();
+            let handled = shard.log.handle_io(done, hub.now());
+            if let Err(broken) = &handled {
+                tracing::error!(shard = index, %broken, "nothing is stored any more");
+            }
+            if reads || handled.is_err() || shard.log.durable() > before {
+                shard.note_io();
+            }
+        }
+    }
+}

@@ -41,6 +41,13 @@ pub(crate) struct Segment {
     pub(crate) documents: Vec<u32>,
 }
 
+impl Segment {
+    /// Bytes of memory of its list of documents.
+    pub(crate) fn listed(&self) -> usize {
+        self.documents.capacity() * size_of::<u32>()
+    }
+}
+
 /// A piece of I/O in flight.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Job {
@@ -72,6 +79,8 @@ pub(crate) enum Job {
 pub(crate) struct Disk {
     /// Oldest first.
     pub(crate) segments: VecDeque<Segment>,
+    /// Bytes of memory of their lists of documents.
+    pub(crate) listed: usize,
     /// The number of the next one.
     pub(crate) next_segment: u64,
     pub(crate) shard: u32,
@@ -115,6 +124,7 @@ impl Disk {
     pub(crate) fn new(shard: u32, next_segment: u64, chain: u32) -> Self {
         Self {
             segments: VecDeque::new(),
+            listed: 0,
             next_segment,
             shard,
             chain,
@@ -162,8 +172,8 @@ impl Disk {
         self.in_flight.iter().filter(in_order).count()
     }
 
+    /// Bytes of memory of the list of segments, and of what they list.
     pub(crate) fn bytes(&self) -> usize {
-        let segments = self.segments.iter().map(|it| it.documents.capacity() * size_of::<u32>());
-        self.segments.capacity() * size_of::<Segment>() + segments.sum::<usize>()
+        self.segments.capacity() * size_of::<Segment>() + self.listed
     }
 }

@@ -371,6 +371,7 @@ impl Log {
         last.len += len as u64;
         last.end_batch = number + 1;
         last.newest = wall;
+        let listed = last.listed();
         for (mentioned, is_placed) in disk.mentions.drain(..) {
             let Some(document) = self.documents.get_mut(mentioned) else { continue };
             if is_placed {
@@ -381,6 +382,7 @@ impl Log {
                 last.documents.push(mentioned);
             }
         }
+        disk.listed += last.listed() - listed;
         disk.dirty += len;
         (last.id, at)
     }

@@ -1,5 +1,5 @@
 use super::chunk::{Chunks, Open};
-use super::disk::Disk;
+use super::disk::{Disk, Segment};
 use super::{Log, LogStats, Previous};
 use crate::error::{Broken, OpenError};
 use crate::format::{ItemKind, Note};
@@ -23,7 +23,9 @@ impl Log {
         }
         let batches = found.batches.end();
         let next_segment = found.segments.back().map_or(1, |last| last.id.saturating_add(1));
+        let listed = found.segments.iter().map(Segment::listed).sum();
         let disk = Disk {
+            listed,
             segments: found.segments,
             asked: batches,
             written: batches,

@@ -1,7 +1,5 @@
 //! What goes: for its age, for want of room, because a snapshot covers it.
 
-use std::collections::HashMap;
-
 use deltawire_framing::{DeltaHeader, DocId, FrameHeader};
 use zerocopy::FromBytes;
 
@@ -13,8 +11,11 @@ use crate::position::{Now, Position};
 
 impl Log {
     /// Drops what [`Retention`](crate::Retention) no longer keeps. Limits of memory, and those of a document, are kept
-    /// at all times; ages, the log's bytes and snapshots when this is called. With files it may end the batch, and with
-    /// files what goes is whole segments: a record may stay a quarter longer than its age.
+    /// at all times; ages, the log's bytes and snapshots when this is called.
+    ///
+    /// With files, what goes is whole segments, oldest first, and a record may stay a quarter longer than its age. What
+    /// has to be said in place of a segment ends the batch, as [`end_batch`](Self::end_batch) does: call this between
+    /// batches.
     pub fn retain(&mut self, now: Now) {
         self.tell(now);
         self.use_snapshots();
@@ -176,7 +177,7 @@ fn documents_in(batch: &Batch) -> Vec<DocId> {
     }
     let Ok((header, _)) = BatchHeader::ref_from_prefix(bytes) else { return Vec::new() };
     let table = bytes.get(header.table.get() as usize..).unwrap_or_default();
-    let mut found: HashMap<DocId, (), foldhash::fast::RandomState> = HashMap::default();
+    let mut found = Vec::new();
     for entry in table.chunks_exact(TableEntry::SIZE).take(header.items.get() as usize) {
         let Some(item) = TableEntry::ref_from_bytes(entry).ok().and_then(TableEntry::item) else {
             continue;
@@ -184,9 +185,11 @@ fn documents_in(batch: &Batch) -> Vec<DocId> {
         let frame = bytes.get((item.offset as usize + 1) * STEP..);
         if item.kind == ItemKind::Record
             && let Some(doc) = frame.and_then(doc_at)
+            // Those of one document often lie together; to name it twice is only a look-up more.
+            && found.last() != Some(&doc)
         {
-            found.insert(doc, ());
+            found.push(doc);
         }
     }
-    found.into_keys().collect()
+    found
 }

@@ -55,6 +55,7 @@ impl Log {
             return false;
         }
         let Some(segment) = disk.segments.pop_front() else { return false };
+        disk.listed = disk.listed.saturating_sub(segment.listed());
         let now = Now { wall: self.wall, ..Now::default() };
         for number in segment.documents.iter().copied() {
             if let Some(last) = segment.end_batch.checked_sub(1) {
