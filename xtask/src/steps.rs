@@ -23,8 +23,7 @@ const TRANSPORT_BENCH: &str = "--manifest-path benches/transport/Cargo.toml";
 const LIBRARY: &str = "deltawire";
 
 /// All that it has.
-const FEATURES: &str =
-    "--features deltawire/futures,deltawire/https,deltawire/hub-files,deltawire/quic,deltawire/sim,deltawire/str0m";
+const FEATURES: &str = "--features deltawire/futures,deltawire/https,deltawire/hub-files,deltawire/quic,deltawire/sim,deltawire/str0m";
 
 /// Sets of features that compile by themselves, and the most packages that each may bring: README has them.
 const FEATURE_SETS: [(&str, usize); 10] = [

@@ -248,7 +248,9 @@ $("play").addEventListener("click", () => {
 globalThis.deltawireBoard = {
   shown: () => {
     const [positions, digest] = $("digest").textContent.split(" ");
-    return { positions: +positions, digest, strokes: past.strokes().length, text: past.text(past.length) };
+    // Of the status that came last, which may be older than the strokes.
+    const last = past.entry(past.length)?.position ?? 0;
+    return { last, positions: +positions, digest, strokes: past.strokes().length, text: past.text(past.length) };
   },
 };
 

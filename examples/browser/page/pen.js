@@ -25,7 +25,8 @@ export const draws = (surface, pen, { mayDraw, moved, drawing, drawn }) => {
   element.addEventListener("pointerdown", event => {
     if (drawer !== null || event.button !== 0 || !mayDraw()) return;
     event.preventDefault();
-    element.focus({ preventScroll: true });
+    // Keys are for the board now.
+    document.activeElement?.blur();
     drawer = event.pointerId;
     element.setPointerCapture(drawer);
     pen.stroke = [];

@@ -1,6 +1,6 @@
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
@@ -53,6 +53,13 @@ impl Site {
     /// Starts the page's server at this port, or at any that is free if it is 0.
     pub(super) fn start(&self, port: u16) -> anyhow::Result<Server> {
         Server::start(self.server().args(["--port", &port.to_string()]))
+    }
+
+    /// The command that starts the page's server with a board that outlives it.
+    pub(super) fn keeping_server(&self, board: &Path) -> Command {
+        let mut command = self.server();
+        command.arg("--board").arg(board);
+        command
     }
 
     /// Starts a native peer on the board of the page at this address. It draws once.

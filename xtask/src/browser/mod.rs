@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Serves the page until Ctrl+C.
 pub(crate) fn serve(lan: bool) -> anyhow::Result<()> {
     let site = Site::build(&Compiler::get()?)?;
-    let mut command = site.server();
+    let mut command = site.keeping_server(&target().join("board"));
     if lan {
         command.arg("--lan");
     }

