@@ -77,7 +77,7 @@ fn with_hub(name: &str, keeper: &Keeper<'_>, pages: &mut Pages) -> anyhow::Resul
         passed
     };
     // Each rests on the one before.
-    let _ = tried("both connect", pages.open(&address))
+    let went_on = tried("both connect", pages.open(&address))
         && tried("strokes by pointer, and a text", pages.draw_and_write())
         && tried("who is there", pages.see_each_other())
         && tried("undo takes back one's own", pages.undo())
@@ -85,6 +85,9 @@ fn with_hub(name: &str, keeper: &Keeper<'_>, pages: &mut Pages) -> anyhow::Resul
         && tried("a server that is killed", pages.survive(keeper, server, &address))
         && tried("a page that comes later", pages.reload(&address));
     drop(peer);
+    if went_on && keeper.folder.is_some() {
+        tried("a server that is killed while nobody is there", pages.return_to(keeper, &address));
+    }
     Ok(print_results(&format!("the board in Chromium and Firefox, {name}"), &results))
 }
 
@@ -158,7 +161,12 @@ impl Pages {
         Ok(picture.display().to_string())
     }
 
-    fn survive(&mut self, site: &Site, server: Server, address: &str) -> anyhow::Result<String> {
+    fn survive(
+        &mut self,
+        keeper: &Keeper<'_>,
+        server: Server,
+        address: &str,
+    ) -> anyhow::Result<String> {
         let before = self.shown()?[0].clone();
         // By SIGKILL.
         drop(server);
@@ -171,9 +179,7 @@ impl Pages {
         let noticed = gone.elapsed();
         // Both draw on by themselves.
         self.each(|index, session| wave(session, "mouse", index, STROKES))?;
-        let port = address.trim_end_matches('/').rsplit(':').next();
-        let port = port.and_then(|port| port.parse().ok()).context("the address has no port")?;
-        self.server = Some(keeper.start(port)?);
+        self.server = Some(keeper.start(port(address)?)?);
         self.each(|_, session| session.wait_for_text("state", PATIENCE, is_live).map(drop))?;
         let agreed = self.agree(|shown| {
             strokes(shown) == strokes(&before) + 2 && shown["text"] == before["text"]
@@ -182,6 +188,17 @@ impl Pages {
         let after = self.shown()?[0].clone();
         ensure!(begin(&after) > begin(&before), "deltas are missing: {before}, then {after}");
         Ok(format!("noticed after {noticed:.1?}; then {agreed}"))
+    }
+
+    /// Where nobody is there who has what the server had: all of it comes from the files.
+    fn return_to(&mut self, keeper: &Keeper<'_>, address: &str) -> anyhow::Result<String> {
+        let before = self.shown()?[0].clone();
+        self.each(|_, session| session.open("about:blank"))?;
+        // By SIGKILL.
+        self.server = None;
+        self.server = Some(keeper.start(port(address)?)?);
+        self.open(address)?;
+        self.agree(|shown| *shown == before)
     }
 
     /// Whoever comes later has the same from the hub.
@@ -217,6 +234,11 @@ impl Pages {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+fn port(address: &str) -> anyhow::Result<u16> {
+    let port = address.trim_end_matches('/').rsplit(':').next();
+    port.and_then(|port| port.parse().ok()).context("the address has no port")
 }
 
 fn is_live(state: &str) -> bool {
