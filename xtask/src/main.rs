@@ -40,6 +40,13 @@ enum Command {
         #[arg(long, default_value = "256MiB", requires = "native")]
         throughput: String,
     },
+    /// The board of the page, which all share that have it open: the same as `demo`.
+    Board {
+        /// Instead has Chromium and Firefox draw on one board without a screen, and kills the server meanwhile; status
+        /// 1 unless both show the same.
+        #[arg(long)]
+        headless: bool,
+    },
     /// Measures the page beside one of hand-written JavaScript that only moves bytes.
     Yardstick {
         /// In this browser, without a screen.
@@ -136,6 +143,8 @@ fn main() -> ExitCode {
         Command::Demo { native: true, rounds, throughput, .. } => native::demo(rounds, &throughput),
         Command::Demo { headless: Some(browser), .. } => browser::headless(browser),
         Command::Demo { lan, .. } => browser::serve(lan),
+        Command::Board { headless: true } => browser::board(),
+        Command::Board { headless: false } => browser::serve(false),
         Command::Yardstick { browser, rounds } => browser::measure(browser, rounds),
         Command::Test => steps::test(),
         Command::Deny { checks } => steps::deny(&checks),

@@ -39,6 +39,14 @@ impl Server {
         Ok(url.unwrap_or_default().to_owned())
     }
 
+    /// Prints what it says until it ends.
+    pub(crate) fn print(&self) -> anyhow::Result<()> {
+        while let Ok(line) = self.lines.recv() {
+            println!("{line}");
+        }
+        bail!("the server has ended")
+    }
+
     /// The next line like this.
     pub(crate) fn wait_for(
         &self,

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use super::FIGURES;
 use super::build::Site;
 use super::report::print_results;
 use super::session::Session;
@@ -25,7 +26,7 @@ pub(super) fn run(
 ) -> anyhow::Result<bool> {
     let server = site.start(0)?;
     let address = server.address()?;
-    let url = &format!("{address}{query}");
+    let url = &format!("{address}{FIGURES}{query}");
     Ok(print_results(
         &format!("people and faults, {kind}"),
         &[

@@ -1,5 +1,6 @@
 //! The page in a browser: built, served, and tried.
 
+mod board;
 mod build;
 mod faults;
 mod install;
@@ -20,19 +21,29 @@ pub(crate) use self::install::Browser;
 use self::report::Report;
 use self::session::Session;
 pub(crate) use self::yardstick::measure;
-use crate::steps::{run, target};
+use crate::processes::{Server, Stopped};
+use crate::steps::{target, took};
 use crate::wasm::Compiler;
+
+/// The page of figures and checks.
+const FIGURES: &str = "figures.html";
 
 /// How long a run of the page may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Serves the page until Ctrl+C.
 pub(crate) fn serve(lan: bool) -> anyhow::Result<()> {
-    let mut server = Site::build(&Compiler::get()?)?.server();
+    let site = Site::build(&Compiler::get()?)?;
+    let mut command = site.keeping_server(&target().join("board"));
     if lan {
-        server.arg("--lan");
+        command.arg("--lan");
     }
-    run("server", &mut server)
+    let server = Server::start(&mut command)?;
+    let address = server.address()?;
+    println!("\nopen {address} in a browser, and once more in another ; Ctrl+C ends");
+    let peer = site.peer(&address).spawn().context("the native peer does not start")?;
+    let _peer = Stopped(peer);
+    server.print()
 }
 
 /// Installs both browsers where they are missing.
@@ -53,6 +64,13 @@ pub(crate) fn browser_tests(compiler: &Compiler) -> anyhow::Result<Vec<String>> 
         try_in(browser, &site)?;
         yardstick::check(browser, &site)?;
     }
+    if untried.is_empty() {
+        let started = Instant::now();
+        board::check(&site)?;
+        took("the board in both browsers", started);
+    } else {
+        untried.push("the board, which takes both browsers".to_owned());
+    }
     Ok(untried)
 }
 
@@ -65,11 +83,20 @@ pub(crate) fn headless(browser: Browser) -> anyhow::Result<()> {
     try_in(browser, &Site::build(&Compiler::get()?)?)
 }
 
+/// Tries the board in both browsers, without a screen.
+pub(crate) fn board() -> anyhow::Result<()> {
+    install()?;
+    if let Some(shortcoming) = Browser::Firefox.shortcoming()? {
+        bail!("{shortcoming}; install a newer one");
+    }
+    board::check(&Site::build(&Compiler::get()?)?)
+}
+
 /// Runs the page once with the channels in the worker, once with a relay, and once over WebSocket, and
 /// prints what it reports; then without this and that, and over each kind of link with faults.
 fn try_in(browser: Browser, site: &Site) -> anyhow::Result<()> {
     let server = site.start(0)?;
-    let url = server.address()?;
+    let url = server.address()? + FIGURES;
     let mut session = Session::start(browser)?;
     let mut passed = true;
     for (name, query, touched) in [

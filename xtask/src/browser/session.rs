@@ -23,7 +23,7 @@ enum Driver {
 
 impl Session {
     pub(super) fn start(browser: Browser) -> anyhow::Result<Self> {
-        let profile = target().join(format!("browser-profile-{}", std::process::id()));
+        let profile = target().join(format!("browser-profile-{}-{browser}", std::process::id()));
         std::fs::create_dir_all(&profile)?;
         let mut session = Self { driver: None, profile };
         let profile = &session.profile;
@@ -70,6 +70,44 @@ impl Session {
             );
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// What the field with this id holds, once it is like this.
+    pub(super) fn wait_for_value(
+        &mut self,
+        id: &str,
+        patience: Duration,
+        is_it: impl Fn(&str) -> bool,
+    ) -> anyhow::Result<String> {
+        let started = Instant::now();
+        loop {
+            let answer =
+                self.execute("return document.getElementById(arguments[0]).value", &[id])?;
+            let value = answer.as_str().unwrap_or_default().to_owned();
+            if is_it(&value) {
+                return Ok(value);
+            }
+            ensure!(started.elapsed() < patience, "{id} holds {value:?} after {patience:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Where the element with this id is in the window: left, top, width, height.
+    pub(super) fn place(&mut self, id: &str) -> anyhow::Result<[f64; 4]> {
+        let script = "const { left, top, width, height } = \
+                      document.getElementById(arguments[0]).getBoundingClientRect(); \
+                      return [left, top, width, height]";
+        let answer = self.execute(script, &[id])?;
+        serde_json::from_value(answer).context("an element's place")
+    }
+
+    /// Moves pointers and presses keys, as a person does: "Actions" in WebDriver (W3C).
+    pub(super) fn perform(&mut self, actions: &Value) -> anyhow::Result<()> {
+        match self.driver()? {
+            Driver::Chromium(driver) => driver.post("actions", actions),
+            Driver::Firefox(driver) => driver.ask("WebDriver:PerformActions", actions),
+        }
+        .map(drop)
     }
 
     /// Clicks the element with this id.
@@ -128,7 +166,8 @@ impl Session {
         set.map(drop)
     }
 
-    fn execute(&mut self, script: &str, arguments: &[&str]) -> anyhow::Result<Value> {
+    /// Runs a script in the page.
+    pub(super) fn execute(&mut self, script: &str, arguments: &[&str]) -> anyhow::Result<Value> {
         let script = json!({ "script": script, "args": arguments });
         match self.driver()? {
             Driver::Chromium(driver) => driver.post("execute/sync", &script),

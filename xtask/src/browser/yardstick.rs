@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use super::Browser;
 use super::build::Site;
 use super::session::Session;
+use super::{Browser, FIGURES};
 use crate::wasm::Compiler;
 
 /// Bytes of messages, and what they are called.
@@ -51,7 +51,7 @@ const YARDSTICK: usize = 0;
 
 fn all(browser: Browser, site: &Site, rounds: u32, quick: bool) -> anyhow::Result<Figures> {
     let (ours, yardstick) = (site.start(0)?, site.start_yardstick()?);
-    let pages = [("the yardstick", yardstick.address()?), ("Deltawire", ours.address()?)];
+    let pages = [("the yardstick", yardstick.address()?), ("Deltawire", ours.address()? + FIGURES)];
     let mut session = Session::start(browser)?;
     let sizes = SIZES.iter().map(|(size, _)| format!("rate-{size}"));
     let jobs: Vec<_> = sizes.chain(["echo".to_owned(), "commands".to_owned()]).collect();
@@ -88,7 +88,7 @@ fn one(
     quick: bool,
 ) -> anyhow::Result<BTreeMap<String, f64>> {
     let quick = if quick { "&quick" } else { "" };
-    session.open(&format!("{}/?measure={job}{quick}", url.trim_end_matches('/')))?;
+    session.open(&format!("{url}?measure={job}{quick}"))?;
     let started = Instant::now();
     loop {
         let result = session.text("result")?;

@@ -1,5 +1,6 @@
 //! The window's and the worker's side.
 
+mod board;
 mod chart;
 mod checks;
 mod copies;
@@ -13,7 +14,12 @@ use wasm_bindgen::prelude::*;
 /// Called by the browser when the module is loaded, in the window and then in its worker.
 #[wasm_bindgen(start)]
 fn start() -> Result<(), JsValue> {
-    if is_worker() { worker::start() } else { page::start() }
+    if is_worker() {
+        return worker::start();
+    }
+    // The board's page has a script of its own, which starts it.
+    let document = web_sys::window().and_then(|window| window.document()).ok_or("no document")?;
+    if document.get_element_by_id("board").is_some() { Ok(()) } else { page::start() }
 }
 
 /// What went wrong, for people.

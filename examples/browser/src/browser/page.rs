@@ -76,7 +76,7 @@ pub(super) fn start() -> Result<(), JsValue> {
 }
 
 /// Listens for as long as the page is there.
-fn listen(
+pub(super) fn listen(
     target: &web_sys::EventTarget,
     event: &str,
     listener: impl FnMut(MessageEvent) + 'static,

@@ -9,12 +9,14 @@ use deltawire::{ConnectError, ReconnectEvent, Reconnecting, TransportErrorKind};
 use futures_channel::mpsc;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
+use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, Performance};
 
 use super::message::{self, Counters, Server, ToPage, ToWorker};
-use super::{checks, explain};
+use super::{board, checks, explain};
+use crate::board::{ToWindow, Wish};
 use crate::exercise::{self, Rate};
 use crate::service::{self, Error};
 use crate::yardstick::{self, Measured};
@@ -38,7 +40,14 @@ const QUIET: Duration = Duration::from_millis(200);
 
 pub(super) fn start() -> Result<(), JsValue> {
     let (wishes, mut wanted) = mpsc::unbounded();
+    let (to_board, mut of_board) = mpsc::unbounded();
     let listener = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
+        if let Some(bytes) = event.data().dyn_ref::<Uint8Array>() {
+            if let Ok(wish) = Wish::read(&bytes.to_vec()) {
+                let _ = to_board.unbounded_send(wish);
+            }
+            return;
+        }
         // What is something else is said between the window's port and this node.
         if let Some(wish) = message::read(event.data()) {
             let _ = wishes.unbounded_send(wish);
@@ -49,6 +58,14 @@ pub(super) fn start() -> Result<(), JsValue> {
     })?;
     listener.forget();
     show(&ToPage::Ready);
+    board::worker::tell(&ToWindow::Ready);
+    spawn_local(async move {
+        while let Some(wish) = of_board.next().await {
+            if let Wish::Join { origin, kind } = wish {
+                board::worker::join(&origin, &kind, &mut of_board).await;
+            }
+        }
+    });
     spawn_local(async move {
         while let Some(wish) = wanted.next().await {
             match wish {
@@ -206,7 +223,11 @@ pub(super) fn now() -> Duration {
 }
 
 pub(super) fn show(message: &ToPage) {
-    let _ = SCOPE.with(|scope| scope.post_message(&message::written(message)));
+    post(&message::written(message));
+}
+
+pub(super) fn post(message: &JsValue) {
+    let _ = SCOPE.with(|scope| scope.post_message(message));
 }
 
 fn state(text: &str, up: bool) {

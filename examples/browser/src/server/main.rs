@@ -1,5 +1,7 @@
-//! Serves the page and echoes what its worker sends: `cargo xtask demo` builds and starts it.
+//! Serves the page and its board, and echoes what its worker sends: `cargo xtask demo` builds and starts it.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod board;
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
 

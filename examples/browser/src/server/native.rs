@@ -12,7 +12,7 @@ use deltawire::prelude::*;
 use deltawire::signalling::{SignallingOptions, SignallingServer, Token};
 use deltawire_browser_demo::service::{self, Error};
 
-/// Serves the page, signalling and the echo.
+/// Serves the page, signalling, the board and the echo.
 #[derive(Parser)]
 struct Arguments {
     /// Folder with the page.
@@ -21,6 +21,9 @@ struct Arguments {
     /// TCP port of the page and of signalling; 0 takes any that is free.
     #[arg(long, default_value_t = 8080)]
     port: u16,
+    /// Folder that keeps the board. Default: it is kept in memory.
+    #[arg(long)]
+    board: Option<PathBuf>,
     /// Can be reached from this machine's network too, by anybody. Default: from this machine only.
     #[arg(long)]
     lan: bool,
@@ -53,6 +56,7 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
     let router = Router::new()
         .merge(node.router(SignallingOptions::default()))
         .merge(node.router(guarded))
+        .merge(super::board::open(local, arguments.board.as_deref())?)
         .fallback(move |uri: Uri| std::future::ready(file(&files, uri.path())));
     let address = SocketAddr::new(local, arguments.port);
     let server = SignallingServer::bind(address, router).await?;
@@ -86,6 +90,7 @@ fn read(site: &Path) -> Result<Files, Error> {
     for entry in std::fs::read_dir(site).map_err(|error| format!("{}: {error}", site.display()))? {
         let path = entry?.path();
         let media_type = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("css") => "text/css",
             Some("html") => "text/html; charset=utf-8",
             Some("js") => "text/javascript",
             Some("wasm") => "application/wasm",
