@@ -62,7 +62,16 @@ impl LinkShared {
     }
 
     pub(crate) fn change(&self, change: Change) {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        // A source that is not asked, as its peer takes nothing, must not gather what has come and gone.
+        let waiting = changes.len();
+        if let Change::Remove(gone) = change {
+            changes.retain(|it| !matches!(it, Change::Add(slot, _) if *slot == gone));
+        }
+        if changes.len() == waiting {
+            changes.push_back(change);
+        }
+        drop(changes);
         self.changed.raise();
         self.source.wake();
     }
@@ -82,6 +91,11 @@ impl LinkShared {
 
     pub(crate) fn register_source(&self, waker: &std::task::Waker) {
         self.source.register(waker);
+    }
+
+    /// Slots that wait for their turn, some of them of subscriptions that are gone.
+    pub(crate) fn ready(&self) -> usize {
+        self.ready.len()
     }
 
     pub(crate) fn pop_ready(&self) -> Option<u32> {
