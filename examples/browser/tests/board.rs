@@ -82,7 +82,8 @@ async fn until(
             }
         }
     };
-    soon(what, reached).await;
+    let reached = tokio::time::timeout(PATIENCE, reached).await.is_ok();
+    assert!(reached, "no {what} in time: {:?}, {:?}", peers[0].status(), peers[1].status());
 }
 
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {

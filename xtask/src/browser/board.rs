@@ -196,7 +196,10 @@ impl Pages {
         self.each(|_, session| session.open("about:blank"))?;
         // By SIGKILL.
         self.server = None;
-        self.server = Some(keeper.start(port(address)?)?);
+        let server = keeper.start(port(address)?)?;
+        // It listens then.
+        server.address()?;
+        self.server = Some(server);
         self.open(address)?;
         self.agree(|shown| *shown == before)
     }

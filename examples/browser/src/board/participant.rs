@@ -5,7 +5,7 @@ use core::task::{Context, Poll};
 use std::collections::VecDeque;
 
 use deltawire::documents::{
-    Documents, Gap, Item, OpenError, Presence, Publisher, SubscribeOptions, Subscription,
+    Documents, Item, OpenError, Presence, Publisher, SubscribeOptions, Subscription,
 };
 use deltawire::prelude::{DeltaFields, DeltaType};
 
@@ -205,7 +205,7 @@ impl Participant {
     }
 
     fn send_waiting(&mut self) {
-        if !self.live {
+        if !self.live || !self.documents.is_attended() {
             return;
         }
         for waiting in self.waiting.iter_mut().filter(|it| !it.sent) {
@@ -233,7 +233,7 @@ impl Participant {
                     payload: delta.payload().into(),
                 });
             }
-            Item::Gap(gap) => self.handle_gap(gap),
+            Item::Gap(gap) => self.go_back_to(gap.to.position),
             Item::Live => self.go_live(),
             _ => {}
         }
@@ -254,12 +254,12 @@ impl Participant {
         }
     }
 
-    /// The document goes on elsewhere: what lies behind that is not in it, or is another thing now.
-    fn handle_gap(&mut self, gap: Gap) {
-        if gap.to.position >= self.replica.next() {
+    /// The document goes on at this position: what lies behind that is not in it, or is another thing now.
+    fn go_back_to(&mut self, position: u64) {
+        if position >= self.replica.next() {
             return;
         }
-        self.lost.extend(self.replica.truncate(gap.to.position));
+        self.lost.extend(self.replica.truncate(position));
         self.told.push_back(ToWindow::Reset);
         self.told.extend(self.replica.entries().iter().map(placed));
         let waiting = self.waiting.iter().filter(|it| !it.unwanted);
@@ -270,8 +270,14 @@ impl Participant {
     /// All that the hub has is here.
     fn go_live(&mut self) {
         self.live = true;
-        let epoch = self.subscription.place().map(|place| place.epoch);
-        if self.epoch != epoch && self.epoch.is_some() {
+        let place = self.subscription.place();
+        if let Some(place) = place {
+            // A hub that does not know the document has nothing to tell of it but that this is all.
+            self.go_back_to(place.position);
+        }
+        let epoch = place.map(|place| place.epoch);
+        // A document that nobody has written to has epoch 0; getting another one by that loses nothing.
+        if self.epoch != epoch && self.epoch.is_some_and(|before| before != 0) {
             // It may have acknowledged what it has lost since. What it gets twice counts once.
             self.waiting.iter_mut().for_each(|it| it.sent = false);
         }
