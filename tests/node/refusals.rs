@@ -294,7 +294,15 @@ async fn no_description_makes_a_node_panic() {
     }
     assert!(answered > 0);
     until("all places to be free", || server.peers().is_empty() && client.peers().is_empty()).await;
-    join(&client, &server).await;
+    // Both still work; within 20 ms, which a busy machine may need to be asked for more than once.
+    for attempt in 1.. {
+        let offer = client.offer(LOOPBACK).unwrap();
+        let answer = server.answer(offer.sdp()).await.unwrap();
+        if soon("the outcome", offer.finish(&answer)).await.is_ok() {
+            break;
+        }
+        assert!(attempt < 200, "no link opens");
+    }
 }
 
 /// Changes some characters, drops or doubles lines, or cuts the text short.
