@@ -3,6 +3,7 @@
 
 #![cfg(not(target_arch = "wasm32"))]
 
+mod hostile;
 #[cfg(feature = "hub-files")]
 mod in_files;
 mod in_process;

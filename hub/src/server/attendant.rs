@@ -64,6 +64,8 @@ pub(super) struct Attendant {
     looked_at: Duration,
     commands_over: bool,
     arrivals_over: bool,
+    /// Whether something was left lying because too much waits for an answer.
+    held_up: bool,
 }
 
 /// A subscription that the peer has.
@@ -124,6 +126,7 @@ impl Attendant {
             looked_at: Duration::ZERO,
             commands_over: false,
             arrivals_over: false,
+            held_up: false,
         }
     }
 
@@ -144,6 +147,8 @@ impl Attendant {
         }
         self.keep_time(context);
         self.send_answers(context);
+        // What was left lying for the sake of these is looked at again as soon as they are fewer.
+        again |= !self.is_behind() && std::mem::take(&mut self.held_up);
         if self.commands_over && self.arrivals_over {
             return Poll::Ready(());
         }
@@ -167,7 +172,11 @@ impl Attendant {
     /// Takes commands in. Says whether there may be more at once.
     fn take_requests(&mut self, context: &mut Context<'_>) -> bool {
         for _ in 0..MAX_TURN {
-            if self.commands_over || self.is_behind() {
+            if self.is_behind() {
+                self.held_up = true;
+                return false;
+            }
+            if self.commands_over {
                 return false;
             }
             let frame = match self.command.receive.poll_next(context) {
@@ -351,6 +360,7 @@ impl Attendant {
         let mut more = true;
         for _ in 0..MAX_TURN {
             if self.is_behind() {
+                self.held_up = true;
                 more = false;
                 break;
             }

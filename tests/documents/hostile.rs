@@ -1,0 +1,145 @@
+//! Peers that do what no client of this project does: others must not notice.
+
+use deltawire::documents::{DeniedCode, SubscribeOptions, keep};
+use deltawire::framing::documents::{
+    Acknowledge, AcknowledgeFields, Document, Expect, Level, Publish, PublishFields, SlowPolicy,
+    Start, Subscribe, SubscribeFields, Unpublish, Unsubscribe, WriterId,
+};
+use deltawire::framing::{DeltaFields, DeltaType};
+use deltawire::link::Link;
+use zerocopy::IntoBytes;
+
+use super::*;
+
+async fn raw_peer(address: SocketAddr) -> (Node, Peer, Link) {
+    let node = Node::builder().prefer_links(["websocket"]).build().unwrap();
+    let url = format!("http://{address}/webrtc");
+    let (peer, link) = soon("link", node.connect(&url)).await.unwrap();
+    (node, peer, link)
+}
+
+fn subscribe(id: u32, doc_id: DocId) -> Subscribe {
+    let (start, policy) = (Start::Oldest, SlowPolicy::Block);
+    Subscribe::new(SubscribeFields { id, doc_id, start, policy, presence: false })
+}
+
+/// Numbers that are the same in each run (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        (mixed ^ (mixed >> 27)) % bound
+    }
+}
+
+/// An honest pair beside all of this.
+async fn honest_still_work(address: SocketAddr, doc_id: DocId) {
+    let node = Node::builder().prefer_links(["websocket"]).build().unwrap();
+    let documents = Documents::new(node.runtime().clone(), DocumentsOptions::default());
+    let keeping = documents.clone();
+    let url = format!("http://{address}/webrtc");
+    tokio::spawn(async move { keep(&node, &url, &keeping).await });
+    let mut publisher = documents.publish(doc_id).unwrap();
+    let mut subscription = documents.subscribe(doc_id, SubscribeOptions::default()).unwrap();
+    for number in 0..100_u8 {
+        publisher.publish(&[number]).await.unwrap();
+    }
+    soon("flush", publisher.flush()).await.unwrap();
+    for number in 0..100_u8 {
+        assert_eq!(next_delta(&mut subscription).await.1, [number]);
+    }
+    documents.close();
+}
+
+#[tokio::test]
+async fn nonsense_harms_nobody_else() {
+    let hub = hub();
+    let (_node, address) = serve_hub(&hub).await;
+    for seed in 0..6 {
+        let mut random = Random(seed);
+        let (_node, mut peer, _link) = raw_peer(address).await;
+        let doc = |random: &mut Random| DocId([random.below(4) as u8 + 100; 16]);
+        for _ in 0..1_500 {
+            let (id, doc_id) = (random.below(6) as u32, doc(&mut random));
+            let sequence = random.below(5) as u32;
+            let sent = match random.below(9) {
+                0 => peer.command.send.send_document(subscribe(id, doc_id).as_bytes()).await,
+                1 => peer.command.send.send_document(Unsubscribe::new(id).as_bytes()).await,
+                2 | 3 => {
+                    let writer = WriterId([random.below(3) as u8; 16]);
+                    let presence = random.below(3) == 0;
+                    let fields = PublishFields { id, doc_id, writer, presence };
+                    peer.command.send.send_document(Publish::new(fields).as_bytes()).await
+                }
+                4 => peer.command.send.send_document(Unpublish::new(id).as_bytes()).await,
+                5 => {
+                    let position = random.below(20) + 1;
+                    peer.send.send_document(Expect::new(id, position).as_bytes()).await
+                }
+                // What only hubs say.
+                6 => {
+                    let fields = AcknowledgeFields {
+                        id,
+                        level: Level::Stored,
+                        volatile: false,
+                        epoch: 7,
+                        last: Some((sequence, 1 << 40)),
+                    };
+                    peer.command.send.send_document(Acknowledge::new(fields).as_bytes()).await
+                }
+                _ => {
+                    let types = [DeltaType::OPAQUE, DeltaType::SNAPSHOT, DeltaType::PRESENCE];
+                    let delta_type = types[random.below(3) as usize];
+                    let fields = DeltaFields { delta_type, sequence, ..DeltaFields::new(doc_id) };
+                    let payload = vec![0xff; random.below(6_000) as usize];
+                    peer.send.send(fields, &payload).await
+                }
+            };
+            sent.unwrap();
+            // Whatever comes is read: what is tried here is not back-pressure.
+            while peer.receive.try_next().is_ok() {}
+            while peer.command.receive.try_next().is_ok() {}
+            if random.below(50) == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        honest_still_work(address, DocId([seed as u8; 16])).await;
+    }
+    for number in 100..104 {
+        if let Some(head) = hub.head(&DocId([number; 16])) {
+            assert_eq!(head.next.0 - head.first.0, head.records, "positions stay gapless");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_nothing_cannot_come_and_go_without_end() {
+    let hub = hub();
+    let (_node, address) = serve_hub(&hub).await;
+    for _ in 0..4_000 {
+        hub.append(DeltaFields::new(BOARD), &[0; 1_000]).unwrap();
+    }
+    let (_node, mut peer, _link) = raw_peer(address).await;
+    // Its window is full with this, and stays so.
+    peer.command.send.send_document(subscribe(0, BOARD).as_bytes()).await.unwrap();
+    let other = DocId([9; 16]);
+    let mut denied = 0;
+    for id in 1..8_000_u32 {
+        soon("room", peer.command.send.send_document(subscribe(id, other).as_bytes()))
+            .await
+            .unwrap();
+        let body = Unsubscribe::new(id);
+        soon("room", peer.command.send.send_document(body.as_bytes())).await.unwrap();
+        while let Ok(frame) = peer.command.receive.try_next() {
+            if let Ok(Document::Denied(refusal)) = frame.document() {
+                assert_eq!(refusal.fields().code, DeniedCode::TOO_MANY);
+                denied += 1;
+            }
+        }
+    }
+    assert!(denied > 1_000, "{denied} were denied");
+    assert!(hub.stats().readers <= 2, "{:?}", hub.stats());
+    honest_still_work(address, DocId([3; 16])).await;
+}
