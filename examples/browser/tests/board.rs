@@ -34,8 +34,7 @@ impl Server {
         let options = SignallingOptions { path: PATH.parse()?, ..SignallingOptions::default() };
         let server = SignallingServer::bind(address, node.router(options)).await?;
         let address = server.local_addr();
-        let signalling =
-            tokio::spawn(async move { drop(server.serve(std::future::pending()).await) });
+        let signalling = tokio::spawn(server.serve(std::future::pending()));
         let (serving, served) = (node.clone(), hub.clone());
         tokio::spawn(async move { serve(&serving, &served).await });
         Ok(Self { address, node, hub, signalling })
