@@ -13,10 +13,15 @@ pub use deltawire_link::{
     Identity, Link, LinkEnded, LinkId, LinkStats, NoMoreSenders, PacingLimits, Route,
     TransportError, TransportErrorKind, Undelivered, memory,
 };
-#[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
-pub use deltawire_node::QuicAdmission;
+#[cfg(all(
+    any(feature = "quic", feature = "tcp", all(feature = "unix", unix)),
+    not(target_arch = "wasm32")
+))]
+pub use deltawire_node::Admission;
 #[cfg(not(target_arch = "wasm32"))]
 pub use deltawire_node::TokioRuntime;
+#[cfg(all(feature = "unix", unix))]
+pub use deltawire_node::UnixPeers;
 #[doc(hidden)]
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 pub use deltawire_node::limits;
@@ -33,6 +38,8 @@ pub use deltawire_sdp as sdp;
 pub use deltawire_signalling as signalling;
 #[cfg(all(feature = "sim", not(target_arch = "wasm32")))]
 pub use deltawire_sim as sim;
+#[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
+pub use deltawire_stream as stream;
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 pub use deltawire_webrtc as webrtc;
 

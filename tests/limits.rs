@@ -180,6 +180,12 @@ fn in_code() -> BTreeMap<String, String> {
         "tickets::LIFETIME" => time(Duration::from_secs(stated(TICKETS, "LIFETIME") as u64)),
         "websocket::UPGRADE_TIMEOUT" =>
             time(Duration::from_secs(stated(UPGRADES, "UPGRADE_TIMEOUT") as u64)),
+        "admission::AUTHORIZE_TIMEOUT" =>
+            time(Duration::from_secs(stated(ADMISSION, "AUTHORIZE_TIMEOUT") as u64)),
+        "preface::MAX_TOKEN_LEN" => size(stated(PREFACE, "MAX_TOKEN_LEN")),
+        "preface::MAX_REASON_LEN" => format!("{} bytes", stated(PREFACE, "MAX_REASON_LEN")),
+        "unix::BACKLOG" => count(stated(UNIX, "BACKLOG")),
+        "quic::MAX_REFUSED" => count(stated(ARRIVING, "MAX_REFUSED")),
         "automatic::MAX_REMEMBERED" => count(stated(AUTOMATIC, "MAX_REMEMBERED")),
         "sdp::MAX_CANDIDATES" => count(MAX_CANDIDATES),
         "link::LAST_WORDS" => time(LAST_WORDS),
@@ -216,6 +222,10 @@ const FRAMING: &str = include_str!("../transport/stream/src/framing.rs");
 const TICKETS: &str = include_str!("../transport/signalling/src/server/tickets.rs");
 const UPGRADES: &str = include_str!("../transport/signalling/src/server/websocket.rs");
 const ATTENDANT: &str = include_str!("../hub/src/server/attendant.rs");
+const ADMISSION: &str = include_str!("../transport/node/src/admission.rs");
+const PREFACE: &str = include_str!("../transport/stream/src/preface.rs");
+const UNIX: &str = include_str!("../transport/node/src/streams/unix.rs");
+const ARRIVING: &str = include_str!("../transport/node/src/quic/hub/arriving.rs");
 const AUTOMATIC: &str = include_str!("../transport/node/src/automatic.rs");
 
 /// A number that a source says a constant has: bytes, a count, or seconds.

@@ -27,6 +27,6 @@ pub use client::{
 };
 #[cfg(all(feature = "serve", not(target_arch = "wasm32")))]
 pub use server::{
-    Action, AppendError, Ask, Deliver, Everyone, Hub, HubOptions, HubStats, Permission, Policy,
-    store,
+    Action, AppendError, Ask, Deliver, Everyone, Hub, HubOptions, HubStats, LiveDocument,
+    Permission, Policy, SlowReader, store,
 };

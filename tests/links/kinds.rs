@@ -1,11 +1,12 @@
 //! The kinds of links, and how a node of each is reached.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Mutex;
 
 use deltawire::signalling::{
     ClientOptions, ServerLimits, SignallingOptions, SignallingServer, Token,
 };
-use deltawire::{Identity, Node, NodeBuilder, QuicAdmission};
+use deltawire::{Admission, Identity, Node, NodeBuilder};
 
 /// A kind of link.
 #[derive(Clone, Copy)]
@@ -14,10 +15,12 @@ pub(crate) struct Kind {
     scheme: &'static str,
 }
 
-pub(crate) const ALL: [Kind; 3] = [
+pub(crate) const ALL: [Kind; 5] = [
     Kind { name: "webrtc", scheme: "http" },
     Kind { name: "websocket", scheme: "ws" },
     Kind { name: "quic", scheme: "quic" },
+    Kind { name: "tcp", scheme: "tcp" },
+    Kind { name: "unix", scheme: "unix" },
 ];
 
 /// A node that accepts, and its address.
@@ -33,6 +36,14 @@ impl Drop for Served {
     }
 }
 
+/// A number that no other of these processes has now.
+fn free_number() -> u16 {
+    static NEXT: Mutex<u16> = Mutex::new(0);
+    let mut next = NEXT.lock().unwrap();
+    *next += 1;
+    (std::process::id() as u16 ^ *next << 12).max(1)
+}
+
 impl Kind {
     pub(crate) fn named(name: &str) -> Self {
         ALL.into_iter().find(|kind| kind.name == name).expect("a kind of this name")
@@ -40,8 +51,8 @@ impl Kind {
 
     /// A node that accepts at this port, or at any; from who has the token, if there is one.
     pub(crate) async fn serve(self, port: u16, token: Option<Token>) -> Served {
-        if self.scheme == "quic" {
-            return self.serve_quic(port, token);
+        if !matches!(self.scheme, "http" | "ws") {
+            return self.serve_itself(port, token);
         }
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let node = Node::builder().listen(loopback).build().unwrap();
@@ -54,14 +65,32 @@ impl Kind {
         Served { node, url, task }
     }
 
-    fn serve_quic(self, port: u16, token: Option<Token>) -> Served {
+    /// Of those that let peers in by themselves.
+    fn serve_itself(self, port: u16, token: Option<Token>) -> Served {
         let admission = match token {
-            Some(token) => QuicAdmission::tokens([(token, Identity::new("guest"))]),
-            None => QuicAdmission::anyone(),
+            Some(token) => Admission::tokens([(token, Identity::new("guest"))]),
+            None => Admission::anyone(),
         };
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let node = Node::builder().listen(at).accept_quic(admission).build().unwrap();
-        let url = format!("quic://{}", node.addresses().next().unwrap());
+        let (node, url) = match self.scheme {
+            "quic" => {
+                let node = Node::builder().listen(at).accept_quic(admission).build().unwrap();
+                let url = format!("quic://{}", node.addresses().next().unwrap());
+                (node, url)
+            }
+            "tcp" => {
+                let node = Node::builder().accept_tcp(at, admission).build().unwrap();
+                let url = format!("tcp://{}", node.tcp_address().unwrap());
+                (node, url)
+            }
+            _ => {
+                // In place of a port.
+                let number = if port == 0 { free_number() } else { port };
+                let path = std::env::temp_dir().join(format!("deltawire-links:{number}"));
+                let node = Node::builder().accept_unix(&path, admission).build().unwrap();
+                (node, format!("unix://{}", path.display()))
+            }
+        };
         Served { node, url, task: tokio::spawn(std::future::ready(())) }
     }
 

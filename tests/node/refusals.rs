@@ -40,15 +40,16 @@ async fn an_address_that_nobody_serves_is_named() {
 #[tokio::test]
 async fn what_is_no_address_is_refused_as_such() {
     let client = client();
-    for url in ["", "nonsense", "127.0.0.1:80", "ftp://127.0.0.1/webrtc", "unix:/a"] {
+    let mut kinds = vec!["http", "https"];
+    kinds.extend(cfg!(feature = "quic").then_some("quic"));
+    kinds.extend(["ws", "wss"]);
+    kinds.extend(cfg!(feature = "tcp").then_some("tcp"));
+    kinds.extend(cfg!(all(feature = "unix", unix)).then_some("unix"));
+    let kinds = kinds.join(", ");
+    for url in ["", "nonsense", "127.0.0.1:80", "ftp://127.0.0.1/webrtc", "gopher:/a"] {
         match soon("a refusal", client.connect(url)).await.unwrap_err() {
             ConnectError::NoKind { url: named, known } => {
-                let kinds = if cfg!(feature = "quic") {
-                    "http, https, quic, ws, wss"
-                } else {
-                    "http, https, ws, wss"
-                };
-                assert_eq!((&*named, &*known), (url, kinds));
+                assert_eq!((&*named, &*known), (url, &*kinds));
             }
             other => panic!("{url:?}: {other:?}"),
         }
@@ -293,7 +294,15 @@ async fn no_description_makes_a_node_panic() {
     }
     assert!(answered > 0);
     until("all places to be free", || server.peers().is_empty() && client.peers().is_empty()).await;
-    join(&client, &server).await;
+    // Both still work; within 20 ms, which a busy machine may need to be asked for more than once.
+    for attempt in 1.. {
+        let offer = client.offer(LOOPBACK).unwrap();
+        let answer = server.answer(offer.sdp()).await.unwrap();
+        if soon("the outcome", offer.finish(&answer)).await.is_ok() {
+            break;
+        }
+        assert!(attempt < 200, "no link opens");
+    }
 }
 
 /// Changes some characters, drops or doubles lines, or cuts the text short.

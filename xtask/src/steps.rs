@@ -23,13 +23,16 @@ const TRANSPORT_BENCH: &str = "--manifest-path benches/transport/Cargo.toml";
 const LIBRARY: &str = "deltawire";
 
 /// All that it has.
-const FEATURES: &str = "--features deltawire/futures,deltawire/https,deltawire/hub-files,deltawire/quic,deltawire/sim,deltawire/str0m";
+const FEATURES: &str = "--features deltawire/futures,deltawire/https,deltawire/hub-files,deltawire/metrics,deltawire/quic,deltawire/sim,deltawire/str0m,deltawire/tcp,deltawire/unix";
 
 /// Sets of features that compile by themselves, and the most packages that each may bring: README has them.
-const FEATURE_SETS: [(&str, usize); 10] = [
+const FEATURE_SETS: [(&str, usize); 13] = [
     ("", 54),
     ("documents", 60),
     ("hub-files", 70),
+    ("metrics", 58),
+    ("tcp", 58),
+    ("unix", 58),
     ("quic", 80),
     ("lean", 140),
     ("str0m", 112),

@@ -1,7 +1,7 @@
 //! Two nodes over QUIC, over loopback UDP, with defaults: beside quinn, which is the same protocol plainly.
 
 use anyhow::Context;
-use deltawire::{Node, QuicAdmission};
+use deltawire::{Admission, Node};
 use hdrhistogram::Histogram;
 
 use crate::deltawire_pair::{self, End, LOOPBACK};
@@ -27,7 +27,7 @@ async fn connect(size: usize, links: &Links) -> anyhow::Result<[End; 2]> {
     let acceptor = Node::builder()
         .limits(limits)
         .listen((LOOPBACK, 0).into())
-        .accept_quic(QuicAdmission::anyone())
+        .accept_quic(Admission::anyone())
         .build()?;
     let address = acceptor.addresses().next().context("it listens nowhere")?;
     let initiator = Node::builder().limits(limits).build()?;

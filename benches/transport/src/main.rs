@@ -5,6 +5,7 @@
 //! - `deltawire`: two nodes, WebRTC over loopback UDP, defaults; `deltawire on str0m` with the other engine.
 //! - `deltawire, QUIC`: two nodes over QUIC.
 //! - `deltawire, WebSocket`: two nodes over WebSocket; `tungstenite`: the stack that programs take for that.
+//! - `deltawire, TCP` and `deltawire, Unix`: two nodes over those; `TCP` and `Unix`: the same streams used plainly.
 //! - `webrtc-rs`: data channels of the other WebRTC stack in Rust, tuned.
 //! - `quinn`: QUIC, a stream; `quinn, gathered` lets messages wait for others.
 //! - `str0m tuned`: the stack with what a program can do around it.
@@ -62,6 +63,8 @@ mod str0m_pair;
 mod str0m_plain;
 #[cfg(target_os = "linux")]
 mod str0m_tuned;
+#[cfg(target_os = "linux")]
+mod streams;
 #[cfg(target_os = "linux")]
 mod webrtc_rs;
 #[cfg(target_os = "linux")]

@@ -10,7 +10,7 @@ use crate::measure::{Flow, OneWay, PingPong, microseconds};
 use crate::report::{Place, Table, metric};
 use crate::{
     commands, deltawire_pair, deltawire_quic, idle_peers, in_process, paths, quinn_pair, raw_udp,
-    set_up, small_buffers, str0m_plain, str0m_tuned, webrtc_rs, websocket,
+    set_up, small_buffers, str0m_plain, str0m_tuned, streams, webrtc_rs, websocket,
 };
 
 /// Payloads that go one way.
@@ -72,7 +72,7 @@ impl From<Flow> for Measured {
     }
 }
 
-const RIVALS: [Rival; 12] = [
+const RIVALS: [Rival; 16] = [
     Rival {
         name: "deltawire",
         one_way: deltawire_pair::one_way,
@@ -97,6 +97,26 @@ const RIVALS: [Rival; 12] = [
         name: "tungstenite",
         one_way: websocket::tungstenite_one_way,
         ping_pong: Some(websocket::tungstenite_ping_pong),
+    },
+    Rival {
+        name: "deltawire, TCP",
+        one_way: streams::tcp_one_way,
+        ping_pong: Some(streams::tcp_ping_pong),
+    },
+    Rival {
+        name: "TCP, lengths in front",
+        one_way: streams::raw_tcp_one_way,
+        ping_pong: Some(streams::raw_tcp_ping_pong),
+    },
+    Rival {
+        name: "deltawire, Unix",
+        one_way: streams::unix_one_way,
+        ping_pong: Some(streams::unix_ping_pong),
+    },
+    Rival {
+        name: "Unix, lengths in front",
+        one_way: streams::raw_unix_one_way,
+        ping_pong: Some(streams::raw_unix_ping_pong),
     },
     Rival { name: "webrtc-rs", one_way: webrtc_rs::one_way, ping_pong: Some(webrtc_rs::ping_pong) },
     Rival { name: "quinn", one_way: quinn_pair::one_way, ping_pong: Some(quinn_pair::ping_pong) },

@@ -128,6 +128,9 @@ impl Documents {
         let twice = state.subscriptions.values().any(|it| it.is_of(doc_id, presence));
         let key = self.check_open(&mut state, twice)?;
         state.subscriptions.insert(key, Subscribed::new(doc_id, options, presence));
+        if !presence {
+            state.by_document.insert(doc_id, key);
+        }
         state.ask_subscribe(key);
         Ok(key)
     }

@@ -182,16 +182,20 @@ impl Published {
         opens
     }
 
-    /// The hub does not take one of its deltas.
-    pub(super) fn denied(&mut self, sequence: u32, code: DeniedCode, next: u64) {
-        let sent = self.sent;
-        let found = self.waiting.iter().take(sent).position(|entry| entry.sequence == sequence);
+    /// The hub does not take one of its deltas. Says whether it is to be announced anew: what follows is sent again.
+    pub(super) fn denied(&mut self, sequence: u32, code: DeniedCode, next: u64) -> bool {
+        let found = self.waiting.iter().position(|entry| entry.sequence == sequence);
         if let Some(entry) = found.and_then(|index| self.waiting.remove(index)) {
-            self.sent -= 1;
             self.bytes -= entry.message.frame().as_bytes().len();
             entry.fate.denied(code, next);
         }
+        if self.presence {
+            self.sent = self.waiting.len();
+        } else {
+            self.detach();
+        }
         self.wake();
+        !self.presence
     }
 
     /// The hub takes nothing of it any more.

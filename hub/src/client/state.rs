@@ -1,7 +1,7 @@
 //! What this side wants of a hub and has from it, whatever becomes of the links between the two. No I/O.
 
 use core::task::Waker;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use deltawire_channels::Message;
@@ -36,6 +36,8 @@ impl Client {
 pub(super) struct State {
     pub(super) options: DocumentsOptions,
     pub(super) subscriptions: BTreeMap<u32, Subscribed>,
+    /// Subscriptions to deltas, by their documents.
+    pub(super) by_document: HashMap<DocId, u32>,
     pub(super) publications: BTreeMap<u32, Published>,
     /// The key of the next of either.
     next_key: u32,
@@ -231,10 +233,19 @@ impl State {
 
     /// Takes in where a subscription stands.
     pub(super) fn handle_mark(&mut self, mark: MarkFields) {
-        if let Some((key, subscription)) = self.subscription_of(mark.id)
-            && let Some(writer) = subscription.handle_mark(mark)
-        {
-            self.present = Some((key, writer));
+        let max_queued = self.options.max_queued_bytes;
+        let Some((key, subscription)) = self.subscription_of(mark.id) else { return };
+        match subscription.handle_mark(mark) {
+            Some(writer) => self.present = Some((key, writer)),
+            None => self.pause(key, max_queued),
+        }
+    }
+
+    /// What nobody reads is asked for again when it is: others are not to wait for it.
+    fn pause(&mut self, key: u32, max_queued: usize) {
+        let paused = self.subscriptions.get_mut(&key).and_then(|it| it.pause(max_queued));
+        if paused.is_some() {
+            self.unsubscribe(key, paused);
         }
     }
 
@@ -247,13 +258,11 @@ impl State {
             return;
         }
         let max_queued = self.options.max_queued_bytes;
-        let found = self.subscriptions.iter_mut().find(|(_, it)| it.takes(doc_id));
-        let Some((key, subscription)) = found else { return };
-        // What nobody reads is asked for again when it is: others are not to wait for it.
-        if let Some(id) = subscription.handle_delta(message, max_queued) {
-            let key = *key;
-            self.unsubscribe(key, Some(id));
-        }
+        let Some(key) = self.by_document.get(&doc_id).copied() else { return };
+        let found = self.subscriptions.get_mut(&key).filter(|it| it.takes(doc_id));
+        let Some(subscription) = found else { return };
+        subscription.handle_delta(message);
+        self.pause(key, max_queued);
     }
 
     /// Takes in how far a publication's deltas have got.
@@ -282,12 +291,21 @@ impl State {
         }
         let found = self.publications.iter_mut().find(|(_, it)| it.told == Some(denied.id));
         let Some((key, publication)) = found else { return };
-        match denied.sequence {
-            Some(sequence) => publication.denied(sequence, denied.code, denied.next),
-            None if passing => publication.detach(),
-            None => publication.end(denied.code),
-        }
         let key = *key;
+        let anew = match denied.sequence {
+            Some(sequence) => publication.denied(sequence, denied.code, denied.next),
+            None if passing => {
+                publication.detach();
+                false
+            }
+            None => {
+                publication.end(denied.code);
+                false
+            }
+        };
+        if anew {
+            self.ask_publish(key);
+        }
         self.sweep(key);
     }
 

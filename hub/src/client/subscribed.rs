@@ -21,7 +21,7 @@ pub(super) struct Subscribed {
     /// The place of the next delta that comes; `None` before the first mark.
     at: Option<Place>,
     items: VecDeque<Item>,
-    /// Of messages in `items`.
+    /// What `items` take, bytes.
     queued: usize,
     /// Its id on this link, once the hub was asked.
     pub(super) told: Option<u32>,
@@ -87,6 +87,7 @@ impl Subscribed {
         if self.presence && self.started {
             // Who is there now is told anew.
             self.items.clear();
+            self.queued = 0;
             self.push(Item::Cleared);
         }
         self.told = None;
@@ -94,7 +95,15 @@ impl Subscribed {
     }
 
     fn push(&mut self, item: Item) {
+        self.queued += cost(&item);
         self.items.push_back(item);
+        // A presence is as long as its writers are many; a hub that goes on and on is not believed.
+        if self.presence
+            && self.items.len() > MAX_PRESENT
+            && let Some(oldest) = self.items.pop_front()
+        {
+            self.queued -= cost(&oldest);
+        }
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
@@ -139,14 +148,16 @@ impl Subscribed {
         self.started && !self.presence && self.told.is_some() && self.doc_id == doc_id
     }
 
-    /// Takes in a delta. Gives the id under which the hub is to be told to stop, when more than `max_queued` bytes
-    /// wait.
-    pub(super) fn handle_delta(&mut self, message: Message, max_queued: usize) -> Option<u32> {
-        let place = self.at?;
+    /// Takes in a delta.
+    pub(super) fn handle_delta(&mut self, message: Message) {
+        let Some(place) = self.at else { return };
         self.at = Some(Place { position: place.position.saturating_add(1), ..place });
-        self.queued += cost(&message);
         self.push(Item::Delta { place, message });
-        if self.queued <= max_queued {
+    }
+
+    /// Stops when more than `max_queued` bytes wait. Gives the id of which the hub is to be told that.
+    pub(super) fn pause(&mut self, max_queued: usize) -> Option<u32> {
+        if self.queued <= max_queued || self.presence {
             return None;
         }
         self.paused = true;
@@ -161,15 +172,21 @@ impl Subscribed {
     }
 
     fn forget_writer(&mut self, gone: u64) {
-        let of = |item: &Item| matches!(item, Item::Present { writer, .. } if *writer == gone);
-        self.items.retain(|item| !of(item));
+        let queued = &mut self.queued;
+        self.items.retain(|item| {
+            let of = matches!(item, Item::Present { writer, .. } if *writer == gone);
+            if of {
+                *queued -= cost(item);
+            }
+            !of
+        });
     }
 
     /// What comes next. Says too whether the hub is to be asked again, because enough was read.
     pub(super) fn next(&mut self, max_queued: usize) -> (Option<Item>, bool) {
         let item = self.items.pop_front();
-        if let Some(Item::Delta { message, .. }) = &item {
-            self.queued -= cost(message);
+        if let Some(item) = &item {
+            self.queued -= cost(item);
         }
         let resumes = self.paused && self.queued <= max_queued / 2;
         if resumes {
@@ -198,7 +215,16 @@ impl Subscribed {
     }
 }
 
-/// What a message takes of what may wait: its bytes, and what it costs beside them.
-fn cost(message: &Message) -> usize {
-    frame_step(message.frame().as_bytes().len()) + size_of::<Item>()
+/// Words of a presence that wait to be read; the oldest go.
+const MAX_PRESENT: usize = 4_096;
+
+/// What an item takes of what may wait: the bytes of its message, and what it costs beside them.
+fn cost(item: &Item) -> usize {
+    let message = match item {
+        Item::Delta { message, .. } | Item::Present { message, .. } => {
+            frame_step(message.frame().as_bytes().len())
+        }
+        _ => 0,
+    };
+    message + size_of::<Item>()
 }

@@ -110,7 +110,7 @@ impl Local {
             };
             match message.frame().document() {
                 Ok(Document::Mark(mark)) => drop(self.subscribed.handle_mark(mark.fields())),
-                _ => drop(self.subscribed.handle_delta(message, usize::MAX)),
+                _ => self.subscribed.handle_delta(message),
             }
         }
     }
@@ -122,6 +122,7 @@ impl Drop for Subscription {
             Kind::Linked { client, key } => {
                 let mut state = client.lock();
                 if let Some(subscribed) = state.subscriptions.remove(key) {
+                    state.by_document.retain(|_, of| of != key);
                     state.unsubscribe(*key, subscribed.told);
                 }
             }

@@ -220,11 +220,13 @@ impl Attendant {
         let used = self.asked.contains_key(&id)
             || self.subscriptions.contains_key(&id)
             || self.publications.contains_key(&id);
+        let most = self.hub.options.max_open_per_peer;
         let refused = if self.unreliable {
             Some(DeniedCode::DELIVERY)
         } else if used {
             Some(DeniedCode::ID)
-        } else if open >= self.hub.options.max_open_per_peer {
+        } else if open >= most || self.shared.ready() > 2 * most {
+            // The second: whoever takes nothing does not come and go without end either.
             Some(DeniedCode::TOO_MANY)
         } else {
             None
@@ -411,6 +413,7 @@ impl Attendant {
         let sequence = delta.sequence();
         let refused = match publication.check(sequence) {
             Taken::Before => {
+                publication.expect = None;
                 publication.due = true;
                 self.acknowledge(id);
                 return Ok(());
@@ -429,12 +432,7 @@ impl Attendant {
             conflict.then_some(DeniedCode::CONFLICT)
         });
         if let Some(code) = refused {
-            publication.expect = None;
-            if code != DeniedCode::SEQUENCE {
-                publication.settle(sequence);
-            }
-            let sequence = Some(sequence);
-            self.refusals.push_back(DeniedFields { id, code, sequence, next: next.0 });
+            self.refuse(id, code, sequence, next);
             return Ok(());
         }
         let now = self.hub.now();
@@ -461,13 +459,18 @@ impl Attendant {
                     Refused::Full { .. } => DeniedCode::FULL,
                     _ => DeniedCode::REJECTED,
                 };
-                publication.expect = None;
-                publication.settle(sequence);
-                let sequence = Some(sequence);
-                self.refusals.push_back(DeniedFields { id, code, sequence, next: next.0 });
+                self.refuse(id, code, sequence, next);
                 Ok(())
             }
         }
+    }
+
+    /// Refuses a delta, and takes no more of its publication: its writer announces it anew, and sends what follows
+    /// again. Otherwise a refusal that is lost with its link could not be told from an acknowledgement.
+    fn refuse(&mut self, id: u32, code: DeniedCode, sequence: u32, next: Position) {
+        self.end_publication(id);
+        let sequence = Some(sequence);
+        self.refusals.push_back(DeniedFields { id, code, sequence, next: next.0 });
     }
 
     fn acknowledge(&mut self, id: u32) {

@@ -11,6 +11,7 @@ mod source;
 #[cfg(feature = "files")]
 mod storing;
 mod tail;
+mod watching;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -22,11 +23,12 @@ use deltawire_channels::{Message, Peer, Reliability};
 use deltawire_framing::documents::WriterId;
 use deltawire_framing::{DeltaFields, DocId};
 use deltawire_link::runtime::{SharedRuntime, sleep};
-use deltawire_link::{Identity, Link, memory};
+use deltawire_link::{Identity, Link, LinkId, memory};
 pub use deltawire_store as store;
 use deltawire_store::{Epoch, Head, Log, LogOptions, Now, Origin, Position, Read};
 
 pub use policy::{Action, Ask, Everyone, Permission, Policy};
+pub use watching::{LiveDocument, SlowReader};
 
 use slab::Slab;
 
@@ -263,7 +265,7 @@ impl Hub {
     /// Serves a peer, until its link is over. Its node has to [say](deltawire_channels::session::SessionConfig::serves_documents)
     /// that it serves documents.
     pub async fn attend(&self, link: &Link, peer: Peer) {
-        let shared = self.inner.new_link();
+        let shared = self.inner.new_link(link.identity().cloned(), Some(link.id()));
         let source = LinkSource::new(self.inner.clone(), shared.clone());
         let Peer { command, send: _send, receive } = peer;
         let arrivals = Arrivals::Link(receive);
@@ -287,7 +289,7 @@ impl Hub {
     pub fn documents(&self, identity: Option<Identity>, options: DocumentsOptions) -> Documents {
         let documents = Documents::new(self.inner.runtime.clone(), options);
         let (here, there) = memory::pair();
-        let shared = self.inner.new_link();
+        let shared = self.inner.new_link(identity.clone(), None);
         let source = LinkSource::new(self.inner.clone(), shared.clone());
         let (hub, runtime) = (self.inner.clone(), self.inner.runtime.clone());
         let client = documents.clone();
@@ -489,9 +491,9 @@ impl Inner {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn new_link(&self) -> Arc<LinkShared> {
+    fn new_link(&self, identity: Option<Identity>, id: Option<LinkId>) -> Arc<LinkShared> {
         let mut links = self.links();
-        let shared = Arc::new(LinkShared::of(links.open.vacant_key()));
+        let shared = Arc::new(LinkShared::of(links.open.vacant_key(), identity, id));
         links.open.insert(Arc::downgrade(&shared));
         if links.going_away {
             shared.order(Order::GoAway);

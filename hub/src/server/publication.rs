@@ -19,6 +19,8 @@ pub(super) struct Publication {
     pub(super) expect: Option<Position>,
     /// The sequence of its next delta; `None` where nothing is known of the writer.
     next: Option<u32>,
+    /// Whether none has come yet: the first may leave out what was refused before.
+    fresh: bool,
     /// The last that has its position.
     received: Option<(u32, u64)>,
     /// The last that is stored.
@@ -63,6 +65,7 @@ impl Publication {
             epoch: 0,
             expect: None,
             next: None,
+            fresh: true,
             received: None,
             stored: None,
             storing: VecDeque::new(),
@@ -93,6 +96,7 @@ impl Publication {
             None => Taken::Next,
             Some(next) if next == sequence => Taken::Next,
             Some(next) if next.wrapping_sub(sequence) < 1 << 31 => Taken::Before,
+            Some(_) if self.fresh => Taken::Next,
             Some(_) => Taken::Ahead,
         }
     }
@@ -100,7 +104,8 @@ impl Publication {
     /// Its next delta is in the log.
     pub(super) fn appended(&mut self, sequence: u32, appended: Appended) {
         let position = appended.position.0;
-        self.settle(sequence);
+        self.next = Some(sequence.wrapping_add(1));
+        self.fresh = false;
         self.epoch = appended.epoch.0;
         self.received = Some((sequence, position));
         let needed = appended.at.next();
@@ -111,11 +116,6 @@ impl Publication {
             None => self.storing.push_back((needed, sequence, position)),
         }
         self.due = true;
-    }
-
-    /// Its next delta was refused: it does not come again.
-    pub(super) fn settle(&mut self, sequence: u32) {
-        self.next = Some(sequence.wrapping_add(1));
     }
 
     pub(super) fn is_storing(&self) -> bool {

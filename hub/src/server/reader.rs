@@ -7,6 +7,7 @@ use atomic_waker::AtomicWaker;
 use crossbeam_queue::SegQueue;
 use deltawire_channels::waking::Flag;
 use deltawire_framing::DocId;
+use deltawire_link::{Identity, LinkId};
 
 use super::cursor::Cursor;
 
@@ -26,6 +27,9 @@ pub(crate) struct LinkShared {
     orders: Mutex<VecDeque<Order>>,
     ordered: Flag,
     over: Flag,
+    /// Who it is, and over which link, for those that watch.
+    identity: Option<Identity>,
+    id: Option<LinkId>,
 }
 
 /// What becomes of a source's subscriptions.
@@ -45,8 +49,12 @@ pub(crate) enum Order {
 }
 
 impl LinkShared {
-    pub(crate) fn of(key: usize) -> Self {
-        Self { key, ..Self::default() }
+    pub(crate) fn of(key: usize, identity: Option<Identity>, id: Option<LinkId>) -> Self {
+        Self { key, identity, id, ..Self::default() }
+    }
+
+    pub(crate) fn who(&self) -> (Option<Identity>, Option<LinkId>) {
+        (self.identity.clone(), self.id)
     }
 
     pub(crate) fn key(&self) -> usize {
@@ -54,7 +62,16 @@ impl LinkShared {
     }
 
     pub(crate) fn change(&self, change: Change) {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        // A source that is not asked, as its peer takes nothing, must not gather what has come and gone.
+        let waiting = changes.len();
+        if let Change::Remove(gone) = change {
+            changes.retain(|it| !matches!(it, Change::Add(slot, _) if *slot == gone));
+        }
+        if changes.len() == waiting {
+            changes.push_back(change);
+        }
+        drop(changes);
         self.changed.raise();
         self.source.wake();
     }
@@ -74,6 +91,11 @@ impl LinkShared {
 
     pub(crate) fn register_source(&self, waker: &std::task::Waker) {
         self.source.register(waker);
+    }
+
+    /// Slots that wait for their turn, some of them of subscriptions that are gone.
+    pub(crate) fn ready(&self) -> usize {
+        self.ready.len()
     }
 
     pub(crate) fn pop_ready(&self) -> Option<u32> {
@@ -149,6 +171,10 @@ impl Reader {
 
     pub(crate) fn note_position(&self, position: u64) {
         *self.position.lock().unwrap_or_else(PoisonError::into_inner) = position;
+    }
+
+    pub(crate) fn link(&self) -> &LinkShared {
+        &self.link
     }
 
     pub(crate) fn position(&self) -> u64 {

@@ -16,7 +16,7 @@ use slab::Slab;
 use super::presence::{Presence, Word};
 use super::reader::{LinkShared, Reader};
 use super::tail::Tail;
-use super::{Deliver, HubOptions};
+use super::{Deliver, HubOptions, LiveDocument};
 
 /// Bytes of deltas that are read from the log at a time.
 pub(crate) const MAX_RUN: usize = 64 << 10;
@@ -33,10 +33,10 @@ pub(crate) struct Shard {
     held: Vec<DocId>,
     /// Of all tails, bytes.
     tails: usize,
-    /// Those that wait for something to be stored, or for room.
-    waiting: Vec<Arc<LinkShared>>,
-    /// Those that wait for something to be read back.
-    cold: Vec<Arc<Reader>>,
+    /// Those that wait for something to be stored, or for room, by their keys.
+    waiting: HashMap<usize, Arc<LinkShared>>,
+    /// Those that wait for something to be read back, by their address.
+    cold: HashMap<usize, Arc<Reader>>,
     pub(crate) delivered_runs: u64,
 }
 
@@ -75,8 +75,8 @@ impl Shard {
             touched: Vec::new(),
             held: Vec::new(),
             tails: 0,
-            waiting: Vec::new(),
-            cold: Vec::new(),
+            waiting: HashMap::new(),
+            cold: HashMap::new(),
             delivered_runs: 0,
         }
     }
@@ -191,19 +191,17 @@ impl Shard {
                 self.held.push(doc_id);
             }
         }
-        for link in std::mem::take(&mut self.waiting) {
+        for (_, link) in self.waiting.drain() {
             link.note_stored();
         }
-        for reader in std::mem::take(&mut self.cold) {
+        for (_, reader) in self.cold.drain() {
             reader.wake();
         }
     }
 
     /// Has a link told when something was stored, or has room.
     pub(crate) fn wait(&mut self, link: &Arc<LinkShared>) {
-        if !self.waiting.iter().any(|waiting| Arc::ptr_eq(waiting, link)) {
-            self.waiting.push(link.clone());
-        }
+        self.waiting.entry(link.key()).or_insert_with(|| link.clone());
     }
 
     fn live(&mut self, doc_id: DocId) -> &mut Live {
@@ -342,9 +340,7 @@ impl Shard {
             }
             Read::Cold(request) => {
                 self.log.want(request);
-                if !self.cold.iter().any(|waiting| Arc::ptr_eq(waiting, reader)) {
-                    self.cold.push(reader.clone());
-                }
+                self.cold.insert(Arc::as_ptr(reader).addr(), reader.clone());
                 Found::Cold
             }
             Read::AtHead | Read::Unknown => Found::AtHead(std::sync::Weak::new()),
@@ -406,6 +402,24 @@ impl Shard {
         let readers = self.live.values().map(|live| live.readers.len()).sum();
         let present = self.live.values().map(|live| live.presence.len()).sum();
         (readers, present)
+    }
+
+    /// Documents that somebody looks at.
+    pub(crate) fn live_documents(&self) -> impl Iterator<Item = LiveDocument> {
+        self.live.iter().map(|(doc_id, live)| LiveDocument {
+            doc_id: *doc_id,
+            head: self.log.head(doc_id),
+            readers: live.readers.len(),
+            present: live.presence.len(),
+        })
+    }
+
+    pub(crate) fn live_ids(&self) -> Vec<DocId> {
+        self.live.keys().copied().collect()
+    }
+
+    pub(crate) fn readers_of(&self, doc_id: &DocId) -> impl Iterator<Item = &Arc<Reader>> {
+        self.live.get(doc_id).into_iter().flat_map(|live| &live.readers).map(|(_, reader)| reader)
     }
 
     pub(crate) fn tail_bytes(&self) -> usize {

@@ -20,6 +20,7 @@ mod identity;
 mod link;
 pub mod memory;
 mod pacing;
+mod panic_guard;
 pub mod runtime;
 mod transport;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use error::{Fault, TransportError, TransportErrorKind};
 pub use identity::Identity;
 pub use link::{Link, LinkEnded, LinkId, LinkState, LinkStats, NoMoreSenders, Route, Undelivered};
 pub use pacing::PacingLimits;
+pub use panic_guard::{PanicGuard, caught};
 pub use runtime::Runtime;
 pub use transport::{
     Capabilities, Datagram, DatagramTransport, InFlight, MessageTransport, Output, Transmit,

@@ -45,6 +45,12 @@ pub trait MessageTransport {
     /// this is known.
     fn in_flight(&mut self) -> usize;
 
+    /// Whether the peer has acknowledged more of what was written since the last call, beside what shows only that it is
+    /// there. `None`: what [`in_flight`](Self::in_flight) says is all that is known.
+    fn take_progress(&mut self) -> Option<bool> {
+        None
+    }
+
     /// Notes that the session has said its last words: nothing more is written. Says whether they have
     /// arrived, as far as the transport knows; it is asked again each time that something happened.
     fn finish(&mut self) -> bool {
@@ -87,6 +93,10 @@ impl<T: MessageTransport + ?Sized> MessageTransport for Box<T> {
 
     fn in_flight(&mut self) -> usize {
         (**self).in_flight()
+    }
+
+    fn take_progress(&mut self) -> Option<bool> {
+        (**self).take_progress()
     }
 
     fn finish(&mut self) -> bool {

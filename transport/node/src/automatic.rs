@@ -2,10 +2,7 @@
 //! takes what opens first.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
 use deltawire_channels::Peer;
@@ -14,6 +11,7 @@ use deltawire_link::runtime::BoxFuture;
 use deltawire_signalling::{OfferedLink, OfferedLinks, Signaller};
 
 use crate::patience::patiently;
+use crate::race::race;
 use crate::{ConnectError, LinkKind, Node};
 
 /// What a kind gets as a start before the next one is tried beside it, unless it fails sooner: a path that is
@@ -105,59 +103,21 @@ impl Automatic {
         ways: Vec<Way>,
         once: bool,
     ) -> Result<(String, (Peer, Link)), ConnectError> {
-        let runtime = node.runtime();
-        let mut timer = runtime.timer();
-        let mut waiting = ways.iter();
-        let mut running: Vec<Attempt<'_>> = Vec::new();
-        let mut tried = Vec::new();
-        // A timer may say only once that it is over.
-        let mut due = false;
-        poll_fn(|context| {
-            loop {
-                due = due || waiting.len() > 0 && timer.poll(context).is_ready();
-                let start = running.is_empty() || due;
-                match waiting.as_slice().first().filter(|_| start) {
-                    Some(way) => {
-                        waiting.next();
-                        due = false;
-                        let Way { kind, address } = way;
-                        tracing::debug!(kind = kind.name(), "tries a kind of link");
-                        running.push((kind.name(), kind.connect(node, address, once)));
-                        if waiting.len() > 0 {
-                            timer.set(runtime.now().saturating_add(HEAD_START));
-                        }
+        let attempts = ways.iter().map(|Way { kind, address }| {
+            let attempt = async move {
+                tracing::debug!(kind = kind.name(), "tries a kind of link");
+                match kind.connect(node, address, once).await {
+                    Ok(connected) => Ok((kind.name().to_owned(), connected)),
+                    Err(error) => {
+                        tracing::info!(kind = kind.name(), %error, "a kind of link did not open");
+                        Err((kind.name().to_owned(), error))
                     }
-                    None if running.is_empty() => {
-                        return Poll::Ready(Err(not_connected(std::mem::take(&mut tried))));
-                    }
-                    None => {}
                 }
-                let before = running.len();
-                let mut connected = None;
-                running.retain_mut(|(name, attempt)| {
-                    if connected.is_some() {
-                        return true;
-                    }
-                    match Pin::new(attempt).poll(context) {
-                        Poll::Pending => return true,
-                        Poll::Ready(Ok(link)) => connected = Some(((*name).to_owned(), link)),
-                        Poll::Ready(Err(error)) => {
-                            tracing::info!(kind = name, %error, "a kind of link did not open");
-                            tried.push(((*name).to_owned(), error));
-                        }
-                    }
-                    false
-                });
-                if let Some(connected) = connected {
-                    return Poll::Ready(Ok(connected));
-                }
-                due = due || waiting.len() > 0 && timer.poll(context).is_ready();
-                if running.len() == before && !due {
-                    return Poll::Pending;
-                }
-            }
-        })
-        .await
+            };
+            Box::pin(attempt) as BoxFuture<'_, _>
+        });
+        let raced = race(&**node.runtime(), HEAD_START, attempts, |_| false).await;
+        raced.map_err(not_connected)
     }
 
     fn reached(&self, origin: &str, now: Duration) -> Option<String> {
@@ -183,9 +143,6 @@ struct Way {
     kind: Arc<dyn LinkKind>,
     address: String,
 }
-
-/// A kind by name, and what becomes of it.
-type Attempt<'a> = (&'a str, BoxFuture<'a, Result<(Peer, Link), ConnectError>>);
 
 /// Scheme, host and port.
 fn origin(url: &str) -> &str {

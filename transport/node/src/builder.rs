@@ -12,6 +12,9 @@ use crate::node::Inner;
 use crate::settings::{CONNECT_TIMEOUT, Settings};
 use crate::{Backoff, BuildError, LinkKind, Node, NodeLimits};
 
+#[cfg(not(target_arch = "wasm32"))]
+mod kinds;
+
 /// Sets a [`Node`] up.
 #[derive(Clone, Debug, Default)]
 #[must_use]
@@ -37,6 +40,8 @@ pub struct NodeBuilder {
     webrtc: crate::webrtc::Options,
     #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
     quic: crate::quic::Options,
+    #[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
+    streams: crate::streams::Options,
 }
 
 impl NodeBuilder {
@@ -185,6 +190,8 @@ impl NodeBuilder {
         };
         let runtime = self.runtime.unwrap_or_else(default);
         let network = Network::new(self.node_limits);
+        #[cfg(feature = "metrics")]
+        network.publish(&runtime);
         let mut kinds = self.kinds;
         let given = kinds.len();
         #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
@@ -209,6 +216,11 @@ impl NodeBuilder {
         )?));
         #[cfg(all(feature = "websocket", target_arch = "wasm32"))]
         kinds.push(Arc::new(crate::websocket_browser::WebSocket::new(self.unencrypted)));
+        #[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
+        let (bound, accepting) = {
+            kinds.extend(self.streams.kinds(self.client.token.as_ref(), self.unencrypted));
+            self.streams.bind(self.unencrypted)?
+        };
         let patience = self.client.patience;
         let signaller = match self.signaller {
             Some(signaller) => Some(signaller),
@@ -244,7 +256,7 @@ impl NodeBuilder {
             // Before WebRTC, which has the same addresses.
             kinds.insert(given, Arc::new(automatic));
         }
-        Ok(Node::new(Inner {
+        let node = Node::new(Inner {
             settings,
             backoff: self.backoff,
             network,
@@ -256,7 +268,18 @@ impl NodeBuilder {
             quic,
             #[cfg(all(feature = "quic", not(feature = "webrtc"), not(target_arch = "wasm32")))]
             listens,
-        }))
+            #[cfg(all(
+                any(feature = "tcp", all(feature = "unix", unix)),
+                not(target_arch = "wasm32")
+            ))]
+            accepting,
+        });
+        #[cfg(all(
+            any(feature = "tcp", all(feature = "unix", unix)),
+            not(target_arch = "wasm32")
+        ))]
+        bound.start(&node);
+        Ok(node)
     }
 }
 
@@ -275,107 +298,6 @@ fn choose(
         }
     };
     preferred.into_iter().map(choose).collect()
-}
-
-/// The UDP sockets of links.
-#[cfg(all(any(feature = "webrtc", feature = "quic"), not(target_arch = "wasm32")))]
-impl NodeBuilder {
-    /// Where peers' datagrams come. Without it the node accepts nobody. Port 0 lets the system
-    /// choose.
-    pub fn listen(mut self, address: std::net::SocketAddr) -> Self {
-        self.udp.listen = Some(address);
-        self
-    }
-
-    /// The address that links of this node's own come from, and with which they end. Default: the
-    /// one from which the system reaches the other node; such links go on when the host gets
-    /// another one.
-    pub fn bind(mut self, address: std::net::IpAddr) -> Self {
-        self.udp.bind = Some(address);
-        self
-    }
-
-    /// What the system is asked for as a socket's buffers each way, bytes. It may give less.
-    /// Default: 4 MiB.
-    pub fn socket_buffer(mut self, bytes: usize) -> Self {
-        self.udp.socket_buffer = Some(bytes);
-        self
-    }
-}
-
-/// Links over QUIC: those to addresses such as `quic://example.org:4000`.
-#[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
-impl NodeBuilder {
-    /// Lets peers connect over QUIC, at the port of [`listen`](Self::listen): the same one that WebRTC has. Without
-    /// it none can.
-    pub fn accept_quic(mut self, admission: crate::QuicAdmission) -> Self {
-        self.quic.admission = Some(admission);
-        self
-    }
-
-    /// The certificate that peers see over QUIC. Default: one that is made for this node, whose SHA-256
-    /// [`Node::quic_fingerprint`] gives them to pin.
-    pub fn quic_certificate(mut self, certificate: deltawire_quic::QuicCertificate) -> Self {
-        self.quic.certificate = Some(certificate);
-        self
-    }
-
-    /// Which servers this node connects to over QUIC. Default: those at loopback addresses.
-    pub fn quic_trust(mut self, trust: deltawire_quic::QuicTrust) -> Self {
-        self.quic.trust = trust;
-        self
-    }
-}
-
-/// Where links over WebRTC are made, and how.
-#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
-impl NodeBuilder {
-    /// The addresses at which peers reach this node, with the port of [`listen`](Self::listen). Default: the
-    /// one that it listens at; has to be given if that is 0.0.0.0 or ::.
-    ///
-    /// They need not be this host's own: a node at 10.0.0.2 behind a NAT that has a public address for it,
-    /// as clouds have, advertises that one, and the NAT has to keep the port. Answers go out from the
-    /// address where the peer's datagrams came in. Who listens at :: is reached over IPv4 as well, and
-    /// advertises the addresses of both families.
-    pub fn advertise(mut self, addresses: impl IntoIterator<Item = std::net::IpAddr>) -> Self {
-        self.webrtc.advertise = addresses.into_iter().collect();
-        self
-    }
-
-    /// Sockets that accept, each moved by a task of its own, so that more cores work on many peers.
-    /// The first has the port of [`listen`](Self::listen), the others those that the system gives
-    /// them. Default: 1.
-    pub fn drivers(mut self, drivers: usize) -> Self {
-        self.webrtc.drivers = drivers;
-        self
-    }
-
-    /// The WebRTC stack that links run on; it makes no difference to peers. Default:
-    /// [`EngineKind::default`](deltawire_webrtc::EngineKind).
-    pub fn engine(mut self, engine: deltawire_webrtc::EngineKind) -> Self {
-        self.webrtc.engine = engine;
-        self
-    }
-
-    /// The certificate that peers see. Default: one that is made for this node.
-    pub fn certificate(mut self, certificate: deltawire_webrtc::Certificate) -> Self {
-        self.webrtc.certificate = Some(certificate);
-        self
-    }
-
-    /// Largest datagram, bytes: 576 to [`MAX_MTU`](deltawire_webrtc::MAX_MTU). Default: [`DEFAULT_MTU`](deltawire_webrtc::DEFAULT_MTU), and [`MAX_MTU`](deltawire_webrtc::MAX_MTU) over
-    /// loopback.
-    pub fn mtu(mut self, mtu: usize) -> Self {
-        self.webrtc.mtu = Some(mtu);
-        self
-    }
-
-    /// Whether connectivity checks are left to those who connect (RFC 8445, section 2.5). Default:
-    /// yes, which suits nodes that are reached at their own addresses.
-    pub fn ice_lite(mut self, ice_lite: bool) -> Self {
-        self.webrtc.ice_lite = Some(ice_lite);
-        self
-    }
 }
 
 #[cfg(feature = "signalling-client")]

@@ -36,6 +36,23 @@ pub enum BuildError {
         /// Why: if the port is in use, another program has it.
         source: io::Error,
     },
+    /// Nobody could listen for streams where the node should accept them.
+    #[error("cannot listen at {address}: {source}")]
+    ListenStream {
+        /// Where.
+        address: String,
+        /// Why: if it is in use, another process has it.
+        source: io::Error,
+    },
+    /// Links that are not encrypted would come from other machines.
+    #[error(
+        "links over TCP are not encrypted, and {address} is no loopback address: accept them by another kind, or allow it \
+         with NodeBuilder::allow_unencrypted"
+    )]
+    Unencrypted {
+        /// Where the node should accept them.
+        address: SocketAddr,
+    },
     /// Peers have to be told where the node listens, and 0.0.0.0 or :: says nothing.
     #[error(
         "{address} says nothing to peers: name the addresses at which they reach this node with \
@@ -134,6 +151,14 @@ pub enum ConnectError {
         /// Where the socket should be bound.
         address: SocketAddr,
         /// Why the system refused.
+        source: io::Error,
+    },
+    /// Nobody was reached at the address, or a process that may not be there.
+    #[error("cannot open {address}: {source}")]
+    Stream {
+        /// The address.
+        address: String,
+        /// Why not.
         source: io::Error,
     },
     /// The host of the address is not known.

@@ -12,23 +12,40 @@
 )]
 
 mod addresses;
+#[cfg(all(
+    any(feature = "quic", feature = "tcp", all(feature = "unix", unix)),
+    not(target_arch = "wasm32")
+))]
+mod admission;
+#[cfg(all(
+    any(feature = "quic", feature = "tcp", all(feature = "unix", unix)),
+    not(target_arch = "wasm32")
+))]
+mod arrival;
 mod automatic;
 mod backoff;
 #[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
 mod browser;
 mod builder;
 mod error;
+#[cfg(all(any(feature = "quic", feature = "tcp"), not(target_arch = "wasm32")))]
+mod host_and_port;
 mod kind;
 mod manager;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod network;
 mod node;
 mod patience;
 #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
 mod quic;
+mod race;
 mod reconnecting;
 mod reservation;
 mod settings;
 mod shut_down;
+#[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
+mod streams;
 mod task;
 #[cfg(not(target_arch = "wasm32"))]
 mod tokio;
@@ -52,16 +69,21 @@ mod websocket_address;
 #[cfg(all(feature = "websocket", target_arch = "wasm32"))]
 mod websocket_browser;
 
+#[cfg(all(
+    any(feature = "quic", feature = "tcp", all(feature = "unix", unix)),
+    not(target_arch = "wasm32")
+))]
+pub use admission::Admission;
 pub use backoff::Backoff;
 pub use builder::NodeBuilder;
 pub use error::{BuildError, ConnectError};
 pub use kind::LinkKind;
 pub use manager::{CapacityError, NodeEvent, NodeLimits, PeerInfo, PeerState};
 pub use node::Node;
-#[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
-pub use quic::QuicAdmission;
 pub use reconnecting::{ReconnectEvent, Reconnecting};
 pub use shut_down::ShutDown;
+#[cfg(all(feature = "unix", unix))]
+pub use streams::UnixPeers;
 #[cfg(not(target_arch = "wasm32"))]
 pub use tokio::TokioRuntime;
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]

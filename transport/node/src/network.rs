@@ -43,6 +43,8 @@ struct Shared {
     inner: Mutex<Inner>,
     /// Those who wait for any of this to change.
     changed: Event,
+    #[cfg(feature = "metrics")]
+    published: crate::metrics::Published,
 }
 
 #[derive(Debug)]
@@ -74,7 +76,14 @@ impl Network {
             connecting: HashMap::new(),
             accepted: VecDeque::new(),
         };
-        Self { shared: Arc::new(Shared { inner: Mutex::new(inner), changed: Event::new() }) }
+        Self {
+            shared: Arc::new(Shared {
+                inner: Mutex::new(inner),
+                changed: Event::new(),
+                #[cfg(feature = "metrics")]
+                published: crate::metrics::Published::default(),
+            }),
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -109,6 +118,20 @@ impl Network {
         self.inner().manager.limits()
     }
 
+    /// Publishes figures of its links once a second, as long as anything is left of the node.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn publish(&self, runtime: &deltawire_link::runtime::SharedRuntime) {
+        let (shared, timed) = (Arc::downgrade(&self.shared), runtime.clone());
+        runtime.spawn(Box::pin(async move {
+            loop {
+                deltawire_link::runtime::sleep(&*timed, crate::metrics::PERIOD).await;
+                let Some(shared) = shared.upgrade() else { return };
+                let network = Self { shared };
+                network.shared.published.publish(&network.peers());
+            }
+        }));
+    }
+
     /// Whether links may still be begun.
     pub(crate) fn check_open(&self) -> Result<(), CapacityError> {
         match self.inner().manager.is_shutting_down() {
@@ -127,6 +150,15 @@ impl Network {
         begun.map(|(_, state)| Reservation::new(self, &state))
     }
 
+    /// Counts peers that are not let in yet: see [`Arrival`](crate::arrival::Arrival).
+    #[cfg(all(
+        any(feature = "quic", feature = "tcp", all(feature = "unix", unix)),
+        not(target_arch = "wasm32")
+    ))]
+    pub(crate) fn arrivals<T>(&self, change: impl FnOnce(&mut ConnectionManager) -> T) -> T {
+        change(&mut self.inner().manager)
+    }
+
     /// A place for a link that this side opens, and what will become of it.
     pub(crate) fn begin_connect(&self) -> Result<(Reservation, Outcome), CapacityError> {
         let (outcome, waits) = oneshot::channel();
@@ -140,6 +172,11 @@ impl Network {
 
     /// The peer said hello.
     pub(crate) fn opened(&self, id: LinkId, peer: Peer) {
+        #[cfg(feature = "metrics")]
+        {
+            let link = self.inner().manager.link(id);
+            link.into_iter().for_each(|link| self.shared.published.opened(&link));
+        }
         let gone = self.change(|inner| {
             let link = inner.manager.opened(id)?;
             match inner.connecting.remove(&id) {
@@ -153,13 +190,19 @@ impl Network {
 
     /// It is over.
     pub(crate) fn ended(&self, id: LinkId, ended: LinkEnded) {
-        tracing::debug!(%id, %ended, "down");
-        self.change(|inner| {
-            inner.manager.ended(id, ended.clone());
+        let link = self.change(|inner| {
+            let link = inner.manager.ended(id, ended.clone());
             if let Some(outcome) = inner.connecting.remove(&id) {
-                let _ = outcome.send(Err(ended));
+                let _ = outcome.send(Err(ended.clone()));
             }
+            link
         });
+        if let Some(link) = link {
+            let kind = link.kind();
+            tracing::debug!(%id, kind, reason = %ended, "down");
+            #[cfg(feature = "metrics")]
+            self.shared.published.ended(&link, &ended);
+        }
     }
 
     /// Its transport is gone too.
@@ -195,6 +238,12 @@ impl Network {
             link.close(CloseCode::SHUTDOWN, "the node is shutting down");
         }
         links
+    }
+
+    /// Waits until it takes no more links.
+    #[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
+    pub(crate) async fn closing(&self) {
+        self.wait(|inner| inner.manager.is_shutting_down().then_some(())).await;
     }
 
     /// Waits until no links are left, and nothing of theirs is on its way.

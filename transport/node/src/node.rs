@@ -43,6 +43,21 @@ pub(crate) struct Inner {
     /// Where it listens, if only QUIC does.
     #[cfg(all(feature = "quic", not(feature = "webrtc"), not(target_arch = "wasm32")))]
     pub(crate) listens: Option<std::net::SocketAddr>,
+    #[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
+    #[cfg_attr(not(feature = "tcp"), expect(dead_code, reason = "held, so that it goes on"))]
+    pub(crate) accepting: crate::streams::Accepting,
+}
+
+/// A node, as long as somebody has a handle on it.
+#[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
+#[derive(Clone)]
+pub(crate) struct WeakNode(std::sync::Weak<Inner>);
+
+#[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
+impl WeakNode {
+    pub(crate) fn upgrade(&self) -> Option<Node> {
+        Some(Node { inner: self.0.upgrade()? })
+    }
 }
 
 impl Node {
@@ -55,12 +70,23 @@ impl Node {
         Self { inner: Arc::new(inner) }
     }
 
-    #[cfg(all(any(feature = "webrtc", feature = "quic"), not(target_arch = "wasm32")))]
+    #[cfg(all(
+        any(feature = "webrtc", feature = "quic", feature = "tcp", all(feature = "unix", unix)),
+        not(target_arch = "wasm32")
+    ))]
     pub(crate) fn inner(&self) -> &Inner {
         &self.inner
     }
 
-    #[cfg(feature = "webrtc")]
+    #[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
+    pub(crate) fn weak(&self) -> WeakNode {
+        WeakNode(Arc::downgrade(&self.inner))
+    }
+
+    #[cfg(any(
+        feature = "webrtc",
+        all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32"))
+    ))]
     pub(crate) fn settings(&self) -> &Settings {
         &self.inner.settings
     }

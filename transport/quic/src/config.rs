@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn_proto::congestion::CubicConfig;
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn_proto::{
     ClientConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig,
@@ -13,6 +12,7 @@ use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::version::TLS13;
 
+use crate::progress::Progress;
 use crate::trust::Verdict;
 use crate::{ALPN, MAX_MESSAGE_LEN, MAX_UNADMITTED, QuicCertificate, QuicError, QuicTrust};
 
@@ -61,7 +61,12 @@ impl QuicConfig {
         bounded(self.stream_window.saturating_mul(2))
     }
 
-    fn transport(&self, bidirectional: u32, receive: VarInt) -> Arc<TransportConfig> {
+    fn transport(
+        &self,
+        bidirectional: u32,
+        receive: VarInt,
+        progress: &Progress,
+    ) -> Arc<TransportConfig> {
         let mut transport = TransportConfig::default();
         let mut discovery = MtuDiscoveryConfig::default();
         discovery.upper_bound(MAX_MTU);
@@ -81,7 +86,7 @@ impl QuicConfig {
             .crypto_buffer_size(CRYPTO_BUFFER)
             .allow_spin(false)
             .mtu_discovery_config(Some(discovery))
-            .congestion_controller_factory(Arc::new(CubicConfig::default()));
+            .congestion_controller_factory(progress.counted());
         Arc::new(transport)
     }
 
@@ -103,7 +108,6 @@ impl QuicConfig {
         let crypto = QuicServerConfig::try_from(tls).map_err(unusable)?;
         let mut server = ServerConfig::with_crypto(Arc::new(crypto));
         server
-            .transport_config(self.transport(1, MAX_UNADMITTED.into()))
             .migration(true)
             .max_incoming(self.max_incoming)
             // Each is accepted or refused as it comes.
@@ -112,11 +116,23 @@ impl QuicConfig {
         Ok(Arc::new(server))
     }
 
+    /// The same for one connection, whose progress is to be known.
+    pub(crate) fn accepting(
+        &self,
+        server: &ServerConfig,
+        progress: &Progress,
+    ) -> Arc<ServerConfig> {
+        let mut server = server.clone();
+        server.transport_config(self.transport(1, MAX_UNADMITTED.into(), progress));
+        Arc::new(server)
+    }
+
     /// To connect to a server.
     pub(crate) fn client(
         &self,
         trust: &QuicTrust,
         is_loopback: bool,
+        progress: &Progress,
     ) -> Result<(ClientConfig, Verdict), QuicError> {
         let provider = provider();
         let (verifier, verdict) = trust.verifier(is_loopback, &provider)?;
@@ -131,7 +147,7 @@ impl QuicConfig {
         tls.resumption = Resumption::disabled();
         let crypto = QuicClientConfig::try_from(tls).map_err(unusable)?;
         let mut client = ClientConfig::new(Arc::new(crypto));
-        client.transport_config(self.transport(0, self.receive_window()));
+        client.transport_config(self.transport(0, self.receive_window(), progress));
         Ok((client, verdict))
     }
 }

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use deltawire_framing::control::Role;
-use deltawire_link::{Datagram, Transmit};
+use deltawire_link::{Datagram, Transmit, caught};
 use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, Incoming, ServerConfig};
 
-use crate::transport::Place;
+use crate::progress::Progress;
+use crate::stack::{Place, Stack};
 use crate::{
     EndpointEvent, MAX_TOKEN_LEN, QuicCertificate, QuicConfig, QuicError, QuicTransport, QuicTrust,
     config,
@@ -130,14 +131,16 @@ impl QuicEndpoint {
             return Err(QuicError::Token { len });
         }
         let is_loopback = remote.ip().to_canonical().is_loopback();
-        let (client, verdict) = self.config.client(trust, is_loopback)?;
+        let progress = Progress::default();
+        let (client, verdict) = self.config.client(trust, is_loopback, &progress)?;
         let place = self.place(Role::Initiator, now);
         let connected = self.endpoint.connect(place.now, client, remote, host);
         let (handle, connection) = connected
             .map_err(|error| QuicError::Options { what: "the address", why: error.to_string() })?;
         let token = Some(token.to_vec());
-        let transport = QuicTransport::new(connection, self.config, place, Some(verdict), token);
-        Ok((Handle(handle.0), transport))
+        let config = self.config;
+        let stack = Stack::new(connection, config, place, Some(verdict), token, progress);
+        Ok((Handle(handle.0), QuicTransport::new(stack, Role::Initiator, config)))
     }
 
     /// Says whose a datagram is.
@@ -147,7 +150,10 @@ impl QuicEndpoint {
         let mut answer = Vec::new();
         let reached = self.reached(destination.ip());
         let bytes = BytesMut::from(bytes);
-        match self.endpoint.handle(at, source, reached, None, bytes, &mut answer) {
+        let endpoint = &mut self.endpoint;
+        let handled =
+            survived(|| endpoint.handle(at, source, reached, None, bytes, &mut answer)).flatten();
+        match handled {
             None => Routed::Nothing,
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 Routed::Known(Handle(handle.0), PeerEvent { event, at })
@@ -184,12 +190,22 @@ impl QuicEndpoint {
     pub fn accept(&mut self, arrival: Arrival, now: Duration) -> Handed {
         let place = self.place(Role::Acceptor, now);
         let mut answer = Vec::new();
-        match self.endpoint.accept(arrival.0, place.now, &mut answer, self.server.clone()) {
-            Ok((handle, connection)) => {
-                let transport = QuicTransport::new(connection, self.config, place, None, None);
-                Ok((Handle(handle.0), transport))
+        let progress = Progress::default();
+        let server = self.server.as_ref().map(|server| self.config.accepting(server, &progress));
+        let endpoint = &mut self.endpoint;
+        let accepted = survived(|| {
+            endpoint
+                .accept(arrival.0, place.now, &mut answer, server)
+                .map_err(|error| error.response)
+        });
+        match accepted {
+            Some(Ok((handle, connection))) => {
+                let config = self.config;
+                let stack = Stack::new(connection, config, place, None, None, progress);
+                Ok((Handle(handle.0), QuicTransport::new(stack, Role::Acceptor, config)))
             }
-            Err(error) => Err(error.response.map(|transmit| self.answer(&transmit, answer))),
+            Some(Err(response)) => Err(response.map(|transmit| self.answer(&transmit, answer))),
+            None => Err(None),
         }
     }
 
@@ -217,15 +233,24 @@ impl QuicEndpoint {
         event: EndpointEvent,
         now: Duration,
     ) -> Option<PeerEvent> {
-        let event = self.endpoint.handle_event(ConnectionHandle(handle.0), event.0)?;
+        let endpoint = &mut self.endpoint;
+        let told = survived(|| endpoint.handle_event(ConnectionHandle(handle.0), event.0));
+        let event = told.flatten()?;
         Some(PeerEvent { event, at: self.at(now) })
     }
 
     /// Forgets a connection: to be said once of each. Its peer is told that nobody knows it, whatever it sends.
     pub fn forget(&mut self, handle: Handle) {
-        let drained = quinn_proto::EndpointEvent::drained();
-        let _ = self.endpoint.handle_event(ConnectionHandle(handle.0), drained);
+        let (endpoint, drained) = (&mut self.endpoint, quinn_proto::EndpointEvent::drained());
+        survived(|| endpoint.handle_event(ConnectionHandle(handle.0), drained));
     }
+}
+
+/// What the endpoint does, if it does not panic: all connections of a socket need it, so it goes on, and what it panicked
+/// at is dropped.
+fn survived<R>(work: impl FnOnce() -> R) -> Option<R> {
+    let done = caught(work);
+    done.inspect_err(|message| tracing::error!(message, "QUIC's endpoint panicked")).ok()
 }
 
 impl std::fmt::Debug for QuicEndpoint {

@@ -114,6 +114,12 @@ pub enum QuicError {
     /// The peer speaks no version of QUIC that this side does.
     #[error("the peer does not speak version 1 of QUIC")]
     Version,
+    /// QUIC's stack panicked: this link ended, and no other.
+    #[error("the QUIC stack panicked, which ended this link: {message}")]
+    Panicked {
+        /// What it said.
+        message: String,
+    },
     /// This side's options cannot be used.
     #[error("{what}: {why}")]
     Options {
@@ -193,6 +199,7 @@ impl From<QuicError> for TransportError {
                 (TransportErrorKind::Failed, Fault::Unknown)
             }
             QuicError::TimedOut => (TransportErrorKind::NotReached, Fault::Unknown),
+            QuicError::Panicked { .. } => (TransportErrorKind::Panicked, Fault::Local),
             QuicError::Version => (TransportErrorKind::Unsupported, Fault::Unknown),
             QuicError::Options { .. } => (TransportErrorKind::SetUp, Fault::Local),
         };

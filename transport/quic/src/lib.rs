@@ -36,7 +36,9 @@ mod certificate;
 mod config;
 mod endpoint;
 mod error;
+mod progress;
 mod reader;
+mod stack;
 mod transport;
 mod trust;
 mod writer;
@@ -66,9 +68,3 @@ pub const CLOSED: u32 = 0;
 pub const REFUSED: u32 = 1;
 /// Why a connection was closed: its peer broke the rules.
 pub const BROKEN: u32 = 2;
-
-/// Whether two secrets are the same. How long that takes says nothing of them but their lengths.
-#[must_use]
-pub fn is_same_secret(known: &[u8], offered: &[u8]) -> bool {
-    aws_lc_rs::constant_time::verify_slices_are_equal(known, offered).is_ok()
-}

@@ -1,368 +1,93 @@
-//! One connection, as what carries a session.
+//! One connection, as what carries a session: what panics under it ends it alone.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
-use deltawire_channels::TransportMessage;
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
-use deltawire_link::{Capabilities, InFlight, MessageTransport, Output, Transmit, TransportError};
-use quinn_proto::{Connection, Dir, Event, StreamEvent, StreamId};
+use deltawire_link::{
+    Capabilities, InFlight, MessageTransport, Output, PanicGuard, TransportError,
+};
 
-use crate::reader::{Read, Reader};
-use crate::trust::Verdict;
-use crate::writer::Writer;
-use crate::{BROKEN, CLOSED, COMMAND_ROOM, PeerEvent, QuicConfig, QuicError, REFUSED};
+use crate::stack::Stack;
+use crate::{PeerEvent, QuicConfig, QuicError};
 
 /// One connection of a [`QuicEndpoint`](crate::QuicEndpoint).
 ///
 /// Give it what the endpoint says is its ([`handle_event`](Self::handle_event)), and the endpoint what
 /// [`poll_endpoint_event`](Self::poll_endpoint_event) has, each time that it was worked on. Who accepts asks for the
 /// [`token`](Self::take_token) first, and then [admits](Self::admit) or [refuses](Self::refuse) its peer.
+///
+/// If QUIC's stack panics, the connection ends with [`QuicError::Panicked`], and no other does.
 pub struct QuicTransport {
-    connection: Connection,
+    stack: PanicGuard<Stack>,
     role: Role,
     config: QuicConfig,
-    start: Instant,
-    now: Instant,
-    local: SocketAddr,
-    /// Datagrams that the socket takes with one call.
-    max_segments: usize,
-    /// What was wrong with the server's certificate.
-    verdict: Option<Verdict>,
-    /// Of the initiator, what it will show; of the acceptor, what its peer has shown.
-    token: Option<Vec<u8>>,
-    admitted: bool,
-    command_out: Option<Writer>,
-    command_in: Option<Reader>,
-    data_out: Option<Writer>,
-    data_in: Option<Reader>,
-    told_open: bool,
-    /// How it was lost, until that is told; what came before is told first.
-    lost: Option<Option<QuicError>>,
-    /// Whether this side has closed it, or it was lost.
-    closed: bool,
-    /// Whether nothing more is written.
-    finishing: bool,
-    /// Frames of the peer's so far.
-    frames: u64,
+    /// The peer's address, as far as it was known last.
+    remote: SocketAddr,
+    /// Whether it was said that the stack panicked.
+    told: bool,
 }
 
 /// What a connection has to tell its endpoint.
 pub struct EndpointEvent(pub(crate) quinn_proto::EndpointEvent);
 
-/// Where a connection lies, and who has begun it.
-pub(crate) struct Place {
-    pub(crate) role: Role,
-    pub(crate) start: Instant,
-    pub(crate) now: Instant,
-    pub(crate) local: SocketAddr,
-    pub(crate) max_segments: usize,
-}
-
-/// Most datagrams of one call: more are not quicker.
-const MAX_SEGMENTS: usize = 40;
-/// Most bytes of one call: UDP takes no more.
-const MAX_BATCH: usize = 65_000;
-/// What QUIC may hold at the least of what is sent, bytes: see [`window`].
-const LEAST_WINDOW: u64 = 128 << 10;
-
 /// What waits here at most for QUIC to have room, bytes; and a message of the longest kind beside it.
 const MAX_WAITING: usize = 64 << 10;
 
-/// That of the stream of commands; the others have 0.
-const COMMAND_PRIORITY: i32 = 2;
-
 impl QuicTransport {
-    pub(crate) fn new(
-        connection: Connection,
-        config: QuicConfig,
-        place: Place,
-        verdict: Option<Verdict>,
-        token: Option<Vec<u8>>,
-    ) -> Self {
-        let Place { role, start, now, local, max_segments } = place;
-        Self {
-            connection,
-            role,
-            config,
-            start,
-            now,
-            local,
-            max_segments,
-            verdict,
-            token,
-            admitted: role == Role::Initiator,
-            command_out: None,
-            command_in: None,
-            data_out: None,
-            data_in: None,
-            told_open: false,
-            lost: None,
-            closed: false,
-            finishing: false,
-            frames: 0,
-        }
+    pub(crate) fn new(stack: Stack, role: Role, config: QuicConfig) -> Self {
+        let remote = stack.remote_address();
+        Self { stack: PanicGuard::new(stack), role, config, remote, told: false }
     }
 
     /// Takes in what the endpoint says is this connection's.
     pub fn handle_event(&mut self, event: PeerEvent) {
-        self.now = self.now.max(event.at);
-        self.connection.handle_event(event.event);
+        self.stack.with(|stack| stack.handle_event(event));
     }
 
     /// What the endpoint is to be told.
     pub fn poll_endpoint_event(&mut self) -> Option<EndpointEvent> {
-        loop {
-            let event = self.connection.poll_endpoint_events()?;
-            // The endpoint forgets it when it is told to, once.
-            if !event.is_drained() {
-                return Some(EndpointEvent(event));
-            }
-        }
+        self.stack.with(Stack::poll_endpoint_event).flatten().map(EndpointEvent)
     }
 
     /// Where the peer is.
-    #[must_use]
-    pub fn remote_address(&self) -> SocketAddr {
-        self.connection.remote_address()
+    pub fn remote_address(&mut self) -> SocketAddr {
+        if let Some(remote) = self.stack.with(|stack| stack.remote_address()) {
+            self.remote = remote;
+        }
+        self.remote
+    }
+
+    /// Whether the peer has shown that it is where it says, or nothing more is heard of it.
+    pub fn is_validated(&mut self) -> bool {
+        self.stack.with(|stack| stack.is_validated()).unwrap_or(true)
+    }
+
+    /// Hands on so many datagrams at a time from here on, where the socket takes less than it said.
+    pub fn set_max_segments(&mut self, max_segments: usize) {
+        self.stack.with(|stack| stack.set_max_segments(max_segments));
     }
 
     /// What the peer shows to be let in, once that has come: empty if it shows nothing. Of who accepts.
     pub fn take_token(&mut self) -> Option<Vec<u8>> {
-        if self.role == Role::Acceptor { self.token.take() } else { None }
+        self.stack.with(Stack::take_token).flatten()
     }
 
     /// Lets the peer in.
     pub fn admit(&mut self) {
-        if !self.admitted && !self.closed {
-            self.admitted = true;
-            self.connection.set_receive_window(self.config.receive_window());
-            self.open_data(2);
-        }
+        self.stack.with(Stack::admit);
     }
 
     /// Does not let the peer in, and tells it why.
     pub fn refuse(&mut self, reason: &str) {
-        self.close_with(REFUSED, reason);
+        self.stack.with(|stack| stack.refuse(reason));
     }
 
-    fn close_with(&mut self, code: u32, reason: &str) {
-        if !self.closed {
-            self.closed = true;
-            let reason = Bytes::copy_from_slice(reason.as_bytes());
-            self.connection.close(self.now, code.into(), reason);
-        }
+    fn panicked(&self) -> TransportError {
+        let message = self.stack.panicked().unwrap_or_default().to_owned();
+        QuicError::Panicked { message }.into()
     }
-
-    /// Ends it because of what the peer did.
-    fn fail(&mut self, error: QuicError) -> TransportError {
-        self.close_with(BROKEN, &error.to_string());
-        self.lost = None;
-        error.into()
-    }
-
-    fn at(&self, now: Duration) -> Instant {
-        self.start.checked_add(now).unwrap_or(self.now).max(self.now)
-    }
-
-    fn open_data(&mut self, number: u8) {
-        let Some(stream) = self.connection.streams().open(Dir::Uni) else { return };
-        let mut writer = Writer::new(number, stream);
-        // Nothing can stand in its way yet.
-        let _ = writer.write(&mut self.connection, &[number]);
-        self.data_out = Some(writer);
-    }
-
-    /// The handshake is over: opens what the initiator opens.
-    fn connected(&mut self) {
-        if self.role == Role::Acceptor {
-            return;
-        }
-        let max = self.config.max_message_len;
-        if let Some(stream) = self.connection.streams().open(Dir::Bi) {
-            let _ = self.connection.send_stream(stream).set_priority(COMMAND_PRIORITY);
-            let token = self.token.take().unwrap_or_default();
-            let mut writer = Writer::new(0, stream);
-            let _ = writer.write(&mut self.connection, &[0]);
-            let _ = writer.write_message(&mut self.connection, &token);
-            self.command_out = Some(writer);
-            self.command_in = Some(Reader::answering(0, stream, max));
-        }
-        self.open_data(1);
-    }
-
-    /// Takes the streams that the peer has opened.
-    fn accept(&mut self, dir: Dir) -> Result<(), QuicError> {
-        let max = self.config.max_message_len;
-        while let Some(stream) = self.connection.streams().accept(dir) {
-            let (number, reader) = match (dir, self.role) {
-                (Dir::Bi, _) => (0, &mut self.command_in),
-                (Dir::Uni, Role::Acceptor) => (1, &mut self.data_in),
-                (Dir::Uni, Role::Initiator) => (2, &mut self.data_in),
-            };
-            if reader.is_some() {
-                return Err(QuicError::Twice { number });
-            }
-            *reader = Some(Reader::numbered(number, stream, max));
-            if dir == Dir::Bi {
-                let _ = self.connection.send_stream(stream).set_priority(COMMAND_PRIORITY);
-                self.command_out = Some(Writer::new(number, stream));
-            }
-        }
-        Ok(())
-    }
-
-    fn take_events(&mut self) -> Result<(), QuicError> {
-        while let Some(event) = self.connection.poll() {
-            match event {
-                Event::Connected => self.connected(),
-                Event::ConnectionLost { reason } => {
-                    let verdict = self.verdict.as_ref().and_then(|verdict| verdict.get().cloned());
-                    self.lost = Some(verdict.or_else(|| QuicError::of(&reason)));
-                    self.closed = true;
-                }
-                Event::Stream(StreamEvent::Opened { dir }) => self.accept(dir)?,
-                Event::Stream(StreamEvent::Readable { id }) => {
-                    let mut readers = [&mut self.command_in, &mut self.data_in].into_iter();
-                    if let Some(reader) =
-                        readers.find_map(|it| it.as_mut().filter(|it| it.stream() == id))
-                    {
-                        reader.wake();
-                    }
-                }
-                Event::Stream(StreamEvent::Finished { id }) => {
-                    if let Some(writer) = self.writer(id) {
-                        writer.acknowledged();
-                    }
-                }
-                Event::Stream(StreamEvent::Stopped { id, error_code }) => {
-                    let finishing = self.finishing;
-                    match self.writer(id) {
-                        Some(writer) if finishing => writer.acknowledged(),
-                        Some(writer) => return Err(writer.stopped(error_code)),
-                        None => {}
-                    }
-                }
-                // What waits is tried each time.
-                Event::Stream(StreamEvent::Writable { .. } | StreamEvent::Available { .. })
-                | Event::HandshakeDataReady
-                | Event::DatagramReceived
-                | Event::DatagramsUnblocked => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn writer(&mut self, stream: StreamId) -> Option<&mut Writer> {
-        let mut writers = [&mut self.command_out, &mut self.data_out].into_iter();
-        writers.find_map(|it| it.as_mut().filter(|it| it.stream() == stream))
-    }
-
-    /// Reads what stands before messages. Says whether both channels can be used.
-    fn is_open(&mut self) -> Result<bool, QuicError> {
-        for reader in [&mut self.command_in, &mut self.data_in].into_iter().flatten() {
-            while !reader.is_begun() {
-                match reader.read(&mut self.connection)? {
-                    Read::Token(token) => self.token = Some(token),
-                    Read::Nothing => break,
-                    Read::Begun | Read::Message(_) => {}
-                }
-            }
-        }
-        let begun = |reader: &Option<Reader>| reader.as_ref().is_some_and(Reader::is_begun);
-        Ok(self.admitted
-            && begun(&self.command_in)
-            && begun(&self.data_in)
-            && self.command_out.is_some()
-            && self.data_out.is_some())
-    }
-
-    fn next_message(&mut self) -> Result<Option<Output>, QuicError> {
-        let readers =
-            [(Channel::Command, &mut self.command_in), (Channel::Data, &mut self.data_in)];
-        for (channel, reader) in readers {
-            let Some(reader) = reader else { continue };
-            if let Read::Message(message) = reader.read(&mut self.connection)? {
-                return Ok(Some(Output::Message(channel, TransportMessage::from(message))));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Hands on what waited for room, commands first.
-    fn flush(&mut self) -> Result<(), QuicError> {
-        let Self { connection, config, command_out, data_out, .. } = self;
-        let room = [COMMAND_ROOM, 0];
-        let window = window(connection, config.send_window);
-        for (writer, room) in [command_out, data_out].into_iter().zip(room) {
-            if let Some(writer) = writer
-                && writer.waiting() > 0
-            {
-                connection.set_send_window(window + room);
-                writer.flush(connection)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn transmit(&mut self) -> Option<Transmit> {
-        let mtu = usize::from(self.connection.current_mtu()).max(1);
-        let most = self.max_segments.min(MAX_SEGMENTS).min(MAX_BATCH / mtu).max(1);
-        let mut bytes = Vec::new();
-        let made = self.connection.poll_transmit(self.now, most, &mut bytes)?;
-        bytes.truncate(made.size);
-        let source = made.src_ip.unwrap_or(self.local.ip());
-        Some(Transmit {
-            destination: made.destination,
-            source: SocketAddr::new(source, self.local.port()),
-            bytes,
-            segment: made.segment_size,
-        })
-    }
-
-    fn next(&mut self) -> Result<Option<Output>, QuicError> {
-        self.take_events()?;
-        let was_broken = self.closed && self.lost.is_none();
-        if !was_broken && self.is_open()? {
-            if !self.told_open {
-                self.told_open = true;
-                return Ok(Some(Output::Open));
-            }
-            if let Some(message) = self.next_message()? {
-                return Ok(Some(message));
-            }
-        }
-        match self.lost.take() {
-            Some(Some(error)) => return Err(error),
-            Some(None) => return Ok(Some(Output::Closed)),
-            None => {}
-        }
-        if !self.closed {
-            self.flush()?;
-            if self.finishing {
-                self.finish_streams();
-            }
-        }
-        Ok(self.transmit().map(Output::Transmit))
-    }
-
-    fn finish_streams(&mut self) -> bool {
-        let Self { connection, command_out, data_out, .. } = self;
-        let mut all = true;
-        for writer in [command_out, data_out].into_iter().flatten() {
-            // Each is told, whether the other is through or not.
-            all &= writer.finish(connection);
-        }
-        all
-    }
-}
-
-/// What QUIC may hold to be sent and sent again: twice what the path takes, so that a close waits for no more than
-/// that, and for what is left in a session as long as that goes on.
-fn window(connection: &Connection, most: u64) -> u64 {
-    connection.congestion_state().window().saturating_mul(2).clamp(LEAST_WINDOW.min(most), most)
 }
 
 impl MessageTransport for QuicTransport {
@@ -377,55 +102,40 @@ impl MessageTransport for QuicTransport {
     }
 
     fn handle_timeout(&mut self, now: Duration) {
-        self.now = self.at(now);
-        self.connection.handle_timeout(self.now);
+        self.stack.with(|stack| stack.handle_timeout(now));
     }
 
     fn poll_output(&mut self) -> Result<Output, TransportError> {
-        match self.next() {
-            Ok(Some(output)) => Ok(output),
-            Ok(None) => {
-                let at = self.connection.poll_timeout();
-                Ok(Output::Timeout(at.map(|at| at.saturating_duration_since(self.start))))
-            }
-            Err(error) => Err(self.fail(error)),
+        match self.stack.with(Stack::poll_output) {
+            Some(output) => output,
+            None if std::mem::replace(&mut self.told, true) => Ok(Output::Timeout(None)),
+            None => Err(self.panicked()),
         }
     }
 
     fn write(&mut self, channel: Channel, message: &[u8]) -> Result<bool, TransportError> {
-        let Self { connection, config, command_out, data_out, .. } = self;
-        // One window is for all streams: what deltas have filled is not to keep commands waiting.
-        let (writer, room) = match channel {
-            Channel::Command => (command_out, COMMAND_ROOM),
-            Channel::Data => (data_out, 0),
-        };
-        let Some(writer) = writer else { return Ok(false) };
-        connection.set_send_window(window(connection, config.send_window) + room);
-        match writer.write_message(connection, message) {
-            Ok(()) => Ok(true),
-            Err(error) => Err(self.fail(error)),
-        }
+        let written = self.stack.with(|stack| stack.write(channel, message));
+        written.unwrap_or_else(|| Err(self.panicked()))
     }
 
     fn in_flight(&mut self) -> usize {
-        let writers = [&self.command_out, &self.data_out].into_iter().flatten();
-        writers.map(Writer::waiting).sum()
+        self.stack.with(|stack| stack.in_flight()).unwrap_or_default()
+    }
+
+    fn take_progress(&mut self) -> Option<bool> {
+        Some(self.stack.with(Stack::take_progress).unwrap_or_default())
     }
 
     fn finish(&mut self) -> bool {
-        self.finishing = true;
-        self.closed || self.finish_streams()
+        self.stack.with(Stack::finish).unwrap_or(true)
     }
 
     fn close(&mut self) {
-        self.close_with(CLOSED, "");
+        self.stack.with(Stack::close);
     }
 
     fn take_heard(&mut self) -> bool {
-        // Those of packets that proved to be the peer's.
-        let frames = self.connection.stats().frame_rx;
-        let frames = frames.acks + frames.ping + frames.stream;
-        std::mem::replace(&mut self.frames, frames) != frames
+        self.stack.with(Stack::take_heard).unwrap_or_default()
     }
 }
 
@@ -433,8 +143,44 @@ impl std::fmt::Debug for QuicTransport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("QuicTransport")
             .field("role", &self.role)
-            .field("remote_address", &self.remote_address())
-            .field("admitted", &self.admitted)
+            .field("remote_address", &self.remote)
+            .field("panicked", &self.stack.panicked())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use deltawire_link::{Fault, TransportErrorKind};
+
+    use super::*;
+    use crate::{QuicEndpoint, QuicTrust};
+
+    #[test]
+    fn what_panics_ends_its_own_connection_by_name() {
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let config = QuicConfig::new(1 << 20, 16 << 10);
+        let mut endpoint = QuicEndpoint::new(config, None, here, 1, [1; 32]).unwrap();
+        let now = Duration::from_secs(1);
+        let mut connect = || {
+            let there = SocketAddr::from((Ipv4Addr::LOCALHOST, 2));
+            endpoint.connect(there, "127.0.0.1", &QuicTrust::loopback(), b"", now).unwrap().1
+        };
+        let (mut broken, mut other) = (connect(), connect());
+        broken.stack.with(|_| panic!("on purpose"));
+        let error = broken.poll_output().unwrap_err();
+        assert_eq!((error.kind(), error.fault()), (TransportErrorKind::Panicked, Fault::Local));
+        let message = "on purpose".to_owned();
+        assert_eq!(error.downcast_ref(), Some(&QuicError::Panicked { message }));
+        // Nobody goes round in circles.
+        assert_eq!(broken.poll_output(), Ok(Output::Timeout(None)));
+        assert!(broken.write(Channel::Data, b"x").is_err());
+        assert!(broken.finish() && !broken.take_heard() && broken.in_flight() == 0);
+        broken.handle_timeout(now);
+        broken.close();
+        assert!(broken.poll_endpoint_event().is_none() && broken.take_token().is_none());
+        assert!(matches!(other.poll_output(), Ok(Output::Transmit(_))));
     }
 }

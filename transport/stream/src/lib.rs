@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod framing;
+pub mod preface;
 mod reader;
 mod transport;
 mod writer;

@@ -21,7 +21,6 @@ mod engine;
 mod error;
 #[cfg(feature = "lean")]
 mod lean;
-mod panic_guard;
 mod path;
 pub mod records;
 mod routes;

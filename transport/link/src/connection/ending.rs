@@ -39,7 +39,7 @@ impl<T: MessageTransport> Connection<T> {
         while let Some(event) = self.session.poll_event() {
             match event {
                 Event::Opened(hello) => {
-                    tracing::debug!(?hello, "session open");
+                    tracing::debug!(kind = self.capabilities.kind, ?hello, "link opened");
                     opened = self.peer.take();
                 }
                 Event::Closed(closed) => {
@@ -160,7 +160,9 @@ impl<T: MessageTransport> Connection<T> {
     fn publish_end(&mut self) {
         let Some(ended) = self.ended.clone() else { return };
         let undelivered = self.session.undelivered();
-        tracing::debug!(%ended, ?undelivered, "link ended");
+        self.span.record("reason", tracing::field::display(&ended));
+        let kind = self.capabilities.kind;
+        tracing::debug!(kind, reason = %ended, ?undelivered, "link ended");
         self.publish();
         self.shared.end(ended, undelivered);
     }

@@ -1,7 +1,9 @@
 //! One session on one transport, without I/O: the same for every driver.
 
 mod datagrams;
+mod delivery;
 mod ending;
+mod observed;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,9 +11,10 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use deltawire_channels::session::SessionConfig;
-use deltawire_channels::{Delivery, Order, Peer, Reliability, Session};
+use deltawire_channels::{Peer, Session};
 use deltawire_framing::control::CloseCode;
 
+use self::delivery::check_delivery;
 use crate::error::{Fault, TransportErrorKind};
 use crate::link::{LinkEnded, LinkState, Route};
 use crate::pacing::{Pacing, PacingLimits};
@@ -31,6 +34,8 @@ pub struct Connection<T> {
     pacing: Pacing,
     max_frame_len: usize,
     shared: Arc<LinkState>,
+    /// What its log lines belong to.
+    span: tracing::Span,
     traffic: Traffic,
     transport_timeout: Option<Duration>,
     valid_until: Option<Duration>,
@@ -160,6 +165,7 @@ impl<T: MessageTransport> Connection<T> {
             peer: Some(Box::new(peer)),
             pacing: Pacing::new(pacing).with_queue(capabilities.queue),
             max_frame_len: config.session.limits.max_frame_len,
+            span: observed::span(shared.id(), config.session.role, capabilities.kind),
             shared,
             traffic: Traffic::default(),
             transport_timeout: Some(now),
@@ -232,6 +238,7 @@ impl<T: MessageTransport> Connection<T> {
         context: &mut Context<'_>,
         send: &mut impl FnMut(Transmit),
     ) -> Progress {
+        let _entered = self.span.clone().entered();
         self.fed = 0;
         if self.shared.take_asked() {
             self.take_requests(now);
@@ -306,16 +313,22 @@ impl<T: MessageTransport> Connection<T> {
     /// application's, as each ping is acknowledged by a peer that reads nothing.
     fn note_acknowledged(&mut self, now: Duration) {
         let acknowledged = self.written.saturating_sub(self.buffered as u64);
-        if acknowledged <= self.acknowledged {
+        let before = self.acknowledged;
+        self.acknowledged = acknowledged.max(before);
+        let (got_on, of_application) = match self.transport.take_progress() {
+            // What was handed on may lie there for long, and what is acknowledged was handed on long ago.
+            Some(got_on) => (got_on, got_on),
+            None => (acknowledged > before, before < self.written_for_application),
+        };
+        if !got_on {
             return;
         }
-        if self.acknowledged < self.written_for_application {
+        if of_application {
             self.session.note_progress(now);
         }
         if let Stage::Flushing { deadline, patience } = &mut self.stage {
             *deadline = (*deadline).max(now.saturating_add(*patience));
         }
-        self.acknowledged = acknowledged;
     }
 
     /// Everything that the transport has to give.
@@ -409,26 +422,6 @@ impl<T: MessageTransport> Connection<T> {
         }
         wrote
     }
-
-    fn publish(&mut self) {
-        let Self { shared, session, pacing, traffic, buffered, capabilities, .. } = self;
-        shared.publish(|stats| {
-            stats.kind = capabilities.kind;
-            stats.session = session.stats();
-            stats.route = traffic.route;
-            stats.remote_address = traffic.remote_address;
-            stats.datagrams_received = traffic.datagrams_received;
-            stats.datagrams_sent = traffic.datagrams_sent;
-            stats.bytes_received = traffic.bytes_received;
-            stats.bytes_sent = traffic.bytes_sent;
-            stats.in_flight_limit = pacing.cap() as u64;
-            stats.in_flight = *buffered as u64;
-            stats.delay = pacing.delay();
-            stats.rate = pacing.rate();
-            stats.stalls = pacing.stalls();
-            stats.waits = traffic.waits;
-        });
-    }
 }
 
 /// How long a peer that was taken for dead has to acknowledge that it is told so: most likely it hears
@@ -440,27 +433,4 @@ const MAX_LAG: Duration = Duration::from_millis(1);
 
 fn failed(reason: String) -> TransportError {
     TransportError::new(TransportErrorKind::Failed, Fault::Local, reason)
-}
-
-/// What a transport cannot do is refused before anything is sent.
-fn check_delivery(
-    session: &SessionConfig,
-    capabilities: Capabilities,
-) -> Result<(), TransportError> {
-    let command = Delivery { order: session.command, ..Delivery::default() };
-    let wanted = [("command", command), ("send", session.send), ("receive", session.receive)];
-    let refused = wanted.into_iter().find(|(_, delivery)| {
-        !capabilities.unreliable
-            && (delivery.order != Order::Ordered || delivery.reliability != Reliability::Reliable)
-    });
-    match refused {
-        None => Ok(()),
-        Some((channel, delivery)) => {
-            let text = format!(
-                "this transport delivers everything, in order: {channel} cannot be {delivery:?}; WebRTC can"
-            );
-            let (kind, fault) = (TransportErrorKind::Unsupported, Fault::Local);
-            Err(TransportError::new(kind, fault, text))
-        }
-    }
 }

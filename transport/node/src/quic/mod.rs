@@ -1,6 +1,5 @@
 //! Links over QUIC of a native process: `quic://host:port`.
 
-mod admission;
 mod driver;
 pub(crate) mod hub;
 
@@ -17,18 +16,19 @@ use deltawire_quic::{Fingerprint, QuicCertificate, QuicConfig, QuicEndpoint, Qui
 use deltawire_signalling::Token;
 use tokio::sync::mpsc;
 
-pub use self::admission::QuicAdmission;
 use self::driver::Driver;
 use self::hub::{Connect, Hub, Request, Surroundings};
+use crate::host_and_port::host_and_port;
 use crate::network::Network;
+use crate::race::{HEAD_START, MAX_ADDRESSES, in_turn, race};
 use crate::settings::Settings;
 use crate::udp::{self, REQUESTS, Socket};
-use crate::{BuildError, ConnectError, LinkKind, Node};
+use crate::{Admission, BuildError, ConnectError, LinkKind, Node, admission};
 
 /// What a builder is told of QUIC.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
-    pub(crate) admission: Option<QuicAdmission>,
+    pub(crate) admission: Option<Admission>,
     pub(crate) certificate: Option<QuicCertificate>,
     pub(crate) trust: QuicTrust,
 }
@@ -42,16 +42,13 @@ pub(crate) struct Quic {
     network: Network,
     runtime: SharedRuntime,
     udp: udp::Options,
-    admission: Option<QuicAdmission>,
+    admission: Option<Admission>,
     certificate: Option<QuicCertificate>,
     /// Keeps the socket that accepts: it accepts until nobody can ask it for anything.
     accepting: Mutex<Option<mpsc::Sender<Request>>>,
     /// The sockets of links that this side opens, by whether they are of IPv4.
     outgoing: Mutex<HashMap<bool, mpsc::Sender<Request>>>,
 }
-
-/// Addresses of one host that are tried.
-const MAX_ADDRESSES: usize = 4;
 
 impl Quic {
     pub(crate) fn new(
@@ -162,26 +159,29 @@ impl Quic {
     }
 
     async fn connect(&self, node: &Node, url: &str) -> Result<(Peer, Link), ConnectError> {
-        let (host, port) = host_and_port(url)?;
+        let (host, port) = host_and_port(url, "quic")?;
+        let runtime = &*self.runtime;
+        let deadline = runtime.now().saturating_add(self.settings.connect_timeout);
         let found = self.runtime.resolve(host, port).await;
         let unknown = |source| ConnectError::Host { host: host.to_owned(), source };
-        let mut addresses = found.map_err(unknown)?;
-        addresses.truncate(MAX_ADDRESSES);
-        let tries = u32::try_from(addresses.len()).unwrap_or(1).max(1);
-        let timeout = self.settings.connect_timeout / tries;
-        let mut failed = None;
-        for remote in addresses {
-            match self.connect_to(node, remote, host, timeout).await {
-                // Another address of the host's may do, of a family that this host has.
-                Err(
-                    error @ (ConnectError::Socket { .. }
-                    | ConnectError::Ended(LinkEnded::NotReached(_))),
-                ) => failed = Some(error),
-                outcome => return outcome,
-            }
-        }
+        let addresses = in_turn(found.map_err(unknown)?, MAX_ADDRESSES);
+        let attempts = addresses.iter().map(|remote| {
+            let attempt = async move {
+                let left = deadline.saturating_sub(runtime.now());
+                self.connect_to(node, *remote, host, left).await
+            };
+            Box::pin(attempt) as BoxFuture<'_, _>
+        });
+        // Another address of the host's may do, of a family that this host has; a peer that answered says the same there.
+        let answered = |error: &ConnectError| {
+            !matches!(
+                error,
+                ConnectError::Socket { .. } | ConnectError::Ended(LinkEnded::NotReached(_))
+            )
+        };
+        let raced = race(runtime, HEAD_START, attempts, answered).await;
         let nothing = || unknown(io::Error::other("the name has no address"));
-        Err(failed.unwrap_or_else(nothing))
+        raced.map_err(|mut failed| failed.pop().unwrap_or_else(nothing))
     }
 
     async fn connect_to(
@@ -257,29 +257,6 @@ fn config(settings: &Settings) -> QuicConfig {
     config
 }
 
-/// The parts of `quic://host:port`.
-fn host_and_port(url: &str) -> Result<(&str, u16), ConnectError> {
-    let wrong = |reason: &str| ConnectError::Address {
-        url: url.rsplit('@').next().unwrap_or_default().to_owned(),
-        reason: reason.to_owned(),
-    };
-    let (_, rest) = url.split_once("://").ok_or_else(|| wrong("it must be quic://host:port"))?;
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    if rest.contains(['/', '?', '#', '@']) {
-        return Err(wrong("nothing but a host and a port belongs there"));
-    }
-    let (host, port) = rest.rsplit_once(':').ok_or_else(|| wrong("it has no port"))?;
-    let port = port.parse().ok().filter(|port| *port != 0);
-    let port = port.ok_or_else(|| wrong("its port must be 1 to 65535"))?;
-    let host = match host.strip_prefix('[').map(|host| host.strip_suffix(']')) {
-        Some(Some(host)) => host,
-        Some(None) => return Err(wrong("its bracket is not closed")),
-        None if host.contains(':') => return Err(wrong("an address of IPv6 needs brackets")),
-        None => host,
-    };
-    if host.is_empty() { Err(wrong("it has no host")) } else { Ok((host, port)) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,37 +265,11 @@ mod tests {
     #[tokio::test]
     async fn nodes_connect() {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = Node::builder().listen(listen).accept_quic(QuicAdmission::anyone());
+        let server = Node::builder().listen(listen).accept_quic(Admission::anyone());
         let (server, client) = (server.build().unwrap(), Node::builder().build().unwrap());
         let url = format!("quic://{}", server.addresses().next().unwrap());
         let (connected, accepted) = tokio::join!(client.connect(&url), server.accept());
         let (_near, _far) = (connected.unwrap(), accepted.unwrap());
         assert_eq!((client.peers().len(), server.peers().len()), (1, 1));
-    }
-
-    #[test]
-    fn addresses_are_a_host_and_a_port() {
-        for (url, host, port) in [
-            ("quic://example.org:4000", "example.org", 4_000),
-            ("quic://127.0.0.1:1/", "127.0.0.1", 1),
-            ("QUIC://[::1]:65535", "::1", 65_535),
-        ] {
-            assert_eq!(host_and_port(url).unwrap(), (host, port), "{url}");
-        }
-        for url in [
-            "quic:example.org:1",
-            "quic://example.org",
-            "quic://example.org:0",
-            "quic://example.org:65536",
-            "quic://:4000",
-            "quic://::1:4000",
-            "quic://[::1:4000",
-            "quic://user:secret@example.org:1",
-            "quic://example.org:1/path",
-        ] {
-            let error = host_and_port(url).unwrap_err();
-            assert!(matches!(error, ConnectError::Address { .. }), "{url}");
-            assert!(!error.to_string().contains("secret"));
-        }
     }
 }

@@ -8,6 +8,9 @@ use std::task::{Context, Poll};
 use deltawire_link::runtime::{BindOptions, Datagrams, Received, Runtime, UdpSocket};
 use deltawire_link::{Datagram, Transmit};
 
+#[cfg(test)]
+mod tests;
+
 /// Places for what one call receives. With GRO, each takes up to 64 datagrams of one sender.
 const PLACES: usize = 16;
 /// Bytes of a place: the longest datagram that UDP can carry, or so many short ones.
@@ -27,6 +30,8 @@ pub(crate) struct Socket {
     /// Batches that the system did not take yet.
     waiting: VecDeque<Batch>,
     waiting_bytes: usize,
+    /// Whether datagrams go one by one, because what is below took none that were together.
+    singly: bool,
 }
 
 /// What one call received.
@@ -44,6 +49,8 @@ struct Batch {
     segment: usize,
     ends_short: bool,
     to: Option<(SocketAddr, SocketAddr)>,
+    /// Of its bytes, those that the system took already.
+    sent: usize,
 }
 
 impl Socket {
@@ -87,6 +94,7 @@ impl Socket {
             batch: Batch::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            singly: false,
         })
     }
 
@@ -133,10 +141,9 @@ impl Socket {
         self.socket.poll_receive(&mut places[..most], &mut inbox.meta[..most], context)
     }
 
-    /// How many datagrams of one length go in one call at most.
-    #[cfg(feature = "quic")]
+    /// How many datagrams of one length go in one call at most. It gets less where hardware turns out to take one only.
     pub(crate) fn max_segments(&self) -> usize {
-        self.socket.max_segments()
+        if self.singly { 1 } else { self.socket.max_segments() }
     }
 
     /// Puts a datagram into the next call, and makes the call when it is full. Several are a call of
@@ -145,12 +152,12 @@ impl Socket {
         if let Some(segment) = transmit.segment {
             self.flush();
             let Transmit { destination, source, bytes, .. } = transmit;
-            self.batch =
-                Batch { bytes, segment, ends_short: true, to: Some((source, destination)) };
+            let to = Some((source, destination));
+            self.batch = Batch { bytes, segment, ends_short: true, to, sent: 0 };
             self.flush();
             return;
         }
-        let max_segments = self.socket.max_segments();
+        let max_segments = self.max_segments();
         if !self.batch.takes(&transmit, max_segments) {
             self.flush();
         }
@@ -163,7 +170,7 @@ impl Socket {
             return;
         }
         let mut batch = std::mem::take(&mut self.batch);
-        if self.waiting.is_empty() && self.send_batch(&batch) {
+        if self.waiting.is_empty() && self.send_batch(&mut batch) {
             // Its memory is of use again.
             batch.clear();
             self.batch = batch;
@@ -179,50 +186,71 @@ impl Socket {
 
     /// Sends what the system had no room for, and registers to be woken when it has again.
     pub(crate) fn poll_waiting(&mut self, context: &mut Context<'_>) {
-        while let Some(batch) = self.waiting.pop_front() {
-            if self.send_batch(&batch) {
+        while let Some(mut batch) = self.waiting.pop_front() {
+            if self.send_batch(&mut batch) {
                 self.waiting_bytes -= batch.bytes.len();
                 continue;
             }
             self.waiting.push_front(batch);
             match self.socket.poll_send_ready(context) {
                 Poll::Ready(Ok(())) => {}
-                _ => return,
+                Poll::Pending => return,
+                // Nothing would ever wake who waits for it.
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(%error, len = self.waiting_bytes, "dropped datagrams");
+                    self.waiting.clear();
+                    self.waiting_bytes = 0;
+                    return;
+                }
             }
         }
     }
 
-    /// Whether the system took it. An error other than "no room" loses it, as UDP may.
-    fn send_batch(&mut self, batch: &Batch) -> bool {
+    /// Whether the system took it. An error other than "no room" loses what it is of, as UDP may.
+    fn send_batch(&mut self, batch: &mut Batch) -> bool {
         let Some((source, destination)) = batch.to else { return true };
-        let mut whole = Datagrams {
+        let whole = Datagrams {
             destination: self.for_system(destination),
             source: self.source(source),
             bytes: &batch.bytes,
             segment: batch.segment,
         };
-        let mut sent = self.socket.try_send(&whole);
-        if sent.as_ref().is_err_and(is_invalid) && whole.source.take().is_some() {
-            // Only its NAT has the address that it is known by: the system chooses one of its own.
-            sent = self.socket.try_send(&whole);
-        }
-        match sent {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
-            // Hardware that cannot segment after all: quinn-udp remembers it, so one by one.
-            Err(_) if batch.bytes.len() > batch.segment => {
-                for bytes in batch.bytes.chunks(batch.segment) {
-                    if let Err(error) = self.socket.try_send(&Datagrams { bytes, ..whole }) {
-                        tracing::trace!(%error, %destination, "a datagram was not sent");
-                    }
+        let mut unsegmented = false;
+        if batch.sent == 0 && (self.max_segments() > 1 || batch.bytes.len() <= batch.segment) {
+            match self.try_send(whole) {
+                Ok(()) => return true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if batch.bytes.len() <= batch.segment => {
+                    tracing::trace!(%error, %destination, "a datagram was not sent");
+                    return true;
                 }
-                true
-            }
-            Err(error) => {
-                tracing::trace!(%error, %destination, "a datagram was not sent");
-                true
+                Err(error) => unsegmented = cannot_segment(&error),
             }
         }
+        // Hardware that cannot segment after all, or one of them is too long for the path.
+        for bytes in batch.bytes.get(batch.sent..).unwrap_or_default().chunks(batch.segment.max(1))
+        {
+            match self.try_send(Datagrams { bytes, ..whole }) {
+                Ok(()) if unsegmented && !self.singly => {
+                    tracing::info!("the system takes no datagrams together: they go one by one");
+                    self.singly = true;
+                }
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) => tracing::trace!(%error, %destination, "a datagram was not sent"),
+            }
+            batch.sent += bytes.len();
+        }
+        true
+    }
+
+    fn try_send(&mut self, datagrams: Datagrams<'_>) -> io::Result<()> {
+        let sent = self.socket.try_send(&datagrams);
+        if datagrams.source.is_some() && sent.as_ref().is_err_and(is_invalid) {
+            // Only its NAT has the address that it is known by: the system chooses one of its own.
+            return self.socket.try_send(&Datagrams { source: None, ..datagrams });
+        }
+        sent
     }
 
     /// The local address to send from, if the system is not to choose.
@@ -279,6 +307,12 @@ fn is_invalid(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::AddrNotAvailable)
 }
 
+/// How Linux says that what is below the socket takes no datagrams together: EIO, and EINVAL at times.
+fn cannot_segment(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    error.raw_os_error() == Some(EIO) || error.kind() == io::ErrorKind::InvalidInput
+}
+
 impl Batch {
     fn takes(&self, transmit: &Transmit, max_segments: usize) -> bool {
         let len = transmit.bytes.len();
@@ -303,5 +337,6 @@ impl Batch {
         self.bytes.clear();
         self.to = None;
         self.ends_short = false;
+        self.sent = 0;
     }
 }

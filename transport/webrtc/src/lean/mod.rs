@@ -16,8 +16,8 @@ use bytes::Bytes;
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
 use deltawire_link::{
-    Capabilities, Datagram, DatagramTransport, InFlight, MessageTransport, Output, Transmit,
-    TransportError,
+    Capabilities, Datagram, DatagramTransport, InFlight, MessageTransport, Output, PanicGuard,
+    Transmit, TransportError,
 };
 use deltawire_sdp::{
     Description, DescriptionError, HashFunction, LocalDescription, MAX_CANDIDATES, Setup, stream,
@@ -33,7 +33,6 @@ use self::sctp::{MessageKind, Sctp, SctpEvent};
 use crate::checks::Checks;
 use crate::crypto::hmac_sha1;
 use crate::engine::{not_an_init, read_candidate, receive_buffer, unusable};
-use crate::panic_guard::PanicGuard;
 use crate::path::Path;
 use crate::sctp_filter::{SctpFilter, Verdict};
 use crate::sources::Sources;

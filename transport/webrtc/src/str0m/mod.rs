@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
 use deltawire_link::{
-    Capabilities, Datagram, DatagramTransport, InFlight, MessageTransport, Output, Transmit,
-    TransportError,
+    Capabilities, Datagram, DatagramTransport, InFlight, MessageTransport, Output, PanicGuard,
+    Transmit, TransportError,
 };
 use deltawire_sdp::{
     Description, DescriptionError, HashFunction, LocalDescription, MAX_CANDIDATES, Setup,
@@ -29,7 +29,6 @@ use self::dtls::take_filter;
 use self::shared_filter::SharedFilter;
 use crate::checks::Checks;
 use crate::engine::{not_an_init, read_candidate, receive_buffer, unusable};
-use crate::panic_guard::PanicGuard;
 use crate::path::Path;
 use crate::sources::Sources;
 use crate::stun::Check;

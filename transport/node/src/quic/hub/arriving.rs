@@ -1,21 +1,22 @@
 //! Peers that are not let in yet: from their first datagram until their token was found right.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use deltawire_framing::control::Role;
-use deltawire_link::{MessageTransport, Output, runtime};
+use deltawire_link::{MessageTransport, Output, Transmit, runtime};
 use deltawire_quic::{Arrival, QuicTransport};
 
 use super::{Entry, Hub, Request, Stage};
-use crate::quic::admission::{Decision, Verdict};
+use crate::admission::{AUTHORIZE_TIMEOUT, Decision, Verdict};
+use crate::arrival::{Arrival as Place, counted_as};
 use crate::udp::Socket;
 
-/// How long an application has to say whether a peer is let in.
-const AUTHORIZE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a peer that was not let in keeps its place.
+/// How long a peer that was not let in is told so.
 const REFUSED: Duration = Duration::from_secs(1);
+
+/// Peers that are told so at a time, in places of their own; more are told once.
+const MAX_REFUSED: usize = 64;
 
 /// A peer that is not let in yet.
 pub(super) struct Arriving {
@@ -23,47 +24,63 @@ pub(super) struct Arriving {
     pub(super) from: SocketAddr,
     pub(super) transport_timeout: Option<Duration>,
     pub(super) deadline: Duration,
+    /// Its place among those that are not let in yet; `None` once it was refused, and is only told so.
+    pub(super) place: Option<Place>,
 }
 
 impl Hub {
     /// Somebody begins a connection.
     pub(super) fn arrive(&mut self, arrival: Arrival, socket: &mut Socket, now: Duration) {
         let from = arrival.remote_address();
-        let limits = self.around.network.limits();
-        let same = counted_as(from.ip());
-        let of_address = self.arrivals().filter(|other| counted_as(*other) == same).count();
-        let full = self.closing
-            || self.admission.is_none()
-            || self.arriving >= limits.max_pending
-            || of_address >= limits.max_pending_per_address;
-        if full {
-            tracing::debug!(%from, "a link over QUIC was refused: no room");
-            socket.send(self.endpoint.refuse(arrival));
-        } else if self.arriving >= limits.max_pending / 2 && !arrival.is_validated() {
-            // Half of the places are for those who are where they say.
-            socket.send(self.endpoint.retry(arrival));
+        let taken = self.closing || self.admission.is_none();
+        let answer = if taken {
+            Some(self.endpoint.refuse(arrival))
+        } else if !arrival.is_validated() && !self.has_room_for_forged(from.ip()) {
+            // Who is there shows it, which keeps nothing here, and then has places of its own.
+            Some(self.endpoint.retry(arrival))
         } else {
-            match self.endpoint.accept(arrival, now) {
-                Ok((handle, transport)) => {
-                    let deadline = now.saturating_add(self.around.settings.connect_timeout);
-                    let transport_timeout = Some(now);
-                    let arriving = Arriving { transport, from, transport_timeout, deadline };
-                    self.arriving += 1;
-                    let span = tracing::debug_span!("arriving", %from);
-                    self.add(handle, Stage::Arriving(Box::new(arriving)), span);
+            let known = arrival.is_validated().then(|| from.ip());
+            match Place::begin(&self.around.network, known) {
+                Ok(place) => self.take_in(arrival, place, now),
+                Err(error) => {
+                    tracing::debug!(%from, %error, "a link over QUIC was refused");
+                    Some(self.endpoint.refuse(arrival))
                 }
-                Err(answer) => answer.into_iter().for_each(|answer| socket.send(answer)),
             }
-        }
+        };
+        answer.into_iter().for_each(|answer| socket.send(answer));
         socket.flush();
     }
 
-    /// Addresses of those that are not let in yet.
-    fn arrivals(&self) -> impl Iterator<Item = IpAddr> {
-        self.entries.iter().filter_map(|(_, entry)| match &entry.stage {
-            Stage::Arriving(arriving) => Some(arriving.from.ip()),
-            _ => None,
-        })
+    /// Gives what a peer that cannot be taken in is answered.
+    fn take_in(&mut self, arrival: Arrival, place: Place, now: Duration) -> Option<Transmit> {
+        let from = arrival.remote_address();
+        let (handle, transport) = match self.endpoint.accept(arrival, now) {
+            Ok(accepted) => accepted,
+            Err(answer) => return answer,
+        };
+        let deadline = now.saturating_add(self.around.settings.connect_timeout);
+        let (transport_timeout, place) = (Some(now), Some(place));
+        let arriving = Arriving { transport, from, transport_timeout, deadline, place };
+        self.add(handle, Stage::Arriving(Box::new(arriving)));
+        None
+    }
+
+    /// Whether one more may begin from this address without showing that it is there: half of the places, of the address
+    /// and of the node, are for those who have shown it.
+    fn has_room_for_forged(&self, address: IpAddr) -> bool {
+        let limits = self.around.network.limits();
+        let same = counted_as(address);
+        let (mut all, mut of_address) = (0, 0);
+        for (_, entry) in &self.entries {
+            if let Stage::Arriving(arriving) = &entry.stage
+                && arriving.place.as_ref().is_some_and(|place| !place.is_validated())
+            {
+                all += 1;
+                of_address += usize::from(counted_as(arriving.from.ip()) == same);
+            }
+        }
+        all < limits.max_pending / 2 && of_address < limits.max_pending_per_address / 2
     }
 
     pub(super) fn work_arriving(&mut self, key: usize, socket: &mut Socket, now: Duration) {
@@ -72,10 +89,11 @@ impl Hub {
         else {
             return;
         };
-        let Arriving { transport, from, transport_timeout, deadline } = &mut **arriving;
+        let Arriving { transport, from, transport_timeout, deadline, place } = &mut **arriving;
         if transport_timeout.is_some_and(|at| at <= now) {
             transport.handle_timeout(now);
         }
+        transport.set_max_segments(socket.max_segments());
         if *deadline <= now {
             transport.refuse("it took too long");
         }
@@ -108,6 +126,10 @@ impl Hub {
         let at = transport_timeout.map_or(*deadline, |at| at.min(*deadline));
         self.timers.set(key, Some(at));
         let (from, token) = (*from, transport.take_token());
+        let full = match place {
+            Some(place) if transport.is_validated() => place.validate(from.ip()).err(),
+            _ => None,
+        };
         if over {
             self.remove(key);
             return;
@@ -115,8 +137,12 @@ impl Hub {
         if again {
             self.mark(key);
         }
+        if let Some(full) = full {
+            self.decided(key, Err(full.to_string()), socket, now);
+            return;
+        }
         let Some(token) = token else { return };
-        match self.admission.as_ref().map(|admission| admission.decide(&token, from)) {
+        match self.admission.as_ref().map(|admission| admission.decide("quic", &token, from)) {
             Some(Decision::Now(verdict)) => self.decided(key, verdict, socket, now),
             Some(Decision::Later(verdict)) => self.wait_for(key, verdict),
             None => self.decided(key, Err("nobody is let in".to_owned()), socket, now),
@@ -138,6 +164,15 @@ impl Hub {
         }));
     }
 
+    /// Nobody is left who could let a peer in.
+    pub(super) fn refuse_all(&mut self, socket: &mut Socket, now: Duration) {
+        let arriving = self.entries.iter().filter(|(_, it)| matches!(it.stage, Stage::Arriving(_)));
+        let keys: Vec<_> = arriving.map(|(key, _)| key).collect();
+        for key in keys {
+            self.decided(key, Err("the node is gone".to_owned()), socket, now);
+        }
+    }
+
     /// Lets a peer in, or not.
     pub(super) fn decided(
         &mut self,
@@ -147,10 +182,16 @@ impl Hub {
         now: Duration,
     ) {
         let Some(entry) = self.entries.get_mut(key) else { return };
+        // One that was refused meanwhile is only told so.
+        let waits = matches!(&entry.stage, Stage::Arriving(arriving) if arriving.place.is_some());
+        if !waits {
+            return;
+        }
         let Stage::Arriving(mut arriving) = std::mem::replace(&mut entry.stage, Stage::Over) else {
             return;
         };
-        self.arriving -= 1;
+        // One place after the other: what is a link is none that arrives.
+        drop(arriving.place.take());
         let reserved = verdict.and_then(|identity| {
             let from = Some(counted_as(arriving.from.ip()));
             let reserved = self.around.network.begin_accept(from, identity.clone());
@@ -161,11 +202,12 @@ impl Hub {
             Err(reason) => {
                 arriving.transport.handle_timeout(now);
                 arriving.transport.refuse(&reason);
-                // It is told again while it goes on, as what is told once may get lost.
-                arriving.deadline = now.saturating_add(REFUSED);
+                // It is told again while it goes on, as what is told once may get lost: if they are not too many.
+                let patience = if self.refused < MAX_REFUSED { REFUSED } else { Duration::ZERO };
+                arriving.deadline = now.saturating_add(patience);
                 arriving.transport_timeout = Some(now);
                 entry.stage = Stage::Arriving(arriving);
-                self.arriving += 1;
+                self.refused += 1;
                 self.work_arriving(key, socket, now);
                 return;
             }
@@ -176,8 +218,6 @@ impl Hub {
         match self.connection(transport, Role::Acceptor, &reservation, identity.as_ref(), None) {
             Ok(connection) => {
                 if let Some(entry) = self.entries.get_mut(key) {
-                    let id = connection.state().id();
-                    entry.span = tracing::debug_span!("link", %id);
                     entry.stage = Stage::Link(Box::new(connection));
                 }
                 reservation.take();
@@ -190,13 +230,5 @@ impl Hub {
                 self.remove(key);
             }
         }
-    }
-}
-
-/// The address as limits count it: of IPv6 the first 64 bits, which is what one host has.
-fn counted_as(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        address => address,
     }
 }

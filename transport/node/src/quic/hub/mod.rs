@@ -19,7 +19,7 @@ use slab::Slab;
 use tokio::sync::mpsc;
 
 use self::arriving::Arriving;
-use super::admission::{QuicAdmission, Verdict};
+use crate::admission::{Admission, Verdict};
 use crate::network::Network;
 use crate::reservation::Reservation;
 use crate::settings::Settings;
@@ -66,12 +66,13 @@ pub(crate) struct Hub {
     /// Those that have something to do, by key.
     due: Vec<usize>,
     /// Who is let in; `None` if nobody is.
-    admission: Option<QuicAdmission>,
+    admission: Option<Admission>,
     requests: mpsc::Receiver<Request>,
     /// For those that decide later. Not counted among those who may ask.
     requester: mpsc::WeakSender<Request>,
     closing: bool,
-    arriving: usize,
+    /// Peers that were not let in, and are told so for a while.
+    refused: usize,
     serial: u64,
     around: Surroundings,
 }
@@ -81,7 +82,6 @@ struct Entry {
     /// Until its endpoint has forgotten it.
     handle: Option<Handle>,
     ready: ReadyHandle,
-    span: tracing::Span,
     /// Whether it is among those that have something to do.
     due: bool,
     serial: u64,
@@ -97,7 +97,7 @@ enum Stage {
 impl Hub {
     pub(crate) fn new(
         endpoint: QuicEndpoint,
-        admission: Option<QuicAdmission>,
+        admission: Option<Admission>,
         requests: (mpsc::WeakSender<Request>, mpsc::Receiver<Request>),
         around: Surroundings,
     ) -> Self {
@@ -114,7 +114,7 @@ impl Hub {
             requests: requests.1,
             requester: requests.0,
             closing: false,
-            arriving: 0,
+            refused: 0,
             serial: 0,
             around,
         }
@@ -166,6 +166,7 @@ impl Hub {
                 None => {
                     self.closing = true;
                     self.endpoint.accept_no_more();
+                    self.refuse_all(socket, now);
                 }
             }
         }
@@ -189,13 +190,13 @@ impl Hub {
         }
     }
 
-    fn add(&mut self, handle: Handle, stage: Stage, span: tracing::Span) -> usize {
+    fn add(&mut self, handle: Handle, stage: Stage) -> usize {
         self.serial += 1;
         let vacant = self.entries.vacant_entry();
         let key = vacant.key();
         let ready = self.ready.handle(key);
         let (handle_of, serial) = (Some(handle), self.serial);
-        vacant.insert(Entry { stage, handle: handle_of, ready, span, due: false, serial });
+        vacant.insert(Entry { stage, handle: handle_of, ready, due: false, serial });
         if handle.index() >= self.keys.len() {
             self.keys.resize(handle.index() + 1, None);
         }
@@ -221,7 +222,8 @@ impl Hub {
         self.timers.set(key, None);
         if self.entries.contains(key) {
             let entry = self.entries.remove(key);
-            self.arriving -= usize::from(matches!(entry.stage, Stage::Arriving(_)));
+            let was_refused = matches!(&entry.stage, Stage::Arriving(it) if it.place.is_none());
+            self.refused -= usize::from(was_refused);
         }
     }
 
@@ -239,8 +241,8 @@ impl Hub {
         reservation.take();
         match begun {
             Ok((handle, connection)) => {
-                let span = tracing::debug_span!("link", id = %state.id());
-                self.begin(handle, connection, span);
+                let key = self.add(handle, Stage::Link(Box::new(connection)));
+                self.attach(key);
             }
             Err(error) => {
                 let ended = LinkEnded::Transport(error);
@@ -249,16 +251,6 @@ impl Hub {
                 self.around.network.gone(state.id());
             }
         }
-    }
-
-    fn begin(
-        &mut self,
-        handle: Handle,
-        connection: Connection<QuicTransport>,
-        span: tracing::Span,
-    ) {
-        let key = self.add(handle, Stage::Link(Box::new(connection)), span);
-        self.attach(key);
     }
 
     fn attach(&mut self, key: usize) {
@@ -332,14 +324,14 @@ impl Hub {
     }
 
     fn work_link(&mut self, key: usize, socket: &mut Socket, now: Duration) {
-        let Some(Entry { stage: Stage::Link(connection), handle, ready, span, .. }) =
+        let Some(Entry { stage: Stage::Link(connection), handle, ready, .. }) =
             self.entries.get_mut(key)
         else {
             return;
         };
-        let entered = span.enter();
         ready.rearm();
         let mut context = Context::from_waker(ready.waker());
+        connection.transport_mut().set_max_segments(socket.max_segments());
         let progress = connection.work(now, &mut context, &mut |transmit| socket.send(transmit));
         socket.flush();
         let mut again = false;
@@ -353,7 +345,6 @@ impl Hub {
         }
         self.timers.set(key, connection.poll_timeout());
         let id = connection.state().id();
-        drop(entered);
         let network = &self.around.network;
         match progress {
             Progress::Quiet if again => self.mark(key),

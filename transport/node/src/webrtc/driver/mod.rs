@@ -85,8 +85,6 @@ struct Entry<E> {
     connection: Box<Connection<E>>,
     known: KnownAddresses,
     ready: ReadyHandle,
-    /// What its log lines belong to.
-    span: tracing::Span,
     /// Whether it is among those that have something to do.
     due: bool,
 }
@@ -307,9 +305,7 @@ impl<E: Engine, O: Observer> Connections<E, O> {
         let ready = handle(key);
         connection.attach(ready.waker());
         let known = self.routes.add(key, user_fragment);
-        let id = connection.state().id();
-        let span = tracing::debug_span!("link", %id);
-        vacant.insert(Entry { connection, known, ready, span, due: false });
+        vacant.insert(Entry { connection, known, ready, due: false });
         self.mark(key);
     }
 
@@ -372,8 +368,7 @@ impl<E: Engine, O: Observer> Connections<E, O> {
     /// Does what one connection has to do.
     fn work(&mut self, key: usize, now: Duration) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let Entry { connection, known, ready, span, .. } = entry;
-        let _entered = span.enter();
+        let Entry { connection, known, ready, .. } = entry;
         ready.rearm();
         let mut context = Context::from_waker(ready.waker());
         let progress = connection.work(now, &mut context, &mut |mut transmit| {
@@ -389,24 +384,20 @@ impl<E: Engine, O: Observer> Connections<E, O> {
         match progress {
             Progress::Quiet => {}
             Progress::Opened(peer) => {
-                drop(_entered);
                 self.observer.opened(id, *peer);
                 self.mark(key);
             }
             Progress::Ended(ended) => {
-                drop(_entered);
                 self.observer.ended(id, ended);
                 self.mark(key);
             }
             Progress::Gone => {
-                drop(_entered);
                 // What waits for the application needs no addresses: another link may have them.
                 self.routes.remove(key, known);
                 self.observer.gone(id);
                 self.mark(key);
             }
             Progress::Over => {
-                drop(_entered);
                 let entry = self.entries.remove(key);
                 self.timers.set(key, None);
                 self.routes.remove(key, &entry.known);

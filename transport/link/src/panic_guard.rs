@@ -1,44 +1,55 @@
-//! Keeps a panic of the stack from others.
+//! Keeps a panic of the code under a link from others.
 //!
-//! A driver moves many links in one task, so a peer that found a way to make the stack panic would end all of
-//! them. What panicked is not asked for anything again, so it does not matter in what state it is.
+//! A driver moves many links in one task, so a peer that found a way to make a stack panic would end all of them.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// A value that is of no more use once it has panicked.
+/// Keeps a value that is of no more use once it has panicked: it is not asked for anything again, so it does not matter
+/// in what state it is.
 #[derive(Debug)]
-pub(super) struct PanicGuard<T> {
+pub struct PanicGuard<T> {
     value: T,
     panicked: Option<String>,
 }
 
 impl<T> PanicGuard<T> {
-    pub(super) fn new(value: T) -> Self {
+    /// Guards this value.
+    #[must_use]
+    pub fn new(value: T) -> Self {
         Self { value, panicked: None }
     }
 
     /// Does something with the value; `None` when it panics, or has.
     #[inline]
-    pub(super) fn with<R>(&mut self, work: impl FnOnce(&mut T) -> R) -> Option<R> {
+    pub fn with<R>(&mut self, work: impl FnOnce(&mut T) -> R) -> Option<R> {
         if self.panicked.is_some() {
             return None;
         }
-        match catch_unwind(AssertUnwindSafe(|| work(&mut self.value))) {
+        match caught(|| work(&mut self.value)) {
             Ok(result) => Some(result),
-            Err(panic) => {
-                let message = message(panic.as_ref());
-                tracing::error!(message, "the WebRTC stack panicked; its link ends");
+            Err(message) => {
+                tracing::error!(message, "the stack of a link panicked; the link ends");
                 self.panicked = Some(message);
                 None
             }
         }
     }
 
-    /// With what message it panicked, if it did.
-    pub(super) fn panicked(&self) -> Option<&str> {
+    /// The message with which it panicked, if it did.
+    #[must_use]
+    pub fn panicked(&self) -> Option<&str> {
         self.panicked.as_deref()
     }
+}
+
+/// Does something that may panic.
+///
+/// # Errors
+///
+/// The message, when it does. What it worked on may be in any state.
+pub fn caught<R>(work: impl FnOnce() -> R) -> Result<R, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| message(panic.as_ref()))
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

@@ -1,20 +1,21 @@
-//! Who may connect over QUIC.
+//! Who may connect, where peers show a token before anything else.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use deltawire_link::Identity;
 use deltawire_link::runtime::BoxFuture;
-use deltawire_quic::is_same_secret;
 use deltawire_signalling::Token;
 #[cfg(feature = "signalling-server")]
 use deltawire_signalling::{AuthorizationRequest, Authorizer, Denial};
+use subtle::ConstantTimeEq;
 
-/// Says who may connect over QUIC, and who that is: by the token that a peer shows before anything else, which is that
-/// of its [`ClientOptions`](deltawire_signalling::ClientOptions).
+/// Says who may connect over QUIC, TCP or a Unix socket, and who that is: by the token that a peer shows before anything
+/// else, which is that of its [`ClientOptions`](deltawire_signalling::ClientOptions).
 #[derive(Clone)]
-pub struct QuicAdmission(Kind);
+pub struct Admission(Kind);
 
 #[derive(Clone)]
 enum Kind {
@@ -24,11 +25,14 @@ enum Kind {
     Authorizer(Arc<dyn Authorizer>),
 }
 
+/// How long an application has to say whether a peer is let in.
+pub(crate) const AUTHORIZE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Who a peer is, or what it is told.
-pub(super) type Verdict = Result<Option<Identity>, String>;
+pub(crate) type Verdict = Result<Option<Identity>, String>;
 
 /// What is known of a peer that asks to be let in.
-pub(super) enum Decision {
+pub(crate) enum Decision {
     Now(Verdict),
     #[cfg_attr(
         not(feature = "signalling-server"),
@@ -37,7 +41,7 @@ pub(super) enum Decision {
     Later(BoxFuture<'static, Verdict>),
 }
 
-impl QuicAdmission {
+impl Admission {
     /// Lets anyone in who reaches the socket.
     #[must_use]
     pub fn anyone() -> Self {
@@ -50,25 +54,23 @@ impl QuicAdmission {
         Self(Kind::Tokens(tokens.into_iter().collect()))
     }
 
-    /// Lets in whom the application's own check does. The request that it is shown is a `CONNECT` of the path
-    /// [`PATH`](Self::PATH), with the token as bearer token. It is given up after 5 s.
+    /// Lets in whom the application's own check does. The request that it is shown is a `CONNECT`, with the kind of link
+    /// (`quic`, `tcp`, `unix`) as its path and the token as bearer token. It is given up after 5 s.
     #[cfg(feature = "signalling-server")]
     #[must_use]
     pub fn authorizer(authorizer: Arc<dyn Authorizer>) -> Self {
         Self(Kind::Authorizer(authorizer))
     }
 
-    /// The path that an authorizer sees.
-    pub const PATH: &'static str = "quic";
-
-    pub(super) fn decide(&self, token: &[u8], from: SocketAddr) -> Decision {
+    /// Says what of a peer that opens a link of this kind.
+    pub(crate) fn decide(&self, kind: &'static str, token: &[u8], from: SocketAddr) -> Decision {
         match &self.0 {
             Kind::Anyone => Decision::Now(Ok(None)),
             Kind::Tokens(tokens) => {
                 // All of them, so that the time does not tell which one it is like.
                 let mut found = None;
                 for (known, identity) in tokens.iter() {
-                    if is_same_secret(&secret(known), token) {
+                    if secret(known).ct_eq(token).into() {
                         found = Some(identity.clone());
                     }
                 }
@@ -78,18 +80,35 @@ impl QuicAdmission {
             #[cfg(feature = "signalling-server")]
             Kind::Authorizer(authorizer) => {
                 let (authorizer, token) = (authorizer.clone(), token.to_vec());
-                Decision::Later(Box::pin(async move { ask(&*authorizer, &token, from).await }))
+                Decision::Later(Box::pin(
+                    async move { ask(&*authorizer, kind, &token, from).await },
+                ))
             }
         }
-        .of(from)
+        .of(kind, from)
+    }
+
+    /// The same, waited for; `from` is `None` where an address means nothing.
+    #[cfg(any(feature = "tcp", all(feature = "unix", unix)))]
+    pub(crate) async fn verdict(
+        &self,
+        kind: &'static str,
+        token: &[u8],
+        from: Option<SocketAddr>,
+    ) -> Verdict {
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        match self.decide(kind, token, from.unwrap_or(unknown)) {
+            Decision::Now(verdict) => verdict,
+            Decision::Later(verdict) => verdict.await,
+        }
     }
 }
 
 impl Decision {
     /// Logs who is not let in.
-    fn of(self, from: SocketAddr) -> Self {
+    fn of(self, kind: &str, from: SocketAddr) -> Self {
         if let Self::Now(Err(reason)) = &self {
-            tracing::warn!(%from, reason, "a link over QUIC was refused");
+            tracing::warn!(kind, %from, reason, "a link was refused");
         }
         self
     }
@@ -99,13 +118,13 @@ const NO_TOKEN: &str = "a token is needed";
 const WRONG_TOKEN: &str = "the token is wrong";
 
 /// The token as it is sent.
-pub(super) fn secret(token: &Token) -> Vec<u8> {
+pub(crate) fn secret(token: &Token) -> Vec<u8> {
     let header = token.authorization();
     header.strip_prefix("Bearer ").unwrap_or(&header).as_bytes().to_vec()
 }
 
 #[cfg(feature = "signalling-server")]
-async fn ask(authorizer: &dyn Authorizer, token: &[u8], from: SocketAddr) -> Verdict {
+async fn ask(authorizer: &dyn Authorizer, kind: &str, token: &[u8], from: SocketAddr) -> Verdict {
     use axum::http::{HeaderMap, HeaderValue, Method, header::AUTHORIZATION};
 
     let mut headers = HeaderMap::new();
@@ -113,9 +132,9 @@ async fn ask(authorizer: &dyn Authorizer, token: &[u8], from: SocketAddr) -> Ver
         let value = HeaderValue::from_bytes(&[b"Bearer ", token].concat());
         headers.insert(AUTHORIZATION, value.map_err(|_| WRONG_TOKEN.to_owned())?);
     }
-    let request = AuthorizationRequest::new(from, &Method::CONNECT, QuicAdmission::PATH, &headers);
+    let request = AuthorizationRequest::new(from, &Method::CONNECT, kind, &headers);
     authorizer.authorize(request).await.map(Some).map_err(|denial| {
-        tracing::warn!(%from, ?denial, "a link over QUIC was refused");
+        tracing::warn!(kind, %from, ?denial, "a link was refused");
         match denial {
             Denial::NoToken => NO_TOKEN.to_owned(),
             Denial::WrongToken => WRONG_TOKEN.to_owned(),
@@ -128,13 +147,13 @@ async fn ask(authorizer: &dyn Authorizer, token: &[u8], from: SocketAddr) -> Ver
     })
 }
 
-impl fmt::Debug for QuicAdmission {
+impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.0 {
-            Kind::Anyone => "QuicAdmission::anyone",
-            Kind::Tokens(_) => "QuicAdmission::tokens",
+            Kind::Anyone => "Admission::anyone",
+            Kind::Tokens(_) => "Admission::tokens",
             #[cfg(feature = "signalling-server")]
-            Kind::Authorizer(_) => "QuicAdmission::authorizer",
+            Kind::Authorizer(_) => "Admission::authorizer",
         })
     }
 }

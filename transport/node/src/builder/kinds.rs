@@ -1,0 +1,148 @@
+//! Options of single kinds of links, and of the sockets that they have.
+
+#[cfg(any(
+    feature = "webrtc",
+    feature = "quic",
+    feature = "tcp",
+    all(feature = "unix", unix)
+))]
+use crate::NodeBuilder;
+
+/// The UDP sockets of links.
+#[cfg(all(any(feature = "webrtc", feature = "quic"), not(target_arch = "wasm32")))]
+impl NodeBuilder {
+    /// Where peers' datagrams come. Without it the node accepts nobody. Port 0 lets the system
+    /// choose.
+    pub fn listen(mut self, address: std::net::SocketAddr) -> Self {
+        self.udp.listen = Some(address);
+        self
+    }
+
+    /// The address that links of this node's own come from, and with which they end. Default: the
+    /// one from which the system reaches the other node; such links go on when the host gets
+    /// another one.
+    pub fn bind(mut self, address: std::net::IpAddr) -> Self {
+        self.udp.bind = Some(address);
+        self
+    }
+
+    /// What the system is asked for as a socket's buffers each way, bytes. It may give less.
+    /// Default: 4 MiB.
+    pub fn socket_buffer(mut self, bytes: usize) -> Self {
+        self.udp.socket_buffer = Some(bytes);
+        self
+    }
+}
+
+/// Links over QUIC: those to addresses such as `quic://example.org:4000`.
+#[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+impl NodeBuilder {
+    /// Lets peers connect over QUIC, at the port of [`listen`](Self::listen): the same one that WebRTC has. Without
+    /// it none can.
+    pub fn accept_quic(mut self, admission: crate::Admission) -> Self {
+        self.quic.admission = Some(admission);
+        self
+    }
+
+    /// The certificate that peers see over QUIC. Default: one that is made for this node, whose SHA-256
+    /// [`Node::quic_fingerprint`](crate::Node::quic_fingerprint) gives them to pin.
+    pub fn quic_certificate(mut self, certificate: deltawire_quic::QuicCertificate) -> Self {
+        self.quic.certificate = Some(certificate);
+        self
+    }
+
+    /// Which servers this node connects to over QUIC. Default: those at loopback addresses.
+    pub fn quic_trust(mut self, trust: deltawire_quic::QuicTrust) -> Self {
+        self.quic.trust = trust;
+        self
+    }
+}
+
+/// Links over TCP, which are not encrypted: those to addresses such as `tcp://127.0.0.1:4000`.
+#[cfg(all(feature = "tcp", not(target_arch = "wasm32")))]
+impl NodeBuilder {
+    /// Lets peers connect over TCP at this address, which has to be a loopback address unless
+    /// [`allow_unencrypted`](Self::allow_unencrypted) says otherwise. Port 0 lets the system choose:
+    /// [`Node::tcp_address`](crate::Node::tcp_address) says what.
+    pub fn accept_tcp(
+        mut self,
+        address: std::net::SocketAddr,
+        admission: crate::Admission,
+    ) -> Self {
+        self.streams.tcp = Some((address, admission));
+        self
+    }
+}
+
+/// Links over Unix sockets, within this machine: those to addresses such as `unix:///run/deltawire.sock`.
+#[cfg(all(feature = "unix", unix))]
+impl NodeBuilder {
+    /// Lets peers connect over a Unix socket at this path. The node makes its file, in place of one at which nobody listens
+    /// any more, and removes it when it shuts down or nobody has it any more.
+    pub fn accept_unix(
+        mut self,
+        path: impl Into<std::path::PathBuf>,
+        admission: crate::Admission,
+    ) -> Self {
+        self.streams.unix = Some((path.into(), admission));
+        self
+    }
+
+    /// Whose processes may be at the other end of links over Unix sockets, whichever side opened them. Default:
+    /// [`UnixPeers::OwnUserAndRoot`](crate::UnixPeers).
+    pub fn unix_peers(mut self, peers: crate::UnixPeers) -> Self {
+        self.streams.peers = peers;
+        self
+    }
+}
+
+/// Where links over WebRTC are made, and how.
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
+impl NodeBuilder {
+    /// The addresses at which peers reach this node, with the port of [`listen`](Self::listen). Default: the
+    /// one that it listens at; has to be given if that is 0.0.0.0 or ::.
+    ///
+    /// They need not be this host's own: a node at 10.0.0.2 behind a NAT that has a public address for it,
+    /// as clouds have, advertises that one, and the NAT has to keep the port. Answers go out from the
+    /// address where the peer's datagrams came in. Who listens at :: is reached over IPv4 as well, and
+    /// advertises the addresses of both families.
+    pub fn advertise(mut self, addresses: impl IntoIterator<Item = std::net::IpAddr>) -> Self {
+        self.webrtc.advertise = addresses.into_iter().collect();
+        self
+    }
+
+    /// Sockets that accept, each moved by a task of its own, so that more cores work on many peers.
+    /// The first has the port of [`listen`](Self::listen), the others those that the system gives
+    /// them. Default: 1.
+    pub fn drivers(mut self, drivers: usize) -> Self {
+        self.webrtc.drivers = drivers;
+        self
+    }
+
+    /// The WebRTC stack that links run on; it makes no difference to peers. Default:
+    /// [`EngineKind::default`](deltawire_webrtc::EngineKind).
+    pub fn engine(mut self, engine: deltawire_webrtc::EngineKind) -> Self {
+        self.webrtc.engine = engine;
+        self
+    }
+
+    /// The certificate that peers see. Default: one that is made for this node.
+    pub fn certificate(mut self, certificate: deltawire_webrtc::Certificate) -> Self {
+        self.webrtc.certificate = Some(certificate);
+        self
+    }
+
+    /// Largest datagram, bytes: 576 to [`MAX_MTU`](deltawire_webrtc::MAX_MTU). Default: [`DEFAULT_MTU`](deltawire_webrtc::DEFAULT_MTU), and [`MAX_MTU`](deltawire_webrtc::MAX_MTU) over
+    /// loopback.
+    pub fn mtu(mut self, mtu: usize) -> Self {
+        self.webrtc.mtu = Some(mtu);
+        self
+    }
+
+    /// Whether connectivity checks are left to those who connect (RFC 8445, section 2.5). Default:
+    /// yes, which suits nodes that are reached at their own addresses.
+    pub fn ice_lite(mut self, ice_lite: bool) -> Self {
+        self.webrtc.ice_lite = Some(ice_lite);
+        self
+    }
+}
