@@ -130,20 +130,28 @@ impl Participant {
             self.told.push_back(ToWindow::Dropped(waiting.signed.id.number));
             waiting.unwanted = true;
             self.waiting.retain(|it| it.sent || !it.unwanted);
-        } else if let Some(last) = self.replica.last_of(self.author) {
-            let (position, number) = (last.position, last.signed.id.number);
-            let asked = |it: &Waiting| matches!(it.signed.operation, Operation::Undo { position: p, .. } if p == position);
-            // The one before that, if this is on its way already, comes with the next try.
-            if !self.waiting.iter().any(asked) {
-                self.perform(Operation::Undo { position, number });
-            }
+            return;
+        }
+        // What is being taken back already is not there for its author.
+        let asked = |position| {
+            self.waiting.iter().any(|it| {
+                matches!(it.signed.operation, Operation::Undo { position: of, .. } if of == position)
+            })
+        };
+        let last = self.replica.takeable(self.author).rfind(|it| !asked(it.position));
+        let last = last.map(|it| (it.position, it.signed.id.number));
+        if let Some((position, number)) = last {
+            self.perform(Operation::Undo { position, number });
         }
     }
 
-    /// Takes back the oldest one.
-    pub fn undo_first(&mut self) {
-        if let Some(first) = self.replica.first_of(self.author) {
-            let (position, number) = (first.position, first.signed.id.number);
+    /// Takes back the oldest ones until so many are left. Those that have no place yet do not count.
+    pub fn keep_only(&mut self, most: usize) {
+        let all: Vec<_> = self.replica.takeable(self.author).collect();
+        let many = all.len().saturating_sub(most);
+        let old: Vec<_> =
+            all.iter().take(many).map(|it| (it.position, it.signed.id.number)).collect();
+        for (position, number) in old {
             self.perform(Operation::Undo { position, number });
         }
     }

@@ -144,22 +144,13 @@ impl Replica {
         self.undone.contains_key(&position)
     }
 
-    /// The last thing that an author can take back.
-    #[must_use]
-    pub fn last_of(&self, author: u64) -> Option<&Entry> {
-        self.entries.iter().rev().find(|it| self.is_takeable(it, author))
-    }
-
-    /// The first one.
-    #[must_use]
-    pub fn first_of(&self, author: u64) -> Option<&Entry> {
-        self.entries.iter().find(|it| self.is_takeable(it, author))
-    }
-
-    fn is_takeable(&self, entry: &Entry, author: u64) -> bool {
-        entry.signed.id.author == author
-            && can_be_undone(&entry.signed.operation)
-            && !self.is_undone(entry.position)
+    /// What an author can take back, oldest first.
+    pub fn takeable(&self, author: u64) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.iter().filter(move |it| {
+            it.signed.id.author == author
+                && can_be_undone(&it.signed.operation)
+                && !self.is_undone(it.position)
+        })
     }
 
     /// The strokes that are to be seen, in order.

@@ -83,12 +83,8 @@ async fn draw(mut participant: Participant, every: Duration) -> Result<(), Error
                     appear(&mut participant, &line, drawn)?;
                     continue;
                 }
+                participant.keep_only(MOST - 1);
                 participant.perform(Operation::Stroke(line));
-                if participant.replica().entries().iter().filter(|it| it.signed.id.author
-                    == participant.status().author && matches!(it.signed.operation, Operation::Stroke(_))
-                    && !participant.replica().is_undone(it.position)).count() >= MOST {
-                    participant.undo_first();
-                }
                 number += 1;
                 line = flower(number);
                 (drawn, rest) = (0, every);
