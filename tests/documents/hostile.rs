@@ -124,14 +124,19 @@ async fn a_peer_that_takes_nothing_cannot_come_and_go_without_end() {
     let (_node, mut peer, _link) = raw_peer(address).await;
     // Its window is full with this, and stays so.
     peer.command.send.send_document(subscribe(0, BOARD).as_bytes()).await.unwrap();
-    let other = DocId([9; 16]);
     let mut denied = 0;
-    for id in 1..8_000_u32 {
-        soon("room", peer.command.send.send_document(subscribe(id, other).as_bytes()))
-            .await
-            .unwrap();
-        let body = Unsubscribe::new(id);
-        soon("room", peer.command.send.send_document(body.as_bytes())).await.unwrap();
+    for round in 0..100_u32 {
+        let ids = (round * 50 + 1)..(round * 50 + 51);
+        for id in ids.clone() {
+            let body = subscribe(id, DocId([(id % 50) as u8 + 50; 16]));
+            soon("room", peer.command.send.send_document(body.as_bytes())).await.unwrap();
+        }
+        // So that they have begun when they are taken back.
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        for id in ids {
+            let body = Unsubscribe::new(id);
+            soon("room", peer.command.send.send_document(body.as_bytes())).await.unwrap();
+        }
         while let Ok(frame) = peer.command.receive.try_next() {
             if let Ok(Document::Denied(refusal)) = frame.document() {
                 assert_eq!(refusal.fields().code, DeniedCode::TOO_MANY);
@@ -139,7 +144,7 @@ async fn a_peer_that_takes_nothing_cannot_come_and_go_without_end() {
             }
         }
     }
-    assert!(denied > 1_000, "{denied} were denied");
-    assert!(hub.stats().readers <= 2, "{:?}", hub.stats());
+    assert!(denied > 500, "{denied} were denied");
+    assert!(hub.stats().readers <= 51, "{:?}", hub.stats());
     honest_still_work(address, DocId([3; 16])).await;
 }

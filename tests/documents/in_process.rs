@@ -81,7 +81,25 @@ async fn whoever_resumes_gets_exactly_what_is_missing() {
     let start = Start::Position { epoch: epoch ^ 1, position: 61 };
     let options = SubscribeOptions { start, ..Default::default() };
     let mut subscription = reader.subscribe(BOARD, options).unwrap();
+    match soon("gap", subscription.next()).await.unwrap() {
+        Item::Gap(gap) => assert_eq!((gap.why, gap.to.position), (Why::NewEpoch, 1)),
+        other => panic!("{other:?}"),
+    }
     assert_eq!(next_delta(&mut subscription).await.0.position, 1);
+}
+
+#[tokio::test]
+async fn a_hub_that_does_not_know_what_a_reader_has_seen_says_so() {
+    let hub = hub();
+    let reader = documents(&hub);
+    let start = Start::Position { epoch: 5, position: 3 };
+    let options = SubscribeOptions { start, ..Default::default() };
+    let mut subscription = reader.subscribe(BOARD, options).unwrap();
+    match soon("gap", subscription.next()).await.unwrap() {
+        Item::Gap(gap) => assert_eq!((gap.why, gap.to.position), (Why::NewEpoch, 1)),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(soon("live", subscription.next()).await.unwrap(), Item::Live));
 }
 
 #[tokio::test]

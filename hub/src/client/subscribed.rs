@@ -18,7 +18,7 @@ pub(super) struct Subscribed {
     start: Start,
     policy: SlowPolicy,
     presence: bool,
-    /// The place of the next delta that comes; `None` before the first mark.
+    /// The place of the next delta that comes; `None` before the first mark, if it did not begin with a place.
     at: Option<Place>,
     items: VecDeque<Item>,
     /// What `items` take, bytes.
@@ -36,12 +36,16 @@ pub(super) struct Subscribed {
 impl Subscribed {
     pub(super) fn new(doc_id: DocId, options: SubscribeOptions, presence: bool) -> Self {
         let SubscribeOptions { start, policy } = options;
+        let at = match start {
+            Start::Position { epoch, position } => Some(Place { epoch, position }),
+            _ => None,
+        };
         Self {
             doc_id,
             start,
             policy,
             presence,
-            at: None,
+            at,
             items: VecDeque::new(),
             queued: 0,
             told: None,
