@@ -12,6 +12,9 @@ use crate::position::{Epoch, LogPosition, Origin, Position};
 /// Writers of a document that are remembered until a log with its options takes over.
 const MAX_WRITERS: usize = 4_096;
 
+/// What was found on the disk is there.
+const DURABLE: LogPosition = LogPosition(u64::MAX);
+
 /// How a log ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -316,7 +319,7 @@ impl Recovered {
         document.epoch = epoch;
         document.bytes += u64::from(entry.len);
         let grown = document.entries.push(entry)
-            + document.remember(origin, written, written.at, MAX_WRITERS);
+            + document.remember(origin, written, written.at, MAX_WRITERS, DURABLE);
         self.documents.heap += grown;
         let batch = self.batches.number_of(entry.batch);
         if let Some(batch) = self.batches.get_mut(batch) {
@@ -396,7 +399,7 @@ impl Recovered {
                     position,
                     at: LogPosition(note.value.get()),
                 };
-                let grown = document.remember(Origin(note.by), written, at, MAX_WRITERS);
+                let grown = document.remember(Origin(note.by), written, at, MAX_WRITERS, DURABLE);
                 self.documents.heap += grown;
             }
             ItemKind::Opened => {

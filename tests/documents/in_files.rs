@@ -1,46 +1,12 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use deltawire::documents::store::{Durability, LogOptions, Read};
 use deltawire::documents::{Deliver, Publisher, SubscribeOptions, keep};
 use deltawire::framing::{DeltaFields, Frame};
 use tokio::runtime::Runtime;
 
+use super::support::*;
 use super::*;
-
-/// A directory of a test's own, which goes with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("deltawire-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-async fn open(path: &Path) -> Hub {
-    open_with(path, HubOptions::default()).await
-}
-
-async fn open_with(path: &Path, options: HubOptions) -> Hub {
-    // The process that had it, or its threads, may be on their way out.
-    for _ in 0..400 {
-        match Hub::open(path, options, Everyone, runtime()) {
-            Ok(hub) => return hub,
-            Err(deltawire::documents::store::OpenError::Locked { .. }) => {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-    panic!("the directory stays locked")
-}
 
 /// All payloads of a document, as the hub has them.
 async fn payloads(hub: &Hub, doc_id: &DocId) -> Vec<Vec<u8>> {
@@ -203,4 +169,16 @@ fn a_server_that_stops_dead_loses_nothing_that_is_waited_for_and_repeats_nothing
     let numbers: Vec<u32> =
         found.iter().map(|it| u32::from_le_bytes(it[..].try_into().unwrap())).collect();
     assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_hub_that_is_dropped_lets_go_of_its_directory() {
+    let folder = Folder::new("dropped");
+    let hub = open(&folder.0).await;
+    let here = documents(&hub);
+    pause(50).await;
+    drop(here);
+    hub.shut_down(PATIENCE).await;
+    drop(hub);
+    open(&folder.0).await;
 }

@@ -4,10 +4,13 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 mod hostile;
-#[cfg(feature = "hub-files")]
 mod in_files;
 mod in_process;
 mod over_links;
+mod presence;
+mod readers;
+mod support;
+mod writers;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};

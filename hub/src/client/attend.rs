@@ -181,8 +181,8 @@ impl Task<'_> {
                     let Ok(delta) = message.delta() else {
                         return Err(AttendError::OutOfPlace("what is no delta"));
                     };
-                    let doc_id = delta.doc_id();
-                    self.client.lock().handle_delta(doc_id, message);
+                    let of = (delta.doc_id(), delta.delta_type());
+                    self.client.lock().handle_delta(of, message);
                 }
                 Kind::Opaque | Kind::Control => {
                     tracing::debug!("a message that is not about documents was passed over");

@@ -165,7 +165,15 @@ impl Documents {
             tracing::warn!("no randomness: the writer's name can be guessed");
         }
         let mut state = self.client.lock();
-        let twice = state.publications.values().any(|it| it.is_of(doc_id, presence) && !it.dropped);
+        let found = state.publications.iter_mut().find(|(_, it)| it.is_of(doc_id, presence));
+        if let Some((key, dropped)) = found
+            && dropped.dropped
+        {
+            // What is under way of it goes on, and what is published now comes behind.
+            dropped.dropped = false;
+            return Ok(*key);
+        }
+        let twice = state.publications.values().any(|it| it.is_of(doc_id, presence));
         let key = self.check_open(&mut state, twice)?;
         state.publications.insert(key, Published::new(doc_id, WriterId(writer), presence));
         state.ask_publish(key);

@@ -8,14 +8,18 @@ use deltawire_channels::session::FrameSource;
 
 use super::state::Client;
 
+/// What is published, for one link: for no other, though its session may live on for a while.
 pub(super) struct Outgoing {
     client: Arc<Client>,
+    /// Which link that is.
+    link: u64,
     closed: bool,
 }
 
 impl Outgoing {
     pub(super) fn new(client: Arc<Client>) -> Self {
-        Self { client, closed: false }
+        let link = client.lock().link;
+        Self { client, link, closed: false }
     }
 }
 
@@ -25,6 +29,9 @@ impl FrameSource for Outgoing {
             return None;
         }
         let mut state = self.client.lock();
+        if !state.is_attended_by(self.link) {
+            return None;
+        }
         // Each in turn, a delta at a time.
         while let Some(key) = state.sendable.pop_front() {
             let Some(published) = state.publications.get_mut(&key) else { continue };
@@ -41,7 +48,7 @@ impl FrameSource for Outgoing {
             return Poll::Ready(Some(message));
         }
         let mut state = self.client.lock();
-        if self.closed || state.closed || !state.attended {
+        if self.closed || state.closed || !state.is_attended_by(self.link) {
             return Poll::Ready(None);
         }
         if !state.sendable.is_empty() {
@@ -58,6 +65,6 @@ impl FrameSource for Outgoing {
     }
 
     fn is_closed(&self) -> bool {
-        self.closed
+        self.closed || !self.client.lock().is_attended_by(self.link)
     }
 }

@@ -72,6 +72,10 @@ impl Published {
         self.doc_id == doc_id && self.presence == presence
     }
 
+    pub(super) fn is_presence(&self) -> bool {
+        self.presence
+    }
+
     pub(super) fn doc_id(&self) -> DocId {
         self.doc_id
     }

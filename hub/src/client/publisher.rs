@@ -4,7 +4,9 @@ use core::task::{Context, Poll};
 use std::sync::Arc;
 
 use deltawire_channels::Message;
-use deltawire_framing::{DeltaFields, DeltaHeader, DocId, FrameHeader};
+use deltawire_framing::{
+    DeltaFields, DeltaHeader, DeltaType, DocId, Expected, Field, FrameHeader, WriteError,
+};
 
 use super::receipt::Receipt;
 use super::state::Client;
@@ -78,6 +80,13 @@ impl Publisher {
         };
         if let Some(ended) = &published.ended {
             return Poll::Ready(Err(ended.clone()));
+        }
+        if fields.delta_type == DeltaType::PRESENCE && !published.is_presence() {
+            let field = Field::DeltaType;
+            let value = DeltaType::PRESENCE.get().into();
+            let expected =
+                Expected::That("must not be 4 (presence): Documents::presence says those");
+            return Poll::Ready(Err(WriteError::Invalid { field, value, expected }.into()));
         }
         let len = payload.len().saturating_add(FrameHeader::SIZE + DeltaHeader::SIZE);
         if len > limit {

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use deltawire_channels::Message;
-use deltawire_framing::DocId;
 use deltawire_framing::documents::{
     AcknowledgeFields, DeniedCode, DeniedFields, MarkFields, Publish, Subscribe, Unpublish,
     Unsubscribe,
 };
+use deltawire_framing::{DeltaType, DocId};
 use zerocopy::IntoBytes;
 
 use super::DocumentsOptions;
@@ -50,6 +50,8 @@ pub(super) struct State {
     /// Which subscription's delta follows, of which writer.
     present: Option<(u32, u64)>,
     pub(super) attended: bool,
+    /// Counts the links.
+    pub(super) link: u64,
     pub(super) closed: bool,
     /// The link's task.
     pub(super) attendant: Option<Waker>,
@@ -103,6 +105,7 @@ impl State {
     /// A link is there: everything is asked for anew, from where it stands.
     pub(super) fn begin(&mut self) {
         self.attended = true;
+        self.link += 1;
         self.next_id = 0;
         self.requests.clear();
         self.sendable.clear();
@@ -127,11 +130,17 @@ impl State {
         self.requests.clear();
         self.sendable.clear();
         self.attendant = None;
-        self.source = None;
+        // Its source ends, though the link may not.
+        self.wake_source();
         for subscription in self.subscriptions.values_mut() {
             subscription.detach();
         }
         self.publications.values_mut().for_each(Published::detach);
+    }
+
+    /// Whether this link is the one that there is.
+    pub(super) fn is_attended_by(&self, link: u64) -> bool {
+        self.attended && self.link == link
     }
 
     /// The hub is told of something.
@@ -250,9 +259,14 @@ impl State {
     }
 
     /// Takes in a delta.
-    pub(super) fn handle_delta(&mut self, doc_id: DocId, message: Message) {
-        if let Some((key, writer)) = self.present.take() {
-            if let Some(subscription) = self.subscriptions.get_mut(&key) {
+    pub(super) fn handle_delta(&mut self, delta: (DocId, DeltaType), message: Message) {
+        let (doc_id, delta_type) = delta;
+        let present = self.present.take();
+        if delta_type == DeltaType::PRESENCE {
+            // One whose subscription was dropped meanwhile goes nowhere.
+            if let Some((key, writer)) = present
+                && let Some(subscription) = self.subscriptions.get_mut(&key)
+            {
                 subscription.present(writer, message);
             }
             return;

@@ -1,7 +1,7 @@
 //! One subscription: where it stands, and what waits to be read.
 
 use core::task::Waker;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use deltawire_channels::Message;
 use deltawire_framing::documents::{
@@ -23,6 +23,8 @@ pub(super) struct Subscribed {
     items: VecDeque<Item>,
     /// What `items` take, bytes.
     queued: usize,
+    /// Writers of a presence whose words were read.
+    shown: BTreeSet<u64>,
     /// Its id on this link, once the hub was asked.
     pub(super) told: Option<u32>,
     /// Whether its first mark on this link is here: deltas before it are of an earlier id.
@@ -48,6 +50,7 @@ impl Subscribed {
             at,
             items: VecDeque::new(),
             queued: 0,
+            shown: BTreeSet::new(),
             told: None,
             started: false,
             paused: false,
@@ -90,12 +93,17 @@ impl Subscribed {
     pub(super) fn detach(&mut self) {
         if self.presence && self.started {
             // Who is there now is told anew.
-            self.items.clear();
-            self.queued = 0;
-            self.push(Item::Cleared);
+            self.clear();
         }
         self.told = None;
         self.started = false;
+    }
+
+    /// Nobody is present.
+    fn clear(&mut self) {
+        self.items.clear();
+        self.queued = 0;
+        self.push(Item::Cleared);
     }
 
     fn push(&mut self, item: Item) {
@@ -116,12 +124,17 @@ impl Subscribed {
     /// Takes in a mark; gives the writer whose delta follows, of a presence.
     pub(super) fn handle_mark(&mut self, mark: MarkFields) -> Option<u64> {
         if self.presence {
-            self.started = true;
+            let again = std::mem::replace(&mut self.started, true);
             match mark.why {
+                // All that are there are told anew.
+                Why::Start if again => self.clear(),
                 Why::Writer => return Some(mark.skipped),
                 Why::Gone => {
                     self.forget_writer(mark.skipped);
-                    self.push(Item::Gone { writer: mark.skipped });
+                    // Who came and went while nobody read was never there.
+                    if self.shown.contains(&mark.skipped) {
+                        self.push(Item::Gone { writer: mark.skipped });
+                    }
                 }
                 Why::Live => self.push(Item::Live),
                 _ => {}
@@ -191,6 +204,16 @@ impl Subscribed {
         let item = self.items.pop_front();
         if let Some(item) = &item {
             self.queued -= cost(item);
+            match item {
+                Item::Present { writer, .. } if self.shown.len() < MAX_PRESENT => {
+                    self.shown.insert(*writer);
+                }
+                Item::Gone { writer } => {
+                    self.shown.remove(writer);
+                }
+                Item::Cleared => self.shown.clear(),
+                _ => {}
+            }
         }
         let resumes = self.paused && self.queued <= max_queued / 2;
         if resumes {
@@ -219,7 +242,7 @@ impl Subscribed {
     }
 }
 
-/// Words of a presence that wait to be read; the oldest go.
+/// Words of a presence that wait to be read, and writers of whom it is known that they were read; more are let go.
 const MAX_PRESENT: usize = 4_096;
 
 /// What an item takes of what may wait: the bytes of its message, and what it costs beside them.

@@ -38,6 +38,8 @@ pub(crate) struct Cursor {
     presence: bool,
     /// The reader itself, as a writer of a presence.
     own: u64,
+    /// Of a presence: up to which version it was told anew who is there.
+    anew: u64,
     live: bool,
     since_mark: usize,
 }
@@ -73,6 +75,7 @@ impl Cursor {
             word: None,
             presence: false,
             own: 0,
+            anew: 0,
             live: false,
             since_mark: 0,
         };
@@ -218,25 +221,9 @@ impl Cursor {
     /// Passes over what its policy says that a slow reader does not want.
     fn pass_over(&mut self, hub: &Inner) {
         let shard = hub.shard(self.shard);
-        let Some(head) = shard.log.head(&self.doc_id).filter(|head| head.epoch == self.epoch)
-        else {
-            return;
-        };
-        let (why, to) = match self.policy {
-            SlowPolicy::Latest => (Why::Slow, head.next.previous()),
-            SlowPolicy::DropOldest { bytes, records } => {
-                let no_bound = |bound| if bound == 0 { u64::MAX } else { bound };
-                let (bytes, records) = (no_bound(bytes), no_bound(records));
-                (Why::Slow, shard.log.oldest_within(&self.doc_id, bytes, records))
-            }
-            SlowPolicy::SnapshotThenTail { records } => {
-                let at = head.snapshot.map(|snapshot| snapshot.at);
-                (Why::Snapshot, at.filter(|at| at.since(self.position) >= records.max(1)))
-            }
-            _ => return,
-        };
+        let over = shard.pass_over(&self.doc_id, self.epoch, self.position, self.policy);
         drop(shard);
-        let Some(to) = to.filter(|to| *to > self.position) else { return };
+        let Some((why, to)) = over else { return };
         let skipped = to.since(self.position);
         self.position = to;
         self.at = Weak::new();
@@ -246,7 +233,20 @@ impl Cursor {
 
     /// The next word of a presence. `false` if there is none now.
     fn next_word(&mut self, hub: &Inner) -> bool {
-        let found = hub.shard(self.shard).word(&self.doc_id, self.position.0);
+        let shard = hub.shard(self.shard);
+        let forgotten = shard.forgotten(&self.doc_id);
+        let stale = self.position.0 > 0 && self.position.0 < forgotten && self.anew < forgotten;
+        self.anew = self.anew.max(forgotten);
+        if stale {
+            // Somebody went whom nobody remembers: all that are there are told anew.
+            drop(shard);
+            self.position = Position(0);
+            self.live = false;
+            self.mark(Why::Start, 0, 0);
+            return true;
+        }
+        let found = shard.word(&self.doc_id, self.position.0);
+        drop(shard);
         let Some((version, word)) = found else { return self.arrive() };
         self.position = Position(version);
         if word.writer == self.own {

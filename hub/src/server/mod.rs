@@ -72,7 +72,8 @@ pub struct HubOptions {
     pub max_present: usize,
     /// Bytes that a writer may say of itself. Default: 4 KiB.
     pub max_presence_len: usize,
-    /// After how long without a word a writer is not present any more. Default: 30 s.
+    /// After how long without a word a writer is not present any more, and for how long it is told that it went. Default:
+    /// 30 s.
     pub presence_timeout: Duration,
     /// For how long a policy may think. Default: 5 s.
     pub ask_timeout: Duration,
@@ -304,6 +305,8 @@ impl Hub {
             if let Err(error) = served.await {
                 tracing::debug!(%error, "documents of this process are over");
             }
+            // There is no other hub that they could go on with.
+            client.close();
         }));
         documents
     }
@@ -398,6 +401,8 @@ impl Hub {
     pub fn delete(&self, doc_id: &DocId) -> bool {
         let index = self.inner.shard_of(doc_id);
         let known = self.inner.shard(index).forget(*doc_id, self.inner.now());
+        // What is under way to the old one is not to begin the new one.
+        self.inner.order(&Order::Deleted(*doc_id));
         self.inner.kick(index);
         known
     }

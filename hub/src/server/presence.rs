@@ -13,6 +13,10 @@ pub(crate) struct Presence {
     /// The version of each writer's last word.
     writers: HashMap<u64, u64>,
     version: u64,
+    /// Writers that are there.
+    present: usize,
+    /// The version of the last word of a writer that was gone, and is forgotten.
+    forgotten: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -24,25 +28,29 @@ pub(crate) struct Word {
     until: Duration,
 }
 
-/// For how long it is told that a writer is gone: readers that have not heard of it by then see nothing of it at all.
-const REMEMBERED: Duration = Duration::from_secs(30);
-
 impl Presence {
-    /// Takes in a word. `false` when there are `max` writers.
+    /// Takes in a word; that a writer is gone is remembered if somebody watches. `false` when there are `max` writers.
     pub(crate) fn say(
         &mut self,
         writer: u64,
         frame: Option<Bytes>,
         until: Duration,
         max: usize,
+        watched: bool,
     ) -> bool {
         if let Some(version) = self.writers.get(&writer) {
-            self.words.remove(version);
+            let before = self.words.remove(version);
+            self.present -= usize::from(before.is_some_and(|word| word.frame.is_some()));
+            if frame.is_none() && !watched {
+                self.writers.remove(&writer);
+                return true;
+            }
         } else if frame.is_none() {
             return true;
         } else if self.writers.len() >= max && !self.forget_gone() {
             return false;
         }
+        self.present += usize::from(frame.is_some());
         self.version += 1;
         self.writers.insert(writer, self.version);
         self.words.insert(self.version, Word { writer, frame, until });
@@ -55,7 +63,25 @@ impl Presence {
         let Some((&version, &Word { writer, .. })) = gone else { return false };
         self.words.remove(&version);
         self.writers.remove(&writer);
+        self.forgotten = self.forgotten.max(version);
         true
+    }
+
+    /// Forgets all that have gone: nobody is there to be told.
+    pub(crate) fn forget_all_gone(&mut self) {
+        let writers = &mut self.writers;
+        self.words.retain(|_, word| {
+            if word.frame.is_none() {
+                writers.remove(&word.writer);
+            }
+            word.frame.is_some()
+        });
+    }
+
+    /// The version of the last word of a writer that was gone, and is forgotten: a reader that has seen less shows who
+    /// is not there.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// The next word behind a version, and its own version.
@@ -64,8 +90,8 @@ impl Presence {
         Some((*version, word.clone()))
     }
 
-    /// Lets go who was not heard of. Says whether somebody went.
-    pub(crate) fn expire(&mut self, now: Duration) -> bool {
+    /// Lets go who was not heard of, and remembers for so long that they went. Says whether somebody did.
+    pub(crate) fn expire(&mut self, now: Duration, remembered: Duration) -> bool {
         let over: Vec<_> = self
             .words
             .iter()
@@ -77,12 +103,14 @@ impl Presence {
             let Some(word) = self.words.remove(&version) else { continue };
             if word.frame.is_some() {
                 gone = true;
+                self.present -= 1;
                 self.version += 1;
                 self.writers.insert(word.writer, self.version);
-                let until = now.saturating_add(REMEMBERED);
+                let until = now.saturating_add(remembered);
                 self.words.insert(self.version, Word { frame: None, until, ..word });
             } else {
                 self.writers.remove(&word.writer);
+                self.forgotten = self.forgotten.max(version);
             }
         }
         gone
@@ -92,7 +120,8 @@ impl Presence {
         self.words.is_empty()
     }
 
+    /// Writers that are there.
     pub(crate) fn len(&self) -> usize {
-        self.words.len()
+        self.present
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use deltawire_framing::DocId;
-use deltawire_framing::documents::Level;
+use deltawire_framing::documents::{DeniedCode, Level};
 use deltawire_store::{Appended, Log, LogPosition, Origin, Position};
 
 pub(super) struct Publication {
@@ -14,6 +14,10 @@ pub(super) struct Publication {
     pub(super) origin: Origin,
     pub(super) snapshots: bool,
     pub(super) until: Option<Duration>,
+    /// Whether nothing is ever stored.
+    volatile: bool,
+    /// Why it is over, once what is to be stored is, and was told.
+    pub(super) ending: Option<DeniedCode>,
     pub(super) epoch: u32,
     /// The position that its next delta is to get.
     pub(super) expect: Option<Position>,
@@ -54,6 +58,7 @@ impl Publication {
         origin: Origin,
         snapshots: bool,
         until: Option<Duration>,
+        volatile: bool,
     ) -> Self {
         Self {
             doc_id,
@@ -62,6 +67,8 @@ impl Publication {
             origin,
             snapshots,
             until,
+            volatile,
+            ending: None,
             epoch: 0,
             expect: None,
             next: None,
@@ -82,12 +89,27 @@ impl Publication {
         let Some(written) = log.last_of(&self.doc_id, &self.origin) else { return };
         let last = (written.sequence, written.position.0);
         self.next = Some(written.sequence.wrapping_add(1));
+        if self.received == Some(last) {
+            return;
+        }
         self.received = Some(last);
+        self.due = true;
         let needed = written.at.next();
+        if self.volatile {
+            return;
+        }
         if needed <= log.durable() {
             self.stored = Some(last);
         } else {
             self.storing.push_back((needed, last.0, last.1));
+        }
+    }
+
+    /// Takes in what another session of the same writer has written meanwhile.
+    pub(super) fn catch_up(&mut self, log: &Log) {
+        let last = log.last_of(&self.doc_id, &self.origin).map(|written| written.sequence);
+        if last.is_some() && last != self.received.map(|(sequence, _)| sequence) {
+            self.learn(log);
         }
     }
 
@@ -108,6 +130,10 @@ impl Publication {
         self.fresh = false;
         self.epoch = appended.epoch.0;
         self.received = Some((sequence, position));
+        self.due = true;
+        if self.volatile {
+            return;
+        }
         let needed = appended.at.next();
         // Acknowledgements are cumulative: what waits already waits no longer than this.
         let full = self.storing.len() >= MAX_STORING;
@@ -115,7 +141,6 @@ impl Publication {
             Some(last) => *last = (needed, sequence, position),
             None => self.storing.push_back((needed, sequence, position)),
         }
-        self.due = true;
     }
 
     pub(super) fn is_storing(&self) -> bool {

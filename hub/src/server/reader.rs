@@ -44,6 +44,8 @@ pub(crate) enum Change {
 pub(crate) enum Order {
     /// Of whom, and of which document, what was permitted is over.
     Revoke { subject: Option<Arc<str>>, doc_id: Option<DocId> },
+    /// A document was deleted.
+    Deleted(DocId),
     /// The hub goes away.
     GoAway,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use deltawire_framing::documents::{SnapshotHeader, Start, Why};
+use deltawire_framing::documents::{SlowPolicy, SnapshotHeader, Start, Why};
 use deltawire_framing::{Delta, DeltaType, DocId};
 use deltawire_store::{
     Appended, Epoch, Head, Log, LogPosition, Now, Origin, Position, Read, Refused, Run,
@@ -33,7 +33,7 @@ pub(crate) struct Shard {
     held: Vec<DocId>,
     /// Of all tails, bytes.
     tails: usize,
-    /// Those that wait for something to be stored, or for room, by their keys.
+    /// Those that wait for something to be stored, or for room, by their address.
     waiting: HashMap<usize, Arc<LinkShared>>,
     /// Those that wait for something to be read back, by their address.
     cold: HashMap<usize, Arc<Reader>>,
@@ -116,9 +116,10 @@ impl Shard {
         if let Some((epoch, covers)) = covers
             && epoch == appended.epoch.0
         {
-            // One that covers what there never was is a delta like any other.
+            // Readers that begin with it must miss nothing: one that something was written in front of, behind what
+            // it covers, is a delta like any other.
             let covers = Position(covers);
-            if covers < appended.position {
+            if covers.next() == appended.position {
                 let _ = self.log.snapshot(&doc_id, appended.position, covers, now);
             }
         }
@@ -201,7 +202,7 @@ impl Shard {
 
     /// Has a link told when something was stored, or has room.
     pub(crate) fn wait(&mut self, link: &Arc<LinkShared>) {
-        self.waiting.entry(link.key()).or_insert_with(|| link.clone());
+        self.waiting.insert(Arc::as_ptr(link).addr(), link.clone());
     }
 
     fn live(&mut self, doc_id: DocId) -> &mut Live {
@@ -249,7 +250,7 @@ impl Shard {
             return Begin { why, epoch: Epoch::default(), position };
         };
         let epoch = head.epoch;
-        let anew = head.snapshot.map_or(head.first, |snapshot| snapshot.at);
+        let anew = anew(&head, self.visible(&head));
         match start {
             Start::Oldest => Begin { why: Why::Start, epoch, position: head.first },
             Start::Latest => Begin { why: Why::Start, epoch, position: self.visible(&head) },
@@ -310,10 +311,10 @@ impl Shard {
         };
         if head.epoch != epoch {
             let (why, to) = if epoch == Epoch::default() {
-                // The document is there now.
-                (Why::Progress, head.first)
+                // The document is there now. What of it is gone already, the log says.
+                (Why::Progress, Position::FIRST)
             } else {
-                (Why::NewEpoch, head.snapshot.map_or(head.first, |snapshot| snapshot.at))
+                (Why::NewEpoch, anew(&head, self.visible(&head)))
             };
             return Found::Jump { why, epoch: head.epoch, to, records: 0, bytes: 0 };
         }
@@ -330,11 +331,13 @@ impl Shard {
         match self.log.read(&doc_id, position, MAX_RUN) {
             Read::Run(run) => Found::Run(until(run, end)),
             Read::Gap(gap) => {
-                let why = match gap.why {
-                    deltawire_store::GapReason::Snapshot => Why::Snapshot,
-                    _ => Why::Expired,
-                };
+                // Part of it is gone, so a snapshot behind that stands for all of it.
                 let to = head.snapshot.map_or(gap.to, |snapshot| gap.to.max(snapshot.at));
+                let why = if head.snapshot.is_some_and(|snapshot| snapshot.at == to) {
+                    Why::Snapshot
+                } else {
+                    Why::Expired
+                };
                 let records = to.since(position);
                 Found::Jump { why, epoch, to, records, bytes: gap.bytes }
             }
@@ -359,7 +362,8 @@ impl Shard {
         let until = now.saturating_add(self.options.presence_timeout);
         let max = self.options.max_present;
         let live = self.live(doc_id);
-        let taken = live.presence.say(writer, frame, until, max);
+        let watched = !live.onlookers.is_empty();
+        let taken = live.presence.say(writer, frame, until, max, watched);
         for (_, reader) in &live.onlookers {
             reader.wake();
         }
@@ -376,6 +380,9 @@ impl Shard {
     pub(crate) fn look_away(&mut self, doc_id: DocId, key: usize) {
         if let Some(live) = self.live.get_mut(&doc_id) {
             live.onlookers.try_remove(key);
+            if live.onlookers.is_empty() {
+                live.presence.forget_all_gone();
+            }
         }
         self.let_go(doc_id);
     }
@@ -384,10 +391,44 @@ impl Shard {
         self.live.get(doc_id)?.presence.next(seen)
     }
 
+    /// The version of the last one that was forgotten to have gone.
+    pub(crate) fn forgotten(&self, doc_id: &DocId) -> u64 {
+        self.live.get(doc_id).map_or(0, |live| live.presence.forgotten())
+    }
+
+    /// Where a slow reader at `position` goes on by its policy, and why; `None` if it is to miss nothing.
+    pub(crate) fn pass_over(
+        &self,
+        doc_id: &DocId,
+        epoch: Epoch,
+        position: Position,
+        policy: SlowPolicy,
+    ) -> Option<(Why, Position)> {
+        let head = self.log.head(doc_id).filter(|head| head.epoch == epoch)?;
+        let end = self.visible(&head);
+        let (why, to) = match policy {
+            SlowPolicy::Latest => (Why::Slow, end.previous()),
+            SlowPolicy::DropOldest { bytes: 0, records: 0 } => return None,
+            SlowPolicy::DropOldest { bytes, records } => {
+                let no_bound = |bound| if bound == 0 { u64::MAX } else { bound };
+                let (bytes, records) = (no_bound(bytes), no_bound(records));
+                let within = position..end;
+                (Why::Slow, self.log.oldest_within(doc_id, within, bytes, records))
+            }
+            SlowPolicy::SnapshotThenTail { records } => {
+                let at = head.snapshot.map(|snapshot| snapshot.at).filter(|at| *at < end);
+                (Why::Snapshot, at.filter(|at| at.since(position) >= records.max(1)))
+            }
+            _ => return None,
+        };
+        to.filter(|to| *to > position).map(|to| (why, to))
+    }
+
     /// Once a second: what is old goes.
     pub(crate) fn tick(&mut self, now: Now) {
+        let remembered = self.options.presence_timeout;
         self.live.retain(|_, live| {
-            if live.presence.expire(now.elapsed) {
+            if live.presence.expire(now.elapsed, remembered) {
                 for (_, reader) in &live.onlookers {
                     reader.wake();
                 }
@@ -447,6 +488,12 @@ pub(crate) struct Begin {
     pub(crate) why: Why,
     pub(crate) epoch: Epoch,
     pub(crate) position: Position,
+}
+
+/// Where a reader begins that has nothing: with the newest snapshot in front of `end`, or the oldest delta.
+fn anew(head: &Head, end: Position) -> Position {
+    let snapshot = head.snapshot.map(|snapshot| snapshot.at).filter(|at| *at < end);
+    snapshot.unwrap_or(head.first)
 }
 
 /// What of a run lies in front of `end`.

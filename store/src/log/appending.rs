@@ -228,6 +228,7 @@ impl Log {
     ) -> (Appended, Item) {
         let number =
             number.unwrap_or_else(|| self.documents.insert(Document::new(doc, self.epoch)));
+        let durable = self.durable();
         let entry = Entry::new(self.batches.end() as u32, offset, len as u32, StatusBits::NONE);
         let at = self.next;
         self.next = at.next();
@@ -243,7 +244,7 @@ impl Log {
             document.bytes += len as u64;
             let written = Written { sequence, position: appended.position, at };
             let grown = document.entries.push(entry)
-                + document.remember(origin, written, at, self.options.max_writers);
+                + document.remember(origin, written, at, self.options.max_writers, durable);
             let retention = &self.options.retention;
             trim = document.bytes > retention.per_document_bytes
                 || document.entries.len() as u64 > retention.per_document_records;

@@ -58,6 +58,9 @@ pub(crate) struct Document {
     pub(crate) placed: u64,
 }
 
+/// Writers of a document that are remembered at the very most, whatever they have to send again.
+const MAX_WRITERS: usize = 4_096;
+
 impl Document {
     pub(crate) fn new(id: DocId, epoch: Epoch) -> Self {
         Self {
@@ -100,14 +103,16 @@ impl Document {
         self.writers.iter().find(|writer| writer.origin == *origin)
     }
 
-    /// Remembers what `origin` wrote, in place of whom wrote least recently if there are `most`. Returns by how many
-    /// bytes the memory grew.
+    /// Remembers what `origin` wrote. If there are `most` already, the writer that wrote least recently is forgotten,
+    /// unless it wrote at `durable` or behind: it may have to send that again. Returns by how many bytes the memory
+    /// grew.
     pub(crate) fn remember(
         &mut self,
         origin: Origin,
         written: Written,
         mentioned: LogPosition,
         most: usize,
+        durable: LogPosition,
     ) -> usize {
         if origin == Origin::NONE {
             return 0;
@@ -120,15 +125,19 @@ impl Document {
             return 0;
         }
         if self.writers.len() >= most {
+            let most = self.writers.len() >= MAX_WRITERS;
             let oldest = self.writers.iter_mut().min_by_key(|known| known.written.at);
-            if let Some(oldest) = oldest.filter(|oldest| oldest.written.at <= written.at) {
-                *oldest = writer;
+            if let Some(oldest) = oldest.filter(|oldest| most || oldest.written.at < durable) {
+                if oldest.written.at <= written.at {
+                    *oldest = writer;
+                }
+                return 0;
             }
-            return 0;
         }
         let before = self.writers.capacity();
         if before == self.writers.len() {
-            self.writers.reserve_exact(before.clamp(1, most - self.writers.len()));
+            let room = most.saturating_sub(self.writers.len()).max(1);
+            self.writers.reserve_exact(before.clamp(1, room));
         }
         self.writers.push(writer);
         (self.writers.capacity() - before) * size_of::<Writer>()

@@ -1,3 +1,5 @@
+use core::ops::Range;
+
 use bytes::Bytes;
 use deltawire_framing::{DocId, StatusBits};
 
@@ -185,13 +187,20 @@ impl Log {
         Read::Run(Run { epoch: document.epoch, first: from, next, records })
     }
 
-    /// The oldest position from which at most `max_bytes` of frames and `max_records` records follow; that of the newest record
-    /// at least. `None` if the document is not known. Costs time by what lies within.
+    /// The oldest position of `within` from which at most `max_bytes` of frames and `max_records` records follow up to its end;
+    /// that of the newest of them at least. `None` if the document is not known. Costs time by how many follow.
     #[must_use]
-    pub fn oldest_within(&self, doc: &DocId, max_bytes: u64, max_records: u64) -> Option<Position> {
+    pub fn oldest_within(
+        &self,
+        doc: &DocId,
+        within: Range<Position>,
+        max_bytes: u64,
+        max_records: u64,
+    ) -> Option<Position> {
         let document = self.documents.by_id(doc)?;
-        let (mut at, mut bytes, mut records) = (document.next(), 0_u64, 0_u64);
-        while let Some(previous) = at.previous().filter(|previous| *previous >= document.first) {
+        let start = within.start.max(document.first);
+        let (mut at, mut bytes, mut records) = (within.end.min(document.next()), 0_u64, 0_u64);
+        while let Some(previous) = at.previous().filter(|previous| *previous >= start) {
             let Some(entry) = document.entry(previous) else { break };
             (bytes, records) = (bytes + u64::from(entry.len), records + 1);
             if records > 1 && (bytes > max_bytes || records > max_records) {

@@ -1,30 +1,31 @@
 //! What a hub does for one peer: takes its requests and deltas in, answers, and has its source send what it reads.
 
+mod answers;
+mod deltas;
+
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use deltawire_channels::{Command, Message};
+use deltawire_channels::Command;
 use deltawire_framing::documents::{
-    Acknowledge, AcknowledgeFields, Denied, DeniedFields, Document, PublishFields, SlowPolicy,
-    SubscribeFields,
+    DeniedFields, Document, PublishFields, SlowPolicy, SubscribeFields,
 };
-use deltawire_framing::{Delta, DeltaType, DocId, Kind};
+use deltawire_framing::{DocId, Kind};
 use deltawire_link::Identity;
 use deltawire_link::runtime::{BoxFuture, Timer};
-use deltawire_store::{Position, Refused, Room};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use zerocopy::IntoBytes;
 
 use super::cursor::Cursor;
-use super::publication::{Publication, Taken};
+use super::publication::Publication;
 use super::reader::{Change, LinkShared, Order, Reader};
 use super::{Action, Ask, Inner, Permission};
 use crate::DeniedCode;
-use crate::arrivals::{Arrivals, Over};
+use crate::arrivals::Arrivals;
+use deltas::Incoming;
 
 /// Messages that are taken in at a time, before others have their turn.
 const MAX_TURN: usize = 256;
@@ -51,10 +52,15 @@ pub(super) struct Attendant {
     by_document: HashMap<(DocId, bool), u32>,
     slots: u32,
     asking: FuturesUnordered<BoxFuture<'static, Answered>>,
-    /// Ids that are being asked about: whether they are still wanted.
-    asked: HashMap<u32, bool>,
-    /// A delta that found no room in the log.
-    stalled: Option<Message>,
+    /// What is being asked about, by id.
+    asked: HashMap<u32, Asked>,
+    /// Deltas that were taken in and are not in the log yet: at most a turn of them.
+    incoming: VecDeque<Incoming>,
+    /// Whether the first of them waits for room in the log.
+    stalled: bool,
+    /// Whether its peer is in this process: then nothing else tells it that the hub goes away.
+    in_process: bool,
+    going_away: bool,
     /// Refusals that wait to be sent.
     refusals: VecDeque<DeniedFields>,
     /// Publications whose acknowledgement waits to be sent.
@@ -89,6 +95,16 @@ enum Request {
     Publish(PublishFields),
 }
 
+/// What became of a request that the policy thinks about.
+#[derive(Clone, Copy)]
+enum Asked {
+    Wanted(DocId),
+    /// The peer took it back.
+    Withdrawn,
+    /// It is refused, whatever the policy says.
+    Refused(DeniedCode),
+}
+
 struct Answered {
     request: Request,
     answer: Result<Permission, DeniedCode>,
@@ -103,6 +119,7 @@ impl Attendant {
         arrivals: Arrivals,
         unreliable: bool,
     ) -> Self {
+        let in_process = matches!(arrivals, Arrivals::InProcess(_));
         let timer = hub.runtime.timer();
         let number = hub.next_number();
         Self {
@@ -119,7 +136,10 @@ impl Attendant {
             slots: 0,
             asking: FuturesUnordered::new(),
             asked: HashMap::new(),
-            stalled: None,
+            incoming: VecDeque::new(),
+            stalled: false,
+            in_process,
+            going_away: false,
             refusals: VecDeque::new(),
             acknowledging: VecDeque::new(),
             timer,
@@ -149,7 +169,8 @@ impl Attendant {
         self.send_answers(context);
         // What was left lying for the sake of these is looked at again as soon as they are fewer.
         again |= !self.is_behind() && std::mem::take(&mut self.held_up);
-        if self.commands_over && self.arrivals_over {
+        let over = self.commands_over && self.arrivals_over && self.incoming.is_empty();
+        if over || (self.going_away && self.in_process && self.is_settled()) {
             return Poll::Ready(());
         }
         if again {
@@ -160,6 +181,11 @@ impl Attendant {
 
     fn is_behind(&self) -> bool {
         self.refusals.len() >= MAX_ANSWERS || self.asking.len() >= MAX_ASKING
+    }
+
+    /// Whether the peer was told everything.
+    fn is_settled(&self) -> bool {
+        self.refusals.is_empty() && self.publications.is_empty() && self.asking.is_empty()
     }
 
     fn deny(&mut self, id: u32, code: DeniedCode) {
@@ -218,8 +244,8 @@ impl Attendant {
 
     /// What is being asked about is not wanted any more.
     fn withdraw(&mut self, id: u32) {
-        if let Some(wanted) = self.asked.get_mut(&id) {
-            *wanted = false;
+        if let Some(asked) = self.asked.get_mut(&id) {
+            *asked = Asked::Withdrawn;
         }
     }
 
@@ -230,7 +256,9 @@ impl Attendant {
             || self.subscriptions.contains_key(&id)
             || self.publications.contains_key(&id);
         let most = self.hub.options.max_open_per_peer;
-        let refused = if self.unreliable {
+        let refused = if self.going_away {
+            Some(DeniedCode::GOING_AWAY)
+        } else if self.unreliable {
             Some(DeniedCode::DELIVERY)
         } else if used {
             Some(DeniedCode::ID)
@@ -249,7 +277,7 @@ impl Attendant {
             Request::Subscribe(_) => Action::Read,
             Request::Publish(_) => Action::Write,
         };
-        self.asked.insert(id, true);
+        self.asked.insert(id, Asked::Wanted(doc_id));
         let answer =
             self.hub.policy.permit(Ask { identity: self.identity.clone(), doc_id, action });
         let (runtime, within) = (self.hub.runtime.clone(), self.hub.options.ask_timeout);
@@ -265,9 +293,11 @@ impl Attendant {
         while let Poll::Ready(Some(answered)) = self.asking.poll_next_unpin(context) {
             let Answered { request, answer } = answered;
             let (id, ..) = request.of();
-            if self.asked.remove(&id) != Some(true) {
-                continue;
-            }
+            let answer = match self.asked.remove(&id) {
+                Some(Asked::Wanted(_)) => answer,
+                Some(Asked::Refused(code)) => Err(code),
+                Some(Asked::Withdrawn) | None => continue,
+            };
             match (answer, request) {
                 (Err(code), _) => self.deny(id, code),
                 (Ok(permission), Request::Subscribe(fields)) => self.subscribe(fields, permission),
@@ -319,11 +349,22 @@ impl Attendant {
         }
         let shard = self.hub.shard_of(&doc_id);
         let origin = self.hub.origin_of(self.identity.as_ref(), writer);
-        let until = self.until(permission);
-        let mut publication =
-            Publication::new(doc_id, presence, shard, origin, permission.snapshots, until);
+        let (until, volatile) = (self.until(permission), self.hub.volatile);
+        let mut publication = Publication::new(
+            doc_id,
+            presence,
+            shard,
+            origin,
+            permission.snapshots,
+            until,
+            volatile,
+        );
         if !presence {
-            publication.learn(&self.hub.shard(shard).log);
+            let mut shard = self.hub.shard(shard);
+            publication.learn(&shard.log);
+            if publication.is_storing() {
+                shard.wait(&self.shared);
+            }
         }
         self.by_document.insert((doc_id, presence), id);
         self.publications.insert(id, publication);
@@ -339,8 +380,25 @@ impl Attendant {
 
     fn end_publication(&mut self, id: u32) {
         if let Some(publication) = self.publications.remove(&id) {
-            self.by_document.remove(&(publication.doc_id, publication.presence));
+            let of = (publication.doc_id, publication.presence);
+            if self.by_document.get(&of) == Some(&id) {
+                self.by_document.remove(&of);
+            }
             self.leave_presence(&publication);
+        }
+    }
+
+    /// Ends a publication for this reason, which is told once all that is to be stored of it is.
+    fn deny_publication(&mut self, id: u32, code: DeniedCode) {
+        let Some(publication) = self.publications.get_mut(&id) else { return };
+        self.by_document.remove(&(publication.doc_id, publication.presence));
+        if publication.is_storing() || publication.due {
+            publication.ending.get_or_insert(code);
+            publication.until = None;
+            self.acknowledge(id);
+        } else {
+            self.end_publication(id);
+            self.deny(id, code);
         }
     }
 
@@ -348,201 +406,6 @@ impl Attendant {
         if publication.presence {
             let now = self.hub.runtime.now();
             self.hub.shard(publication.shard).say(publication.doc_id, self.number, None, now);
-        }
-    }
-
-    // Deltas.
-
-    /// Takes deltas in, as one batch. Says whether there may be more at once.
-    fn take_deltas(&mut self, context: &mut Context<'_>) -> bool {
-        let hub = self.hub.clone();
-        let mut batch = Batch { hub: &hub, open: None };
-        let mut more = true;
-        for _ in 0..MAX_TURN {
-            if self.is_behind() {
-                self.held_up = true;
-                more = false;
-                break;
-            }
-            let message = match self.stalled.take() {
-                Some(message) => message,
-                None if self.arrivals_over => {
-                    more = false;
-                    break;
-                }
-                None => match self.arrivals.poll_take(context) {
-                    Poll::Ready(Ok(message)) => message,
-                    Poll::Ready(Err(Over)) => {
-                        self.arrivals_over = true;
-                        more = false;
-                        break;
-                    }
-                    Poll::Pending => {
-                        more = false;
-                        break;
-                    }
-                },
-            };
-            if let Err(message) = self.take_delta(message, &mut batch) {
-                self.stalled = Some(message);
-                more = false;
-                break;
-            }
-        }
-        batch.end();
-        more
-    }
-
-    /// Takes a message in; gives it back if there is no room for it now.
-    fn take_delta(&mut self, message: Message, batch: &mut Batch<'_>) -> Result<(), Message> {
-        let frame = message.frame();
-        if frame.kind() == Kind::Document {
-            if let Ok(Document::Expect(expect)) = frame.document()
-                && let Some(publication) = self.publications.get_mut(&expect.id())
-            {
-                publication.expect = Some(Position(expect.position()));
-            }
-            return Ok(());
-        }
-        let Ok(delta) = frame.delta() else { return Ok(()) };
-        let presence = delta.delta_type() == DeltaType::PRESENCE;
-        let Some(&id) = self.by_document.get(&(delta.doc_id(), presence)) else {
-            // A publication that was refused or revoked while this was on its way: its writer knows by now.
-            self.hub.count_unexpected();
-            return Ok(());
-        };
-        let Some(publication) = self.publications.get_mut(&id) else { return Ok(()) };
-        if presence {
-            let code = say(&self.hub, publication, self.number, delta, &message, batch);
-            if let Err(code) = code {
-                let sequence = Some(delta.sequence());
-                self.refusals.push_back(DeniedFields { id, code, sequence, next: 0 });
-            }
-            return Ok(());
-        }
-        let sequence = delta.sequence();
-        let refused = match publication.check(sequence) {
-            Taken::Before => {
-                publication.expect = None;
-                publication.due = true;
-                self.acknowledge(id);
-                return Ok(());
-            }
-            Taken::Ahead => Some(DeniedCode::SEQUENCE),
-            Taken::Next => {
-                let valid = self.hub.policy.validate(self.identity.as_ref(), delta);
-                valid.err()
-            }
-        };
-        let shard = batch.shard(publication.shard);
-        let next =
-            shard.log.head(&publication.doc_id).map_or(Position::FIRST, |head| head.appended);
-        let refused = refused.or_else(|| {
-            let conflict = publication.expect.is_some_and(|expected| expected != next);
-            conflict.then_some(DeniedCode::CONFLICT)
-        });
-        if let Some(code) = refused {
-            self.refuse(id, code, sequence, next);
-            return Ok(());
-        }
-        let now = self.hub.now();
-        match shard.append(message, publication.origin, publication.snapshots, now) {
-            Ok(appended) => {
-                publication.expect = None;
-                publication.appended(sequence, appended);
-                if !self.hub.volatile {
-                    shard.wait(&self.shared);
-                }
-                self.acknowledge(id);
-                Ok(())
-            }
-            Err((Refused::Full { room: Room::Dirty, .. }, message)) => {
-                shard.wait(&self.shared);
-                Err(message)
-            }
-            Err((refused, _)) => {
-                tracing::debug!(%refused, "a delta was refused");
-                let code = match refused {
-                    Refused::TooLong { .. } => DeniedCode::TOO_LONG,
-                    Refused::TooManyDocuments { .. } => DeniedCode::TOO_MANY,
-                    Refused::ReadOnly(_) => DeniedCode::READ_ONLY,
-                    Refused::Full { .. } => DeniedCode::FULL,
-                    _ => DeniedCode::REJECTED,
-                };
-                self.refuse(id, code, sequence, next);
-                Ok(())
-            }
-        }
-    }
-
-    /// Refuses a delta, and takes no more of its publication: its writer announces it anew, and sends what follows
-    /// again. Otherwise a refusal that is lost with its link could not be told from an acknowledgement.
-    fn refuse(&mut self, id: u32, code: DeniedCode, sequence: u32, next: Position) {
-        self.end_publication(id);
-        let sequence = Some(sequence);
-        self.refusals.push_back(DeniedFields { id, code, sequence, next: next.0 });
-    }
-
-    fn acknowledge(&mut self, id: u32) {
-        if let Some(publication) = self.publications.get_mut(&id)
-            && !std::mem::replace(&mut publication.queued, true)
-        {
-            self.acknowledging.push_back(id);
-        }
-    }
-
-    /// A shard has stored something: whatever of this peer's that was.
-    fn note_stored(&mut self) {
-        for (id, publication) in &mut self.publications {
-            if publication.is_storing() {
-                let mut shard = self.hub.shard(publication.shard);
-                let stored = publication.note_durable(shard.log.durable());
-                if publication.is_storing() {
-                    shard.wait(&self.shared);
-                }
-                drop(shard);
-                if stored && !std::mem::replace(&mut publication.queued, true) {
-                    self.acknowledging.push_back(*id);
-                }
-            }
-        }
-    }
-
-    /// Sends what waits, as far as there is room.
-    fn send_answers(&mut self, context: &mut Context<'_>) {
-        while let Some(denied) = self.refusals.front() {
-            let body = Denied::new(*denied);
-            match self.command.send.poll_send_document(context, body.as_bytes()) {
-                Poll::Ready(Ok(())) => drop(self.refusals.pop_front()),
-                Poll::Ready(Err(_)) => {
-                    self.refusals.clear();
-                    self.commands_over = true;
-                }
-                Poll::Pending => return,
-            }
-        }
-        while let Some(id) = self.acknowledging.front().copied() {
-            let Some(publication) = self.publications.get_mut(&id) else {
-                self.acknowledging.pop_front();
-                continue;
-            };
-            let (level, last) = publication.acknowledgement();
-            let (volatile, epoch) = (self.hub.volatile, publication.epoch);
-            let body = Acknowledge::new(AcknowledgeFields { id, level, volatile, epoch, last });
-            match self.command.send.poll_send_document(context, body.as_bytes()) {
-                Poll::Ready(Ok(())) => {
-                    publication.told(level);
-                    if !publication.due {
-                        publication.queued = false;
-                        self.acknowledging.pop_front();
-                    }
-                }
-                Poll::Ready(Err(_)) => {
-                    self.acknowledging.clear();
-                    self.commands_over = true;
-                }
-                Poll::Pending => return,
-            }
         }
     }
 
@@ -562,7 +425,13 @@ impl Attendant {
                         );
                     }
                 }
-                Order::GoAway => self.revoke(|_| true, DeniedCode::GOING_AWAY),
+                Order::Deleted(doc_id) => {
+                    self.revoke_publications(|of| of == doc_id, DeniedCode::DELETED);
+                }
+                Order::GoAway => {
+                    self.going_away = true;
+                    self.revoke(|_| true, DeniedCode::GOING_AWAY);
+                }
             }
         }
     }
@@ -573,10 +442,18 @@ impl Attendant {
             self.end_subscription(id);
             self.deny(id, code);
         }
+        for asked in self.asked.values_mut() {
+            if matches!(asked, Asked::Wanted(of) if which(*of)) {
+                *asked = Asked::Refused(code);
+            }
+        }
+        self.revoke_publications(which, code);
+    }
+
+    fn revoke_publications(&mut self, which: impl Fn(DocId) -> bool, code: DeniedCode) {
         let ids = self.publications.iter().filter(|(_, it)| which(it.doc_id)).map(|(id, _)| *id);
         for id in ids.collect::<Vec<_>>() {
-            self.end_publication(id);
-            self.deny(id, code);
+            self.deny_publication(id, code);
         }
     }
 
@@ -612,8 +489,7 @@ impl Attendant {
             let over =
                 self.publications.iter().filter(|(_, it)| it.until.is_some_and(|it| it <= now));
             for id in over.map(|(id, _)| *id).collect::<Vec<_>>() {
-                self.end_publication(id);
-                self.deny(id, DeniedCode::REVOKED);
+                self.deny_publication(id, DeniedCode::REVOKED);
             }
             next = self.publications.values().filter_map(|it| it.until).fold(next, Duration::min);
             if next == Duration::MAX {
@@ -660,55 +536,6 @@ impl Request {
         match self {
             Self::Subscribe(fields) => (fields.id, fields.doc_id, fields.presence),
             Self::Publish(fields) => (fields.id, fields.doc_id, fields.presence),
-        }
-    }
-}
-
-/// Takes in what a writer says of itself.
-fn say(
-    hub: &Inner,
-    publication: &Publication,
-    number: u64,
-    delta: Delta<'_>,
-    message: &Message,
-    batch: &mut Batch<'_>,
-) -> Result<(), DeniedCode> {
-    let len = delta.payload().len();
-    if len > hub.options.max_presence_len {
-        return Err(DeniedCode::TOO_LONG);
-    }
-    // A copy: what lies around it in its memory is not to be kept.
-    let frame = (len > 0).then(|| message.detach().into_kept());
-    let now = hub.runtime.now();
-    let taken = batch.shard(publication.shard).say(publication.doc_id, number, frame, now);
-    if taken { Ok(()) } else { Err(DeniedCode::TOO_MANY) }
-}
-
-/// Deltas that are taken in under one lock.
-struct Batch<'a> {
-    hub: &'a Inner,
-    open: Option<(usize, super::ShardGuard<'a>)>,
-}
-
-impl<'a> Batch<'a> {
-    fn shard(&mut self, index: usize) -> &mut super::Shard {
-        if self.open.as_ref().is_none_or(|(open, _)| *open != index) {
-            self.end();
-            self.open = Some((index, self.hub.shard(index)));
-        }
-        match &mut self.open {
-            Some((_, shard)) => shard,
-            None => unreachable!("it was opened"),
-        }
-    }
-
-    fn end(&mut self) {
-        if let Some((index, mut shard)) = self.open.take() {
-            let ended = shard.end_batch(self.hub.now());
-            drop(shard);
-            if ended.is_some() {
-                self.hub.kick(index);
-            }
         }
     }
 }

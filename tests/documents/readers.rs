@@ -1,0 +1,220 @@
+//! All deltas or an exact gap, whatever readers ask for; nobody's reading holds up others.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use deltawire::documents::store::{LogOptions, Retention};
+use deltawire::documents::{Deliver, SlowPolicy, Start, SubscribeOptions};
+use deltawire::framing::documents::SnapshotHeader;
+use deltawire::framing::{DeltaFields, DeltaType};
+
+use super::support::*;
+use super::*;
+
+#[tokio::test]
+async fn a_document_that_began_behind_a_gap_says_so() {
+    let retention = Retention { per_document_records: 5, ..Retention::default() };
+    let options = HubOptions {
+        log: LogOptions { retention, ..HubOptions::default().log },
+        ..HubOptions::default()
+    };
+    let hub = Hub::in_memory(options, Everyone, runtime());
+    let reader = documents(&hub);
+    let mut s = reader.subscribe(BOARD, SubscribeOptions::default()).unwrap();
+    assert!(matches!(soon("live", s.next()).await.unwrap(), Item::Live));
+    for n in 0..20_u8 {
+        hub.append(DeltaFields::new(BOARD), &[n]).unwrap();
+    }
+    let mut skipped = 0;
+    loop {
+        match soon("i", s.next()).await.unwrap() {
+            Item::Gap(gap) => skipped += gap.skipped,
+            Item::Delta { place, .. } => {
+                assert_eq!(
+                    place.position - 1,
+                    skipped,
+                    "positions before the first delta that came"
+                );
+                break;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn deltas_between_what_a_snapshot_covers_and_itself_come() {
+    let hub = hub();
+    for n in 0..10_u8 {
+        hub.append(DeltaFields::new(BOARD), &[n]).unwrap();
+    }
+    let epoch = hub.head(&BOARD).unwrap().epoch.0;
+    let mut payload = Vec::new();
+    payload.extend_from_slice(&5_u64.to_le_bytes());
+    payload.extend_from_slice(&epoch.to_le_bytes());
+    payload.extend_from_slice(&[0; 4]);
+    assert!(SnapshotHeader::parse(&payload).is_ok());
+    let fields = DeltaFields { delta_type: DeltaType::SNAPSHOT, ..DeltaFields::new(BOARD) };
+    hub.append(fields, &payload).unwrap();
+    let reader = documents(&hub);
+    let options = SubscribeOptions { start: Start::Snapshot, ..Default::default() };
+    let mut s = reader.subscribe(BOARD, options).unwrap();
+    let mut got = Vec::new();
+    loop {
+        match soon("i", s.next()).await.unwrap() {
+            Item::Delta { place, .. } => got.push(place.position),
+            Item::Gap(gap) => panic!("at least told: {gap:?}"),
+            Item::Live => break,
+            _ => {}
+        }
+    }
+    assert!((6..=10).all(|p| got.contains(&p)), "the snapshot covers 1..=5; got {got:?}");
+}
+
+#[tokio::test]
+async fn a_revocation_while_the_policy_thinks_holds() {
+    let policy = Thinking { think: Duration::from_millis(300), validate: Box::new(|_| Ok(())) };
+    let hub = Hub::in_memory(HubOptions::default(), policy, runtime());
+    let d = documents(&hub);
+    let mut s = d.subscribe(BOARD, SubscribeOptions::default()).unwrap();
+    pause(100).await;
+    hub.revoke(None, Some(BOARD));
+    pause(500).await;
+    hub.append(DeltaFields::new(BOARD), b"secret").unwrap();
+    let got = tokio::time::timeout(Duration::from_secs(1), async {
+        loop {
+            match s.next().await {
+                Err(_) => return false,
+                Ok(Item::Delta { .. }) => return true,
+                _ => {}
+            }
+        }
+    });
+    assert_ne!(got.await, Ok(true), "it reads what was revoked");
+}
+
+#[test]
+fn a_policy_may_look_at_the_hub() {
+    let (done, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let hub_of: Arc<OnceLock<Hub>> = Arc::default();
+            let h = hub_of.clone();
+            let validate: Validate = Box::new(move |_| {
+                let _ = h.get().unwrap().head(&BOARD);
+                Ok(())
+            });
+            let policy = Thinking { think: Duration::ZERO, validate };
+            let hub = Hub::in_memory(HubOptions::default(), policy, runtime());
+            hub_of.set(hub.clone()).ok();
+            let d = documents(&hub);
+            let mut p = d.publish(BOARD).unwrap();
+            for n in 0..50_u8 {
+                p.publish(&[n]).await.unwrap();
+            }
+            p.flush().await.unwrap();
+            done.send(()).unwrap();
+        });
+    });
+    assert!(wait.recv_timeout(Duration::from_secs(6)).is_ok(), "DEADLOCK");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_latest_is_read_while_somebody_writes() {
+    let options = HubOptions { deliver: Deliver::Stored, ..lazy_disk(Duration::from_millis(2)) };
+    let folder = Folder::new("latest");
+    let hub = open_with(&folder.0, options).await;
+    let reader = documents(&hub);
+    let options = SubscribeOptions { policy: SlowPolicy::Latest, ..Default::default() };
+    let mut s = reader.subscribe(BOARD, options).unwrap();
+    let h = hub.clone();
+    let writing = std::thread::spawn(move || {
+        let begin = Instant::now();
+        let mut n = 0_u32;
+        while begin.elapsed() < Duration::from_secs(3) {
+            let _ = h.append(DeltaFields::new(BOARD), &n.to_le_bytes());
+            n += 1;
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        n
+    });
+    let (mut deltas, mut gaps) = (0, 0);
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(2_800) {
+        match tokio::time::timeout(Duration::from_millis(100), s.next()).await {
+            Ok(Ok(Item::Delta { .. })) => deltas += 1,
+            Ok(Ok(Item::Gap(_))) => gaps += 1,
+            _ => {}
+        }
+    }
+    let written = writing.join().unwrap();
+    assert!(deltas > 20, "{deltas} deltas and {gaps} gaps of {written} in 2.8 s");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_of_a_reader_does_not_hold_the_shard() {
+    let options = HubOptions { shards: 1, ..HubOptions::default() };
+    let hub = Hub::in_memory(options, Everyone, runtime());
+    for n in 0..1_000_000_u32 {
+        hub.append(DeltaFields::new(BOARD), &n.to_le_bytes()).unwrap();
+    }
+    let other = DocId([8; 16]);
+    let measure = |hub: &Hub| {
+        let begin = Instant::now();
+        for _ in 0..200 {
+            hub.append(DeltaFields::new(BOARD), b"x").unwrap();
+            hub.append(DeltaFields::new(other), b"x").unwrap();
+        }
+        begin.elapsed()
+    };
+    let before = measure(&hub);
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        let d = documents(&hub);
+        let policy = SlowPolicy::DropOldest { bytes: 0, records: 0 };
+        let s = d.subscribe(BOARD, SubscribeOptions { start: Start::Latest, policy });
+        held.push((d, s.unwrap()));
+    }
+    pause(500).await;
+    let mut after = Duration::ZERO;
+    for _ in 0..3 {
+        after = after.max(measure(&hub));
+    }
+    assert!(
+        after < before * 20 + Duration::from_millis(20),
+        "400 appends took {before:?} before and {after:?} with 8 readers"
+    );
+}
+
+#[tokio::test]
+async fn many_subscriptions_at_once_all_begin() {
+    let hub = hub();
+    let d = documents(&hub);
+    let mut all: Vec<_> = (0..200_u8)
+        .map(|n| d.subscribe(DocId([n; 16]), SubscribeOptions::default()).unwrap())
+        .collect();
+    let mut live = 0;
+    for s in &mut all {
+        let one = tokio::time::timeout(Duration::from_secs(2), s.next()).await;
+        assert!(matches!(one, Ok(Ok(Item::Live))), "{live} of 200 began: {:?}", hub.stats());
+        live += 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_subscriptions_at_once_all_begin_over_a_link() {
+    let hub = hub();
+    let (_node, address) = serve_hub(&hub).await;
+    let documents = connect(address);
+    let mut all: Vec<_> = (0..1_000_u32)
+        .map(|number| {
+            let mut doc = [0; 16];
+            doc[..4].copy_from_slice(&number.to_le_bytes());
+            documents.subscribe(DocId(doc), SubscribeOptions::default()).unwrap()
+        })
+        .collect();
+    for (live, subscription) in all.iter_mut().enumerate() {
+        let first = tokio::time::timeout(Duration::from_secs(5), subscription.next()).await;
+        assert!(matches!(first, Ok(Ok(Item::Live))), "{live} of 1000 began: {:?}", hub.stats());
+    }
+}
