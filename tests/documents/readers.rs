@@ -193,11 +193,9 @@ async fn many_subscriptions_at_once_all_begin() {
     let mut all: Vec<_> = (0..200_u8)
         .map(|n| d.subscribe(DocId([n; 16]), SubscribeOptions::default()).unwrap())
         .collect();
-    let mut live = 0;
-    for s in &mut all {
-        let one = tokio::time::timeout(Duration::from_secs(2), s.next()).await;
-        assert!(matches!(one, Ok(Ok(Item::Live))), "{live} of 200 began: {:?}", hub.stats());
-        live += 1;
+    for (live, subscription) in all.iter_mut().enumerate() {
+        let first = tokio::time::timeout(Duration::from_secs(2), subscription.next()).await;
+        assert!(matches!(first, Ok(Ok(Item::Live))), "{live} of 200 began: {:?}", hub.stats());
     }
 }
 

@@ -1,7 +1,6 @@
 //! Each delta once, and receipts that are true, whatever becomes of links, writers and permissions.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use deltawire::documents::DeniedCode;
 use deltawire::framing::documents::{Document, Expect, Level, Unpublish};
@@ -131,15 +130,13 @@ async fn a_receipt_of_a_kept_delta_does_not_say_refused() {
 #[tokio::test]
 async fn a_receipt_of_a_refused_delta_does_not_say_received() {
     let node_of: Arc<OnceLock<Node>> = Arc::default();
-    let cutting = Arc::new(AtomicBool::new(true));
+    let cutting = Arc::new(Mutex::new(true));
     let (n, c) = (node_of.clone(), cutting.clone());
-    let seen = Arc::new(AtomicUsize::new(0));
     let validate: Validate = Box::new(move |payload| {
         if payload == b"bad" {
-            seen.fetch_add(1, Ordering::SeqCst);
             return Err(DeniedCode::REJECTED);
         }
-        if payload == b"cut" && c.swap(false, Ordering::SeqCst) {
+        if payload == b"cut" && std::mem::replace(&mut *c.lock().unwrap(), false) {
             cut(n.get().unwrap());
         }
         Ok(())
