@@ -2,6 +2,8 @@
 
 mod attendant;
 mod cursor;
+mod inner;
+mod options;
 mod policy;
 mod presence;
 mod publication;
@@ -14,92 +16,31 @@ mod tail;
 mod watching;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use deltawire_channels::session::SendPriority;
 use deltawire_channels::{Message, Peer, Reliability};
-use deltawire_framing::documents::WriterId;
 use deltawire_framing::{DeltaFields, DocId};
 use deltawire_link::runtime::{SharedRuntime, sleep};
-use deltawire_link::{Identity, Link, LinkId, memory};
+use deltawire_link::{Identity, Link, memory};
 pub use deltawire_store as store;
-use deltawire_store::{Epoch, Head, Log, LogOptions, Now, Origin, Position, Read};
+use deltawire_store::{Epoch, Head, Log, Origin, Position, Read};
 
+pub use options::{Deliver, HubOptions};
 pub use policy::{Action, Ask, Everyone, Permission, Policy};
 pub use watching::{LiveDocument, SlowReader};
-
-use slab::Slab;
 
 use crate::arrivals::Arrivals;
 use crate::{Documents, DocumentsOptions, Place, SubscribeOptions, Subscription};
 use attendant::Attendant;
-use reader::{LinkShared, Order};
+use inner::Inner;
+use reader::Order;
 use shard::Shard;
 use source::{LinkSource, LocalSource};
 
 type ShardGuard<'a> = MutexGuard<'a, Shard>;
-
-/// When readers see a delta.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Deliver {
-    /// As soon as it has its position. The default. When the process or the machine ends before it is stored, readers
-    /// have seen what is lost: the document's epoch is another one then, and they are told.
-    #[default]
-    Appended,
-    /// When it is stored: nobody sees what could be lost.
-    Stored,
-}
-
-/// Options of a hub.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HubOptions {
-    /// Of each shard's log: how long deltas are kept, when they count as stored, and how much memory that takes.
-    pub log: LogOptions,
-    /// Into how many parts documents are divided, each with a log and a lock of its own. With files it is fixed when the
-    /// directory is made. Default: half of the machine's parallelism, 1 to 16.
-    pub shards: usize,
-    /// When readers see a delta.
-    pub deliver: Deliver,
-    /// Bytes of the newest deltas of a document that somebody reads, which readers find without a lock. Default: 256 KiB.
-    pub tail: usize,
-    /// The same of all documents of a shard. Default: 32 MiB.
-    pub max_tail_bytes: usize,
-    /// Subscriptions and publications of a peer. Default: 1,024.
-    pub max_open_per_peer: usize,
-    /// Writers that are present in a document. Default: 1,024.
-    pub max_present: usize,
-    /// Bytes that a writer may say of itself. Default: 4 KiB.
-    pub max_presence_len: usize,
-    /// After how long without a word a writer is not present any more, and for how long it is told that it went. Default:
-    /// 30 s.
-    pub presence_timeout: Duration,
-    /// For how long a policy may think. Default: 5 s.
-    pub ask_timeout: Duration,
-    /// From how many bytes a delta that came in fragments is kept where it lies, instead of being copied. Default: 16 KiB.
-    pub adopt_from: usize,
-}
-
-impl Default for HubOptions {
-    fn default() -> Self {
-        let parallel = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            // A reader that is slow keeps the chunk that its next delta lies in: small ones.
-            log: LogOptions { chunk: 64 << 10, ..LogOptions::default() },
-            shards: (parallel / 2).clamp(1, 16),
-            deliver: Deliver::Appended,
-            tail: 256 << 10,
-            max_tail_bytes: 32 << 20,
-            max_open_per_peer: 1_024,
-            max_present: 1_024,
-            max_presence_len: 4 << 10,
-            presence_timeout: Duration::from_secs(30),
-            ask_timeout: Duration::from_secs(5),
-            adopt_from: 16 << 10,
-        }
-    }
-}
 
 /// Keeps documents and serves them to peers. Clones are handles on the same hub.
 ///
@@ -109,30 +50,6 @@ impl Default for HubOptions {
 #[derive(Clone)]
 pub struct Hub {
     inner: Arc<Inner>,
-}
-
-pub(crate) struct Inner {
-    shards: Box<[Mutex<Shard>]>,
-    /// Of the hash that tells which shard has a document, and of the names of writers.
-    key: [u8; 32],
-    options: HubOptions,
-    policy: Arc<dyn Policy>,
-    runtime: SharedRuntime,
-    links: Mutex<Links>,
-    /// Whether nothing is ever stored.
-    volatile: bool,
-    #[cfg(feature = "files")]
-    storing: Option<storing::Storing>,
-}
-
-#[derive(Default)]
-struct Links {
-    open: Slab<Weak<LinkShared>>,
-    /// The number of the next peer.
-    next: u64,
-    /// Deltas of no publication.
-    unexpected: u64,
-    going_away: bool,
 }
 
 /// What a hub knows of itself.
@@ -455,103 +372,5 @@ impl Hub {
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
-
-impl Inner {
-    pub(crate) fn shard(&self, index: usize) -> ShardGuard<'_> {
-        let shard = self.shards.get(index).unwrap_or_else(|| unreachable!("shards stay"));
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Which shard has a document: by a keyed hash, so that nobody can aim at one.
-    fn shard_of(&self, doc_id: &DocId) -> usize {
-        if self.shards.len() == 1 {
-            return 0;
-        }
-        let hash = blake3::keyed_hash(&self.key, &doc_id.0);
-        let [a, b, c, d, ..] = *hash.as_bytes();
-        u32::from_le_bytes([a, b, c, d]) as usize % self.shards.len()
-    }
-
-    /// What is kept of who wrote a delta.
-    fn origin_of(&self, identity: Option<&Identity>, writer: WriterId) -> Origin {
-        let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher.update(&writer.0);
-        if let Some(identity) = identity {
-            hasher.update(identity.subject().as_bytes());
-        }
-        let mut origin = [0; 16];
-        hasher.finalize_xof().fill(&mut origin);
-        Origin(origin)
-    }
-
-    fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wall = u64::try_from(wall.as_micros()).unwrap_or(u64::MAX);
-        Now { elapsed: self.runtime.now(), wall }
-    }
-
-    fn links(&self) -> MutexGuard<'_, Links> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn new_link(&self, identity: Option<Identity>, id: Option<LinkId>) -> Arc<LinkShared> {
-        let mut links = self.links();
-        let shared = Arc::new(LinkShared::of(links.open.vacant_key(), identity, id));
-        links.open.insert(Arc::downgrade(&shared));
-        if links.going_away {
-            shared.order(Order::GoAway);
-        }
-        shared
-    }
-
-    fn forget_link(&self, shared: &Arc<LinkShared>) {
-        self.links().open.try_remove(shared.key());
-    }
-
-    fn next_number(&self) -> u64 {
-        let mut links = self.links();
-        links.next += 1;
-        links.next
-    }
-
-    fn count_unexpected(&self) {
-        self.links().unexpected += 1;
-    }
-
-    fn order(&self, order: &Order) {
-        let links: Vec<_> =
-            self.links().open.iter().filter_map(|(_, link)| link.upgrade()).collect();
-        for link in links {
-            link.order(order.clone());
-        }
-    }
-
-    /// There is something for the disk of a shard to do.
-    pub(crate) fn kick(&self, index: usize) {
-        #[cfg(feature = "files")]
-        if let Some(storing) = &self.storing {
-            storing.kick(index);
-        }
-        #[cfg(not(feature = "files"))]
-        let _ = index;
-    }
-
-    async fn close(&self, within: Duration) -> bool {
-        #[cfg(feature = "files")]
-        if let Some(storing) = &self.storing {
-            return storing.close(self, within).await;
-        }
-        let _ = within;
-        true
-    }
-
-    fn tick(&self) {
-        let now = self.now();
-        for index in 0..self.shards.len() {
-            self.shard(index).tick(now);
-            self.kick(index);
-        }
     }
 }

@@ -184,6 +184,7 @@ impl Shard {
     }
 
     /// Tells everybody who waits that something was stored, read back, or has room.
+    #[cfg_attr(not(feature = "files"), expect(dead_code, reason = "only files are waited for"))]
     pub(crate) fn note_io(&mut self) {
         for doc_id in std::mem::take(&mut self.held) {
             self.publish(doc_id);
