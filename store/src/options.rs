@@ -93,7 +93,8 @@ pub struct LogOptions {
     /// oldest records go; when none are left, appends are refused. At least 1 MiB; default: 256 MiB.
     pub max_index_bytes: usize,
     /// Writers of a document that are remembered for [`Log::last_of`](crate::Log::last_of); the one that wrote least
-    /// recently goes. 48 bytes each, of the index. At most 4,096; default: 64.
+    /// recently goes. Those whose last record is not durable yet are remembered beside them, up to 4,096. 48 bytes each, of
+    /// the index. At most 4,096; default: 64.
     pub max_writers: usize,
 }
 

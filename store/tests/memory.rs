@@ -262,10 +262,25 @@ fn the_least_recent_of_too_many_writers_is_forgotten() {
     for (sequence, origin) in [(1, 1), (2, 2), (3, 3), (4, 1), (5, 4)] {
         let frame = frame_of(doc(1), sequence, b"");
         log.append(Frame::parse(&frame).unwrap(), Origin([origin; 16]), now(0)).unwrap();
+        log.end_batch(now(0));
     }
     let last = |origin| log.last_of(&doc(1), &Origin([origin; 16])).map(|it| it.sequence);
     assert_eq!([last(1), last(2), last(3), last(4)], [Some(4), None, Some(3), Some(5)]);
     assert_eq!(log.last_of(&doc(1), &Origin::NONE), None);
+}
+
+#[test]
+fn a_writer_that_may_have_to_write_again_is_not_forgotten() {
+    let mut log = Log::new(LogOptions { max_writers: 3, ..LogOptions::default() }, Epoch(1));
+    // Nothing of one batch is durable before it ends.
+    for origin in 1..=5 {
+        let frame = frame_of(doc(1), origin.into(), b"");
+        log.append(Frame::parse(&frame).unwrap(), Origin([origin; 16]), now(0)).unwrap();
+    }
+    for origin in 1..=5 {
+        let last = log.last_of(&doc(1), &Origin([origin; 16])).map(|it| it.sequence);
+        assert_eq!(last, Some(u32::from(origin)));
+    }
 }
 
 #[test]

@@ -109,7 +109,6 @@ impl LinkShared {
     }
 
     /// Tells the attendant that a shard has stored something, or has room.
-    #[cfg_attr(not(feature = "files"), expect(dead_code, reason = "only files are waited for"))]
     pub(crate) fn note_stored(&self) {
         self.stored.raise();
         self.attendant.wake();
