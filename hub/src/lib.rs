@@ -28,5 +28,5 @@ pub use client::{
 #[cfg(all(feature = "serve", not(target_arch = "wasm32")))]
 pub use server::{
     Action, AppendError, Ask, Deliver, Everyone, Hub, HubOptions, HubStats, LiveDocument,
-    Permission, Policy, SlowReader, store,
+    PeerRates, Permission, Policy, RejectError, SlowReader, store,
 };

@@ -54,8 +54,8 @@ mod recovery;
 pub use deltawire_framing::{DocId, StatusBits};
 pub use error::{Broken, OpenError, Refused, Room};
 pub use log::{
-    Appended, Gap, GapReason, Grant, Head, Io, IoDone, IoError, IoToken, Log, LogStats, Previous,
-    Read, ReadRequest, Run, Snapshot, Stored, Written,
+    Appended, Gap, GapReason, Grant, Head, Io, IoDone, IoError, IoToken, Log, LogStats, Look,
+    Previous, Read, ReadRequest, Run, Snapshot, Stored, Written,
 };
 pub use options::{BadOption, Durability, LogOptions, Retention};
 pub use position::{Epoch, LogPosition, Now, Origin, Position};

@@ -355,6 +355,7 @@ impl Recovered {
                     entry.switch_on(bits);
                 }
                 let rejected = bits.contains(StatusBits::REJECTED);
+                document.rejected |= rejected;
                 if rejected && document.snapshot.is_some_and(|known| known.at == position) {
                     document.snapshot = None;
                 }

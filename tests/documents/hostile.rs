@@ -1,6 +1,6 @@
 //! Peers that do what no client of this project does: others must not notice.
 
-use deltawire::documents::{DeniedCode, SubscribeOptions, keep};
+use deltawire::documents::{DeniedCode, PeerRates, SubscribeOptions, keep};
 use deltawire::framing::documents::{
     Acknowledge, AcknowledgeFields, Document, Expect, Level, Publish, PublishFields, SlowPolicy,
     Start, Subscribe, SubscribeFields, Unpublish, Unsubscribe, WriterId,
@@ -9,6 +9,7 @@ use deltawire::framing::{DeltaFields, DeltaType};
 use deltawire::link::Link;
 use zerocopy::IntoBytes;
 
+use super::support::connect;
 use super::*;
 
 async fn raw_peer(address: SocketAddr) -> (Node, Peer, Link) {
@@ -147,4 +148,59 @@ async fn a_peer_that_takes_nothing_cannot_come_and_go_without_end() {
     assert!(denied > 500, "{denied} were denied");
     assert!(hub.stats().readers <= 51, "{:?}", hub.stats());
     honest_still_work(address, DocId([3; 16])).await;
+}
+
+#[tokio::test]
+async fn a_peer_brings_in_no_more_than_its_rates_and_loses_nothing() {
+    let rates = PeerRates { deltas: 400, bytes: 64 << 10, new_documents: 100 };
+    let options = HubOptions { rates, ..HubOptions::default() };
+    let hub = Hub::in_memory(options, Everyone, runtime());
+    let (_node, address) = serve_hub(&hub).await;
+    let (busy, other) = (connect(address), connect(address));
+    let mut publisher = busy.publish(BOARD).unwrap();
+    let started = std::time::Instant::now();
+    // By their number: 400 at once, 400 a second from then on.
+    let mut last = None;
+    for n in 0..800_u32 {
+        last = Some(soon("room", publisher.publish(&n.to_le_bytes())).await.unwrap());
+    }
+    // Another peer is not held up by that.
+    let mut others = other.publish(DocId([8; 16])).unwrap();
+    let receipt = others.publish(b"x").await.unwrap();
+    soon("receipt of another's", receipt.received()).await.unwrap();
+    soon("receipt", last.unwrap().received()).await.unwrap();
+    assert_eq!(hub.head(&BOARD).unwrap().next.0, 801);
+    // A lower bound of time holds however busy the machine is.
+    assert!(started.elapsed() >= Duration::from_millis(950), "{:?}", started.elapsed());
+
+    // By their bytes: 64 KiB at once. One that is longer than that takes all there is.
+    let started = std::time::Instant::now();
+    for _ in 0..2 {
+        let receipt = soon("room", publisher.publish(&[7; 100_000])).await.unwrap();
+        soon("receipt", receipt.received()).await.unwrap();
+    }
+    assert!(started.elapsed() >= Duration::from_millis(900), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_peer_makes_documents_no_faster_than_it_may() {
+    let rates = PeerRates { new_documents: 2_000, ..PeerRates::default() };
+    let options = HubOptions { rates, max_open_per_peer: 8_000, ..HubOptions::default() };
+    let hub = Hub::in_memory(options, Everyone, runtime());
+    let options = DocumentsOptions { max_open: 8_000, ..DocumentsOptions::default() };
+    let busy = hub.documents(None, options);
+    let started = std::time::Instant::now();
+    let mut publishers = Vec::new();
+    for n in 0..4_000_u32 {
+        let mut doc_id = [0; 16];
+        doc_id[..4].copy_from_slice(&n.to_le_bytes());
+        let mut publisher = busy.publish(DocId(doc_id)).unwrap();
+        drop(publisher.publish(b"x").await.unwrap());
+        publishers.push(publisher);
+    }
+    for publisher in &mut publishers {
+        soon("flush", publisher.flush()).await.unwrap();
+    }
+    assert_eq!(hub.stats().documents, 4_000);
+    assert!(started.elapsed() >= Duration::from_millis(950), "{:?}", started.elapsed());
 }

@@ -1,7 +1,9 @@
 use std::path::Path;
 
 use deltawire::documents::store::{Durability, LogOptions, Read};
-use deltawire::documents::{Deliver, Publisher, SubscribeOptions, keep};
+use deltawire::documents::{
+    Deliver, DeniedCode, Publisher, SubscribeOptions, SubscriptionEnded, keep,
+};
 use deltawire::framing::{DeltaFields, Frame};
 use tokio::runtime::Runtime;
 
@@ -181,4 +183,30 @@ async fn a_hub_that_is_dropped_lets_go_of_its_directory() {
     hub.shut_down(PATIENCE).await;
     drop(hub);
     open(&folder.0).await;
+}
+
+#[tokio::test]
+async fn a_hub_that_is_dropped_ends_the_documents_of_its_process() {
+    let folder = Folder::new("ended");
+    let hub = open(&folder.0).await;
+    let documents = documents(&hub);
+    let mut publisher = documents.publish(BOARD).unwrap();
+    let mut reader = documents.subscribe(BOARD, SubscribeOptions::default()).unwrap();
+    let receipt = publisher.publish(b"x").await.unwrap();
+    soon("receipt", receipt.stored()).await.unwrap();
+    // Without a word, and with documents of this process open.
+    drop(hub);
+    let hub = open(&folder.0).await;
+    assert_eq!(hub.head(&BOARD).unwrap().next.0, 2);
+    assert_eq!(next_delta(&mut reader).await.1, b"x");
+    loop {
+        match soon("end", reader.next()).await {
+            Ok(_) => {}
+            Err(ended) => {
+                let away = SubscriptionEnded::Denied(DeniedCode::GOING_AWAY);
+                assert!(ended == away || ended == SubscriptionEnded::Closed, "{ended}");
+                break;
+            }
+        }
+    }
 }

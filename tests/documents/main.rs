@@ -9,6 +9,7 @@ mod in_process;
 mod over_links;
 mod presence;
 mod readers;
+mod rejected;
 mod support;
 mod writers;
 

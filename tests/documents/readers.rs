@@ -4,9 +4,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use deltawire::documents::store::{LogOptions, Retention};
-use deltawire::documents::{Deliver, SlowPolicy, Start, SubscribeOptions};
+use deltawire::documents::{
+    Ask, Deliver, DeniedCode, Permission, Policy, SlowPolicy, Start, SubscribeOptions, Why,
+};
 use deltawire::framing::documents::SnapshotHeader;
-use deltawire::framing::{DeltaFields, DeltaType};
+use deltawire::framing::{Delta, DeltaFields, DeltaType};
+use deltawire::link::runtime::BoxFuture;
 
 use super::support::*;
 use super::*;
@@ -214,5 +217,73 @@ async fn many_subscriptions_at_once_all_begin_over_a_link() {
     for (live, subscription) in all.iter_mut().enumerate() {
         let first = tokio::time::timeout(Duration::from_secs(5), subscription.next()).await;
         assert!(matches!(first, Ok(Ok(Item::Live))), "{live} of 1000 began: {:?}", hub.stats());
+    }
+}
+
+/// The first byte of a payload is its key.
+#[derive(Debug)]
+struct ByFirstByte;
+
+impl Policy for ByFirstByte {
+    fn permit(&self, ask: Ask) -> BoxFuture<'static, Result<Permission, DeniedCode>> {
+        Everyone.permit(ask)
+    }
+
+    fn key_of(&self, delta: Delta<'_>) -> Option<u64> {
+        delta.payload().first().map(|key| u64::from(*key))
+    }
+}
+
+#[tokio::test]
+async fn of_each_key_a_slow_reader_gets_the_newest() {
+    let hub = Hub::in_memory(HubOptions::default(), ByFirstByte, runtime());
+    let append = |key: u8, n: u8| hub.append(DeltaFields::new(BOARD), &[key, n]).unwrap();
+    append(1, 0);
+    let options = SubscribeOptions { policy: SlowPolicy::LatestPerKey, ..Default::default() };
+    let mut slow = hub.subscribe(BOARD, options);
+    let mut other = hub.subscribe(BOARD, SubscribeOptions::default());
+    for n in 1..=100 {
+        for key in [1, 2, 3] {
+            append(key, n);
+        }
+    }
+    // Of the third key the newest is rejected: the one before it counts.
+    let rejected = append(3, 101);
+    hub.reject(&BOARD, rejected, [0; 16]).unwrap();
+    append(1, 200);
+    let (mut deltas, mut skipped) = (Vec::new(), 0);
+    while deltas.last() != Some(&(303, vec![1, 200])) {
+        match soon("item", slow.next()).await.unwrap() {
+            Item::Delta { place, message } => {
+                deltas.push((place.position, message.delta().unwrap().payload().to_vec()));
+            }
+            Item::Gap(gap) => {
+                assert_eq!(gap.why, Why::Slow);
+                skipped += gap.skipped;
+            }
+            _ => {}
+        }
+    }
+    // The first was written before somebody wanted keys: it is not known to be old.
+    let newest = [(1, vec![1, 0]), (300, vec![2, 100]), (301, vec![3, 100]), (303, vec![1, 200])];
+    assert_eq!(deltas, newest);
+    assert_eq!(skipped, 303 - 4);
+    // Nobody else is touched by that.
+    for position in (1..=303).filter(|at| *at != 302) {
+        loop {
+            match soon("item", other.next()).await.unwrap() {
+                Item::Delta { place, .. } => {
+                    assert_eq!(place.position, position);
+                    break;
+                }
+                Item::Gap(gap) => assert_eq!((gap.why, gap.skipped), (Why::LeftOut, 1)),
+                _ => {}
+            }
+        }
+    }
+    // One that keeps up gets each.
+    for n in 201..220 {
+        let place = append(2, n);
+        assert_eq!(next_delta(&mut slow).await, (place, vec![2, n]));
     }
 }

@@ -31,10 +31,12 @@ pub enum Why {
     Writer = 8,
     /// Of a presence: that writer is gone.
     Gone = 9,
+    /// A delta that was given already was rejected since: its position stands in [`skipped`](MarkFields::skipped).
+    Rejected = 10,
 }
 
 impl Why {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Start,
         Self::Progress,
         Self::Live,
@@ -45,6 +47,7 @@ impl Why {
         Self::LeftOut,
         Self::Writer,
         Self::Gone,
+        Self::Rejected,
     ];
 }
 
@@ -59,7 +62,7 @@ pub struct MarkFields {
     pub epoch: u32,
     /// The position of the document's next delta on this channel. Each one after it has the next position.
     pub position: u64,
-    /// How many deltas were passed over since the one before it; of a presence, which writer.
+    /// How many deltas were passed over since the one before it; of a presence, which writer; of a rejection, which position.
     pub skipped: u64,
     /// Bytes of their frames, as far as is known.
     pub skipped_bytes: u64,
@@ -130,7 +133,7 @@ impl Mark {
             Self::ref_from_bytes(body).map_err(|_| wrong_length(body.len(), size_of::<Self>()))?;
         if usize::from(message.why) >= Why::ALL.len() {
             let reasons = "0 (start), 1 (progress), 2 (live), 3 (slow), 4 (expired), 5 (new epoch), \
-                           6 (snapshot), 7 (left out), 8 (writer), 9 (gone)";
+                           6 (snapshot), 7 (left out), 8 (writer), 9 (gone), 10 (rejected)";
             let expected = Expected::OneOf(reasons);
             return Err(Malformed::new(Field::Why, u64::from(message.why), expected));
         }

@@ -52,6 +52,9 @@ pub enum SlowPolicy {
         /// For how long.
         after: Duration,
     },
+    /// Only the newest delta of each key counts: those that a newer one of the same key follows are passed over, as far back
+    /// as the hub remembers keys. A delta's key is its writer, or what the hub's application says.
+    LatestPerKey,
 }
 
 impl SlowPolicy {
@@ -62,6 +65,7 @@ impl SlowPolicy {
             Self::Latest => 2,
             Self::SnapshotThenTail { .. } => 3,
             Self::Disconnect { .. } => 4,
+            Self::LatestPerKey => 5,
         }
     }
 }
@@ -151,7 +155,7 @@ impl Subscribe {
             Start::Snapshot => (3, 0, 0),
         };
         let (bytes, records, ms) = match fields.policy {
-            SlowPolicy::Block | SlowPolicy::Latest => (0, 0, 0),
+            SlowPolicy::Block | SlowPolicy::Latest | SlowPolicy::LatestPerKey => (0, 0, 0),
             SlowPolicy::DropOldest { bytes, records } => (bytes, records, 0),
             SlowPolicy::SnapshotThenTail { records } => (0, records, 0),
             SlowPolicy::Disconnect { after } => {
@@ -178,9 +182,9 @@ impl Subscribe {
     pub(super) fn parse(body: &[u8]) -> Result<&Self, Malformed> {
         let message =
             Self::ref_from_bytes(body).map_err(|_| wrong_length(body.len(), size_of::<Self>()))?;
-        if message.policy > 4 {
+        if message.policy > 5 {
             let policies = "0 (block), 1 (drop oldest), 2 (latest), 3 (snapshot, then tail), \
-                            4 (disconnect)";
+                            4 (disconnect), 5 (latest per key)";
             let expected = Expected::OneOf(policies);
             return Err(Malformed::new(Field::Policy, u64::from(message.policy), expected));
         }
@@ -214,6 +218,7 @@ impl Subscribe {
             1 => SlowPolicy::DropOldest { bytes, records },
             2 => SlowPolicy::Latest,
             3 => SlowPolicy::SnapshotThenTail { records },
+            5 => SlowPolicy::LatestPerKey,
             _ => {
                 let after = Duration::from_millis(self.max_behind_ms.get().into());
                 SlowPolicy::Disconnect { after }

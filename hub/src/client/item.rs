@@ -25,6 +25,12 @@ pub enum Item {
     },
     /// Deltas that do not come, and why.
     Gap(Gap),
+    /// A delta that came before was rejected since: what it did is to be taken back. It may be told more than once, and of a
+    /// delta that a slow reader never got.
+    Rejected {
+        /// Its place.
+        place: Place,
+    },
     /// All that there was has come: what comes now was written after the subscription began, or after its link was
     /// opened anew.
     Live,

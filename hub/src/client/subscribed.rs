@@ -146,6 +146,10 @@ impl Subscribed {
         let from = self.at.replace(to);
         match mark.why {
             Why::Live => self.push(Item::Live),
+            Why::Rejected => {
+                let (epoch, position) = (mark.epoch, mark.skipped);
+                self.push(Item::Rejected { place: Place { epoch, position } });
+            }
             // What it gave up by where it began is no gap.
             _ if from.is_none() && mark.skipped == 0 => {}
             _ if from == Some(to) => {}

@@ -6,11 +6,12 @@ use std::sync::{Arc, Weak};
 use deltawire_channels::Message;
 use deltawire_framing::documents::{Mark, MarkFields, SlowPolicy, Why};
 use deltawire_framing::{Channel, DocId};
-use deltawire_store::{Epoch, Position};
+use deltawire_store::{Epoch, Look, Position};
 use zerocopy::IntoBytes;
 
 use super::Inner;
 use super::reader::Reader;
+use super::rejections::Missed;
 use super::shard::{Begin, Found};
 use super::tail::Node;
 
@@ -40,6 +41,10 @@ pub(crate) struct Cursor {
     own: u64,
     /// Of a presence: up to which version it was told anew who is there.
     anew: u64,
+    /// Of how many of the document's rejections it knows.
+    rejections: u64,
+    /// From where on it looks for what was rejected, as it has missed that.
+    look: Option<Position>,
     live: bool,
     since_mark: usize,
 }
@@ -60,7 +65,7 @@ impl Cursor {
         reader: Arc<Reader>,
         begin: Begin,
     ) -> Self {
-        let Begin { why, epoch, position } = begin;
+        let Begin { why, epoch, position, resumes, rejections } = begin;
         let mut cursor = Self {
             id,
             doc_id,
@@ -76,6 +81,8 @@ impl Cursor {
             presence: false,
             own: 0,
             anew: 0,
+            rejections,
+            look: resumes.then_some(Position::FIRST),
             live: false,
             since_mark: 0,
         };
@@ -90,7 +97,7 @@ impl Cursor {
         reader: Arc<Reader>,
         own: u64,
     ) -> Self {
-        let begin = Begin { why: Why::Start, epoch: Epoch::default(), position: Position::FIRST };
+        let begin = Begin::new(Why::Start, Epoch::default(), Position::FIRST);
         let cursor = Self::new(id, doc_id, shard, SlowPolicy::Latest, reader, begin);
         Self { presence: true, own, position: Position(0), ..cursor }
     }
@@ -154,6 +161,9 @@ impl Cursor {
         *index += 1;
         let frame = record.frame.clone();
         self.position = self.position.next();
+        if matches!(self.policy, SlowPolicy::Disconnect { .. }) {
+            self.reader.note_position(self.position.0);
+        }
         self.since_mark += frame.len();
         let message = Message::of_kept(frame)
             .unwrap_or_else(|error| unreachable!("the log keeps whole frames: {error}"));
@@ -163,23 +173,41 @@ impl Cursor {
         Some(message)
     }
 
-    /// Goes on behind deltas that were rejected.
+    fn begin_run(&mut self, hub: &Inner, mut node: Arc<Node>) {
+        if self.policy == SlowPolicy::LatestPerKey {
+            let run = hub.shard(self.shard).newest_of(&self.doc_id, &node.run);
+            node = Node::alone(run);
+        }
+        self.run = Some((node, 0));
+    }
+
+    /// Goes on behind deltas that were rejected, or that its policy passes over.
     fn leave_out(&mut self, to: Position) {
         let skipped = to.since(self.position);
         self.position = to;
-        self.mark(Why::LeftOut, skipped, 0);
+        let by_key = self.policy == SlowPolicy::LatestPerKey;
+        self.mark(if by_key { Why::Slow } else { Why::LeftOut }, skipped, 0);
     }
 
     /// Finds the next run. `false` if there is nothing to read now.
     fn find(&mut self, hub: &Inner) -> bool {
         self.reader.note_position(self.position.0);
-        if !matches!(self.policy, SlowPolicy::Block | SlowPolicy::Disconnect { .. }) {
-            self.pass_over(hub);
+        if self.reader.take_rejection() {
+            self.learn_rejections(hub);
+            return true;
+        }
+        if let Some(from) = self.look {
+            self.look_for_rejected(hub, from);
+            return true;
+        }
+        match self.policy {
+            SlowPolicy::Block | SlowPolicy::Disconnect { .. } | SlowPolicy::LatestPerKey => {}
+            _ => self.pass_over(hub),
         }
         if let Some(node) = self.at.upgrade() {
             if let Some(next) = node.next() {
                 self.at = Arc::downgrade(next);
-                self.run = Some((next.clone(), 0));
+                self.begin_run(hub, next.clone());
                 return true;
             }
             return self.arrive();
@@ -188,7 +216,7 @@ impl Cursor {
         let found = hub.shard(self.shard).find(self.doc_id, self.epoch, self.position, &reader);
         match found {
             Found::Run(run) => {
-                self.run = Some((Node::alone(run), 0));
+                self.begin_run(hub, Node::alone(run));
                 true
             }
             Found::AtHead(at) => {
@@ -199,6 +227,8 @@ impl Cursor {
                 self.epoch = epoch;
                 self.position = to;
                 self.live = false;
+                // What it had before is another document's.
+                self.look = self.look.filter(|_| why != Why::NewEpoch);
                 self.mark(why, records, bytes);
                 true
             }
@@ -207,6 +237,36 @@ impl Cursor {
                 false
             }
         }
+    }
+
+    /// A delta was rejected that it has given already, or holds.
+    fn learn_rejections(&mut self, hub: &Inner) {
+        // What lies in the tail may be what was rejected: it goes on from the log.
+        self.at = Weak::new();
+        let (missed, count) = hub.shard(self.shard).rejections(&self.doc_id, self.rejections);
+        self.rejections = count;
+        match missed {
+            Missed::Some(missed) => {
+                let given = self.position;
+                for at in missed.into_iter().filter(|at| *at < given) {
+                    self.mark(Why::Rejected, at.0, 0);
+                }
+            }
+            Missed::Many => self.look = Some(Position::FIRST),
+        }
+    }
+
+    /// Looks on for what was rejected of what it has given, or its reader has from before.
+    fn look_for_rejected(&mut self, hub: &Inner, from: Position) {
+        let found = hub.shard(self.shard).look_for_rejected(&self.doc_id, from..self.position);
+        self.look = match found {
+            Some(Look::Found(at)) => {
+                self.mark(Why::Rejected, at.0, 0);
+                Some(at.next())
+            }
+            Some(Look::On(at)) => Some(at),
+            None => None,
+        };
     }
 
     /// It has read everything. Says whether that is told.

@@ -115,6 +115,12 @@ impl Inner {
         }
     }
 
+    /// Tells all peers, and those that come, that the hub goes away.
+    pub(super) fn go_away(&self) {
+        self.links().going_away = true;
+        self.order(&Order::GoAway);
+    }
+
     /// There is something for the disk of a shard to do.
     pub(super) fn kick(&self, index: usize) {
         #[cfg(feature = "files")]

@@ -3,11 +3,14 @@
 mod attendant;
 mod cursor;
 mod inner;
+mod keys;
 mod options;
 mod policy;
 mod presence;
 mod publication;
+mod rates;
 mod reader;
+mod rejections;
 mod shard;
 mod source;
 #[cfg(feature = "files")]
@@ -30,6 +33,7 @@ use deltawire_store::{Epoch, Head, Log, Origin, Position, Read};
 
 pub use options::{Deliver, HubOptions};
 pub use policy::{Action, Ask, Everyone, Permission, Policy};
+pub use rates::PeerRates;
 pub use watching::{LiveDocument, SlowReader};
 
 use crate::arrivals::Arrivals;
@@ -50,6 +54,16 @@ type ShardGuard<'a> = MutexGuard<'a, Shard>;
 #[derive(Clone)]
 pub struct Hub {
     inner: Arc<Inner>,
+    _handle: Arc<Handle>,
+}
+
+/// What all handles on a hub share: the last one ends the documents of its own process, which nothing else would.
+struct Handle(Arc<Inner>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.go_away();
+    }
 }
 
 /// What a hub knows of itself.
@@ -92,6 +106,23 @@ pub enum AppendError {
     },
 }
 
+/// Why a delta is not rejected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RejectError {
+    /// There is none, or the log takes nothing more.
+    #[error(transparent)]
+    Refused(#[from] deltawire_store::Refused),
+    /// Positions of that epoch mean something else now.
+    #[error("the document has epoch {epoch}, not {asked}")]
+    OtherEpoch {
+        /// The epoch that was asked for.
+        asked: u32,
+        /// The document's.
+        epoch: u32,
+    },
+}
+
 impl Hub {
     /// A hub that keeps documents in memory only: what is in it ends with the process, and it tells writers so.
     ///
@@ -106,13 +137,15 @@ impl Hub {
         let [a, b, c, d, key @ ..] = random;
         // Positions of another life of this hub mean something else.
         let epoch = Epoch(u32::from_le_bytes([a, b, c, d]).max(1));
+        let policy: Arc<dyn Policy> = Arc::new(policy);
         let logs = (0..options.shards.max(1)).map(|_| Log::new(options.log, epoch));
-        let shards = logs.map(|log| Mutex::new(Shard::new(log, options))).collect();
+        let shard = |log| Mutex::new(Shard::new(log, options, policy.clone()));
+        let shards = logs.map(shard).collect();
         let inner = Inner {
             shards,
             key,
             options,
-            policy: Arc::new(policy),
+            policy,
             runtime,
             links: Mutex::default(),
             volatile: true,
@@ -145,11 +178,13 @@ impl Hub {
         let (directory, logs, files) = found.into_parts();
         let key = blake3::derive_key("deltawire hub: shards and writers", directory.hash_key());
         let storing = storing::Storing::new(options.shards);
+        let policy: Arc<dyn Policy> = Arc::new(policy);
+        let shard = |log| Mutex::new(Shard::new(log, options, policy.clone()));
         let inner = Arc::new(Inner {
-            shards: logs.into_iter().map(|log| Mutex::new(Shard::new(log, options))).collect(),
+            shards: logs.into_iter().map(shard).collect(),
             key,
             options,
-            policy: Arc::new(policy),
+            policy,
             runtime,
             links: Mutex::default(),
             volatile: false,
@@ -177,7 +212,7 @@ impl Hub {
                 hub.tick();
             }
         }));
-        Self { inner }
+        Self { _handle: Arc::new(Handle(inner.clone())), inner }
     }
 
     /// Serves a peer, until its link is over. Its node has to [say](deltawire_channels::session::SessionConfig::serves_documents)
@@ -324,6 +359,25 @@ impl Hub {
         known
     }
 
+    /// Rejects a delta that was taken in: it is not given to readers any more, and those that may have it are told by
+    /// [`Item::Rejected`](crate::Item::Rejected), over restarts too. Its position stays. `by` says who, for those that look
+    /// into the log. To reject it again changes nothing.
+    ///
+    /// # Errors
+    /// When there is no such delta, or the log takes nothing more.
+    pub fn reject(&self, doc_id: &DocId, place: Place, by: [u8; 16]) -> Result<(), RejectError> {
+        let index = self.inner.shard_of(doc_id);
+        let mut shard = self.inner.shard(index);
+        let epoch = shard.log.head(doc_id).map_or(place.epoch, |head| head.epoch.0);
+        if epoch != place.epoch {
+            return Err(RejectError::OtherEpoch { asked: place.epoch, epoch });
+        }
+        shard.reject(*doc_id, Position(place.position), by, self.inner.now())?;
+        drop(shard);
+        self.inner.kick(index);
+        Ok(())
+    }
+
     /// Takes back what was permitted: to this subject or to all, of this document or of all. Subscriptions and publications
     /// end by [`DeniedCode::REVOKED`](crate::DeniedCode::REVOKED) as soon as their peers' tasks run.
     pub fn revoke(&self, subject: Option<&str>, doc_id: Option<DocId>) {
@@ -334,8 +388,7 @@ impl Hub {
     /// Tells all peers that the hub goes away, takes in no more of theirs, and waits until what was appended is stored, or
     /// `within` is over. Says whether it is.
     pub async fn shut_down(&self, within: Duration) -> bool {
-        self.inner.links().going_away = true;
-        self.inner.order(&Order::GoAway);
+        self.inner.go_away();
         self.inner.close(within).await
     }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use deltawire_store::LogOptions;
 
+use super::PeerRates;
+
 /// When readers see a delta.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Deliver {
@@ -33,11 +35,16 @@ pub struct HubOptions {
     pub max_open_per_peer: usize,
     /// Writers that are present in a document. Default: 1,024.
     pub max_present: usize,
+    /// Deltas of a document whose keys are remembered while it has readers with
+    /// [`SlowPolicy::LatestPerKey`](crate::SlowPolicy::LatestPerKey), 8 to 40 bytes each. Default: 4,096.
+    pub max_keyed: usize,
     /// Bytes that a writer may say of itself. Default: 4 KiB.
     pub max_presence_len: usize,
     /// After how long without a word a writer is not present any more, and for how long it is told that it went. Default:
     /// 30 s.
     pub presence_timeout: Duration,
+    /// How much a peer may bring in a second.
+    pub rates: PeerRates,
     /// For how long a policy may think. Default: 5 s.
     pub ask_timeout: Duration,
     /// From how many bytes a delta that came in fragments is kept where it lies, instead of being copied. Default: 16 KiB.
@@ -56,8 +63,10 @@ impl Default for HubOptions {
             max_tail_bytes: 32 << 20,
             max_open_per_peer: 1_024,
             max_present: 1_024,
+            max_keyed: 4_096,
             max_presence_len: 4 << 10,
             presence_timeout: Duration::from_secs(30),
+            rates: PeerRates::default(),
             ask_timeout: Duration::from_secs(5),
             adopt_from: 16 << 10,
         }

@@ -53,6 +53,14 @@ pub trait Policy: fmt::Debug + Send + Sync + 'static {
         let _ = (identity, delta);
         Ok(())
     }
+
+    /// What a delta is about, for readers that want only the newest of each
+    /// ([`SlowPolicy::LatestPerKey`](crate::SlowPolicy::LatestPerKey)): an entity of a game, a row of a table. Asked
+    /// where a document has such readers, while others wait: it must not use the hub. Default: `None`, its writer.
+    fn key_of(&self, delta: Delta<'_>) -> Option<u64> {
+        let _ = delta;
+        None
+    }
 }
 
 /// Lets everybody that has a link do everything with every document, snapshots included.

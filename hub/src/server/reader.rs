@@ -148,6 +148,8 @@ impl LinkShared {
 pub(crate) struct Reader {
     slot: u32,
     queued: Flag,
+    /// A delta that it may have had was rejected.
+    rejected: Flag,
     link: Arc<LinkShared>,
     /// The position that it has got to.
     position: Mutex<u64>,
@@ -155,7 +157,8 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(slot: u32, link: Arc<LinkShared>) -> Arc<Self> {
-        Arc::new(Self { slot, queued: Flag::new(false), link, position: Mutex::new(0) })
+        let (queued, rejected) = (Flag::new(false), Flag::new(false));
+        Arc::new(Self { slot, queued, rejected, link, position: Mutex::new(0) })
     }
 
     /// There is something to read.
@@ -164,6 +167,16 @@ impl Reader {
             self.link.ready.push(self.slot);
             self.link.source.wake();
         }
+    }
+
+    /// A delta of its document was rejected.
+    pub(crate) fn note_rejection(&self) {
+        self.rejected.raise();
+        self.wake();
+    }
+
+    pub(crate) fn take_rejection(&self) -> bool {
+        self.rejected.is_raised() && self.rejected.take()
     }
 
     /// It is being read: whatever comes from here on wakes it anew.

@@ -1,6 +1,7 @@
 //! Some of the documents: their log, and who reads them. No I/O, no clock: whoever has brought something in holds its
 //! lock for as long as that takes, and a batch ends before it is let go.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,23 +9,30 @@ use bytes::Bytes;
 use deltawire_framing::documents::{SlowPolicy, SnapshotHeader, Start, Why};
 use deltawire_framing::{Delta, DeltaType, DocId};
 use deltawire_store::{
-    Appended, Epoch, Head, Log, LogPosition, Now, Origin, Position, Read, Refused, Run,
+    Appended, Epoch, Head, Log, LogPosition, Look, Now, Origin, Position, Read, Refused, Run,
+    StatusBits,
 };
 use hashbrown::HashMap;
 use slab::Slab;
 
+use super::keys::Keys;
 use super::presence::{Presence, Word};
 use super::reader::{LinkShared, Reader};
+use super::rejections::{Missed, Rejections};
 use super::tail::Tail;
-use super::{Deliver, HubOptions, LiveDocument};
+use super::{Deliver, HubOptions, LiveDocument, Policy};
 
 /// Bytes of deltas that are read from the log at a time.
 pub(crate) const MAX_RUN: usize = 64 << 10;
+
+/// Deltas that are looked at for one that was rejected, before others have their turn.
+const MAX_LOOK: usize = 4_096;
 
 #[derive(Debug)]
 pub(crate) struct Shard {
     pub(crate) log: Log,
     options: HubOptions,
+    policy: Arc<dyn Policy>,
     /// Documents that somebody looks at.
     live: HashMap<DocId, Live>,
     /// Documents that were appended to since the last batch ended.
@@ -37,6 +45,8 @@ pub(crate) struct Shard {
     waiting: HashMap<usize, Arc<LinkShared>>,
     /// Those that wait for something to be read back, by their address.
     cold: HashMap<usize, Arc<Reader>>,
+    /// Documents whose keys are remembered.
+    keyed: usize,
     pub(crate) delivered_runs: u64,
 }
 
@@ -44,6 +54,10 @@ pub(crate) struct Shard {
 struct Live {
     tail: Tail,
     readers: Slab<Arc<Reader>>,
+    /// How many of the readers want the newest of each key only, and what they need for that.
+    by_key: usize,
+    keys: Option<Box<Keys>>,
+    rejections: Rejections,
     presence: Presence,
     onlookers: Slab<Arc<Reader>>,
 }
@@ -67,16 +81,18 @@ pub(crate) enum Found {
 }
 
 impl Shard {
-    pub(crate) fn new(log: Log, options: HubOptions) -> Self {
+    pub(crate) fn new(log: Log, options: HubOptions, policy: Arc<dyn Policy>) -> Self {
         Self {
             log,
             options,
+            policy,
             live: HashMap::new(),
             touched: Vec::new(),
             held: Vec::new(),
             tails: 0,
             waiting: HashMap::new(),
             cold: HashMap::new(),
+            keyed: 0,
             delivered_runs: 0,
         }
     }
@@ -95,6 +111,8 @@ impl Shard {
         };
         let doc_id = delta.doc_id();
         let covers = snapshot_of(delta).filter(|_| snapshots);
+        let keyed = self.keyed > 0 && self.live.get(&doc_id).is_some_and(|it| it.keys.is_some());
+        let key = keyed.then(|| self.policy.key_of(delta).unwrap_or_else(|| key_of(&origin)));
         let appended = if frame.as_bytes().len() < self.options.adopt_from {
             match self.log.append(frame, origin, now) {
                 Ok(appended) => appended,
@@ -110,6 +128,11 @@ impl Shard {
                 }
             }
         };
+        if let Some(key) = key
+            && let Some(keys) = self.live.get_mut(&doc_id).and_then(|live| live.keys.as_mut())
+        {
+            keys.push(appended.position, key, self.options.max_keyed);
+        }
         if self.touched.last() != Some(&doc_id) {
             self.touched.push(doc_id);
         }
@@ -213,6 +236,9 @@ impl Shard {
         self.live.entry(doc_id).or_insert_with(|| Live {
             tail: Tail::new(epoch, end),
             readers: Slab::new(),
+            by_key: 0,
+            keys: None,
+            rejections: Rejections::default(),
             presence: Presence::default(),
             onlookers: Slab::new(),
         })
@@ -223,6 +249,7 @@ impl Shard {
         &mut self,
         doc_id: DocId,
         start: Start,
+        policy: SlowPolicy,
         reader: Arc<Reader>,
     ) -> (usize, Begin) {
         let begin = self.begin(&doc_id, start);
@@ -231,11 +258,18 @@ impl Shard {
         let live = self.live(doc_id);
         let first = live.readers.is_empty();
         let key = live.readers.insert(reader.clone());
+        let newly = policy == SlowPolicy::LatestPerKey && live.keys.is_none();
+        if newly {
+            live.keys = Some(Box::default());
+        }
+        live.by_key += usize::from(policy == SlowPolicy::LatestPerKey);
+        let begin = Begin { rejections: live.rejections.count(), ..begin };
         if let Some((epoch, end)) = end.filter(|_| first) {
             // What was written while nobody read is not in the tail.
             let old = std::mem::replace(&mut live.tail, Tail::new(epoch, end));
             self.tails -= old.bytes();
         }
+        self.keyed += usize::from(newly);
         reader.wake();
         (key, begin)
     }
@@ -248,14 +282,14 @@ impl Shard {
                 _ => true,
             };
             let why = if fresh { Why::Start } else { Why::NewEpoch };
-            return Begin { why, epoch: Epoch::default(), position };
+            return Begin::new(why, Epoch::default(), position);
         };
         let epoch = head.epoch;
         let anew = anew(&head, self.visible(&head));
         match start {
-            Start::Oldest => Begin { why: Why::Start, epoch, position: head.first },
-            Start::Latest => Begin { why: Why::Start, epoch, position: self.visible(&head) },
-            Start::Snapshot => Begin { why: Why::Start, epoch, position: anew },
+            Start::Oldest => Begin::new(Why::Start, epoch, head.first),
+            Start::Latest => Begin::new(Why::Start, epoch, self.visible(&head)),
+            Start::Snapshot => Begin::new(Why::Start, epoch, anew),
             Start::Position { epoch: asked, position } => {
                 let position = Position(position);
                 let known = if asked == epoch.0 {
@@ -268,17 +302,21 @@ impl Shard {
                 };
                 let known = known || (asked == 0 && position <= Position::FIRST);
                 if known {
-                    Begin { why: Why::Start, epoch, position }
+                    Begin { resumes: true, ..Begin::new(Why::Start, epoch, position) }
                 } else {
-                    Begin { why: Why::NewEpoch, epoch, position: anew }
+                    Begin::new(Why::NewEpoch, epoch, anew)
                 }
             }
         }
     }
 
-    pub(crate) fn leave(&mut self, doc_id: DocId, key: usize) {
+    pub(crate) fn leave(&mut self, doc_id: DocId, key: usize, policy: SlowPolicy) {
         if let Some(live) = self.live.get_mut(&doc_id) {
             live.readers.try_remove(key);
+            live.by_key -= usize::from(policy == SlowPolicy::LatestPerKey);
+            if live.by_key == 0 && live.keys.take().is_some() {
+                self.keyed -= 1;
+            }
             if live.readers.is_empty() {
                 self.tails -= live.tail.bytes();
                 live.tail = Tail::new(live.tail.epoch(), live.tail.end());
@@ -349,6 +387,62 @@ impl Shard {
             }
             Read::AtHead | Read::Unknown => Found::AtHead(std::sync::Weak::new()),
         }
+    }
+
+    // Rejection.
+
+    /// Rejects a delta: it is not given to readers any more, and those that may have it are told. `at` must be readable.
+    pub(crate) fn reject(
+        &mut self,
+        doc_id: DocId,
+        at: Position,
+        by: [u8; 16],
+        now: Now,
+    ) -> Result<(), Refused> {
+        let known = self.log.status(&doc_id, at);
+        if known.is_some_and(|status| status.contains(StatusBits::REJECTED)) {
+            return Ok(());
+        }
+        self.log.stamp(&doc_id, at, StatusBits::REJECTED, by, now)?;
+        self.log.end_batch(now);
+        let Some(live) = self.live.get_mut(&doc_id) else { return Ok(()) };
+        // The tail has it as well: readers go on from the log, which leaves it out.
+        self.tails -= live.tail.bytes();
+        live.tail = Tail::new(live.tail.epoch(), live.tail.end());
+        if let Some(keys) = &mut live.keys {
+            keys.reject(at);
+        }
+        live.rejections.push(at);
+        for (_, reader) in &live.readers {
+            reader.note_rejection();
+        }
+        Ok(())
+    }
+
+    /// The rejections that a reader has missed that knows of `seen`, and of how many it knows then.
+    pub(crate) fn rejections(&self, doc_id: &DocId, seen: u64) -> (Missed, u64) {
+        match self.live.get(doc_id) {
+            Some(live) => (live.rejections.since(seen), live.rejections.count()),
+            None => (Missed::Some(Vec::new()), seen),
+        }
+    }
+
+    /// Looks for the next delta of a document that was rejected.
+    pub(crate) fn look_for_rejected(
+        &self,
+        doc_id: &DocId,
+        within: Range<Position>,
+    ) -> Option<Look> {
+        self.log.rejected_within(doc_id, within, MAX_LOOK)
+    }
+
+    /// What of a run a reader wants that wants only the newest of each key.
+    pub(crate) fn newest_of(&self, doc_id: &DocId, run: &Run) -> Run {
+        let mut run = run.clone();
+        if let Some(keys) = self.live.get(doc_id).and_then(|live| live.keys.as_ref()) {
+            run.records.retain(|record| !keys.is_superseded(record.position));
+        }
+        run
     }
 
     // Presence.
@@ -475,6 +569,10 @@ impl Shard {
         if let Some(live) = self.live.get_mut(&doc_id) {
             self.tails -= live.tail.bytes();
             live.tail = Tail::new(Epoch::default(), Position::FIRST);
+            live.rejections.clear();
+            if let Some(keys) = &mut live.keys {
+                keys.clear();
+            }
             for (_, reader) in &live.readers {
                 reader.wake();
             }
@@ -489,6 +587,16 @@ pub(crate) struct Begin {
     pub(crate) why: Why,
     pub(crate) epoch: Epoch,
     pub(crate) position: Position,
+    /// Whether its reader was there before, and may have what was rejected since.
+    pub(crate) resumes: bool,
+    /// Of how many of the document's rejections it need not be told.
+    pub(crate) rejections: u64,
+}
+
+impl Begin {
+    pub(crate) const fn new(why: Why, epoch: Epoch, position: Position) -> Self {
+        Self { why, epoch, position, resumes: false, rejections: 0 }
+    }
 }
 
 /// Where a reader begins that has nothing: with the newest snapshot in front of `end`, or the oldest delta.
@@ -504,6 +612,12 @@ fn until(mut run: Run, end: Position) -> Run {
         run.records.retain(|record| record.position < end);
     }
     run
+}
+
+/// The key of a delta of this writer's.
+fn key_of(origin: &Origin) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = origin.0;
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// What a snapshot says that it covers: an epoch and a position.

@@ -19,6 +19,7 @@ pub(crate) struct LocalSource {
     doc_id: DocId,
     shard: usize,
     key: usize,
+    policy: SlowPolicy,
 }
 
 impl LocalSource {
@@ -26,10 +27,10 @@ impl LocalSource {
         let shared = Arc::new(LinkShared::default());
         let shard = hub.shard_of(&doc_id);
         let reader = Reader::new(0, shared.clone());
-        let (key, begin) = hub.shard(shard).join(doc_id, start, reader.clone());
+        let (key, begin) = hub.shard(shard).join(doc_id, start, policy, reader.clone());
         let cursor = Cursor::new(0, doc_id, shard, policy, reader, begin);
         shared.change(Change::Add(0, Box::new(cursor)));
-        Self { source: LinkSource::new(hub, shared), doc_id, shard, key }
+        Self { source: LinkSource::new(hub, shared), doc_id, shard, key, policy }
     }
 }
 
@@ -53,7 +54,7 @@ impl FrameSource for LocalSource {
 
 impl Drop for LocalSource {
     fn drop(&mut self) {
-        self.source.hub.shard(self.shard).leave(self.doc_id, self.key);
+        self.source.hub.shard(self.shard).leave(self.doc_id, self.key, self.policy);
     }
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct Document {
     pub(crate) bytes: u64,
     pub(crate) snapshot: Option<KeptSnapshot>,
     pub(crate) writers: Vec<Writer>,
+    /// Whether a record was rejected, one that is gone perhaps.
+    pub(crate) rejected: bool,
     /// Why the last records went that did.
     pub(crate) gone: GapReason,
     /// The segment with the newest item that tells of the document.
@@ -73,6 +75,7 @@ impl Document {
             bytes: 0,
             snapshot: None,
             writers: Vec::new(),
+            rejected: false,
             gone: GapReason::Expired,
             mentioned: 0,
             placed: 0,

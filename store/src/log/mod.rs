@@ -23,7 +23,7 @@ pub use appending::Appended;
 pub use document::Written;
 pub use grant::Grant;
 pub use io::{Io, IoDone, IoError, IoToken};
-pub use reading::{Gap, GapReason, Head, Previous, Read, ReadRequest, Run, Snapshot, Stored};
+pub use reading::{Gap, GapReason, Head, Look, Previous, Read, ReadRequest, Run, Snapshot, Stored};
 pub use stats::LogStats;
 
 use crate::error::Broken;

@@ -46,6 +46,7 @@ impl Log {
                 entry.switch_on(bits);
             }
             let rejected = bits.contains(StatusBits::REJECTED);
+            document.rejected |= rejected;
             if rejected && document.snapshot.is_some_and(|snapshot| snapshot.at == at) {
                 document.snapshot = None;
             }

@@ -102,6 +102,15 @@ pub struct Gap {
     pub bytes: u64,
 }
 
+/// What looking for a record gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// It is there.
+    Found(Position),
+    /// Not up to there: look on.
+    On(Position),
+}
+
 /// Why records are not there any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -209,6 +218,28 @@ impl Log {
             at = previous;
         }
         Some(at)
+    }
+
+    /// The first record of `within` that was rejected, or where to look on: at most `most` records are looked at. `None`
+    /// if there is none.
+    #[must_use]
+    pub fn rejected_within(
+        &self,
+        doc: &DocId,
+        within: Range<Position>,
+        most: usize,
+    ) -> Option<Look> {
+        let document = self.documents.by_id(doc).filter(|document| document.rejected)?;
+        let mut at = within.start.max(document.first);
+        let end = within.end.min(document.next());
+        for _ in 0..most {
+            let entry = document.entry(at).filter(|_| at < end)?;
+            if entry.status().contains(StatusBits::REJECTED) {
+                return Some(Look::Found(at));
+            }
+            at = at.next();
+        }
+        Some(Look::On(at))
     }
 
     /// What there is of `doc`; `None` if it is not known.

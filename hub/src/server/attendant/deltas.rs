@@ -17,11 +17,16 @@ use crate::arrivals::Over;
 pub(super) struct Incoming {
     message: Message,
     valid: Result<(), DeniedCode>,
+    /// Whether its peer's rates have room for it.
+    admitted: bool,
 }
 
 impl Attendant {
     /// Takes deltas in, as one batch. Says whether there may be more at once.
     pub(super) fn take_deltas(&mut self, context: &mut Context<'_>) -> bool {
+        if self.rests_until.is_some() {
+            return false;
+        }
         let more = self.look_at_deltas(context);
         let hub = self.hub.clone();
         let mut batch = Batch { hub: &hub, open: None };
@@ -32,9 +37,16 @@ impl Attendant {
                 self.held_up = true;
                 break;
             }
-            let Incoming { message, valid } = incoming;
+            let Incoming { message, valid, admitted } = incoming;
+            let len = message.frame().as_bytes().len();
+            if !admitted && let Err(until) = self.rates.take_delta(len) {
+                self.incoming.push_front(Incoming { message, valid, admitted });
+                self.rests_until = Some(until);
+                self.stalled = true;
+                break;
+            }
             if let Err(message) = self.take_delta(message, valid, &mut batch) {
-                self.incoming.push_front(Incoming { message, valid });
+                self.incoming.push_front(Incoming { message, valid, admitted: true });
                 self.stalled = true;
                 break;
             }
@@ -64,7 +76,7 @@ impl Attendant {
                 Some(delta) => self.hub.policy.validate(self.identity.as_ref(), delta),
                 None => Ok(()),
             };
-            self.incoming.push_back(Incoming { message, valid });
+            self.incoming.push_back(Incoming { message, valid, admitted: false });
         }
         true
     }
@@ -117,8 +129,8 @@ impl Attendant {
             Taken::Ahead => Some(DeniedCode::SEQUENCE),
             Taken::Next => valid.err(),
         };
-        let next =
-            shard.log.head(&publication.doc_id).map_or(Position::FIRST, |head| head.appended);
+        let head = shard.log.head(&publication.doc_id);
+        let next = head.map_or(Position::FIRST, |head| head.appended);
         let refused = refused.or_else(|| {
             let conflict = publication.expect.is_some_and(|expected| expected != next);
             conflict.then_some(DeniedCode::CONFLICT)
@@ -126,6 +138,12 @@ impl Attendant {
         if let Some(code) = refused {
             self.refuse(id, code, sequence, next);
             return Ok(());
+        }
+        if head.is_none()
+            && let Err(until) = self.rates.take_document()
+        {
+            self.rests_until = Some(until);
+            return Err(message);
         }
         let now = self.hub.now();
         match shard.append(message, publication.origin, publication.snapshots, now) {

@@ -21,6 +21,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::cursor::Cursor;
 use super::publication::Publication;
+use super::rates::Rates;
 use super::reader::{Change, LinkShared, Order, Reader};
 use super::{Action, Ask, Inner, Permission};
 use crate::DeniedCode;
@@ -67,7 +68,12 @@ pub(super) struct Attendant {
     acknowledging: VecDeque<u32>,
     /// When a permission ends, or a slow reader is looked at.
     timer: Box<dyn Timer>,
-    looked_at: Duration,
+    timer_at: Duration,
+    /// When that is looked after next.
+    due: Duration,
+    rates: Rates,
+    /// It is held up until then, for it has brought in as much as it may.
+    rests_until: Option<Duration>,
     commands_over: bool,
     arrivals_over: bool,
     /// Whether something was left lying because too much waits for an answer.
@@ -82,6 +88,7 @@ struct Subscription {
     shard: usize,
     /// Its key among the document's readers.
     key: usize,
+    policy: SlowPolicy,
     reader: Arc<Reader>,
     until: Option<Duration>,
     /// It ends when it does not get on for so long, and where it was when it last did.
@@ -122,6 +129,7 @@ impl Attendant {
         let in_process = matches!(arrivals, Arrivals::InProcess(_));
         let timer = hub.runtime.timer();
         let number = hub.next_number();
+        let rates = Rates::new(hub.options.rates, &hub.runtime);
         Self {
             hub,
             identity,
@@ -143,7 +151,10 @@ impl Attendant {
             refusals: VecDeque::new(),
             acknowledging: VecDeque::new(),
             timer,
-            looked_at: Duration::ZERO,
+            timer_at: Duration::ZERO,
+            due: Duration::MAX,
+            rates,
+            rests_until: None,
             commands_over: false,
             arrivals_over: false,
             held_up: false,
@@ -326,7 +337,7 @@ impl Attendant {
             let key = self.hub.shard(shard).look(doc_id, reader.clone());
             (key, Cursor::of_presence(id, doc_id, shard, reader.clone(), self.number))
         } else {
-            let (key, begin) = self.hub.shard(shard).join(doc_id, start, reader.clone());
+            let (key, begin) = self.hub.shard(shard).join(doc_id, start, policy, reader.clone());
             (key, Cursor::new(id, doc_id, shard, policy, reader.clone(), begin))
         };
         self.shared.change(Change::Add(slot, Box::new(cursor)));
@@ -336,8 +347,11 @@ impl Attendant {
             _ => None,
         };
         let until = self.until(permission);
+        if until.is_some() || patience.is_some() {
+            self.due = Duration::ZERO;
+        }
         let subscription =
-            Subscription { doc_id, presence, slot, shard, key, reader, until, patience };
+            Subscription { doc_id, presence, slot, shard, key, policy, reader, until, patience };
         self.subscriptions.insert(id, subscription);
     }
 
@@ -350,6 +364,9 @@ impl Attendant {
         let shard = self.hub.shard_of(&doc_id);
         let origin = self.hub.origin_of(self.identity.as_ref(), writer);
         let (until, volatile) = (self.until(permission), self.hub.volatile);
+        if until.is_some() {
+            self.due = Duration::ZERO;
+        }
         let mut publication = Publication::new(
             doc_id,
             presence,
@@ -457,52 +474,63 @@ impl Attendant {
         }
     }
 
-    /// Ends what is not permitted any longer, and those that do not get on.
+    /// Ends what is not permitted any longer, and those that do not get on; goes on with a peer that was held up.
     fn keep_time(&mut self, context: &mut Context<'_>) {
         loop {
             let now = self.hub.runtime.now();
-            let mut next = Duration::MAX;
-            let mut over = Vec::new();
-            for (id, it) in &mut self.subscriptions {
-                if it.until.is_some_and(|until| until <= now) {
-                    over.push((*id, DeniedCode::REVOKED));
-                    continue;
-                }
-                next = next.min(it.until.unwrap_or(Duration::MAX));
-                if let Some((after, seen, since)) = &mut it.patience {
-                    let at = it.reader.position();
-                    let head = self.hub.shard(it.shard).log.head(&it.doc_id);
-                    let behind = head.is_some_and(|head| at < head.next.0);
-                    if !behind || at != *seen {
-                        (*seen, *since) = (at, now);
-                    } else if now.saturating_sub(*since) >= *after {
-                        over.push((*id, DeniedCode::TOO_SLOW));
-                    }
-                    let look = (*after / 4).max(Duration::from_millis(10));
-                    next = next.min(now.saturating_add(look));
-                }
+            if self.rests_until.is_some_and(|until| until <= now) {
+                self.rests_until = None;
+                context.waker().wake_by_ref();
             }
-            for (id, code) in over {
-                self.end_subscription(id);
-                self.deny(id, code);
+            if self.due <= now {
+                self.due = self.look_after_time(now);
             }
-            let over =
-                self.publications.iter().filter(|(_, it)| it.until.is_some_and(|it| it <= now));
-            for id in over.map(|(id, _)| *id).collect::<Vec<_>>() {
-                self.deny_publication(id, DeniedCode::REVOKED);
-            }
-            next = self.publications.values().filter_map(|it| it.until).fold(next, Duration::min);
+            let next = self.due.min(self.rests_until.unwrap_or(Duration::MAX));
             if next == Duration::MAX {
                 return;
             }
-            if self.looked_at != next {
-                self.looked_at = next;
+            if self.timer_at != next {
+                self.timer_at = next;
                 self.timer.set(next);
             }
             if self.timer.poll(context).is_pending() {
                 return;
             }
         }
+    }
+
+    /// Looks at all that ends by time. Says when to look again.
+    fn look_after_time(&mut self, now: Duration) -> Duration {
+        let mut next = Duration::MAX;
+        let mut over = Vec::new();
+        for (id, it) in &mut self.subscriptions {
+            if it.until.is_some_and(|until| until <= now) {
+                over.push((*id, DeniedCode::REVOKED));
+                continue;
+            }
+            next = next.min(it.until.unwrap_or(Duration::MAX));
+            if let Some((after, seen, since)) = &mut it.patience {
+                let at = it.reader.position();
+                let head = self.hub.shard(it.shard).log.head(&it.doc_id);
+                let behind = head.is_some_and(|head| at < head.next.0);
+                if !behind || at != *seen {
+                    (*seen, *since) = (at, now);
+                } else if now.saturating_sub(*since) >= *after {
+                    over.push((*id, DeniedCode::TOO_SLOW));
+                }
+                let look = (*after / 4).max(Duration::from_millis(10));
+                next = next.min(now.saturating_add(look));
+            }
+        }
+        for (id, code) in over {
+            self.end_subscription(id);
+            self.deny(id, code);
+        }
+        let over = self.publications.iter().filter(|(_, it)| it.until.is_some_and(|it| it <= now));
+        for id in over.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.deny_publication(id, DeniedCode::REVOKED);
+        }
+        self.publications.values().filter_map(|it| it.until).fold(next, Duration::min)
     }
 }
 
@@ -525,7 +553,7 @@ impl Subscription {
         if self.presence {
             shard.look_away(self.doc_id, self.key);
         } else {
-            shard.leave(self.doc_id, self.key);
+            shard.leave(self.doc_id, self.key, self.policy);
         }
     }
 }
