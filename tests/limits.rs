@@ -109,9 +109,11 @@ fn in_code() -> BTreeMap<String, String> {
         tail,
         max_tail_bytes,
         max_open_per_peer,
+        max_keyed,
         max_present,
         max_presence_len,
         presence_timeout,
+        rates,
         ask_timeout,
         adopt_from,
     } = HubOptions::default();
@@ -128,11 +130,16 @@ fn in_code() -> BTreeMap<String, String> {
         max_index_bytes,
         max_writers,
     } = log;
+    let rate = |rate: u32| if rate == 0 { "no bound".to_owned() } else { rate.to_string() };
     constants! {
         "HubOptions::shards" => "1 to 16".to_owned(),
         "HubOptions::tail" => size(tail),
         "HubOptions::max_tail_bytes" => size(max_tail_bytes),
         "HubOptions::max_open_per_peer" => count(max_open_per_peer),
+        "HubOptions::max_keyed" => count(max_keyed),
+        "PeerRates::deltas" => rate(rates.deltas),
+        "PeerRates::bytes" => rate(rates.bytes),
+        "PeerRates::new_documents" => rate(rates.new_documents),
         "HubOptions::max_present" => count(max_present),
         "HubOptions::max_presence_len" => size(max_presence_len),
         "HubOptions::presence_timeout" => time(presence_timeout),
