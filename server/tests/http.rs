@@ -200,6 +200,10 @@ async fn what_is_wrong_is_named() {
         ("GET", "/documents/x", 400, "document"),
         ("GET", "/documents/%ff/deltas", 400, "document"),
         ("DELETE", "/documents/00000000-0000-0000-0000-00000000000g", 400, "document"),
+        ("DELETE", "/documents/x/deltas/1", 400, "document"),
+        ("DELETE", &format!("{deltas}/0"), 400, "position"),
+        ("DELETE", &format!("{deltas}/-1"), 400, "position"),
+        ("DELETE", &format!("{deltas}/1?epoch=x"), 400, "epoch"),
         ("GET", "/documents?limit=0", 400, "limit"),
         ("GET", "/documents?limti=5", 400, "query"),
         ("GET", "/documents?after=x", 400, "document"),
@@ -226,6 +230,8 @@ async fn what_is_wrong_is_named() {
         ("GET", &*deltas, 404),
         ("GET", "/documents/00000000-0000-0000-0000-000000000000", 404),
         ("DELETE", "/documents/00000000-0000-0000-0000-000000000000", 404),
+        ("DELETE", &format!("{deltas}/1"), 404),
+        ("GET", &format!("{deltas}/1"), 405),
         ("GET", "/nothing", 404),
         ("GET", "/metrics", 404),
         ("PUT", "/documents", 405),
@@ -333,6 +339,7 @@ async fn a_token_permits_what_it_says() {
     assert_eq!(writer.post(board, "?type=3", &[0; 32]).await.0, 403, "a snapshot");
     assert_eq!(reader.deltas(board, "").await.len(), 1);
     assert_eq!(writer.answer("DELETE", &path).await.0, 403);
+    assert_eq!(writer.answer("DELETE", &format!("{path}/deltas/1")).await.0, 403);
     assert_eq!(writer.answer("GET", "/admin/stats").await.0, 403);
     let (status, stats) = admin.answer("GET", "/admin/stats").await;
     assert_eq!((status, &stats["log"]["documents"]), (200, &1.into()), "{stats}");
@@ -384,6 +391,60 @@ async fn a_token_permits_what_it_says() {
     assert_eq!(new.post(board, "", b"y").await.0, 201);
     assert_eq!(admin.answer("DELETE", &path).await.0, 204);
     assert_eq!(admin.answer("GET", &path).await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_rejected_is_taken_back() {
+    let server = Server::start(config()).await.unwrap();
+    let client = Client::new(&server);
+    let board = document(40);
+    let path = format!("/documents/{board}/deltas");
+    let mut placed = serde_json::Value::Null;
+    for number in 0..4 {
+        placed = client.post(board, "", &payload(number)).await.1;
+    }
+    let epoch = placed["epoch"].as_u64().unwrap();
+    let mut follower = client.follow(board, "").await;
+    for position in 1..=4 {
+        assert_eq!(follower.delta().await.position, position);
+    }
+    let (status, problem) = client.answer("DELETE", &format!("{path}/5")).await;
+    assert_eq!(
+        (status, &problem["field"], &problem["limit"]),
+        (404, &"position".into(), &5.into())
+    );
+    let other = (epoch + 1) % (1 << 32);
+    let (status, problem) = client.answer("DELETE", &format!("{path}/2?epoch={other}")).await;
+    assert_eq!((status, &problem["field"]), (409, &"epoch".into()));
+    for _ in 0..2 {
+        let (status, _) = client.answer("DELETE", &format!("{path}/2?epoch={epoch}")).await;
+        assert_eq!(status, 204);
+    }
+    loop {
+        let line = follower.line().await.unwrap();
+        if let Some(rejected) = line.get("rejected") {
+            assert_eq!((&rejected["epoch"], &rejected["position"]), (&epoch.into(), &2.into()));
+            break;
+        }
+        assert!(line.get("live").is_some(), "{line}");
+    }
+    let left: Vec<_> = client.deltas(board, "").await.iter().map(|line| line.position).collect();
+    assert_eq!(left, [1, 3, 4]);
+    // One that comes back is told too, and frames tell it by a mark.
+    let back = client.request("GET", &format!("{path}?from=4&follow&limit=1")).send();
+    let bytes = soon("bytes", soon("answer", back).await.unwrap().bytes()).await.unwrap();
+    let mut whys = Vec::new();
+    let mut rest = &bytes[..];
+    while let Some((len, after)) = rest.split_first_chunk::<4>() {
+        let (frame, after) = after.split_at(u32::from_le_bytes(*len) as usize);
+        // A mark is 40 bytes behind the frame's 16: its `why` at 2, `skipped` at 24.
+        if frame.len() == 56 && frame[16] == 7 {
+            whys.push((frame[18], u64::from_le_bytes(frame[40..48].try_into().unwrap())));
+        }
+        rest = after;
+    }
+    assert!(whys.contains(&(Why::Rejected as u8, 2)), "{whys:?}");
+    server.shut_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use deltawire_hub::store::{Durability, LogOptions};
-use deltawire_hub::{Deliver, HubOptions};
+use deltawire_hub::{Deliver, HubOptions, PeerRates};
 use deltawire_signalling::{Cors, PathPrefix, Token, TrustedProxies};
 
 pub use error::{ConfigError, ConfigErrors, Origin};
@@ -130,6 +130,14 @@ pub struct HubConfig {
     pub max_tail_bytes: usize,
     /// When readers see a delta.
     pub deliver: Deliver,
+    /// Deltas of a document whose keys are remembered, while somebody reads only the newest of each. Default: 4,096.
+    pub max_keyed: usize,
+    /// Deltas that a peer may bring in over its links in a second, 0: no bound. Default: no bound.
+    pub peer_deltas: usize,
+    /// Bytes of deltas that a peer may bring in over its links in a second, 0: no bound. Default: no bound.
+    pub peer_bytes: usize,
+    /// Documents that a peer may make over its links in a second, after the first 1,000, 0: no bound. Default: 100.
+    pub peer_documents: usize,
     /// Writers that are present in a document. Default: 1,024.
     pub max_present: usize,
     /// Bytes that one of them may say of itself. Default: 4 KiB.
@@ -239,6 +247,10 @@ impl Default for HubConfig {
             tail: options.tail,
             max_tail_bytes: options.max_tail_bytes,
             deliver: options.deliver,
+            max_keyed: options.max_keyed,
+            peer_deltas: options.rates.deltas as usize,
+            peer_bytes: options.rates.bytes as usize,
+            peer_documents: options.rates.new_documents as usize,
             max_present: options.max_present,
             max_presence_len: options.max_presence_len,
             presence_timeout: options.presence_timeout,
@@ -307,6 +319,12 @@ impl Config {
             tail,
             max_tail_bytes,
             max_present,
+            max_keyed: self.hub.max_keyed,
+            rates: PeerRates {
+                deltas: rate(self.hub.peer_deltas),
+                bytes: rate(self.hub.peer_bytes),
+                new_documents: rate(self.hub.peer_documents),
+            },
             max_open_per_peer: self.hub.max_subscriptions_per_peer,
             max_presence_len: self.hub.max_presence_len,
             presence_timeout: self.hub.presence_timeout,
@@ -329,6 +347,11 @@ impl Config {
             Forwarded::XForwardedFor => TrustedProxies::x_forwarded_for(proxies),
         }
     }
+}
+
+/// So many a second, of which `u32` has room for more than there will be.
+fn rate(rate: usize) -> u32 {
+    u32::try_from(rate).unwrap_or(u32::MAX)
 }
 
 /// A shard's part of so many documents, and a tenth more: their names decide which has how many.

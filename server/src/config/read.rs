@@ -236,6 +236,10 @@ impl HubConfig {
         of.size("max_tail_bytes", &mut self.max_tail_bytes, KIB..=64 * GIB);
         let choices = [("appended", Deliver::Appended), ("stored", Deliver::Stored)];
         of.choice("deliver", &mut self.deliver, &choices);
+        of.number("max_keyed", &mut self.max_keyed, 1..=1_000_000);
+        of.number("peer_deltas", &mut self.peer_deltas, 0..=1_000_000_000);
+        of.size("peer_bytes", &mut self.peer_bytes, 0..=4 * GIB - 1);
+        of.number("peer_documents", &mut self.peer_documents, 0..=1_000_000_000);
         of.number("max_present", &mut self.max_present, 1..=1_000_000);
         of.size("max_presence_len", &mut self.max_presence_len, 1..=MIB);
         of.time("presence_timeout", &mut self.presence_timeout, SECOND..=HOUR);

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use deltawire_framing::documents::Start;
 use deltawire_framing::{DeltaFields, DeltaType, DocId};
 use deltawire_hub::store::{Head, Refused};
-use deltawire_hub::{AppendError, Place};
+use deltawire_hub::{AppendError, Place, RejectError};
 use futures_util::stream;
 use serde_json::{Value, json};
 
@@ -306,6 +306,62 @@ fn head_value(document: DocId, head: &Head) -> Value {
         "records": head.records,
         "bytes": head.bytes,
     })
+}
+
+/// Rejects a delta that was taken in.
+pub(super) async fn reject(
+    State(shared): State<Arc<Shared>>,
+    Extension(who): Extension<Who>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    uri: Uri,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    if !who.rights.delete {
+        return Err(gate::forbidden("this needs a token with the access \"admin\""));
+    }
+    let Ok(Path((document, position))) = path else {
+        return Err(Problem::invalid("document", uri.path(), "a UUID and a position"));
+    };
+    let document = asked::document(&document)?;
+    let at = position.parse::<u64>().ok().filter(|at| *at > 0);
+    let at = at.ok_or_else(|| Problem::invalid("position", &position, "a position from 1 on"))?;
+    let query = Query::parse(query.as_deref(), &["epoch"])?;
+    let epoch = query.number("epoch", 0, u64::from(u32::MAX))?.map(|epoch| epoch as u32);
+    let head = shared.hub.head(&document).ok_or_else(|| Problem::unknown_document(document))?;
+    let place = Place { epoch: epoch.unwrap_or(head.epoch.0), position: at };
+    let subject = who.identity.subject();
+    let rejected = shared.hub.reject(&document, place, by(subject));
+    rejected.map_err(|error| not_rejected(&error, document, place))?;
+    tracing::info!(%document, position = at, by = subject, "a delta was rejected");
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// The first 16 bytes of a subject's name, for the log.
+fn by(subject: &str) -> [u8; 16] {
+    let mut by = [0; 16];
+    by.iter_mut().zip(subject.bytes()).for_each(|(to, from)| *to = from);
+    by
+}
+
+fn not_rejected(error: &RejectError, document: DocId, place: Place) -> Problem {
+    let detail = error.to_string();
+    let problem = |status, kind| Problem::new(status, kind, detail.clone());
+    match error {
+        RejectError::OtherEpoch { asked, epoch } => {
+            problem(StatusCode::CONFLICT, "epoch").of("epoch", *asked, *epoch)
+        }
+        RejectError::Refused(Refused::Unknown { .. }) => Problem::unknown_document(document),
+        RejectError::Refused(Refused::NoRecord { next, .. }) => {
+            problem(StatusCode::NOT_FOUND, "unknown-delta").of("position", place.position, next.0)
+        }
+        RejectError::Refused(Refused::Full { .. }) => {
+            problem(StatusCode::SERVICE_UNAVAILABLE, "full").later(Duration::from_secs(1))
+        }
+        RejectError::Refused(Refused::ReadOnly(_)) => {
+            problem(StatusCode::SERVICE_UNAVAILABLE, "read-only")
+        }
+        _ => problem(StatusCode::INTERNAL_SERVER_ERROR, "refused"),
+    }
 }
 
 /// What there is of a document.

@@ -131,6 +131,18 @@ impl Encoder {
         }
     }
 
+    /// A delta that was sent, or that its reader has from before, was rejected.
+    pub(super) fn rejected(&mut self, place: Place) {
+        match (self.format, self.at) {
+            (Format::Frames, Some(at)) => self.mark_frame(Why::Rejected, at, place.position, 0),
+            // It begins with what it has not, so it cannot have that.
+            (Format::Frames, None) => {}
+            (Format::Lines, _) => self.line(&json!({
+                "rejected": { "epoch": place.epoch, "position": place.position },
+            })),
+        }
+    }
+
     /// All that there was is sent.
     pub(super) fn live(&mut self, at: Place) {
         if self.at.is_none() {

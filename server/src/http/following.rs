@@ -71,10 +71,14 @@ impl Following {
         let mut heartbeat = tokio::time::interval(follow.heartbeat);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         heartbeat.reset();
+        let at = match start {
+            Start::Position { epoch, position } => Some(deltawire_hub::Place { epoch, position }),
+            _ => None,
+        };
         Ok(Self {
             documents,
             subscription,
-            encoder: Encoder::new(format, None),
+            encoder: Encoder::new(format, at),
             arrived: false,
             left: limit,
             heartbeat,
@@ -155,6 +159,7 @@ impl Following {
                 // From behind what is not kept any more, or rejected.
                 self.encoder.gap(gap.why, gap.to, gap.skipped, gap.skipped_bytes);
             }
+            Ok(Item::Rejected { place }) => self.encoder.rejected(place),
             Ok(Item::Live) => self.arrived = true,
             Ok(_) => {}
             Err(ended) => {

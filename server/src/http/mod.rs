@@ -24,7 +24,7 @@ use axum::http::header::{
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get};
 use deltawire_hub::{Deliver, Hub};
 use deltawire_node::Node;
 use serde_json::{Value, json};
@@ -80,6 +80,7 @@ pub(crate) use admin::Watched;
 pub(crate) fn router(shared: Arc<Shared>, config: &Config, links: Router) -> Router {
     let mut guarded = Router::new()
         .route("/documents", get(documents::list))
+        .route("/documents/{document}/deltas/{position}", delete(documents::reject))
         .route("/documents/{document}", get(documents::head).delete(documents::delete))
         .route("/documents/{document}/deltas", get(documents::read).post(documents::append))
         .route("/info", get(info))
