@@ -36,7 +36,18 @@ impl Running {
         port: u16,
         environment: &[(&str, &str)],
     ) -> Self {
-        let mut child = program()
+        Self::start_by(program(), directory, arguments, port, environment).await
+    }
+
+    /// Starts it by a command that ends in it.
+    pub(crate) async fn start_by(
+        mut command: Command,
+        directory: &Path,
+        arguments: &[&str],
+        port: u16,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut child = command
             .args(arguments)
             .env("DELTAWIRE_STORE__DIRECTORY", directory)
             .env("DELTAWIRE_SERVER__HTTP", format!("127.0.0.1:{port}"))
@@ -78,6 +89,11 @@ impl Running {
             assert!(begun.elapsed() < Duration::from_secs(30), "no {text:?} in\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Its folder in `/proc`.
+    pub(crate) fn proc(&self) -> std::path::PathBuf {
+        format!("/proc/{}", self.child.id()).into()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -3,15 +3,21 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::system::{Result, at, beside, io_error, sync_directory};
+use super::system::{Result, at, beside, io_error, is_out_of_descriptors};
 use crate::format::STEP;
 use crate::log::{Io, IoDone};
 
 /// Files that are kept open for reading and writing.
 const MAX_OPEN: usize = 16;
+
+/// How often a file is tried to be opened while the process has no descriptor for it, and how long it waits in between:
+/// 30 s together.
+const MAX_TRIES: u32 = 600;
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 /// The segments of one log.
 #[derive(Debug)]
@@ -47,7 +53,7 @@ impl SegmentFiles {
             Io::Delete { segment, .. } => {
                 self.open.remove(&segment);
                 fs::remove_file(self.path(segment))?;
-                sync_directory(&self.folder)?;
+                self.sync_folder()?;
             }
             Io::Read { segment, at, len, .. } => return read_exact(self.file(segment)?, at, len),
         }
@@ -61,7 +67,8 @@ impl SegmentFiles {
     fn file(&mut self, segment: u64) -> io::Result<&File> {
         self.uses += 1;
         if !self.open.contains_key(&segment) {
-            let file = OpenOptions::new().read(true).write(true).open(self.path(segment))?;
+            let path = self.path(segment);
+            let file = self.open_patiently(OpenOptions::new().read(true).write(true), &path)?;
             self.keep(segment, file);
         }
         let uses = self.uses;
@@ -70,14 +77,32 @@ impl SegmentFiles {
         Ok(file)
     }
 
+    /// Opens a file, and waits for a while where the process has as many open as it may: what its network takes comes
+    /// back, and a log that could not go on for that would be read-only for ever.
+    fn open_patiently(&mut self, options: &OpenOptions, path: &Path) -> io::Result<File> {
+        let mut tries = 0;
+        loop {
+            match options.open(path) {
+                Err(error) if is_out_of_descriptors(&error) && tries < MAX_TRIES => tries += 1,
+                done => return done,
+            }
+            self.close_oldest();
+            std::thread::sleep(BETWEEN_TRIES);
+        }
+    }
+
     fn keep(&mut self, segment: u64, file: File) {
-        if self.open.len() >= MAX_OPEN
-            && let Some(oldest) = self.open.iter().min_by_key(|(_, (_, used))| *used)
-        {
-            let oldest = *oldest.0;
-            self.open.remove(&oldest);
+        if self.open.len() >= MAX_OPEN {
+            self.close_oldest();
         }
         self.open.insert(segment, (file, self.uses));
+    }
+
+    fn close_oldest(&mut self) {
+        let oldest = self.open.iter().min_by_key(|(_, (_, used))| *used);
+        if let Some(oldest) = oldest.map(|(segment, _)| *segment) {
+            self.open.remove(&oldest);
+        }
     }
 
     fn create(&mut self, segment: u64, header: &[u8], len: u64) -> io::Result<()> {
@@ -92,10 +117,10 @@ impl SegmentFiles {
         Ok(())
     }
 
-    fn create_as(&self, new: &Path, path: &Path, header: &[u8], len: u64) -> io::Result<File> {
-        let options =
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(new);
-        let file = options?;
+    fn create_as(&mut self, new: &Path, path: &Path, header: &[u8], len: u64) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        let file = self.open_patiently(&options, new)?;
         allocate(&file, len)?;
         file.write_all_at(header, 0)?;
         file.sync_all()?;
@@ -104,8 +129,13 @@ impl SegmentFiles {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         fs::rename(new, path)?;
-        sync_directory(&self.folder)?;
+        self.sync_folder()?;
         Ok(file)
+    }
+
+    fn sync_folder(&mut self) -> io::Result<()> {
+        let folder = self.folder.clone();
+        self.open_patiently(OpenOptions::new().read(true), &folder)?.sync_all()
     }
 
     /// Cuts a segment off, durably.

@@ -50,8 +50,16 @@ pub(super) fn beside(path: &Path) -> PathBuf {
     path.with_extension("new")
 }
 
+/// Whether the process, or the machine, has as many files open as it may.
+pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = error.raw_os_error();
+    [Errno::MFILE, Errno::NFILE].iter().any(|it| errno == Some(it.raw_os_error()))
+}
+
 pub(super) fn io_error(error: &io::Error) -> IoError {
     match error.kind() {
+        _ if is_out_of_descriptors(error) => IoError::Full,
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => IoError::Full,
         _ => IoError::Failed(error.to_string()),
     }

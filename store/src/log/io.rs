@@ -110,8 +110,8 @@ pub struct IoDone {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IoError {
-    /// The disk is full, or the quota is. It is tried again after a second.
-    #[error("no room on the disk")]
+    /// The disk is full, the quota is, or there are as many files open as there may be. It is tried again after a second.
+    #[error("no room on the disk, or no more files may be opened")]
     Full,
     /// Anything else, as the operating system says it. It is not tried again.
     #[error("{0}")]
