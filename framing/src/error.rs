@@ -47,6 +47,8 @@ pub enum Field {
     Reserved,
     /// `delta_type` of a delta header.
     DeltaType,
+    /// `doc_id` of a delta header.
+    DocId,
     /// `total_size` of a delta header.
     TotalSize,
     /// `checksum` of a delta header.
@@ -103,6 +105,7 @@ impl Field {
             Self::Magic => "magic",
             Self::Reserved => "reserved",
             Self::DeltaType => "delta_type",
+            Self::DocId => "doc_id",
             Self::TotalSize => "total_size",
             Self::Checksum => "checksum",
             Self::Signature => "signature",

@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use deltawire_framing::control::{Close, Control, Pong};
+use deltawire_framing::documents::{Group, GroupWriter};
 use deltawire_framing::operations::{Operation, Operations, OperationsWriter};
 use deltawire_framing::{
-    Channel, Delta, DeltaMut, Fragmenter, Frame, FrameHeader, Frames, Kind, Reassembled,
-    Reassembler, ReassemblerLimits, run,
+    Channel, Delta, DeltaFields, DeltaMut, Fragmenter, Frame, FrameHeader, Frames, Kind,
+    Reassembled, Reassembler, ReassemblerLimits, run,
 };
 use zerocopy::IntoBytes;
 
@@ -35,7 +36,7 @@ pub fn frame(data: &[u8]) {
             let again = FrameHeader::whole(header.kind(), header.channel(), message_len);
             assert_eq!(again.unwrap().as_bytes(), &bytes[..16], "one way to write it");
             match frame.kind() {
-                Kind::Delta => drop(frame.delta()),
+                Kind::Delta => frame.delta().map_or((), group),
                 Kind::Control => drop(frame.control()),
                 Kind::Document => drop(frame.document()),
                 Kind::Opaque => {}
@@ -193,4 +194,26 @@ fn insert(
         }
     }
     None
+}
+
+/// What is a group has in it what its payload is made of.
+fn group(delta: Delta<'_>) {
+    let Ok(group) = Group::parse(delta) else { return };
+    let mut writer = GroupWriter::new(delta.doc_id());
+    let mut exact = true;
+    for inner in group.deltas() {
+        assert_eq!(inner.doc_id(), delta.doc_id());
+        // Another type than we write, or none of our checksum: read, and not written.
+        exact &= inner.verify_checksum().is_ok();
+        let fields = DeltaFields {
+            delta_type: inner.delta_type(),
+            timestamp: inner.timestamp(),
+            sequence: inner.sequence(),
+            ..DeltaFields::new(inner.doc_id())
+        };
+        exact &= writer.push(fields, inner.payload()).is_ok();
+    }
+    if exact {
+        assert_eq!(writer.payload().len(), delta.payload().len());
+    }
 }

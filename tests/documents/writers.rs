@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use deltawire::documents::DeniedCode;
-use deltawire::framing::documents::{Document, Expect, Level, Unpublish};
+use deltawire::documents::{AppendError, DeniedCode, PublishError, SubscribeOptions};
+use deltawire::framing::documents::{Document, Expect, Group, GroupWriter, Level, Unpublish};
 use deltawire::framing::{DeltaFields, DeltaType};
 use zerocopy::IntoBytes;
 
@@ -238,4 +238,64 @@ async fn an_attend_that_is_dropped_leaves_the_next_link_alone() {
         "{bad} bad (or more), {:?}",
         hub.head(&BOARD).unwrap().next
     );
+}
+
+#[tokio::test]
+async fn a_group_is_kept_and_given_as_one() {
+    // Looks at each delta of a group.
+    let validate: Validate =
+        Box::new(|payload| if payload == b"bad" { Err(DeniedCode::REJECTED) } else { Ok(()) });
+    let hub = Hub::in_memory(
+        HubOptions::default(),
+        Thinking { think: Duration::ZERO, validate },
+        runtime(),
+    );
+    let (_node, address) = serve_hub(&hub).await;
+    let (writer, reader) = (connect(address), connect(address));
+    let mut publisher = writer.publish(BOARD).unwrap();
+    let mut subscription = reader.subscribe(BOARD, SubscribeOptions::default()).unwrap();
+    let mut group = GroupWriter::new(BOARD);
+    for payload in [b"take it here", b"put it there"] {
+        group.push(DeltaFields::new(BOARD), payload).unwrap();
+    }
+    let receipt = soon("room", publisher.publish_group(&group)).await.unwrap();
+    soon("receipt", receipt.received()).await.unwrap();
+    assert_eq!(hub.head(&BOARD).unwrap().next.0, 2);
+    // One delta of it is not let in: none is.
+    group.push(DeltaFields::new(BOARD), b"bad").unwrap();
+    let receipt = soon("room", publisher.publish_group(&group)).await.unwrap();
+    let refused = soon("refusal", receipt.received()).await.unwrap_err();
+    assert!(
+        matches!(refused, PublishError::Denied { code: DeniedCode::REJECTED, .. }),
+        "{refused}"
+    );
+    // What only says that it is one is refused.
+    for payload in [&b""[..], b"nonsense"] {
+        let fields = DeltaFields { delta_type: DeltaType::GROUP, ..DeltaFields::new(BOARD) };
+        assert!(matches!(hub.append(fields, payload), Err(AppendError::NoGroup(_))));
+        let receipt = soon("room", publisher.publish_with(fields, payload)).await.unwrap();
+        let refused = soon("refusal", receipt.received()).await.unwrap_err();
+        let code = DeniedCode::REJECTED;
+        assert!(
+            matches!(refused, PublishError::Denied { code: it, .. } if it == code),
+            "{refused}"
+        );
+    }
+    soon("room", publisher.publish(b"after")).await.unwrap();
+    loop {
+        match soon("group", subscription.next()).await.unwrap() {
+            Item::Delta { place, message } => {
+                assert_eq!(place.position, 1);
+                let group = Group::parse(message.delta().unwrap()).unwrap();
+                let payloads: Vec<_> = group.deltas().map(|delta| delta.payload()).collect();
+                assert_eq!(payloads, [b"take it here", b"put it there"]);
+                // In place, and where numbers can be seen.
+                assert!(payloads.iter().all(|it| it.as_ptr().addr().is_multiple_of(16)));
+                break;
+            }
+            Item::Gap(gap) => panic!("{gap:?}"),
+            _ => {}
+        }
+    }
+    assert_eq!(next_delta(&mut subscription).await.1, b"after");
 }

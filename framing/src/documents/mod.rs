@@ -9,6 +9,7 @@
 //! them than the other side gets on with is held up.
 
 mod acknowledge;
+mod group;
 mod mark;
 mod publish;
 mod snapshot;
@@ -18,6 +19,7 @@ use zerocopy::FromBytes;
 use zerocopy::byteorder::little_endian::U16;
 
 pub use acknowledge::{Acknowledge, AcknowledgeFields, Denied, DeniedCode, DeniedFields, Level};
+pub use group::{Group, GroupWriter};
 pub use mark::{Mark, MarkFields, Why};
 pub use publish::{Expect, Publish, PublishFields, Unpublish, WriterId};
 pub use snapshot::SnapshotHeader;

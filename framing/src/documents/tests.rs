@@ -3,7 +3,11 @@ use core::time::Duration;
 use zerocopy::IntoBytes;
 
 use super::*;
-use crate::delta::DocId;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::delta::{Delta, DeltaFields, DeltaHeader, DeltaType, DeltaWriter, DocId};
+use crate::error::WriteError;
 
 const DOC: DocId = DocId([0xdd; 16]);
 
@@ -92,7 +96,7 @@ fn what_breaks_a_rule_is_refused_by_name() {
         Document::parse(&bytes).unwrap_err().field
     };
     assert_eq!(with(0, 9), Field::DocumentType);
-    assert_eq!(with(2, 5), Field::Policy);
+    assert_eq!(with(2, 6), Field::Policy);
     assert_eq!(with(3, 4), Field::Flags);
     assert_eq!(with(24, 4), Field::Start);
     assert_eq!(with(25, 1), Field::Reserved);
@@ -134,4 +138,69 @@ fn a_snapshot_says_what_it_covers() {
     payload[15] = 0;
     payload[0] = 0;
     assert_eq!(SnapshotHeader::parse(&payload).unwrap_err().field, Field::Position);
+}
+
+fn delta(fields: DeltaFields, payload: &[u8]) -> Vec<u8> {
+    let mut buffer = vec![0; DeltaHeader::SIZE + payload.len()];
+    let mut writer = DeltaWriter::new(&mut buffer, fields).unwrap();
+    writer.payload_mut().copy_from_slice(payload);
+    writer.finish(payload.len()).unwrap();
+    buffer
+}
+
+fn group_of(payload: &[u8]) -> Result<Vec<(u32, Vec<u8>)>, (Field, u64)> {
+    let fields = DeltaFields { delta_type: DeltaType::GROUP, ..DeltaFields::new(DOC) };
+    let outer = delta(fields, payload);
+    let group = Group::parse(Delta::parse(&outer).unwrap()).map_err(|it| (it.field, it.value))?;
+    Ok(group.deltas().map(|it| (it.sequence(), it.payload().to_vec())).collect())
+}
+
+#[test]
+fn a_group_has_the_deltas_that_were_put_in() {
+    let mut writer = GroupWriter::new(DOC);
+    let mut expected = Vec::new();
+    assert!(writer.is_empty());
+    for sequence in 0..20_u32 {
+        let payload = vec![sequence as u8; sequence as usize * 3];
+        // The document is the group's.
+        let fields = DeltaFields { sequence, ..DeltaFields::new(DocId([1; 16])) };
+        writer.push(fields, &payload).unwrap();
+        expected.push((sequence, payload));
+    }
+    for delta_type in [DeltaType::GROUP, DeltaType::SNAPSHOT, DeltaType::PRESENCE] {
+        let before = writer.payload().to_vec();
+        let fields = DeltaFields { delta_type, ..DeltaFields::new(DOC) };
+        let error = writer.push(fields, b"x").unwrap_err();
+        assert!(matches!(error, WriteError::Invalid { field: Field::DeltaType, .. }), "{error}");
+        assert_eq!(writer.payload(), before);
+    }
+    assert_eq!(group_of(writer.payload()), Ok(expected));
+    writer.clear();
+    assert!(writer.is_empty());
+}
+
+#[test]
+fn what_is_no_group_is_refused_with_the_field() {
+    let plain = delta(DeltaFields::new(DOC), b"x");
+    assert_eq!(plain.len(), 49);
+    let other = delta(DeltaFields::new(DocId([1; 16])), b"x");
+    let nested = DeltaFields { delta_type: DeltaType::GROUP, ..DeltaFields::new(DOC) };
+    let nested = delta(nested, &plain);
+    let with = |behind: &[u8]| [&plain[..], behind].concat();
+    let cases: [(&str, Vec<u8>, Field); 9] = [
+        ("empty", vec![], Field::Length),
+        ("half a header", plain[..47].to_vec(), Field::Length),
+        ("a byte short", plain[..48].to_vec(), Field::TotalSize),
+        ("a gap behind the last", with(&[0; 15]), Field::Padding),
+        ("no zeros between", with(&[&[1; 15][..], &plain].concat()), Field::Padding),
+        ("nothing between", with(&plain), Field::Padding),
+        ("another document", with(&[&[0; 15][..], &other].concat()), Field::DocId),
+        ("a group in it", nested, Field::DeltaType),
+        ("a bad magic", with(&[&[0; 15][..], &[7; 49]].concat()), Field::TotalSize),
+    ];
+    for (why, payload, field) in cases {
+        assert_eq!(group_of(&payload).map_err(|(field, _)| field), Err(field), "{why}");
+    }
+    let error = Group::parse(Delta::parse(&plain).unwrap()).unwrap_err();
+    assert_eq!(error.field, Field::DeltaType);
 }

@@ -4,6 +4,7 @@ use core::task::{Context, Poll};
 use std::sync::Arc;
 
 use deltawire_channels::Message;
+use deltawire_framing::documents::GroupWriter;
 use deltawire_framing::{
     DeltaFields, DeltaHeader, DeltaType, DocId, Expected, Field, FrameHeader, WriteError,
 };
@@ -60,6 +61,16 @@ impl Publisher {
         payload: &[u8],
     ) -> Result<Receipt, PublishError> {
         poll_fn(|context| self.poll_publish(context, fields, payload, Some(position))).await
+    }
+
+    /// Publishes a group: all of its deltas happen, or none, and they have one position. Cancel safe: nothing is published then.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish). A group without a delta is refused by the hub.
+    pub async fn publish_group(&mut self, group: &GroupWriter) -> Result<Receipt, PublishError> {
+        let fields = DeltaFields::new(DocId::default());
+        self.publish_with(DeltaFields { delta_type: DeltaType::GROUP, ..fields }, group.payload())
+            .await
     }
 
     /// [`publish_with`](Self::publish_with) and [`publish_at`](Self::publish_at), for futures written by hand.

@@ -25,7 +25,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use deltawire_channels::session::SendPriority;
 use deltawire_channels::{Message, Peer, Reliability};
-use deltawire_framing::{DeltaFields, DocId};
+use deltawire_framing::documents::Group;
+use deltawire_framing::{DeltaFields, DeltaType, DocId};
 use deltawire_link::runtime::{SharedRuntime, sleep};
 use deltawire_link::{Identity, Link, memory};
 pub use deltawire_store as store;
@@ -96,6 +97,9 @@ pub enum AppendError {
     /// Its fields cannot be written.
     #[error(transparent)]
     Invalid(#[from] deltawire_framing::WriteError),
+    /// It says that it is a group, and is none.
+    #[error(transparent)]
+    NoGroup(#[from] deltawire_framing::Malformed),
     /// The document has gone on from where it was expected.
     #[error("the document's next delta gets position {next}, not {expected}")]
     Conflict {
@@ -292,6 +296,9 @@ impl Hub {
         payload: &[u8],
     ) -> Result<Place, AppendError> {
         let message = Message::delta_of(fields, payload)?;
+        if fields.delta_type == DeltaType::GROUP {
+            Group::parse(message.delta()?)?;
+        }
         let index = self.inner.shard_of(&fields.doc_id);
         let now = self.inner.now();
         let mut shard = self.inner.shard(index);

@@ -48,14 +48,15 @@ pub trait Policy: fmt::Debug + Send + Sync + 'static {
     /// Whether this is permitted.
     fn permit(&self, ask: Ask) -> BoxFuture<'static, Result<Permission, DeniedCode>>;
 
-    /// Whether a delta is let in. Called for each, while others wait: for what is seen at a glance. Default: yes.
+    /// Whether a delta is let in. Called for each, of a group for each of its own, while others wait: for what is seen at a
+    /// glance. Default: yes.
     fn validate(&self, identity: Option<&Identity>, delta: Delta<'_>) -> Result<(), DeniedCode> {
         let _ = (identity, delta);
         Ok(())
     }
 
     /// What a delta is about, for readers that want only the newest of each
-    /// ([`SlowPolicy::LatestPerKey`](crate::SlowPolicy::LatestPerKey)): an entity of a game, a row of a table. Asked
+    /// ([`SlowPolicy::LatestPerKey`](crate::SlowPolicy::LatestPerKey)): an entity of a game, a row of a table; a group has one. Asked
     /// where a document has such readers, while others wait: it must not use the hub. Default: `None`, its writer.
     fn key_of(&self, delta: Delta<'_>) -> Option<u64> {
         let _ = delta;

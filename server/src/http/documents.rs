@@ -125,7 +125,9 @@ fn not_appended(error: AppendError, document: DocId) -> Problem {
         AppendError::Conflict { expected, next } => problem(StatusCode::CONFLICT, "conflict")
             .of("position", expected, next)
             .with("next", next),
-        AppendError::Invalid(_) => problem(StatusCode::BAD_REQUEST, "invalid"),
+        AppendError::Invalid(_) | AppendError::NoGroup(_) => {
+            problem(StatusCode::BAD_REQUEST, "invalid")
+        }
         AppendError::Refused(refused) => match refused {
             Refused::TooLong { .. } => {
                 problem(StatusCode::PAYLOAD_TOO_LARGE, "too-long").with("field", "body")

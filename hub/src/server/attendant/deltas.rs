@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use deltawire_channels::Message;
-use deltawire_framing::documents::{DeniedFields, Document};
+use deltawire_framing::documents::{DeniedFields, Document, Group};
 use deltawire_framing::{Delta, DeltaType, Kind};
 use deltawire_store::{Broken, Position, Refused, Room};
 
@@ -73,12 +73,22 @@ impl Attendant {
             let of = message.delta().ok().filter(|it| it.delta_type() != DeltaType::PRESENCE);
             let known = of.filter(|it| self.by_document.contains_key(&(it.doc_id(), false)));
             let valid = match known {
-                Some(delta) => self.hub.policy.validate(self.identity.as_ref(), delta),
+                Some(delta) => self.validate(delta),
                 None => Ok(()),
             };
             self.incoming.push_back(Incoming { message, valid, admitted: false });
         }
         true
+    }
+
+    /// Whether a delta is let in; of a group each.
+    fn validate(&self, delta: Delta<'_>) -> Result<(), DeniedCode> {
+        let (policy, identity) = (&self.hub.policy, self.identity.as_ref());
+        if delta.delta_type() == DeltaType::GROUP {
+            let group = Group::parse(delta).map_err(|_| DeniedCode::REJECTED)?;
+            return group.deltas().try_for_each(|delta| policy.validate(identity, delta));
+        }
+        policy.validate(identity, delta)
     }
 
     /// Takes a message in; gives it back if there is no room for it now.
