@@ -119,7 +119,7 @@ fn what_breaks_a_rule_is_refused_by_name() {
     let fields =
         MarkFields { id: 2, why: Why::Live, epoch: 1, position: 5, skipped: 0, skipped_bytes: 0 };
     let mut bytes = Mark::new(fields).as_bytes().to_vec();
-    bytes[2] = 10;
+    bytes[2] = 11;
     assert_eq!(Document::parse(&bytes).unwrap_err().field, Field::Why);
     bytes[2] = 2;
     bytes[16] = 0;
