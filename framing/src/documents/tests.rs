@@ -148,10 +148,13 @@ fn delta(fields: DeltaFields, payload: &[u8]) -> Vec<u8> {
     buffer
 }
 
-fn group_of(payload: &[u8]) -> Result<Vec<(u32, Vec<u8>)>, (Field, u64)> {
+/// Sequences and payloads.
+type Deltas = Vec<(u32, Vec<u8>)>;
+
+fn group_of(payload: &[u8]) -> Result<Deltas, Field> {
     let fields = DeltaFields { delta_type: DeltaType::GROUP, ..DeltaFields::new(DOC) };
     let outer = delta(fields, payload);
-    let group = Group::parse(Delta::parse(&outer).unwrap()).map_err(|it| (it.field, it.value))?;
+    let group = Group::parse(Delta::parse(&outer).unwrap()).map_err(|it| it.field)?;
     Ok(group.deltas().map(|it| (it.sequence(), it.payload().to_vec())).collect())
 }
 
@@ -199,7 +202,7 @@ fn what_is_no_group_is_refused_with_the_field() {
         ("a bad magic", with(&[&[0; 15][..], &[7; 49]].concat()), Field::TotalSize),
     ];
     for (why, payload, field) in cases {
-        assert_eq!(group_of(&payload).map_err(|(field, _)| field), Err(field), "{why}");
+        assert_eq!(group_of(&payload), Err(field), "{why}");
     }
     let error = Group::parse(Delta::parse(&plain).unwrap()).unwrap_err();
     assert_eq!(error.field, Field::DeltaType);
