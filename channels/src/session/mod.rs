@@ -11,9 +11,9 @@ mod event;
 mod incoming;
 mod liveness;
 mod outgoing;
+mod outgoing_message;
 mod source;
 mod stats;
-mod transmit;
 mod unread;
 mod window;
 
@@ -36,11 +36,11 @@ use incoming::{Incoming, check};
 use liveness::Liveness;
 pub use outgoing::SendPriority;
 use outgoing::{Outgoing, PeerLimits};
+use outgoing_message::Bytes;
+pub use outgoing_message::OutgoingMessage;
 pub use source::FrameSource;
 use source::{Frames as Asked, Source};
 pub use stats::{ChannelStats, Stats};
-use transmit::Bytes;
-pub use transmit::OutgoingMessage;
 pub use window::MAX_POSITION;
 use window::longest;
 
@@ -449,7 +449,7 @@ impl Session {
             self.repeat();
             // Who waits goes on asking.
             let waits = self.outgoing.iter().any(|outgoing| outgoing.window.blocked);
-            if waits || matches!(self.state, State::Ending(_)) {
+            if waits || matches!(self.state, State::Closing(_)) {
                 self.liveness.mark_busy();
             }
         }
@@ -474,7 +474,7 @@ impl Session {
         let state = match &self.state {
             State::Closed => return None,
             State::Connecting { deadline } => Some(*deadline),
-            State::Ending(ending) => Some(ending.deadline),
+            State::Closing(closing) => Some(closing.deadline),
             State::Open => None,
         };
         let incoming = self.incoming.iter().filter_map(Incoming::poll_timeout).min();
@@ -568,8 +568,8 @@ impl Session {
             if let Some(bytes) = outgoing.next(budget, limits) {
                 sent.add(bytes.len());
                 self.liveness.mark_busy();
-                if let State::Ending(ending) = &mut self.state {
-                    ending.deadline = deadline;
+                if let State::Closing(closing) = &mut self.state {
+                    closing.deadline = deadline;
                 }
                 return Some(OutgoingMessage { channel, bytes: Bytes::Outbound(bytes) });
             }
