@@ -64,7 +64,7 @@ impl RoundTrips {
 
 /// How fast messages of one size go, in 10⁶ bytes of payload a second.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Throughput {
+pub struct Rate {
     /// Payload of a message, bytes.
     pub size: u32,
     /// To the server.
@@ -269,7 +269,7 @@ pub async fn throughput(
     total: u64,
     clock: Clock,
     mut progress: impl FnMut(f64),
-) -> Result<Throughput, Error> {
+) -> Result<Rate, Error> {
     let count = u32::try_from(total / u64::from(size)).unwrap_or(u32::MAX).max(1);
     let bytes = u64::from(count) * u64::from(size);
     let start = clock();
@@ -307,5 +307,5 @@ pub async fn throughput(
     }
     let rate = |time: Duration| bytes as f64 / time.as_secs_f64().max(1e-9) / 1e6;
     let ended = clock();
-    Ok(Throughput { size, up: rate(turned - start), down: rate(ended - turned) })
+    Ok(Rate { size, up: rate(turned - start), down: rate(ended - turned) })
 }

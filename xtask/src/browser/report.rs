@@ -6,7 +6,7 @@ pub(super) struct Report {
     pub(super) kind: String,
     checks: Vec<Check>,
     round_trips: RoundTrips,
-    throughputs: Vec<Throughput>,
+    rates: Vec<Rate>,
     counters: Counters,
     pub(super) main_thread_bytes: u64,
 }
@@ -26,7 +26,7 @@ struct RoundTrips {
 }
 
 #[derive(Debug, Deserialize)]
-struct Throughput {
+struct Rate {
     size: u32,
     up: f64,
     down: f64,
@@ -49,7 +49,7 @@ impl Report {
         let RoundTrips { rounds, p50, p99 } = self.round_trips;
         println!("\nround trip of 1 KiB, {rounds} times: p50 {p50:.0} µs, p99 {p99:.0} µs");
         println!("{:>9} {:>16} {:>16}", "message", "to the server", "from the server");
-        for Throughput { size, up, down } in &self.throughputs {
+        for Rate { size, up, down } in &self.rates {
             println!("{:>5} KiB {up:>11.1} MB/s {down:>11.1} MB/s", size / 1_024);
         }
         println!("link: {}, {}", self.kind, self.counters.route);

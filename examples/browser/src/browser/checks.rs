@@ -87,9 +87,9 @@ async fn over_a_link(server: &Server, quick: bool, report: &mut Report) -> Resul
         let result = patient(copies::check(peer)).await;
         add(report, Check::new("copies and allocations", result));
     }
-    report.throughputs = measure(peer, total).await?;
+    report.rates = measure(peer, total).await?;
     report.counters = counters(&link);
-    let sizes = report.throughputs.len();
+    let sizes = report.rates.len();
     add(report, Check::new("bulk both ways, counted", Ok(format!("{sizes} sizes"))));
     link.close(CloseCode::NORMAL, "done");
     let ended = patient(async { Ok::<_, Error>(link.closed().await) }).await?;

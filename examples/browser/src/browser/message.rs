@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_wasm_bindgen::Serializer;
 use wasm_bindgen::JsValue;
 
-use crate::exercise::{Check, RoundTrips, Throughput};
+use crate::exercise::{Check, Rate, RoundTrips};
 use crate::yardstick::Measured;
 
 /// A message as an object that can be posted.
@@ -65,7 +65,7 @@ pub(super) enum ToPage {
     RoundTrip(f64),
     /// Between 0 and 1.
     Progress(f64),
-    Throughput(Throughput),
+    Rate(Rate),
     Counters(Counters),
     Check(Check),
     Report(Report),
@@ -96,7 +96,7 @@ pub(super) struct Report {
     pub(super) kind: String,
     pub(super) checks: Vec<Check>,
     pub(super) round_trips: RoundTrips,
-    pub(super) throughputs: Vec<Throughput>,
+    pub(super) rates: Vec<Rate>,
     pub(super) counters: Counters,
     /// The window knows; the worker says 0.
     pub(super) main_thread_bytes: u64,

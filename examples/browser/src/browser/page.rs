@@ -9,7 +9,7 @@ use web_sys::{Document, Element, HtmlInputElement, MessageEvent, Worker, window}
 
 use super::chart::Chart;
 use super::message::{self, Counters, Server, ToPage, ToWorker};
-use crate::exercise::{Check, Throughput};
+use crate::exercise::{Check, Rate};
 
 /// As the page calls the data channels.
 const CHANNELS: [&str; 3] = ["command", "send", "receive"];
@@ -152,7 +152,7 @@ impl Page {
                 self.element("bar")?.set_attribute("style", &format!("width:{done}"))?;
                 self.text("progress", &done)
             }
-            ToPage::Throughput(throughput) => self.throughput(throughput),
+            ToPage::Rate(rate) => self.rate(rate),
             ToPage::Counters(counters) => self.counters(&counters),
             ToPage::Check(check) => self.check(&check),
             ToPage::Measured(measured) => self.text("result", &message::json(&measured)),
@@ -175,10 +175,10 @@ impl Page {
         Ok(())
     }
 
-    fn throughput(&self, throughput: Throughput) -> Result<(), JsValue> {
-        let id = format!("rate-{}", throughput.size);
-        self.text(&format!("{id}-up"), &format!("{:.1} MB/s", throughput.up))?;
-        self.text(&format!("{id}-down"), &format!("{:.1} MB/s", throughput.down))
+    fn rate(&self, rate: Rate) -> Result<(), JsValue> {
+        let id = format!("rate-{}", rate.size);
+        self.text(&format!("{id}-up"), &format!("{:.1} MB/s", rate.up))?;
+        self.text(&format!("{id}-down"), &format!("{:.1} MB/s", rate.down))
     }
 
     fn counters(&self, counters: &Counters) -> Result<(), JsValue> {

@@ -17,7 +17,7 @@ use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, Performance};
 use super::message::{self, Counters, Server, ToPage, ToWorker};
 use super::{board, checks, explain};
 use crate::board::{ToWindow, Wish};
-use crate::exercise::{self, Throughput};
+use crate::exercise::{self, Rate};
 use crate::service::{self, Error};
 use crate::yardstick::{self, Measured};
 
@@ -184,18 +184,18 @@ async fn measured(server: &Server, job: &str, quick: bool) -> Result<Measured, E
 }
 
 /// Throughput by size.
-pub(super) async fn measure(peer: &mut Peer, total: u64) -> Result<Vec<Throughput>, Error> {
-    let mut throughputs = Vec::new();
+pub(super) async fn measure(peer: &mut Peer, total: u64) -> Result<Vec<Rate>, Error> {
+    let mut rates = Vec::new();
     for (size, step) in SIZES.into_iter().zip(0_u32..) {
         let progress = |done: f64| {
             show(&ToPage::Progress((f64::from(step) + done) / SIZES.len() as f64));
         };
-        let throughput = exercise::throughput(peer, size, total, now, progress).await?;
-        show(&ToPage::Throughput(throughput));
-        throughputs.push(throughput);
+        let rate = exercise::throughput(peer, size, total, now, progress).await?;
+        show(&ToPage::Rate(rate));
+        rates.push(rate);
     }
     show(&ToPage::Progress(1.0));
-    Ok(throughputs)
+    Ok(rates)
 }
 
 pub(super) fn counters(link: &Link) -> Counters {
