@@ -5,6 +5,7 @@ mod licences;
 mod manifests;
 mod native;
 mod packages;
+mod packaging;
 mod processes;
 mod steps;
 mod wasm;
@@ -149,7 +150,7 @@ fn main() -> ExitCode {
         Command::Test => steps::test(),
         Command::Deny { checks } => steps::deny(&checks),
         Command::Msrv => steps::msrv(),
-        Command::Package => steps::package(),
+        Command::Package => packaging::package(),
         Command::Wasm { debian } => wasm::set_up(debian),
         Command::RunWasm { arguments } => wasm::run_tests(arguments),
         Command::Loom { preemptions } => steps::loom(preemptions),

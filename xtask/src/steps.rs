@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 use crate::wasm::{self, Compiler};
-use crate::{browser, licences, manifests, packages};
+use crate::{browser, licences, manifests, packages, packaging};
 
 /// What is in this workspace: it is no part of the library's, whose users would lock what it depends on.
 pub(crate) const XTASK: &str = "--manifest-path xtask/Cargo.toml";
@@ -68,6 +68,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     run("format of xtask", &mut cargo(&format!("fmt {XTASK} --check")))?;
     licences::check().context("licences")?;
     manifests::check().context("manifests")?;
+    packaging::check().context("packages that would be published")?;
     run("format of the transport bench", &mut cargo(&format!("fmt {TRANSPORT_BENCH} --check")))?;
     // All targets: benches and examples too.
     run(
@@ -247,25 +248,6 @@ pub(crate) fn msrv() -> anyhow::Result<()> {
     ] {
         let mut command = cargo(&format!("+{oldest} check --locked --lib {platform} {FEATURES}"));
         run(&name, command.arg("--target-dir").arg(target().join("msrv")))?;
-    }
-    Ok(())
-}
-
-/// Packs each crate that is published and builds it from its package, as its users will; says what is in them.
-pub(crate) fn package() -> anyhow::Result<()> {
-    let metadata = metadata("--no-deps")?;
-    let (published, others) = manifests::published(&metadata)?;
-    let mut command = cargo("package --workspace --locked");
-    for package in others {
-        command.args(["--exclude", package["name"].as_str().unwrap_or_default()]);
-    }
-    run("packages", &mut command)?;
-    println!("\n| would be published | KB |\n|---|---|");
-    for package in published {
-        let text = |field: &str| package[field].as_str().unwrap_or_default().to_owned();
-        let file = format!("{}-{}.crate", text("name"), text("version"));
-        let len = fs::metadata(target().join("package").join(&file)).context(file)?.len();
-        println!("| {} {} | {} |", text("name"), text("version"), len.div_ceil(1_000));
     }
     Ok(())
 }

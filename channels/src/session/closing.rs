@@ -26,13 +26,13 @@ pub(super) enum State {
     },
     Open,
     /// One of the two has closed it.
-    Ending(Ending),
+    Closing(Closing),
     Closed,
 }
 
 /// What a session waits for that is being closed.
 #[derive(Clone, Debug)]
-pub(super) struct Ending {
+pub(super) struct Closing {
     /// Whether this side closed it, before it heard that the peer did.
     by_us: bool,
     /// Of whoever closed it.
@@ -74,24 +74,24 @@ impl Session {
         let knows = self.peer_knows_closing();
         match &mut self.state {
             State::Closed => {}
-            State::Ending(ending) => {
-                ending.unread |= flags.contains(CloseFlags::UNREAD);
-                if ending.told && ending.by_us && (!knows || flags.contains(CloseFlags::ANSWER)) {
-                    ending.answered = true;
-                    ending.missing = flags.contains(CloseFlags::MISSING);
+            State::Closing(closing) => {
+                closing.unread |= flags.contains(CloseFlags::UNREAD);
+                if closing.told && closing.by_us && (!knows || flags.contains(CloseFlags::ANSWER)) {
+                    closing.answered = true;
+                    closing.missing = flags.contains(CloseFlags::MISSING);
                     // Where commands overtake each other, the answer may have overtaken the close.
-                    ending.peer_closed |= flags.contains(CloseFlags::CROSSED);
+                    closing.peer_closed |= flags.contains(CloseFlags::CROSSED);
                 } else {
-                    ending.peer_closed = true;
+                    closing.peer_closed = true;
                     // Our close was not sent yet: the answer takes its place.
-                    ending.told &= ending.replied || self.pending.close.is_none();
+                    closing.told &= closing.replied || self.pending.close.is_none();
                 }
             }
             State::Connecting { .. } | State::Open => {
                 let unread = flags.contains(CloseFlags::UNREAD);
                 self.begin_to_end(false, code, close.reason(), now);
-                if let State::Ending(ending) = &mut self.state {
-                    (ending.peer_closed, ending.unread) = (true, unread);
+                if let State::Closing(closing) = &mut self.state {
+                    (closing.peer_closed, closing.unread) = (true, unread);
                 }
             }
         }
@@ -119,8 +119,8 @@ impl Session {
     /// Waits no longer for a close: what was not delivered by now is counted, and the peer is told.
     pub fn cut_short(&mut self, now: Duration) {
         self.now = self.now.max(now);
-        if let State::Ending(ending) = &mut self.state {
-            ending.deadline = self.now;
+        if let State::Closing(closing) = &mut self.state {
+            closing.deadline = self.now;
         }
         self.settle();
     }
@@ -139,12 +139,12 @@ impl Session {
     /// Whether one of the two has closed it, and it is not over yet.
     #[must_use]
     pub fn is_ending(&self) -> bool {
-        matches!(self.state, State::Ending(_))
+        matches!(self.state, State::Closing(_))
     }
 
     fn begin_to_end(&mut self, by_us: bool, code: CloseCode, reason: &str, now: Duration) {
         let timeout = self.config.limits.close_timeout;
-        self.state = State::Ending(Ending {
+        self.state = State::Closing(Closing {
             by_us,
             code,
             reason: reason.to_owned(),
@@ -170,8 +170,8 @@ impl Session {
 
     /// Something got on: a close goes on waiting.
     pub(super) fn progress(&mut self) {
-        if let State::Ending(ending) = &mut self.state {
-            ending.deadline = self.now.saturating_add(self.config.limits.close_timeout);
+        if let State::Closing(closing) = &mut self.state {
+            closing.deadline = self.now.saturating_add(self.config.limits.close_timeout);
         }
     }
 
@@ -292,7 +292,7 @@ impl Session {
     #[must_use]
     pub fn has_heard_close(&self) -> bool {
         match &self.state {
-            State::Ending(ending) => ending.peer_closed || ending.answered,
+            State::Closing(closing) => closing.peer_closed || closing.answered,
             _ => false,
         }
     }
@@ -314,8 +314,8 @@ impl Session {
 
     /// How the session ends if its peer goes now, provided that the peer has closed it or answered.
     pub(super) fn heard_close(&self) -> Option<Closed> {
-        let State::Ending(ending) = &self.state else { return None };
-        (ending.peer_closed || ending.answered).then(|| self.closed(ending))
+        let State::Closing(closing) = &self.state else { return None };
+        (closing.peer_closed || closing.answered).then(|| self.closed(closing))
     }
 
     /// Counts what was not sent as never to be.
@@ -327,18 +327,18 @@ impl Session {
     }
 
     /// How the session has ended.
-    fn closed(&self, ending: &Ending) -> Closed {
-        let (code, missing) = (ending.code, self.missing());
+    fn closed(&self, closing: &Closing) -> Closed {
+        let (code, missing) = (closing.code, self.missing());
         let came = missing == Missing::default() && self.incoming.iter().all(Incoming::is_complete);
         let sent = self.unsent() == 0;
-        if !ending.by_us {
-            let reason = ending.reason.clone();
+        if !closing.by_us {
+            let reason = closing.reason.clone();
             return Closed::ByPeer { code, reason, complete: came && sent, missing };
         }
         // An application that is gone misses nothing.
         let came = came || self.incoming.iter().all(Incoming::is_abandoned);
-        let heard = ending.answered || ending.peer_closed && !ending.told;
-        let complete = heard && !ending.missing && came && sent;
+        let heard = closing.answered || closing.peer_closed && !closing.told;
+        let complete = heard && !closing.missing && came && sent;
         Closed::ByUs { code, complete, missing }
     }
 
@@ -360,9 +360,9 @@ impl Session {
             }
             return;
         }
-        let State::Ending(ending) = &self.state else { return };
-        let (late, told) = (now >= ending.deadline, ending.told);
-        let (code, peer_closed, unread) = (ending.code, ending.peer_closed, ending.unread);
+        let State::Closing(closing) = &self.state else { return };
+        let (late, told) = (now >= closing.deadline, closing.told);
+        let (code, peer_closed, unread) = (closing.code, closing.peer_closed, closing.unread);
         // What the last words may say, only the peer's hello tells.
         let drained =
             self.peer.is_some() && (unread || self.outgoing.iter_mut().all(Outgoing::is_empty));
@@ -375,9 +375,9 @@ impl Session {
                 self.end_as_said();
             }
         } else if drained || late {
-            let State::Ending(ending) = &mut self.state else { return };
-            ending.told = true;
-            let reason = ending.reason.clone();
+            let State::Closing(closing) = &mut self.state else { return };
+            closing.told = true;
+            let reason = closing.reason.clone();
             self.say_goodbye(
                 code,
                 reason,
@@ -394,7 +394,7 @@ impl Session {
 
     /// Waits for the peer's answer, and answers its close if the two crossed.
     fn settle_told(&mut self, came: bool, late: bool) {
-        let State::Ending(Ending { answered, peer_closed, replied, .. }) = self.state else {
+        let State::Closing(Closing { answered, peer_closed, replied, .. }) = self.state else {
             return;
         };
         if peer_closed && !replied && (came || late) {
@@ -414,11 +414,11 @@ impl Session {
     }
 
     fn answer(&mut self, came: bool) {
-        let State::Ending(ending) = &mut self.state else { return };
-        ending.replied = true;
-        let reason = if ending.by_us { ending.reason.clone() } else { String::new() };
-        let code = ending.code;
-        let crossed = ending.by_us && ending.told;
+        let State::Closing(closing) = &mut self.state else { return };
+        closing.replied = true;
+        let reason = if closing.by_us { closing.reason.clone() } else { String::new() };
+        let code = closing.code;
+        let crossed = closing.by_us && closing.told;
         let flags =
             CloseFlags::ANSWER.with(CloseFlags::MISSING, !came).with(CloseFlags::CROSSED, crossed);
         self.say_goodbye(code, reason, flags);
@@ -427,8 +427,8 @@ impl Session {
     fn end_as_said(&mut self) {
         // Once more: a grant may have been committed since, and then not all was sent.
         self.give_up();
-        if let State::Ending(ending) = &self.state {
-            let closed = self.closed(ending);
+        if let State::Closing(closing) = &self.state {
+            let closed = self.closed(closing);
             self.end(closed);
         }
     }
@@ -439,7 +439,7 @@ impl State {
     pub(super) fn is_silent(&self) -> bool {
         match self {
             Self::Connecting { .. } | Self::Open => false,
-            Self::Ending(ending) => ending.told || ending.unread,
+            Self::Closing(closing) => closing.told || closing.unread,
             Self::Closed => true,
         }
     }
