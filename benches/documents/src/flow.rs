@@ -50,7 +50,7 @@ impl Times {
 }
 
 /// Deltas a second where their latency is measured.
-pub(crate) const RATE: u64 = 1_000;
+const RATE: u64 = 1_000;
 
 /// How far the publisher may be ahead of the slowest subscriber, deltas.
 const WINDOW: u32 = 2_048;

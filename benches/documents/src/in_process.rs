@@ -251,7 +251,7 @@ enum Threads {
 }
 
 /// One reader, and what publishes to it from another thread.
-trait Pair {
+trait Pair: 'static {
     type Publisher: Send + 'static;
     type Reader: Send + 'static;
     fn pair() -> (Self::Publisher, Self::Reader);
@@ -319,7 +319,7 @@ fn latency<P: Pair>(threads: Threads, count: u64) -> anyhow::Result<Vec<f64>> {
                 reading.await?
             }
             Threads::Two => {
-                let (done, publishing) = mpsc::channel();
+                let (done, publishing) = mpsc::channel::<()>();
                 let thread = thread::spawn(move || {
                     for number in 0..count {
                         thread::sleep(period);

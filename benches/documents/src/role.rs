@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use deltawire::documents::store::Durability;
 use deltawire::documents::{Everyone, Hub, HubOptions, serve};
 use deltawire::prelude::*;
-use deltawire::signalling::{Rate, SignallingOptions, SignallingServer};
+use deltawire::signalling::{Rate, ServerLimits, SignallingOptions, SignallingServer};
 use deltawire::{Admission, TokioRuntime};
 
 use crate::measure::allow_open_files;
@@ -97,7 +97,7 @@ impl Role {
 
     /// Plays it until the input ends.
     pub(crate) fn play(self) -> anyhow::Result<()> {
-        allow_open_files(4_096)?;
+        allow_open_files(MANY_PEERS as u64)?;
         let (said, go) = mpsc::channel();
         thread::spawn(move || {
             for line in stdin().lock().lines().map_while(Result::ok) {
@@ -131,14 +131,16 @@ pub(crate) fn shared_runtime() -> deltawire::link::runtime::SharedRuntime {
     std::sync::Arc::new(TokioRuntime::current())
 }
 
+/// More peers than any job has.
+const MANY_PEERS: usize = 4_096;
+
 /// Limits of a node that takes as many peers from this machine as come.
 pub(crate) fn many_peers() -> NodeLimits {
-    let peers = 4_096;
     NodeLimits {
-        max_peers: peers,
-        max_pending: peers,
-        max_pending_per_address: peers,
-        max_per_address: peers,
+        max_peers: MANY_PEERS,
+        max_pending: MANY_PEERS,
+        max_pending_per_address: MANY_PEERS,
+        max_per_address: MANY_PEERS,
         ..NodeLimits::default()
     }
 }
@@ -149,7 +151,12 @@ pub(crate) async fn signal(node: &Node) -> anyhow::Result<SocketAddr> {
     let router = node.router(SignallingOptions { rate, ..SignallingOptions::default() });
     let server = SignallingServer::bind((Ipv4Addr::LOCALHOST, 0).into(), router).await?;
     let address = server.local_addr();
-    tokio::spawn(server.serve(future::pending()));
+    let limits = ServerLimits {
+        max_connections: MANY_PEERS,
+        max_connections_per_address: MANY_PEERS,
+        ..ServerLimits::default()
+    };
+    tokio::spawn(server.with_limits(limits).serve(future::pending()));
     Ok(address)
 }
 
