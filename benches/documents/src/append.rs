@@ -267,7 +267,7 @@ fn in_redb(threads: usize, deltas: u64, time: Duration) -> anyhow::Result<Vec<f6
     };
     let mut times = histogram()?;
     thread::scope(|scope| {
-        let committing: Vec<_> = (0..threads).map(|_| scope.spawn(&commit)).collect();
+        let committing: Vec<_> = (0..threads).map(|_| scope.spawn(commit)).collect();
         for thread in committing {
             let Ok(committed) = thread.join() else { bail!("a writer panicked") };
             times.add(committed?)?;

@@ -50,6 +50,7 @@ async fn attend(
 ) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let mut publishes = false;
+    #[expect(clippy::result_large_err, reason = "tungstenite wants it so")]
     let path = |request: &Request, response| {
         publishes = request.uri().path() == PUBLISH;
         Ok(response)
