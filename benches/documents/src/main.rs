@@ -1,5 +1,5 @@
-//! Documents beside what else carries them: `cargo run --release --manifest-path benches/documents/Cargo.toml`, about 25
-//! minutes; `-- --quick` shows within three that everything works.
+//! Documents beside what else carries them: `cargo run --release --manifest-path benches/documents/Cargo.toml`, about 18
+//! minutes; `-- --quick` shows within two that everything works.
 //!
 //! - `deltawire`: a hub; its subscribers are in its process, or peers over the links that a row names.
 //! - `tokio broadcast`: `tokio::sync::broadcast`, in one process.

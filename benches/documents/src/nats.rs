@@ -7,7 +7,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, Error, ensure};
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::stream::StorageType;
@@ -16,7 +16,7 @@ use futures_util::StreamExt;
 use tempfile::TempDir;
 
 use crate::flow::{LEN, Publish, Subscribe};
-use crate::server::{Server, free_port, installed};
+use crate::server::{Server, find, free_port};
 use crate::stamp::Stamp;
 
 const PROGRAM: &str = "nats-server";
@@ -33,21 +33,21 @@ pub(crate) enum Sync {
 
 /// Whether it can be run here; otherwise what to do.
 pub(crate) fn there() -> Result<(), String> {
-    installed(PROGRAM)
+    find(PROGRAM).map(drop)
 }
 
 /// The same with `sync_interval: always`.
 pub(crate) fn syncs_always() -> Result<(), String> {
-    there()?;
-    let says = || {
+    let program = find(PROGRAM)?;
+    let takes_it = || {
         let folder = tempfile::tempdir()?;
         let file = configure(&folder, Sync::Always)?;
-        anyhow::Ok(Command::new(PROGRAM).args(["-t", "-c"]).arg(file).output()?.status.success())
+        anyhow::Ok(Command::new(&program).args(["-t", "-c"]).arg(file).output()?.status.success())
     };
-    if says().unwrap_or(false) {
+    if takes_it().unwrap_or(false) {
         return Ok(());
     }
-    let version = Command::new(PROGRAM).arg("--version").output();
+    let version = Command::new(&program).arg("--version").output();
     let version = version.map(|it| String::from_utf8_lossy(&it.stdout).trim().to_owned());
     let version = version.unwrap_or_default();
     Err(format!(
@@ -74,7 +74,7 @@ impl Nats {
     pub(crate) fn start(sync: Sync) -> anyhow::Result<Self> {
         let (folder, port) = (tempfile::tempdir()?, free_port()?);
         let file = configure(&folder, sync)?;
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(find(PROGRAM).map_err(Error::msg)?);
         command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-c"]).arg(file);
         let server = Server::start(&mut command, port)?;
         Ok(Self { server, url: format!("nats://127.0.0.1:{port}"), _folder: folder })

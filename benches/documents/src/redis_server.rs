@@ -7,13 +7,13 @@ use std::collections::VecDeque;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, Error, ensure};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, cmd};
 use tempfile::TempDir;
 
 use crate::flow::{LEN, Publish, Subscribe};
-use crate::server::{Server, free_port, installed};
+use crate::server::{Server, find, free_port};
 use crate::stamp::{Phase, Stamp};
 
 const PROGRAM: &str = "redis-server";
@@ -33,7 +33,7 @@ pub(crate) enum Disk {
 
 /// Whether it can be run here; otherwise what to do.
 pub(crate) fn there() -> Result<(), String> {
-    installed(PROGRAM)
+    find(PROGRAM).map(drop)
 }
 
 /// A server.
@@ -47,7 +47,7 @@ impl Redis {
     pub(crate) fn start(disk: Disk) -> anyhow::Result<Self> {
         let (folder, port) = (tempfile::tempdir()?, free_port()?);
         let append = if disk == Disk::FsyncAlways { "yes" } else { "no" };
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(find(PROGRAM).map_err(Error::msg)?);
         command
             .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
             .args(["--appendonly", append, "--appendfsync", "always", "--dir"])

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -113,12 +114,12 @@ pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-/// Whether a program is installed; otherwise what to do.
-pub(crate) fn installed(program: &str) -> Result<(), String> {
+/// Where a program is; otherwise what to do. `/usr/sbin` is not in everybody's path, and Debian has servers there.
+pub(crate) fn find(program: &str) -> Result<PathBuf, String> {
     let folders = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&folders).chain(["/usr/sbin".into()]);
-    if folders.into_iter().any(|folder| folder.join(program).is_file()) {
-        return Ok(());
-    }
-    Err(format!("Without `{program}`, which is not installed: `apt-get install {program}`."))
+    let found = folders.map(|folder| folder.join(program)).find(|path| path.is_file());
+    found.ok_or_else(|| {
+        format!("Without `{program}`, which is not installed: `apt-get install {program}`.")
+    })
 }
