@@ -121,9 +121,9 @@ enum Command {
         #[arg(long, conflicts_with_all = ["seeds", "minutes"])]
         seed: Option<u64>,
     },
-    /// Runs the criterion benches of these names, or all of them.
+    /// Runs the benches of these names, or all of them: criterion's, and those beside rivals.
     Bench {
-        /// Names of files in benches/.
+        /// Names of files or folders in benches/.
         names: Vec<String>,
     },
     /// Runs fuzz targets on the nightly toolchain (`cargo install cargo-fuzz` first).

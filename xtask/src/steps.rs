@@ -16,8 +16,11 @@ use crate::{browser, licences, manifests, packages, packaging};
 /// What is in this workspace: it is no part of the library's, whose users would lock what it depends on.
 pub(crate) const XTASK: &str = "--manifest-path xtask/Cargo.toml";
 
-/// The bench of transports: a workspace of its own, because of the rivals.
-const TRANSPORT_BENCH: &str = "--manifest-path benches/transport/Cargo.toml";
+/// The benches that are workspaces of their own, because of the rivals: their names, and where they are.
+const RIVALS_BENCHES: [(&str, &str); 2] = [
+    ("documents", "--manifest-path benches/documents/Cargo.toml"),
+    ("transport", "--manifest-path benches/transport/Cargo.toml"),
+];
 
 /// The crate that brings all others.
 const LIBRARY: &str = "deltawire";
@@ -69,7 +72,10 @@ pub(crate) fn test() -> anyhow::Result<()> {
     licences::check().context("licences")?;
     manifests::check().context("manifests")?;
     packaging::check().context("packages that would be published")?;
-    run("format of the transport bench", &mut cargo(&format!("fmt {TRANSPORT_BENCH} --check")))?;
+    for (name, manifest) in RIVALS_BENCHES {
+        let step = format!("format of the bench of {name}");
+        run(&step, &mut cargo(&format!("fmt {manifest} --check")))?;
+    }
     // All targets: benches and examples too.
     run(
         "lints",
@@ -169,8 +175,8 @@ pub(crate) fn sim(
 }
 
 pub(crate) fn bench(names: &[String]) -> anyhow::Result<()> {
-    let (transport, criterion): (Vec<_>, Vec<_>) =
-        names.iter().partition(|name| *name == "transport");
+    let of_rivals = |name: &&String| RIVALS_BENCHES.iter().any(|(bench, _)| name == bench);
+    let (of_rivals, criterion): (Vec<_>, Vec<_>) = names.iter().partition(of_rivals);
     if names.is_empty() || !criterion.is_empty() {
         let mut command = cargo("bench -p deltawire");
         if criterion.is_empty() {
@@ -182,9 +188,11 @@ pub(crate) fn bench(names: &[String]) -> anyhow::Result<()> {
         run("benches", &mut command)?;
         println!("\nPlots and history: target/criterion/report/index.html");
     }
-    if names.is_empty() || !transport.is_empty() {
-        let mut command = cargo(&format!("run --release --locked {TRANSPORT_BENCH} --target-dir"));
-        run("bench of transports", command.arg(target()))?;
+    for (bench, manifest) in RIVALS_BENCHES {
+        if names.is_empty() || of_rivals.iter().any(|name| *name == bench) {
+            let mut command = cargo(&format!("run --release --locked {manifest} --target-dir"));
+            run(&format!("bench of {bench}"), command.arg(target()))?;
+        }
     }
     Ok(())
 }
