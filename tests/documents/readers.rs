@@ -249,7 +249,7 @@ async fn of_each_key_a_slow_reader_gets_the_newest() {
     }
     // Of the third key the newest is rejected: the one before it counts.
     let rejected = append(3, 101);
-    hub.reject(&BOARD, rejected, [0; 16]).unwrap();
+    hub.reject(&BOARD, rejected, [0; 16]).await.unwrap();
     append(1, 200);
     let (mut deltas, mut skipped) = (Vec::new(), 0);
     while deltas.last() != Some(&(303, vec![1, 200])) {
@@ -285,5 +285,99 @@ async fn of_each_key_a_slow_reader_gets_the_newest() {
     for n in 201..220 {
         let place = append(2, n);
         assert_eq!(next_delta(&mut slow).await, (place, vec![2, n]));
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_keeps_nothing_of_what_comes() {
+    let log = LogOptions {
+        max_record: 64 << 10,
+        max_hot_bytes: 1 << 20,
+        max_dirty_bytes: 256 << 10,
+        max_index_bytes: 1 << 20,
+        ..HubOptions::default().log
+    };
+    let hub =
+        Hub::in_memory(HubOptions { log, shards: 1, ..Default::default() }, Everyone, runtime());
+    let mut stalled = hub.subscribe(BOARD, SubscribeOptions::default());
+    let first = hub.append(DeltaFields::new(BOARD), &[0; 400]).unwrap();
+    // It is at the newest, in the middle of nothing.
+    assert_eq!(next_delta(&mut stalled).await.0, first);
+    while !matches!(soon("live", stalled.next()).await.unwrap(), Item::Live) {}
+    let append = |count| {
+        for _ in 0..count {
+            hub.append(DeltaFields::new(BOARD), &[0; 400]).unwrap();
+        }
+    };
+    append(2);
+    next_delta(&mut stalled).await;
+    append(5_000);
+    let kept = allocation_counter::measure(|| append(200_000)).bytes_current;
+    assert!(kept < 1 << 20, "{kept} bytes more, of a document that keeps 1 MiB");
+    // Its end does not take a stack that grows with what it has missed.
+    let found = soon("item", stalled.next()).await.unwrap();
+    drop((found, stalled));
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_hides_nothing_from_others() {
+    let hub = hub();
+    hub.append(DeltaFields::new(BOARD), b"1").unwrap();
+    let (reading, stalled) = (documents(&hub), hub.clone());
+    let mut reader = reading.subscribe(BOARD, SubscribeOptions::default()).unwrap();
+    let mut stalled = stalled.subscribe(BOARD, SubscribeOptions::default());
+    for reader in [&mut reader, &mut stalled] {
+        assert_eq!(next_delta(reader).await.1, b"1");
+        while !matches!(soon("live", reader.next()).await.unwrap(), Item::Live) {}
+    }
+    hub.append(DeltaFields::new(BOARD), b"2").unwrap();
+    for reader in [&mut reader, &mut stalled] {
+        assert_eq!(next_delta(reader).await.1, b"2");
+    }
+    // One waits for more, the other does nothing.
+    assert!(tokio::time::timeout(Duration::from_millis(50), reader.next()).await.is_err());
+    assert!(hub.delete(&BOARD));
+    hub.append(DeltaFields::new(BOARD), b"3").unwrap();
+    let item = soon("gap", reader.next()).await.unwrap();
+    assert!(matches!(&item, Item::Gap(gap) if gap.why == Why::NewEpoch), "{item:?}");
+    assert_eq!(next_delta(&mut reader).await.1, b"3");
+}
+
+#[tokio::test]
+async fn what_is_not_stored_does_not_supersede_what_is() {
+    let folder = Folder::new("superseded");
+    let options = HubOptions { deliver: Deliver::Stored, ..lazy_disk(Duration::from_secs(5)) };
+    let hub = open_with(&folder.0, options).await;
+    let policy = SlowPolicy::LatestPerKey;
+    let mut reader = hub.subscribe(BOARD, SubscribeOptions { policy, ..Default::default() });
+    let first = hub.append(DeltaFields::new(BOARD), b"1").unwrap();
+    assert!(soon("store", hub.stored(&BOARD, first)).await);
+    let second = hub.append(DeltaFields::new(BOARD), b"2").unwrap();
+    assert_eq!(next_delta(&mut reader).await, (first, b"1".to_vec()));
+    assert!(!hub.is_stored(&BOARD, second), "it came to be stored before the first was read");
+}
+
+#[tokio::test]
+async fn readers_of_its_own_process_end_with_a_hub() {
+    let folder = Folder::new("gone");
+    for way in 0..2 {
+        let hub = open(&folder.0).await;
+        let mut waiting = hub.subscribe(BOARD, SubscribeOptions::default());
+        // One that nobody polls does not keep the directory.
+        let idle = hub.subscribe(BOARD, SubscribeOptions::default());
+        while !matches!(soon("item", waiting.next()).await.unwrap(), Item::Live) {}
+        let waiting = tokio::spawn(async move { waiting.next().await });
+        if way == 0 {
+            assert!(hub.shut_down(PATIENCE).await);
+            assert!(soon("end", waiting).await.unwrap().is_err());
+            let mut late = hub.subscribe(BOARD, SubscribeOptions::default());
+            assert!(soon("end", late.next()).await.is_err());
+            drop(hub);
+        } else {
+            drop(hub);
+            assert!(soon("end", waiting).await.unwrap().is_err());
+        }
+        drop(open(&folder.0).await);
+        drop(idle);
     }
 }

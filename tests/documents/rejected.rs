@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use deltawire::documents::store::Refused;
-use deltawire::documents::{Gap, RejectError, Start, SubscribeOptions, Why};
+use deltawire::documents::{Gap, RejectError, SlowPolicy, Start, SubscribeOptions, Why};
 use deltawire::framing::DeltaFields;
 
 use super::support::*;
@@ -37,8 +37,8 @@ async fn whoever_has_a_rejected_delta_is_told_and_others_do_not_get_it() {
         }
         assert!(matches!(soon("live", reader.next()).await.unwrap(), Item::Live));
     }
-    hub.reject(&BOARD, third, BY).unwrap();
-    hub.reject(&BOARD, third, BY).unwrap();
+    hub.reject(&BOARD, third, BY).await.unwrap();
+    hub.reject(&BOARD, third, BY).await.unwrap();
     let sixth = hub.append(DeltaFields::new(BOARD), b"six").unwrap();
     for reader in &mut readers {
         let item = soon("rejection", reader.next()).await.unwrap();
@@ -80,7 +80,7 @@ async fn what_lies_ready_in_memory_is_rejected_too() {
             }
         }
         position = hub.head(&BOARD).unwrap().next.0 - 1 - round % 3;
-        hub.reject(&BOARD, Place { epoch, position }, BY).unwrap();
+        hub.reject(&BOARD, Place { epoch, position }, BY).await.unwrap();
     }
     append(&hub, 1);
     let last = hub.head(&BOARD).unwrap().next.0 - 1;
@@ -115,8 +115,8 @@ async fn a_reader_that_was_away_is_told_over_a_restart_too() {
     let folder = Folder::new("rejected");
     let hub = open(&folder.0).await;
     let last = append(&hub, 9);
-    hub.reject(&BOARD, Place { position: 4, ..last }, BY).unwrap();
-    hub.reject(&BOARD, Place { position: 9, ..last }, BY).unwrap();
+    hub.reject(&BOARD, Place { position: 4, ..last }, BY).await.unwrap();
+    hub.reject(&BOARD, Place { position: 9, ..last }, BY).await.unwrap();
     assert!(hub.shut_down(PATIENCE).await);
     drop(hub);
     let hub = open(&folder.0).await;
@@ -143,7 +143,7 @@ async fn a_reader_that_has_missed_very_many_is_told_all() {
     }
     let rejected: BTreeSet<u64> = (1..=last.position).filter(|at| at % 20 == 0).collect();
     for position in rejected.iter().copied() {
-        hub.reject(&BOARD, Place { position, ..last }, BY).unwrap();
+        hub.reject(&BOARD, Place { position, ..last }, BY).await.unwrap();
     }
     let mut told = BTreeSet::new();
     while told != rejected {
@@ -160,12 +160,81 @@ async fn only_what_is_there_can_be_rejected() {
     let hub = hub();
     let nowhere = Place { epoch: 1, position: 1 };
     let unknown = RejectError::Refused(Refused::Unknown { doc: BOARD });
-    assert_eq!(hub.reject(&BOARD, nowhere, BY), Err(unknown));
+    assert_eq!(hub.reject(&BOARD, nowhere, BY).await, Err(unknown));
     let last = append(&hub, 2);
     let ahead = Place { position: 3, ..last };
-    let refused = hub.reject(&BOARD, ahead, BY);
+    let refused = hub.reject(&BOARD, ahead, BY).await;
     assert!(matches!(refused, Err(RejectError::Refused(Refused::NoRecord { .. }))), "{refused:?}");
     let epoch = last.epoch + 1;
     let other = RejectError::OtherEpoch { asked: epoch, epoch: last.epoch };
-    assert_eq!(hub.reject(&BOARD, Place { epoch, position: 1 }, BY), Err(other));
+    assert_eq!(hub.reject(&BOARD, Place { epoch, position: 1 }, BY).await, Err(other));
+}
+
+#[tokio::test]
+async fn many_rejections_do_not_hold_up_a_slow_reader() {
+    let hub = hub();
+    let mut last = append(&hub, 1);
+    for _ in 0..40 {
+        last = append(&hub, 250);
+    }
+    for position in 1..=6_000 {
+        hub.reject(&BOARD, Place { position, ..last }, BY).await.unwrap();
+    }
+    // It was there, and takes little at a time.
+    let options = DocumentsOptions { max_queued_bytes: 2_000, ..DocumentsOptions::default() };
+    let slow = hub.documents(None, options);
+    let start = Start::Position { epoch: last.epoch, position: 9_000 };
+    let options = SubscribeOptions { start, ..SubscribeOptions::default() };
+    let mut reader = slow.subscribe(BOARD, options).unwrap();
+    let (mut told, mut next) = (BTreeSet::new(), 9_000);
+    while next <= last.position {
+        match soon("item", reader.next()).await.unwrap() {
+            Item::Rejected { place } => assert!(told.insert(place.position), "told once"),
+            Item::Delta { place, .. } => {
+                assert_eq!(place.position, next);
+                next += 1;
+            }
+            Item::Live => {}
+            other => panic!("{other:?}"),
+        }
+        if next % 100 == 0 {
+            pause(1).await;
+        }
+    }
+    assert_eq!(told, (1..=6_000).collect());
+}
+
+#[tokio::test]
+async fn a_rejection_is_of_the_document_that_it_was_in() {
+    let hub = hub();
+    let mut reader = hub.subscribe(BOARD, SubscribeOptions::default());
+    let old = append(&hub, 5);
+    for position in 1..=5 {
+        assert_eq!(next_delta(&mut reader).await.0.position, position);
+    }
+    assert!(hub.delete(&BOARD));
+    let new = append(&hub, 3);
+    hub.reject(&BOARD, Place { position: 2, ..new }, BY).await.unwrap();
+    let item = soon("gap", reader.next()).await.unwrap();
+    assert!(matches!(&item, Item::Gap(gap) if gap.why == Why::NewEpoch), "{item:?} after {old:?}");
+    assert_eq!(next_delta(&mut reader).await.0, Place { position: 1, ..new });
+}
+
+#[tokio::test]
+async fn the_latest_is_the_newest_that_was_not_rejected() {
+    let hub = hub();
+    let last = append(&hub, 5);
+    let policy = SlowPolicy::Latest;
+    let mut reader = hub.subscribe(BOARD, SubscribeOptions { policy, ..Default::default() });
+    hub.reject(&BOARD, last, BY).await.unwrap();
+    loop {
+        match soon("delta", reader.next()).await.unwrap() {
+            Item::Delta { place, .. } => {
+                assert_eq!(place.position, 4);
+                break;
+            }
+            Item::Gap(gap) => assert_eq!((gap.why, gap.skipped), (Why::Slow, 3)),
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -26,6 +26,8 @@ pub use error::{AttendError, OpenError, PublishError, SubscriptionEnded};
 pub use item::{Gap, Item, Place, Why};
 pub use publisher::{Presence, Publisher};
 pub use receipt::Receipt;
+#[cfg(feature = "serve")]
+pub(crate) use subscription::Cursor;
 pub use subscription::Subscription;
 
 use published::Published;

@@ -23,8 +23,10 @@ pub(super) struct Subscribed {
     items: VecDeque<Item>,
     /// What `items` take, bytes.
     queued: usize,
-    /// Writers of a presence whose words were read.
+    /// Writers of a presence whose words were read; of deltas, positions of which the reader was told that they were rejected.
     shown: BTreeSet<u64>,
+    /// How many of `items` are rejections.
+    rejections: usize,
     /// Its id on this link, once the hub was asked.
     pub(super) told: Option<u32>,
     /// Whether its first mark on this link is here: deltas before it are of an earlier id.
@@ -51,6 +53,7 @@ impl Subscribed {
             items: VecDeque::new(),
             queued: 0,
             shown: BTreeSet::new(),
+            rejections: 0,
             told: None,
             started: false,
             paused: false,
@@ -142,27 +145,28 @@ impl Subscribed {
             return None;
         }
         self.started = true;
-        let to = Place { epoch: mark.epoch, position: mark.position };
-        let from = self.at.replace(to);
-        match mark.why {
-            Why::Live => self.push(Item::Live),
-            Why::Rejected => {
-                let (epoch, position) = (mark.epoch, mark.skipped);
-                self.push(Item::Rejected { place: Place { epoch, position } });
+        match item_of(&mut self.at, mark) {
+            Some(Item::Rejected { place }) => self.reject(place),
+            Some(item) => {
+                if matches!(&item, Item::Gap(gap) if gap.why == Why::NewEpoch) {
+                    self.shown.clear();
+                }
+                self.push(item);
             }
-            // What it gave up by where it began is no gap.
-            _ if from.is_none() && mark.skipped == 0 => {}
-            _ if from == Some(to) => {}
-            // Where the epoch is new and the position is not, everything before it is the same.
-            Why::Start if from.is_some_and(|from| from.position == to.position) => {}
-            // There was no such document before.
-            _ if from == Some(Place { epoch: 0, position: 1 }) && mark.skipped == 0 => {}
-            why => {
-                let (skipped, skipped_bytes) = (mark.skipped, mark.skipped_bytes);
-                self.push(Item::Gap(Gap { from, to, why, skipped, skipped_bytes }));
-            }
+            None => {}
         }
         None
+    }
+
+    /// A hub tells all that was rejected whenever it is asked to go on: what was told once is not told again.
+    fn reject(&mut self, place: Place) {
+        if self.shown.len() >= MAX_REJECTED {
+            self.shown.clear();
+        }
+        if self.shown.insert(place.position) {
+            self.rejections += 1;
+            self.push(Item::Rejected { place });
+        }
     }
 
     pub(super) fn takes(&self, doc_id: DocId) -> bool {
@@ -178,7 +182,8 @@ impl Subscribed {
 
     /// Stops when more than `max_queued` bytes wait. Gives the id of which the hub is to be told that.
     pub(super) fn pause(&mut self, max_queued: usize) -> Option<u32> {
-        if self.queued <= max_queued || self.presence {
+        let many = self.queued > max_queued || self.rejections > MAX_REJECTIONS;
+        if !many || self.presence {
             return None;
         }
         self.paused = true;
@@ -216,10 +221,12 @@ impl Subscribed {
                     self.shown.remove(writer);
                 }
                 Item::Cleared => self.shown.clear(),
+                Item::Rejected { .. } => self.rejections -= 1,
                 _ => {}
             }
         }
-        let resumes = self.paused && self.queued <= max_queued / 2;
+        let few = self.rejections <= MAX_REJECTIONS / 2;
+        let resumes = self.paused && self.queued <= max_queued / 2 && few;
         if resumes {
             self.paused = false;
         }
@@ -249,12 +256,44 @@ impl Subscribed {
 /// Words of a presence that wait to be read, and writers of whom it is known that they were read; more are let go.
 const MAX_PRESENT: usize = 4_096;
 
+/// Rejections that wait to be read; past it the hub is asked to stop, as for deltas that wait.
+const MAX_REJECTIONS: usize = 4_096;
+
+/// Rejections that were told and are remembered; past it they may be told again.
+const MAX_REJECTED: usize = 65_536;
+
+/// What a mark tells, of deltas; `at` is where the subscription stands.
+pub(super) fn item_of(at: &mut Option<Place>, mark: MarkFields) -> Option<Item> {
+    let to = Place { epoch: mark.epoch, position: mark.position };
+    let from = at.replace(to);
+    match mark.why {
+        Why::Live => Some(Item::Live),
+        Why::Rejected => {
+            let (epoch, position) = (mark.epoch, mark.skipped);
+            Some(Item::Rejected { place: Place { epoch, position } })
+        }
+        // What it gave up by where it began is no gap.
+        _ if from.is_none() && mark.skipped == 0 => None,
+        _ if from == Some(to) => None,
+        // Where the epoch is new and the position is not, everything before it is the same.
+        Why::Start if from.is_some_and(|from| from.position == to.position) => None,
+        // There was no such document before.
+        _ if from == Some(Place { epoch: 0, position: 1 }) && mark.skipped == 0 => None,
+        why => {
+            let (skipped, skipped_bytes) = (mark.skipped, mark.skipped_bytes);
+            Some(Item::Gap(Gap { from, to, why, skipped, skipped_bytes }))
+        }
+    }
+}
+
 /// What an item takes of what may wait: the bytes of its message, and what it costs beside them.
 fn cost(item: &Item) -> usize {
     let message = match item {
         Item::Delta { message, .. } | Item::Present { message, .. } => {
             frame_step(message.frame().as_bytes().len())
         }
+        // They are counted by themselves: a reader must get past them to the deltas.
+        Item::Rejected { .. } => return 0,
         _ => 0,
     };
     message + size_of::<Item>()

@@ -3,7 +3,12 @@ use core::future::poll_fn;
 use core::task::{Context, Poll};
 use std::sync::Arc;
 
+#[cfg(feature = "serve")]
+use deltawire_channels::Message;
+
 use super::state::Client;
+#[cfg(feature = "serve")]
+use super::subscribed::item_of;
 use super::{Item, Place, SubscriptionEnded};
 
 /// A document's deltas as they come, and what of them does not. Dropping it ends it.
@@ -19,9 +24,16 @@ enum Kind {
 
 /// A cursor of a hub in the same process, and where it stands.
 #[cfg(feature = "serve")]
-struct Local {
-    source: Box<dyn deltawire_channels::session::FrameSource>,
-    subscribed: super::Subscribed,
+struct Local<C: ?Sized = dyn Cursor> {
+    at: Option<Place>,
+    cursor: C,
+}
+
+/// Gives what a hub in the same process would send: a document's deltas, and marks among them.
+#[cfg(feature = "serve")]
+pub(crate) trait Cursor: Send {
+    /// What comes next; `None` when the hub is gone.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Message>>;
 }
 
 impl Subscription {
@@ -29,16 +41,10 @@ impl Subscription {
         Self(Kind::Linked { client, key })
     }
 
-    /// What a hub's source gives, of one subscription with the id 0.
+    /// What a cursor of this process gives, that begins with this place, if it is known.
     #[cfg(feature = "serve")]
-    pub(crate) fn local(
-        source: Box<dyn deltawire_channels::session::FrameSource>,
-        doc_id: deltawire_framing::DocId,
-        options: super::SubscribeOptions,
-    ) -> Self {
-        let mut subscribed = super::Subscribed::new(doc_id, options, false);
-        subscribed.told = Some(0);
-        Self(Kind::Local(Box::new(Local { source, subscribed })))
+    pub(crate) fn local(cursor: impl Cursor + 'static, at: Option<Place>) -> Self {
+        Self(Kind::Local(Box::new(Local { at, cursor })))
     }
 
     /// Waits for what comes next. Cancel safe.
@@ -91,7 +97,7 @@ impl Subscription {
         match &self.0 {
             Kind::Linked { client, key } => client.lock().subscriptions.get(key)?.place(),
             #[cfg(feature = "serve")]
-            Kind::Local(local) => local.subscribed.place(),
+            Kind::Local(local) => local.at,
         }
     }
 }
@@ -99,18 +105,23 @@ impl Subscription {
 #[cfg(feature = "serve")]
 impl Local {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Item, SubscriptionEnded>> {
+        use deltawire_framing::Kind;
         use deltawire_framing::documents::Document;
 
         loop {
-            if let (Some(item), _) = self.subscribed.next(usize::MAX) {
-                return Poll::Ready(Ok(item));
-            }
-            let Some(message) = core::task::ready!(self.source.poll_frame(context)) else {
+            let Some(message) = core::task::ready!(self.cursor.poll_next(context)) else {
                 return Poll::Ready(Err(SubscriptionEnded::Closed));
             };
-            match message.frame().document() {
-                Ok(Document::Mark(mark)) => drop(self.subscribed.handle_mark(mark.fields())),
-                _ => self.subscribed.handle_delta(message),
+            if message.kind() == Kind::Delta {
+                // Its first mark comes before.
+                let Some(place) = self.at else { continue };
+                self.at = Some(Place { position: place.position.saturating_add(1), ..place });
+                return Poll::Ready(Ok(Item::Delta { place, message }));
+            }
+            if let Ok(Document::Mark(mark)) = message.frame().document()
+                && let Some(item) = item_of(&mut self.at, mark.fields())
+            {
+                return Poll::Ready(Ok(item));
             }
         }
     }
@@ -127,7 +138,7 @@ impl Drop for Subscription {
                 }
             }
             #[cfg(feature = "serve")]
-            Kind::Local(local) => local.source.seal(),
+            Kind::Local(_) => {}
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Cursor {
     /// What is told before the next delta.
     marks: VecDeque<MarkFields>,
     /// The presence's word that follows its mark.
-    word: Option<Message>,
+    word: Option<Box<Message>>,
     presence: bool,
     /// The reader itself, as a writer of a presence.
     own: u64,
@@ -111,29 +111,42 @@ impl Cursor {
     /// What comes next.
     pub(crate) fn next(&mut self, hub: &Inner) -> Next {
         loop {
-            if let Some(mark) = self.marks.pop_front() {
-                let mark = Mark::new(mark);
-                return Next::Message(Message::document_of(mark.as_bytes(), Channel::Data));
-            }
-            if let Some(word) = self.word.take() {
-                return Next::Message(word);
-            }
-            if self.presence {
-                if !self.next_word(hub) {
-                    return Next::Wait;
-                }
-                continue;
-            }
-            if let Some(message) = self.next_of_run() {
+            if let Some(message) = self.next_at_hand() {
                 return Next::Message(message);
             }
-            if !self.marks.is_empty() || self.run.is_some() {
-                continue;
-            }
-            if !self.find(hub) {
+            let more = if self.presence { self.next_word(hub) } else { self.find(hub) };
+            if !more {
                 return Next::Wait;
             }
         }
+    }
+
+    /// What comes next, if the hub need not be asked for it.
+    pub(crate) fn next_at_hand(&mut self) -> Option<Message> {
+        loop {
+            if let Some(mark) = self.marks.pop_front() {
+                if self.marks.is_empty() {
+                    // Marks are rare, and their memory is most of what a cursor would have.
+                    self.marks = VecDeque::new();
+                }
+                let mark = Mark::new(mark);
+                return Some(Message::document_of(mark.as_bytes(), Channel::Data));
+            }
+            if let Some(word) = self.word.take() {
+                return Some(*word);
+            }
+            if let Some(message) = self.next_of_run() {
+                return Some(message);
+            }
+            if self.marks.is_empty() && self.run.is_none() {
+                return None;
+            }
+        }
+    }
+
+    /// It is no reader of its document any more.
+    pub(crate) fn leave(&self, hub: &Inner, key: usize) {
+        hub.shard(self.shard).leave(self.doc_id, key, self.policy);
     }
 
     /// The next delta of the run that is being read.
@@ -160,6 +173,10 @@ impl Cursor {
         }
         *index += 1;
         let frame = record.frame.clone();
+        if *index == run.records.len() && run.next == self.position.next() {
+            // Whoever reads no further keeps nothing of it.
+            self.run = None;
+        }
         self.position = self.position.next();
         if matches!(self.policy, SlowPolicy::Disconnect { .. }) {
             self.reader.note_position(self.position.0);
@@ -205,12 +222,16 @@ impl Cursor {
             _ => self.pass_over(hub),
         }
         if let Some(node) = self.at.upgrade() {
-            if let Some(next) = node.next() {
-                self.at = Arc::downgrade(next);
-                self.begin_run(hub, next.clone());
-                return true;
+            match node.next().map(Weak::upgrade) {
+                Some(Some(next)) => {
+                    self.at = Arc::downgrade(&next);
+                    self.begin_run(hub, next);
+                    return true;
+                }
+                // It is not kept any more.
+                Some(None) => self.at = Weak::new(),
+                None => return self.arrive(),
             }
-            return self.arrive();
         }
         let reader = self.reader.clone();
         let found = hub.shard(self.shard).find(self.doc_id, self.epoch, self.position, &reader);
@@ -243,7 +264,9 @@ impl Cursor {
     fn learn_rejections(&mut self, hub: &Inner) {
         // What lies in the tail may be what was rejected: it goes on from the log.
         self.at = Weak::new();
-        let (missed, count) = hub.shard(self.shard).rejections(&self.doc_id, self.rejections);
+        let shard = hub.shard(self.shard);
+        let (missed, count) = shard.rejections(&self.doc_id, self.epoch, self.rejections);
+        drop(shard);
         self.rejections = count;
         match missed {
             Missed::Some(missed) => {
@@ -258,7 +281,8 @@ impl Cursor {
 
     /// Looks on for what was rejected of what it has given, or its reader has from before.
     fn look_for_rejected(&mut self, hub: &Inner, from: Position) {
-        let found = hub.shard(self.shard).look_for_rejected(&self.doc_id, from..self.position);
+        let within = from..self.position;
+        let found = hub.shard(self.shard).look_for_rejected(&self.doc_id, self.epoch, within);
         self.look = match found {
             Some(Look::Found(at)) => {
                 self.mark(Why::Rejected, at.0, 0);
@@ -315,8 +339,11 @@ impl Cursor {
         let why = if word.frame.is_some() { Why::Writer } else { Why::Gone };
         self.mark(why, word.writer, 0);
         self.word = word.frame.map(|frame| {
-            Message::of_kept(frame)
-                .unwrap_or_else(|error| unreachable!("the frame of a message: {error}"))
+            let message = Message::of_kept(frame);
+            let message = message.unwrap_or_else(|error| {
+                unreachable!("the frame of a message: {error}");
+            });
+            Box::new(message)
         });
         true
     }

@@ -119,6 +119,7 @@ impl Inner {
     pub(super) fn go_away(&self) {
         self.links().going_away = true;
         self.order(&Order::GoAway);
+        (0..self.shards.len()).for_each(|index| self.shard(index).go_away());
     }
 
     /// There is something for the disk of a shard to do.

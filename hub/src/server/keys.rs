@@ -10,7 +10,8 @@ use hashbrown::HashMap;
 pub(crate) struct Keys {
     /// Of the first of `keys`.
     first: Position,
-    keys: VecDeque<u64>,
+    /// Those of deltas that were not rejected.
+    keys: VecDeque<Option<u64>>,
     /// Where each of them is newest.
     newest: HashMap<u64, Position>,
 }
@@ -26,30 +27,32 @@ impl Keys {
         if self.keys.len() >= most.max(1)
             && let Some(oldest) = self.keys.pop_front()
         {
-            if self.newest.get(&oldest) == Some(&self.first) {
+            if let Some(oldest) = oldest
+                && self.newest.get(&oldest) == Some(&self.first)
+            {
                 self.newest.remove(&oldest);
             }
             self.first = self.first.next();
         }
-        self.keys.push_back(key);
+        self.keys.push_back(Some(key));
         self.newest.insert(key, at);
     }
 
-    /// Whether a newer delta has the key of this one. One whose key is not remembered is wanted.
-    pub(crate) fn is_superseded(&self, at: Position) -> bool {
-        let key = self.index_of(at).and_then(|index| self.keys.get(index));
-        let newest = key.and_then(|key| self.newest.get(key));
-        newest.is_some_and(|newest| *newest > at)
+    /// Whether a newer delta in front of `end` has the key of this one. One whose key is not remembered is wanted.
+    pub(crate) fn is_superseded(&self, at: Position, end: Position) -> bool {
+        let key = self.index_of(at).and_then(|index| *self.keys.get(index)?);
+        let newest = key.and_then(|key| self.newest.get(&key));
+        newest.is_some_and(|newest| *newest > at && *newest < end)
     }
 
     /// The delta at `at` was rejected: the one before it of its key is the newest again.
     pub(crate) fn reject(&mut self, at: Position) {
         let Some(index) = self.index_of(at) else { return };
-        let Some(key) = self.keys.get(index).copied() else { return };
+        let Some(key) = self.keys.get_mut(index).and_then(Option::take) else { return };
         if self.newest.get(&key) != Some(&at) {
             return;
         }
-        match self.keys.iter().take(index).rposition(|of| *of == key) {
+        match self.keys.iter().take(index).rposition(|of| *of == Some(key)) {
             Some(before) => self.newest.insert(key, Position(self.first.0 + before as u64)),
             None => self.newest.remove(&key),
         };
@@ -75,13 +78,21 @@ mod tests {
             keys.push(Position(at), key, 4);
         }
         let superseded = |keys: &Keys| -> Vec<u64> {
-            (1..20).filter(|at| keys.is_superseded(Position(*at))).collect()
+            (1..20).filter(|at| keys.is_superseded(Position(*at), Position(20))).collect()
         };
         assert_eq!(superseded(&keys), [5]);
         keys.push(Position(9), 2, 4);
         assert_eq!(superseded(&keys), [6]);
         keys.reject(Position(9));
         assert_eq!(superseded(&keys), [] as [u64; 0]);
+        // One that is not the newest any more is not the newest again.
+        let mut three = Keys::default();
+        (1..=3).for_each(|at| three.push(Position(at), 7, 4));
+        assert!(three.is_superseded(Position(2), Position(4)));
+        assert!(!three.is_superseded(Position(2), Position(3)), "the newest is not to be seen yet");
+        three.reject(Position(2));
+        three.reject(Position(3));
+        assert!(!three.is_superseded(Position(1), Position(4)));
         // Of another life of the document nothing is remembered.
         keys.push(Position(1), 2, 4);
         assert_eq!(superseded(&keys), [] as [u64; 0]);

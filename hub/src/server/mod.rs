@@ -30,7 +30,7 @@ use deltawire_framing::{DeltaFields, DeltaType, DocId};
 use deltawire_link::runtime::{SharedRuntime, sleep};
 use deltawire_link::{Identity, Link, memory};
 pub use deltawire_store as store;
-use deltawire_store::{Epoch, Head, Log, Origin, Position, Read};
+use deltawire_store::{Epoch, Head, Log, LogPosition, Origin, Position, Read};
 
 pub use options::{Deliver, HubOptions};
 pub use policy::{Action, Ask, Everyone, Permission, Policy};
@@ -38,12 +38,12 @@ pub use rates::PeerRates;
 pub use watching::{LiveDocument, SlowReader};
 
 use crate::arrivals::Arrivals;
-use crate::{Documents, DocumentsOptions, Place, SubscribeOptions, Subscription};
+use crate::{Documents, DocumentsOptions, Place, Start, SubscribeOptions, Subscription};
 use attendant::Attendant;
 use inner::Inner;
 use reader::Order;
 use shard::Shard;
-use source::{LinkSource, LocalSource};
+use source::{LinkSource, LocalCursor};
 
 type ShardGuard<'a> = MutexGuard<'a, Shard>;
 
@@ -117,6 +117,9 @@ pub enum RejectError {
     /// There is none, or the log takes nothing more.
     #[error(transparent)]
     Refused(#[from] deltawire_store::Refused),
+    /// Nothing is stored any more: readers were told, and after a restart it may not be so.
+    #[error("the rejection is not stored, as nothing is any more")]
+    NotStored,
     /// Positions of that epoch mean something else now.
     #[error("the document has epoch {epoch}, not {asked}")]
     OtherEpoch {
@@ -271,9 +274,12 @@ impl Hub {
     /// that is permitted.
     #[must_use]
     pub fn subscribe(&self, doc_id: DocId, options: SubscribeOptions) -> Subscription {
-        let hub = self.inner.clone();
-        let source = LocalSource::new(hub, doc_id, options.start, options.policy);
-        Subscription::local(Box::new(source), doc_id, options)
+        let SubscribeOptions { start, policy } = options;
+        let at = match start {
+            Start::Position { epoch, position } => Some(Place { epoch, position }),
+            _ => None,
+        };
+        Subscription::local(LocalCursor::new(&self.inner, doc_id, start, policy), at)
     }
 
     /// Appends a delta of this process's own, with a copy of `payload`. Readers are told at once. Gives its place; whether it
@@ -367,22 +373,44 @@ impl Hub {
     }
 
     /// Rejects a delta that was taken in: it is not given to readers any more, and those that may have it are told by
-    /// [`Item::Rejected`](crate::Item::Rejected), over restarts too. Its position stays. `by` says who, for those that look
-    /// into the log. To reject it again changes nothing.
+    /// [`Item::Rejected`](crate::Item::Rejected). Its position stays. `by` says who, for those that look into the log. Waits
+    /// until that is stored, as the hub's durability says: before, some readers may have been told, and a crash takes it
+    /// back, so that it has to be done again. To reject a delta again changes nothing.
+    ///
+    /// Cancel safe: what is left is only not to wait.
     ///
     /// # Errors
     /// When there is no such delta, or the log takes nothing more.
-    pub fn reject(&self, doc_id: &DocId, place: Place, by: [u8; 16]) -> Result<(), RejectError> {
+    pub async fn reject(
+        &self,
+        doc_id: &DocId,
+        place: Place,
+        by: [u8; 16],
+    ) -> Result<(), RejectError> {
+        let end = self.begin_rejection(doc_id, place, by)?;
+        if self.inner.volatile || self.until_durable(self.inner.shard_of(doc_id), end).await {
+            Ok(())
+        } else {
+            Err(RejectError::NotStored)
+        }
+    }
+
+    fn begin_rejection(
+        &self,
+        doc_id: &DocId,
+        place: Place,
+        by: [u8; 16],
+    ) -> Result<LogPosition, RejectError> {
         let index = self.inner.shard_of(doc_id);
         let mut shard = self.inner.shard(index);
         let epoch = shard.log.head(doc_id).map_or(place.epoch, |head| head.epoch.0);
         if epoch != place.epoch {
             return Err(RejectError::OtherEpoch { asked: place.epoch, epoch });
         }
-        shard.reject(*doc_id, Position(place.position), by, self.inner.now())?;
+        let end = shard.reject(*doc_id, Position(place.position), by, self.inner.now())?;
         drop(shard);
         self.inner.kick(index);
-        Ok(())
+        Ok(end)
     }
 
     /// Takes back what was permitted: to this subject or to all, of this document or of all. Subscriptions and publications

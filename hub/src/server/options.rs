@@ -43,7 +43,7 @@ pub struct HubOptions {
     /// After how long without a word a writer is not present any more, and for how long it is told that it went. Default:
     /// 30 s.
     pub presence_timeout: Duration,
-    /// How much a peer may bring in a second.
+    /// How much a peer may bring in over a link in a second.
     pub rates: PeerRates,
     /// For how long a policy may think. Default: 5 s.
     pub ask_timeout: Duration,

@@ -1,4 +1,4 @@
-//! How much a peer may bring in a second. It is held up past that, and loses nothing.
+//! How much a peer may bring in over a link in a second. It is held up past that, and loses nothing.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
-/// How much one peer may bring in, each a second. What is above that waits at the peer: nothing is refused for it. 0 is no
-/// bound.
+/// How much may come in over one link, each a second. What is above that waits at the peer: nothing is refused for it, and
+/// nothing else of that peer's gets past it, what it says of its presence included. 0 is no bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerRates {
     /// Deltas. Default: no bound.
@@ -36,8 +36,10 @@ pub(super) struct Rates {
     bytes: Option<Limiter>,
     new_documents: Option<Limiter>,
     runtime: SharedRuntime,
-    /// Whether the delta that waits has counted as one, and waits for its bytes.
-    counted: bool,
+    /// Of the delta that waits: how many of its bytes are still to be counted, once it has counted as one itself.
+    owed: Option<u32>,
+    /// Whether the document that it makes has counted.
+    document: bool,
 }
 
 struct Limiter {
@@ -66,7 +68,7 @@ impl Limiter {
         Some(Self { limiter, burst })
     }
 
-    /// Uses up `count`; or says when there is room for it. What is more than there ever is room for takes all that there is.
+    /// Uses up `count`, at most a burst; or says when there is room for it.
     fn take(&self, count: u32, now: Duration) -> Result<(), Duration> {
         let Some(count) = NonZeroU32::new(count) else { return Ok(()) };
         match self.limiter.check_n(count.min(self.burst)) {
@@ -87,7 +89,8 @@ impl Rates {
             bytes: Limiter::new(bytes, bytes, runtime),
             new_documents: Limiter::new(new_documents, BURST_OF_DOCUMENTS, runtime),
             runtime: runtime.clone(),
-            counted: false,
+            owed: None,
+            document: false,
         }
     }
 
@@ -97,22 +100,40 @@ impl Rates {
             return Ok(());
         }
         let now = self.runtime.now();
-        if let Some(deltas) = self.deltas.as_ref().filter(|_| !self.counted) {
-            deltas.take(1, now)?;
-        }
-        self.counted = true;
+        let mut owed = match (self.owed, &self.deltas) {
+            (Some(owed), _) => owed,
+            (None, deltas) => {
+                if let Some(deltas) = deltas {
+                    deltas.take(1, now)?;
+                }
+                u32::try_from(len).unwrap_or(u32::MAX)
+            }
+        };
         if let Some(bytes) = &self.bytes {
-            bytes.take(u32::try_from(len).unwrap_or(u32::MAX), now)?;
+            // What is longer than a second's bytes takes as many seconds.
+            while owed > 0 {
+                let part = owed.min(bytes.burst.get());
+                self.owed = Some(owed);
+                bytes.take(part, now)?;
+                owed -= part;
+            }
         }
-        self.counted = false;
+        self.owed = None;
         Ok(())
     }
 
     /// A document is to be made; or says when it may be.
-    pub(super) fn take_document(&self) -> Result<(), Duration> {
-        match &self.new_documents {
-            Some(limiter) => limiter.take(1, self.runtime.now()),
-            None => Ok(()),
+    pub(super) fn take_document(&mut self) -> Result<(), Duration> {
+        if let Some(limiter) = self.new_documents.as_ref().filter(|_| !self.document) {
+            limiter.take(1, self.runtime.now())?;
+            // Should there be no room in the log, it is asked for again.
+            self.document = true;
         }
+        Ok(())
+    }
+
+    /// The delta that waited is taken in, or refused.
+    pub(super) fn settle(&mut self) {
+        self.document = false;
     }
 }

@@ -146,27 +146,67 @@ impl LinkShared {
 /// One subscription, as a document's shard sees it.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    slot: u32,
     queued: Flag,
     /// A delta that it may have had was rejected.
     rejected: Flag,
-    link: Arc<LinkShared>,
     /// The position that it has got to.
     position: Mutex<u64>,
+    at: At,
+}
+
+/// Where a reader is.
+#[derive(Debug)]
+enum At {
+    /// At the other end of a link: one of its subscriptions.
+    Link { slot: u32, link: Arc<LinkShared> },
+    /// In this process: whoever polls it.
+    Here { task: AtomicWaker, over: Flag },
 }
 
 impl Reader {
     pub(crate) fn new(slot: u32, link: Arc<LinkShared>) -> Arc<Self> {
+        Self::of(At::Link { slot, link })
+    }
+
+    pub(crate) fn here() -> Arc<Self> {
+        Self::of(At::Here { task: AtomicWaker::new(), over: Flag::new(false) })
+    }
+
+    fn of(at: At) -> Arc<Self> {
         let (queued, rejected) = (Flag::new(false), Flag::new(false));
-        Arc::new(Self { slot, queued, rejected, link, position: Mutex::new(0) })
+        Arc::new(Self { queued, rejected, position: Mutex::new(0), at })
     }
 
     /// There is something to read.
     pub(crate) fn wake(&self) {
         if self.queued.raise() {
-            self.link.ready.push(self.slot);
-            self.link.source.wake();
+            match &self.at {
+                At::Link { slot, link } => {
+                    link.ready.push(*slot);
+                    link.source.wake();
+                }
+                At::Here { task, .. } => task.wake(),
+            }
         }
+    }
+
+    /// Has this task woken; of a reader of this process.
+    pub(crate) fn register(&self, waker: &std::task::Waker) {
+        if let At::Here { task, .. } = &self.at {
+            task.register(waker);
+        }
+    }
+
+    /// The hub goes away: a reader of this process gets no more.
+    pub(crate) fn go_away(&self) {
+        if let At::Here { task, over } = &self.at {
+            over.raise();
+            task.wake();
+        }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(&self.at, At::Here { over, .. } if over.is_raised())
     }
 
     /// A delta of its document was rejected.
@@ -188,8 +228,12 @@ impl Reader {
         *self.position.lock().unwrap_or_else(PoisonError::into_inner) = position;
     }
 
-    pub(crate) fn link(&self) -> &LinkShared {
-        &self.link
+    /// Who reads, and over which link, if that is known.
+    pub(crate) fn who(&self) -> (Option<Identity>, Option<LinkId>) {
+        match &self.at {
+            At::Link { link, .. } => link.who(),
+            At::Here { .. } => (None, None),
+        }
     }
 
     pub(crate) fn position(&self) -> u64 {

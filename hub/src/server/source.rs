@@ -1,6 +1,6 @@
 //! What a peer is sent: whatever its cursors give, each in turn, when its session asks.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use deltawire_channels::Message;
@@ -13,48 +13,54 @@ use super::Inner;
 use super::cursor::{Cursor, Next};
 use super::reader::{Change, LinkShared, Reader};
 
-/// One subscription of this process's own: its source, and its place among the document's readers.
-pub(crate) struct LocalSource {
-    source: LinkSource,
-    doc_id: DocId,
-    shard: usize,
+/// One subscription of this process's own, and its place among the document's readers.
+pub(crate) struct LocalCursor {
+    /// Not held: what nobody reads must not keep a hub, and its directory.
+    hub: Weak<Inner>,
+    cursor: Cursor,
     key: usize,
-    policy: SlowPolicy,
 }
 
-impl LocalSource {
-    pub(crate) fn new(hub: Arc<Inner>, doc_id: DocId, start: Start, policy: SlowPolicy) -> Self {
-        let shared = Arc::new(LinkShared::default());
+impl LocalCursor {
+    pub(crate) fn new(hub: &Arc<Inner>, doc_id: DocId, start: Start, policy: SlowPolicy) -> Self {
         let shard = hub.shard_of(&doc_id);
-        let reader = Reader::new(0, shared.clone());
+        let reader = Reader::here();
         let (key, begin) = hub.shard(shard).join(doc_id, start, policy, reader.clone());
+        if hub.links().going_away {
+            reader.go_away();
+        }
         let cursor = Cursor::new(0, doc_id, shard, policy, reader, begin);
-        shared.change(Change::Add(0, Box::new(cursor)));
-        Self { source: LinkSource::new(hub, shared), doc_id, shard, key, policy }
+        Self { hub: Arc::downgrade(hub), cursor, key }
     }
 }
 
-impl FrameSource for LocalSource {
-    fn try_frame(&mut self) -> Option<Message> {
-        self.source.try_frame()
-    }
-
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Message>> {
-        self.source.poll_frame(context)
-    }
-
-    fn close(&mut self) {
-        self.source.close();
-    }
-
-    fn is_closed(&self) -> bool {
-        self.source.is_closed()
+impl crate::client::Cursor for LocalCursor {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Message>> {
+        if let Some(message) = self.cursor.next_at_hand() {
+            return Poll::Ready(Some(message));
+        }
+        let Some(hub) = self.hub.upgrade().filter(|_| !self.cursor.reader.is_over()) else {
+            return Poll::Ready(None);
+        };
+        if let Next::Message(message) = self.cursor.next(&hub) {
+            return Poll::Ready(Some(message));
+        }
+        // Until here nobody wakes it. What has come since is looked at once more.
+        self.cursor.reader.register(context.waker());
+        self.cursor.reader.rearm();
+        match self.cursor.next(&hub) {
+            Next::Message(message) => Poll::Ready(Some(message)),
+            Next::Wait if self.cursor.reader.is_over() => Poll::Ready(None),
+            Next::Wait => Poll::Pending,
+        }
     }
 }
 
-impl Drop for LocalSource {
+impl Drop for LocalCursor {
     fn drop(&mut self) {
-        self.source.hub.shard(self.shard).leave(self.doc_id, self.key, self.policy);
+        if let Some(hub) = self.hub.upgrade() {
+            self.cursor.leave(&hub, self.key);
+        }
     }
 }
 

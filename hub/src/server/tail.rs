@@ -12,7 +12,7 @@ use deltawire_store::{Epoch, Position, Run};
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) run: Run,
-    next: OnceLock<Arc<Node>>,
+    next: OnceLock<Weak<Node>>,
 }
 
 impl Node {
@@ -22,7 +22,7 @@ impl Node {
     }
 
     /// The one behind it, if there is one yet.
-    pub(crate) fn next(&self) -> Option<&Arc<Self>> {
+    pub(crate) fn next(&self) -> Option<&Weak<Self>> {
         self.next.get()
     }
 }
@@ -65,7 +65,7 @@ impl Tail {
         let before = self.bytes;
         self.bytes += len(&run);
         let node = Node::alone(run);
-        let _ = self.newest().next.set(node.clone());
+        let _ = self.newest().next.set(Arc::downgrade(&node));
         self.nodes.push_back(node);
         while self.bytes > max_bytes
             && self.nodes.len() > 1
@@ -84,4 +84,11 @@ impl Tail {
 fn len(run: &Run) -> usize {
     // With what a record costs beside its frame.
     run.records.iter().map(|record| record.frame.len() + 64).sum()
+}
+
+impl Drop for Tail {
+    /// Whoever waits at its end goes on from the log.
+    fn drop(&mut self) {
+        let _ = self.newest().next.set(Weak::new());
+    }
 }

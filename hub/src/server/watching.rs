@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use deltawire_framing::DocId;
 use deltawire_link::{Identity, LinkId};
-use deltawire_store::{Broken, Head, LogStats, Position};
+use deltawire_store::{Broken, Head, LogPosition, LogStats, Position};
 
 use super::Hub;
 use super::reader::LinkShared;
@@ -61,6 +61,25 @@ impl Hub {
                 return Poll::Ready(true);
             }
             // One that is being closed still stores what it has.
+            if shard.log.broken().is_some_and(|broken| *broken != Broken::Closed) {
+                return Poll::Ready(false);
+            }
+            shard.wait(&link);
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits until a shard's log is durable up to there. `false` when that will not be.
+    pub(super) async fn until_durable(&self, index: usize, end: LogPosition) -> bool {
+        let link = Arc::new(LinkShared::default());
+        poll_fn(|context| {
+            // Before it looks: whatever is stored from here on wakes it.
+            link.register_attendant(context.waker());
+            let mut shard = self.inner.shard(index);
+            if shard.log.durable() >= end {
+                return Poll::Ready(true);
+            }
             if shard.log.broken().is_some_and(|broken| *broken != Broken::Closed) {
                 return Poll::Ready(false);
             }
@@ -132,7 +151,7 @@ impl super::shard::Shard {
             let position = reader.position();
             let behind = head.next.since(Position(position.max(1)));
             if behind > 0 {
-                let (identity, link) = reader.link().who();
+                let (identity, link) = reader.who();
                 found.push(SlowReader { doc_id, identity, link, position, behind });
             }
         }

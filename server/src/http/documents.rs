@@ -332,7 +332,7 @@ pub(super) async fn reject(
     let head = shared.hub.head(&document).ok_or_else(|| Problem::unknown_document(document))?;
     let place = Place { epoch: epoch.unwrap_or(head.epoch.0), position: at };
     let subject = who.identity.subject();
-    let rejected = shared.hub.reject(&document, place, by(subject));
+    let rejected = shared.hub.reject(&document, place, by(subject)).await;
     rejected.map_err(|error| not_rejected(&error, document, place))?;
     tracing::info!(%document, position = at, by = subject, "a delta was rejected");
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -359,7 +359,7 @@ fn not_rejected(error: &RejectError, document: DocId, place: Place) -> Problem {
         RejectError::Refused(Refused::Full { .. }) => {
             problem(StatusCode::SERVICE_UNAVAILABLE, "full").later(Duration::from_secs(1))
         }
-        RejectError::Refused(Refused::ReadOnly(_)) => {
+        RejectError::Refused(Refused::ReadOnly(_)) | RejectError::NotStored => {
             problem(StatusCode::SERVICE_UNAVAILABLE, "read-only")
         }
         _ => problem(StatusCode::INTERNAL_SERVER_ERROR, "refused"),

@@ -131,6 +131,12 @@ impl Log {
         self.batches.get(self.durable_batch()).map_or(self.closed(), |batch| batch.first)
     }
 
+    /// The position behind all that was appended, notes included.
+    #[must_use]
+    pub const fn end(&self) -> LogPosition {
+        self.next
+    }
+
     /// What `origin` wrote last to `doc`, if it is remembered ([`LogOptions::max_writers`]); also after the record
     /// was dropped, and after the log was opened again.
     #[must_use]

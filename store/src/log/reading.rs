@@ -196,8 +196,8 @@ impl Log {
         Read::Run(Run { epoch: document.epoch, first: from, next, records })
     }
 
-    /// The oldest position of `within` from which at most `max_bytes` of frames and `max_records` records follow up to its end;
-    /// that of the newest of them at least. `None` if the document is not known. Costs time by how many follow.
+    /// The oldest position of `within` from which at most `max_bytes` of frames and `max_records` records follow up to its end,
+    /// rejected ones not counted; that of the newest of them at least. `None` if the document is not known. Costs time by how many follow.
     #[must_use]
     pub fn oldest_within(
         &self,
@@ -211,6 +211,10 @@ impl Log {
         let (mut at, mut bytes, mut records) = (within.end.min(document.next()), 0_u64, 0_u64);
         while let Some(previous) = at.previous().filter(|previous| *previous >= start) {
             let Some(entry) = document.entry(previous) else { break };
+            if entry.status().contains(StatusBits::REJECTED) {
+                at = previous;
+                continue;
+            }
             (bytes, records) = (bytes + u64::from(entry.len), records + 1);
             if records > 1 && (bytes > max_bytes || records > max_records) {
                 break;

@@ -16,7 +16,8 @@ use crate::arrivals::Over;
 /// A message that was taken in, and what the policy says of it.
 pub(super) struct Incoming {
     message: Message,
-    valid: Result<(), DeniedCode>,
+    /// `None` if its publication was not there.
+    valid: Option<Result<(), DeniedCode>>,
     /// Whether its peer's rates have room for it.
     admitted: bool,
 }
@@ -50,6 +51,7 @@ impl Attendant {
                 self.stalled = true;
                 break;
             }
+            self.rates.settle();
         }
         batch.end();
         more && !self.stalled && !self.held_up
@@ -72,10 +74,7 @@ impl Attendant {
             };
             let of = message.delta().ok().filter(|it| it.delta_type() != DeltaType::PRESENCE);
             let known = of.filter(|it| self.by_document.contains_key(&(it.doc_id(), false)));
-            let valid = match known {
-                Some(delta) => self.validate(delta),
-                None => Ok(()),
-            };
+            let valid = known.map(|delta| self.validate(delta));
             self.incoming.push_back(Incoming { message, valid, admitted: false });
         }
         true
@@ -95,7 +94,7 @@ impl Attendant {
     fn take_delta(
         &mut self,
         message: Message,
-        valid: Result<(), DeniedCode>,
+        valid: Option<Result<(), DeniedCode>>,
         batch: &mut Batch<'_>,
     ) -> Result<(), Message> {
         let frame = message.frame();
@@ -123,6 +122,11 @@ impl Attendant {
             }
             return Ok(());
         }
+        let Some(valid) = valid else {
+            // It came before it was permitted, and nobody has looked at it.
+            self.hub.count_unexpected();
+            return Ok(());
+        };
         let sequence = delta.sequence();
         let shard = batch.shard(publication.shard);
         publication.catch_up(&shard.log);

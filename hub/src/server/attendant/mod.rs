@@ -16,6 +16,7 @@ use deltawire_framing::documents::{
 use deltawire_framing::{DocId, Kind};
 use deltawire_link::Identity;
 use deltawire_link::runtime::{BoxFuture, Timer};
+use deltawire_store::Broken;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
@@ -180,7 +181,10 @@ impl Attendant {
         self.send_answers(context);
         // What was left lying for the sake of these is looked at again as soon as they are fewer.
         again |= !self.is_behind() && std::mem::take(&mut self.held_up);
-        let over = self.commands_over && self.arrivals_over && self.incoming.is_empty();
+        // A peer that is held up does not outlive its link: what was not acknowledged it sends again.
+        let rests = self.rests_until.is_some();
+        let over =
+            self.commands_over && (rests || (self.arrivals_over && self.incoming.is_empty()));
         if over || (self.going_away && self.in_process && self.is_settled()) {
             return Poll::Ready(());
         }
@@ -196,7 +200,11 @@ impl Attendant {
 
     /// Whether the peer was told everything.
     fn is_settled(&self) -> bool {
-        self.refusals.is_empty() && self.publications.is_empty() && self.asking.is_empty()
+        let told = self.refusals.is_empty() && self.asking.is_empty();
+        let broken =
+            |index| self.hub.shard(index).log.broken().is_some_and(|it| *it != Broken::Closed);
+        // What waits to be stored where nothing is any more waits in vain.
+        told && self.publications.values().all(|publication| broken(publication.shard))
     }
 
     fn deny(&mut self, id: u32, code: DeniedCode) {
