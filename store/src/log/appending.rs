@@ -190,10 +190,7 @@ impl Log {
         self.bound_memory(len);
         let chunk = self.chunks.take(len);
         let full = self.open.replace_chunk(chunk);
-        if full.capacity() != 0 || self.chunks.open() != u64::MAX {
-            self.chunks.put(full);
-        }
-        self.chunks.begin_open(len);
+        self.chunks.begin_open(len, full);
     }
 
     /// Enters a record whose frame lies in the open batch.
