@@ -23,13 +23,13 @@ pub enum Tail {
     Closed,
     /// It was not closed, but the last thing that was written is whole. What was appended and not written is not known.
     Whole,
-    /// The last thing that was written is not whole, and none of it had been synced: it is cut off.
+    /// What was written last is not whole, and none of it had been synced: it is cut off, with the segments behind it.
     Torn {
         /// The segment.
         segment: u64,
         /// Where, bytes from its start.
         at: u64,
-        /// Bytes that are cut off, up to the last that is not zero.
+        /// Bytes that are cut off, of each segment up to the last that is not zero.
         bytes: u64,
         /// Records and notes among them, as far as can be told.
         items: u64,
@@ -50,7 +50,7 @@ pub enum Tail {
 #[derive(Debug)]
 pub struct Recovery {
     found: Recovered,
-    /// What was wrong with the end of the segment before: the next one shows whether it matters.
+    /// What is wrong with the end of the segments so far: the next one may show that it is damage.
     tail: Option<Tail>,
     any: bool,
     closed: bool,
@@ -71,6 +71,8 @@ pub struct Recovered {
     pub(crate) wall: u64,
     pub(crate) kept_bytes: u64,
     pub(crate) tail: Tail,
+    /// Segments behind a tear, newest first.
+    pub(crate) behind: Vec<u64>,
 }
 
 impl Recovery {
@@ -90,6 +92,7 @@ impl Recovery {
                 wall: 0,
                 kept_bytes: 0,
                 tail: Tail::Closed,
+                behind: Vec::new(),
             },
             tail: None,
             any: false,
@@ -121,15 +124,13 @@ impl Recovery {
             self.found.tail = damaged(0, "shard");
             return;
         }
-        // A segment is made when the one before it is sealed, and that is synced: what is wrong there is damage.
-        if let Some(Tail::Torn { segment, at, .. }) = self.tail.take() {
-            self.found.tail = Tail::Damaged { segment, at, field: "batch" };
-            return;
-        }
         let first = LogPosition(header.first.get());
         if !self.any {
             (self.found.next, self.found.chain) = (first, header.chain.get());
             self.any = true;
+        } else if self.tail.is_some() || first > self.found.next {
+            self.behind(id, bytes, LogPosition(header.synced.get()));
+            return;
         } else if first != self.found.next {
             self.found.tail = damaged(0, "first");
             return;
@@ -142,7 +143,7 @@ impl Recovery {
         self.found.segments.push_back(Segment {
             id,
             state: SegmentState::Sealed,
-            header: bytes::Bytes::new(),
+            header: None,
             len: STEP as u64,
             full: true,
             end_batch: self.found.batches.end(),
@@ -152,6 +153,31 @@ impl Recovery {
             documents: Vec::new(),
         });
         self.batches(id, bytes);
+    }
+
+    /// Takes in a segment behind one whose end is missing: part of the tear, unless it says that this end was synced.
+    fn behind(&mut self, id: u64, bytes: &[u8], synced: LogPosition) {
+        let rest = format::rest(bytes.get(STEP..).unwrap_or_default(), id, self.found.next);
+        let is_synced = synced.max(rest.synced) > self.found.next;
+        let last = self.found.segments.back().map_or((id, 0), |last| (last.id, last.len));
+        match &mut self.tail {
+            Some(Tail::Torn { segment, at, .. }) if is_synced => {
+                self.found.tail = Tail::Damaged { segment: *segment, at: *at, field: "batch" };
+            }
+            _ if is_synced => {
+                self.found.tail = Tail::Damaged { segment: id, at: 0, field: "first" };
+            }
+            Some(Tail::Torn { bytes, items, .. }) => {
+                *bytes += STEP as u64 + rest.bytes;
+                *items += rest.items;
+            }
+            tail => {
+                let (segment, at) = last;
+                let bytes = STEP as u64 + rest.bytes;
+                *tail = Some(Tail::Torn { segment, at, bytes, items: rest.items });
+            }
+        }
+        self.found.behind.insert(0, id);
     }
 
     fn batches(&mut self, id: u64, bytes: &[u8]) {
@@ -265,14 +291,27 @@ impl Recovered {
         self.next
     }
 
+    /// Segments that lie behind a tear, in the order in which they have to be deleted: before [`cut`](Self::cut), and
+    /// durably.
+    #[must_use]
+    pub fn behind(&self) -> &[u64] {
+        if matches!(self.tail, Tail::Damaged { .. }) { &[] } else { &self.behind }
+    }
+
     /// The last segment and the bytes that it has to be cut to before anything is written. `None` if there is no segment,
-    /// or nothing may be cut.
+    /// or nothing may be cut. Unless the log was closed, the other segments have to be synced as well.
     #[must_use]
     pub fn cut(&self) -> Option<(u64, u64)> {
         if matches!(self.tail, Tail::Damaged { .. }) {
             return None;
         }
         self.segments.back().map(|last| (last.id, last.len))
+    }
+
+    /// The numbers of the segments that hold something.
+    #[cfg(all(unix, feature = "files"))]
+    pub(crate) fn segments(&self) -> impl Iterator<Item = u64> {
+        self.segments.iter().map(|segment| segment.id)
     }
 
     fn mention(&mut self, number: u32) {

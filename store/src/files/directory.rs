@@ -119,9 +119,7 @@ impl Directory {
         let found = recovery.finish();
         let files = SegmentFiles::new(folder.clone());
         if writes {
-            if let Some((segment, len)) = found.cut() {
-                files.cut(segment, len)?;
-            }
+            files.settle(&found)?;
             write_opened(&opened, found.next())?;
         }
         Ok((files, found))

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 
+use super::beside::Beside;
 use super::system::{Result, at, beside, io_error, sync_directory};
 use crate::format::STEP;
 use crate::log::{Io, IoDone};
+use crate::recovery::{Recovered, Tail};
 
 /// Files that are kept open for reading and writing.
 const MAX_OPEN: usize = 16;
@@ -38,27 +40,25 @@ impl SegmentFiles {
         match io {
             Io::Create { segment, header, len, .. } => self.create(segment, &header, len)?,
             Io::Write { segment, at, parts, .. } => write_all(self.file(segment)?, at, &parts)?,
-            Io::Sync { segment, .. } => self.file(segment)?.sync_data()?,
-            Io::Seal { segment, len, .. } => {
-                let file = self.file(segment)?;
-                file.set_len(len)?;
-                file.sync_all()?;
-            }
-            Io::Delete { segment, .. } => {
-                self.open.remove(&segment);
-                fs::remove_file(self.path(segment))?;
-                sync_directory(&self.folder)?;
-            }
             Io::Read { segment, at, len, .. } => return read_exact(self.file(segment)?, at, len),
+            io @ (Io::Sync { .. } | Io::Seal { .. } | Io::Delete { .. }) => {
+                return self.beside(io).map_or(Ok(Bytes::new()), Beside::try_perform);
+            }
         }
         Ok(Bytes::new())
+    }
+
+    /// Where a segment is that is about to go, and its folder.
+    pub(super) fn forget(&mut self, segment: u64) -> (PathBuf, PathBuf) {
+        self.open.remove(&segment);
+        (self.path(segment), self.folder.clone())
     }
 
     fn path(&self, segment: u64) -> PathBuf {
         self.folder.join(format!("{segment:020}.{EXTENSION}"))
     }
 
-    fn file(&mut self, segment: u64) -> io::Result<&File> {
+    pub(super) fn file(&mut self, segment: u64) -> io::Result<&File> {
         self.uses += 1;
         if !self.open.contains_key(&segment) {
             let file = OpenOptions::new().read(true).write(true).open(self.path(segment))?;
@@ -108,14 +108,28 @@ impl SegmentFiles {
         Ok(file)
     }
 
-    /// Cuts a segment off, durably.
-    pub(super) fn cut(&self, segment: u64, len: u64) -> Result<()> {
-        let path = self.path(segment);
-        let file = OpenOptions::new().write(true).open(&path).map_err(at("open", &path))?;
-        let found = file.metadata().map_err(at("look at", &path))?.len();
-        if found != len {
-            file.set_len(len).map_err(at("cut", &path))?;
-            file.sync_all().map_err(at("sync", &path))?;
+    /// Makes durable what was found, and only that: what lies behind it goes.
+    pub(super) fn settle(&self, found: &Recovered) -> Result<()> {
+        let Some((last, len)) = found.cut() else { return Ok(()) };
+        for segment in found.behind() {
+            // One by one: what is left behind the tear must have no hole.
+            let path = self.path(*segment);
+            fs::remove_file(&path).map_err(at("delete", &path))?;
+            sync_directory(&self.folder).map_err(at("sync", &self.folder))?;
+        }
+        let closed = found.tail() == Tail::Closed;
+        for segment in found.segments() {
+            let path = self.path(segment);
+            let file = OpenOptions::new().write(true).open(&path).map_err(at("open", &path))?;
+            let is_long = segment == last
+                && file.metadata().map_err(at("look at", &path))?.len() != len;
+            if is_long {
+                file.set_len(len).map_err(at("cut", &path))?;
+            }
+            // A process that was killed may have left what is in the page cache only.
+            if is_long || !closed {
+                file.sync_all().map_err(at("sync", &path))?;
+            }
         }
         Ok(())
     }

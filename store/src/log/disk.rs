@@ -1,10 +1,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::io::IoToken;
 use super::reading::ReadRequest;
+use crate::format::SegmentHeader;
 use crate::position::LogPosition;
 
 /// How far a segment is.
@@ -24,8 +23,8 @@ pub(crate) enum SegmentState {
 pub(crate) struct Segment {
     pub(crate) id: u64,
     pub(crate) state: SegmentState,
-    /// Its header; empty once it is written.
-    pub(crate) header: Bytes,
+    /// Its header; `None` once it is written.
+    pub(crate) header: Option<Box<SegmentHeader>>,
     /// Bytes that batches take, with the header in front.
     pub(crate) len: u64,
     /// Whether no batch is added any more.
@@ -166,7 +165,20 @@ impl Disk {
         Some(self.in_flight.remove(index).1)
     }
 
-    /// Jobs in flight that have to be done in order.
+    /// Jobs in flight that are done in order.
+    pub(crate) fn writing(&self) -> usize {
+        let in_order = |job: &&(IoToken, Job)| {
+            matches!(job.1, Job::Create { .. } | Job::Write { .. })
+        };
+        self.in_flight.iter().filter(in_order).count()
+    }
+
+    /// Whether a segment is being synced or sealed.
+    pub(crate) fn is_syncing(&self) -> bool {
+        self.in_flight.iter().any(|(_, job)| matches!(job, Job::Sync { .. } | Job::Seal { .. }))
+    }
+
+    /// Jobs in flight but for those that change nothing of what is durable.
     pub(crate) fn in_line(&self) -> usize {
         let in_order = |job: &&(IoToken, Job)| !matches!(job.1, Job::Delete | Job::Read { .. });
         self.in_flight.iter().filter(in_order).count()

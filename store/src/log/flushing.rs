@@ -21,8 +21,11 @@ const RETRY: Duration = Duration::from_secs(1);
 const MAX_WRITE: usize = 1 << 20;
 const MAX_PARTS: usize = 512;
 
-/// Writes and syncs that are asked for before the first of them is done.
+/// Writes that are asked for before the first of them is done.
 const MAX_IN_LINE: usize = 4;
+
+/// Segments that are not sealed yet: with [`Durability::PageCache`], as many are lost with the machine's power at most.
+const MAX_UNSEALED: usize = 8;
 
 impl Log {
     /// The next piece of I/O to do; `None` until something else happens: a batch ends, a piece of I/O is done, the time
@@ -37,7 +40,9 @@ impl Log {
         }
         let disk = self.disk.as_mut()?;
         if let Some((segment, until)) = disk.retiring.front().copied() {
-            if until <= disk.synced {
+            // One at a time, so that what is left has no hole.
+            let deleting = disk.in_flight.iter().any(|(_, job)| *job == Job::Delete);
+            if until <= disk.synced && !deleting {
                 disk.retiring.pop_front();
                 return Some(Io::Delete { token: disk.begin(Job::Delete), segment });
             }
@@ -50,11 +55,20 @@ impl Log {
             return None;
         }
         disk.retry_at = None;
-        let barrier = |(_, job): &(_, Job)| matches!(job, Job::Create { .. } | Job::Seal { .. });
-        if disk.in_line() >= MAX_IN_LINE || disk.in_flight.iter().any(barrier) {
+        if let Some(io) = self.poll_seal() {
+            return Some(io);
+        }
+        let disk = self.disk.as_ref()?;
+        let page_cache = self.options.durability == Durability::PageCache;
+        let barrier = |(_, job): &(_, Job)| match job {
+            Job::Create { .. } => true,
+            Job::Seal { .. } => !page_cache,
+            _ => false,
+        };
+        if disk.writing() >= MAX_IN_LINE || disk.in_flight.iter().any(barrier) {
             return None;
         }
-        if let Some(io) = self.poll_segments() {
+        if let Some(io) = self.poll_create() {
             return Some(io);
         }
         self.poll_write(now).or_else(|| self.poll_sync())
@@ -76,7 +90,7 @@ impl Log {
             (Job::Create { segment }, Ok(_)) => {
                 if let Some(segment) = disk.segment_mut(segment) {
                     segment.state = SegmentState::Open;
-                    segment.header = Bytes::new();
+                    segment.header = None;
                 }
                 None
             }
@@ -194,34 +208,48 @@ impl Log {
         }
     }
 
-    /// Makes the segment that the next write is for, once the one before is sealed; seals one that is full and written.
-    fn poll_segments(&mut self) -> Option<Io> {
+    /// Makes the segment that the next write is for, once the one before is sealed. In the page cache nothing waits for
+    /// that, but for what would be too much to lose.
+    fn poll_create(&mut self) -> Option<Io> {
         let len = self.options.segment as u64;
+        let page_cache = self.options.durability == Durability::PageCache;
         let disk = self.disk.as_mut()?;
-        let (asked, written, durable) = (disk.asked, disk.written, disk.durable);
+        let (asked, synced) = (disk.asked, disk.synced);
+        let planned = disk.segments.partition_point(|it| it.state != SegmentState::Planned);
+        let sealed = disk.segments.partition_point(|it| it.state == SegmentState::Sealed);
+        let before = planned.checked_sub(1).and_then(|before| disk.segments.get(before));
+        if before.is_some_and(|before| asked < before.end_batch)
+            || planned - sealed >= if page_cache { MAX_UNSEALED } else { 1 }
+        {
+            return None;
+        }
+        let segment = disk.segments.get_mut(planned).filter(|it| asked < it.end_batch)?;
+        let header = segment.header.as_deref()?.made(synced);
+        segment.state = SegmentState::Creating;
+        let segment = segment.id;
+        let token = disk.begin(Job::Create { segment });
+        let header = Bytes::copy_from_slice(header.as_bytes());
+        Some(Io::Create { token, segment, header, len })
+    }
+
+    /// Seals the oldest segment that is full and written. One at a time, so that what is synced has no holes.
+    fn poll_seal(&mut self) -> Option<Io> {
+        let disk = self.disk.as_mut()?;
+        if disk.is_syncing() {
+            return None;
+        }
+        let written = disk.written;
         let first = disk.segments.partition_point(|it| it.state == SegmentState::Sealed);
         let segment = disk.segments.get_mut(first)?;
-        let id = segment.id;
-        match segment.state {
-            SegmentState::Planned if asked < segment.end_batch => {
-                segment.state = SegmentState::Creating;
-                let header = segment.header.clone();
-                let token = disk.begin(Job::Create { segment: id });
-                Some(Io::Create { token, segment: id, header, len })
-            }
-            SegmentState::Open
-                if segment.full && written >= segment.end_batch && asked == written =>
-            {
-                // A sync that is in flight is done before.
-                debug_assert!(durable <= written);
-                segment.state = SegmentState::Sealing;
-                let len = segment.len;
-                let token = disk.begin(Job::Seal { segment: id });
-                disk.sync_due = false;
-                Some(Io::Seal { token, segment: id, len })
-            }
-            _ => None,
+        if segment.state != SegmentState::Open || !segment.full || written < segment.end_batch {
+            return None;
         }
+        segment.state = SegmentState::Sealing;
+        let (id, len) = (segment.id, segment.len);
+        // It says all that a sync would.
+        disk.sync_due &= segment.end_batch < disk.asked;
+        let token = disk.begin(Job::Seal { segment: id });
+        Some(Io::Seal { token, segment: id, len })
     }
 
     /// Writes what waits, if it has waited for long enough.
@@ -242,12 +270,12 @@ impl Log {
             _ => true,
         };
         // A group that is being synced is not added to.
-        let syncing = disk.in_flight.iter().any(|(_, job)| matches!(job, Job::Sync { .. }));
-        if !ready || syncing {
+        let page_cache = self.options.durability == Durability::PageCache;
+        if !ready || (disk.is_syncing() && !page_cache) {
             return None;
         }
         let each = self.options.durability == Durability::Each;
-        if each && disk.sync_due {
+        if each && disk.sync_due && disk.durable < disk.asked {
             return None;
         }
         let first = self.batches.get(from)?;
@@ -282,7 +310,7 @@ impl Log {
             // What is left belongs to the same group.
             disk.waiting_since = disk.waiting_since.min(now.elapsed);
         }
-        disk.sync_due = !matches!(self.options.durability, Durability::PageCache) || disk.hurry;
+        disk.sync_due |= !page_cache || disk.hurry;
         self.counters.writes += 1;
         let token = disk.begin(Job::Write { segment, from, to });
         Some(Io::Write { token, segment, at, parts })
@@ -290,12 +318,15 @@ impl Log {
 
     fn poll_sync(&mut self) -> Option<Io> {
         let disk = self.disk.as_mut()?;
-        let syncing = disk.in_flight.iter().any(|(_, job)| matches!(job, Job::Sync { .. }));
-        if !disk.sync_due || syncing {
+        if !disk.sync_due || disk.is_syncing() || disk.written < disk.asked {
             return None;
         }
-        let last = self.batches.get(disk.asked.checked_sub(1)?)?;
-        let (segment, to) = (last.segment, disk.asked);
+        let to = disk.written;
+        let segment = self.batches.get(to.checked_sub(1)?)?.segment;
+        // What lies in front is synced when it is sealed.
+        if disk.segments.iter().any(|it| it.id < segment && it.state != SegmentState::Sealed) {
+            return None;
+        }
         disk.sync_due = false;
         self.counters.syncs += 1;
         let token = disk.begin(Job::Sync { segment, to });
@@ -356,7 +387,7 @@ impl Log {
             disk.segments.push_back(Segment {
                 id,
                 state: SegmentState::Planned,
-                header: Bytes::copy_from_slice(header.as_bytes()),
+                header: Some(Box::new(header)),
                 len: STEP as u64,
                 full: false,
                 end_batch: number,

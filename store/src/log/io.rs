@@ -6,8 +6,8 @@ use bytes::Bytes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IoToken(pub(super) u64);
 
-/// A piece of I/O that a log asks for. Do them in the order in which they are asked for, each as a whole; only
-/// [`Read`](Self::Read) may be done at any time.
+/// A piece of I/O that a log asks for. Create and write in the order in which that is asked for, each as a whole. All
+/// else may be done at any time and on any thread, beside those: what has to wait for it is not asked for before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Io {
@@ -49,7 +49,7 @@ pub enum Io {
         /// Bytes that it keeps.
         len: u64,
     },
-    /// Delete a segment. What was asked for before must be durable already, and is.
+    /// Delete a segment. What has to be durable before is.
     Delete {
         /// To be handed back.
         token: IoToken,

@@ -81,7 +81,10 @@ impl SimDisk {
                 self.files.remove(&segment).expect("the segment was there");
             }
             Io::Read { segment, at, len, .. } => {
-                let file = self.files.get(&segment).expect("the segment is there");
+                // It may be deleted meanwhile.
+                let Some(file) = self.files.get(&segment) else {
+                    return Err(IoError::Failed("no such file".into()));
+                };
                 let mut seen = file.clone();
                 seen.settle();
                 let at = at as usize;
