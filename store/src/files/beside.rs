@@ -1,0 +1,74 @@
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use super::segments::SegmentFiles;
+use super::system::{io_error, sync_directory};
+use crate::log::{Io, IoDone, IoToken};
+
+/// A piece of I/O that others need not wait for, to be done on another thread.
+#[derive(Debug)]
+pub struct Beside {
+    token: IoToken,
+    /// What to do, or why it cannot be done.
+    what: io::Result<What>,
+}
+
+#[derive(Debug)]
+enum What {
+    Sync(File),
+    Seal { file: File, len: u64 },
+    Delete { path: PathBuf, folder: PathBuf },
+}
+
+impl SegmentFiles {
+    /// Splits off a piece of I/O that may take long and that nothing waits for: deleting, and, for a log that stores in
+    /// the page cache, syncing and sealing.
+    ///
+    /// # Errors
+    /// Anything else is given back, for [`perform`](Self::perform).
+    pub fn beside(&mut self, io: Io) -> Result<Beside, Io> {
+        let token = io.token();
+        let what = match io {
+            Io::Sync { segment, .. } => {
+                self.file(segment).and_then(File::try_clone).map(What::Sync)
+            }
+            Io::Seal { segment, len, .. } => {
+                let file = self.file(segment).and_then(File::try_clone);
+                file.map(|file| What::Seal { file, len })
+            }
+            Io::Delete { segment, .. } => {
+                let (path, folder) = self.forget(segment);
+                Ok(What::Delete { path, folder })
+            }
+            other => return Err(other),
+        };
+        Ok(Beside { token, what })
+    }
+}
+
+impl Beside {
+    /// Does it; returns when it is done.
+    #[must_use]
+    pub fn perform(self) -> IoDone {
+        let token = self.token;
+        IoDone { token, result: self.try_perform().map_err(|error| io_error(&error)) }
+    }
+
+    pub(super) fn try_perform(self) -> io::Result<Bytes> {
+        match self.what? {
+            What::Sync(file) => file.sync_data()?,
+            What::Seal { file, len } => {
+                file.set_len(len)?;
+                file.sync_all()?;
+            }
+            What::Delete { path, folder } => {
+                fs::remove_file(path)?;
+                sync_directory(&folder)?;
+            }
+        }
+        Ok(Bytes::new())
+    }
+}
