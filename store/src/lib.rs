@@ -46,6 +46,7 @@ mod error;
 #[cfg(all(unix, feature = "files"))]
 pub mod files;
 mod format;
+mod index;
 mod log;
 mod options;
 mod position;
@@ -53,6 +54,7 @@ mod recovery;
 
 pub use deltawire_framing::{DocId, StatusBits};
 pub use error::{Broken, OpenError, Refused, Room};
+pub use index::{NoIndex, SegmentIndex};
 pub use log::{
     Appended, Gap, GapReason, Grant, Head, Io, IoDone, IoError, IoToken, Log, LogStats, Previous,
     Read, ReadRequest, Run, Snapshot, Stored, Written,

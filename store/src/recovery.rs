@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 
-use deltawire_framing::StatusBits;
+use deltawire_framing::{DocId, StatusBits};
 
-use crate::format::{self, Body, Checked, ItemKind, STEP};
-use crate::log::{Batch, Batches, Document, Documents, Entry, KeptSnapshot, Memory};
-use crate::log::{Segment, SegmentState, Written};
+use crate::format::{
+    self, Body, Checked, CheckedIndex, IndexFooter, Item, ItemKind, STEP, Said, SegmentHeader,
+};
+use crate::log::{Batch, Batches, Check, Document, Documents, Entry, KeptSnapshot, Memory};
+use crate::log::{IndexState, Segment, SegmentState, Written};
 use crate::position::{Epoch, LogPosition, Origin, Position};
 
 /// Writers of a document that are remembered until a log with its options takes over.
@@ -107,6 +109,37 @@ impl Recovery {
         self.opened = at;
     }
 
+    /// Bytes at the end of a segment that are its index, by its last 64. `None` if it has none: then all of it has to be
+    /// read.
+    #[must_use]
+    pub fn index_len(id: u64, last: &[u8], file_len: u64) -> Option<u64> {
+        Some(IndexFooter::read(last, id, file_len).ok()?.index_len())
+    }
+
+    /// Takes in the next segment by its index, in place of [`segment`](Self::segment): `header` are its first 64 bytes,
+    /// `index` its last, as many as [`index_len`](Self::index_len) says. Its batches are checked when they are read.
+    /// `false` if the index is not sound, or not the next; nothing has changed then.
+    pub fn indexed(&mut self, id: u64, header: &[u8], index: &[u8], file_len: u64) -> bool {
+        if matches!(self.found.tail, Tail::Damaged { .. }) {
+            return true;
+        }
+        let Ok(header) = format::segment_header(header, id) else { return false };
+        let first = LogPosition(header.first.get());
+        let chain = header.chain.get();
+        let is_next = !self.any
+            || (first == self.found.next
+                && chain == self.found.chain
+                && self.found.behind.is_empty());
+        if header.shard.get() != self.found.shard || !is_next {
+            return false;
+        }
+        let Ok(index) = format::index(index, id, file_len, first) else { return false };
+        let Some(wall) = self.begin(id, header) else { return true };
+        self.found.wall = self.found.wall.max(wall);
+        self.take_index(id, &index);
+        true
+    }
+
     /// Takes in the next segment, with the number that its file's name says.
     pub fn segment(&mut self, id: u64, bytes: &[u8]) {
         if matches!(self.found.tail, Tail::Damaged { .. }) {
@@ -125,19 +158,31 @@ impl Recovery {
             return;
         }
         let first = LogPosition(header.first.get());
+        let is_next = first == self.found.next && header.chain.get() == self.found.chain;
+        if is_next && self.found.behind.is_empty() {
+            // Nothing is missing: what is wrong with the end of the one before is its index.
+            self.tail = None;
+        } else if self.any && (self.tail.is_some() || first > self.found.next) {
+            self.behind(id, bytes, LogPosition(header.synced.get()));
+            return;
+        } else if self.any {
+            let field = if first == self.found.next { "chain" } else { "first" };
+            self.found.tail = damaged(0, field);
+            return;
+        }
+        if self.begin(id, &header).is_some() {
+            self.batches(id, bytes);
+        }
+    }
+
+    /// Begins with a segment that is the next.
+    fn begin(&mut self, id: u64, header: &SegmentHeader) -> Option<u64> {
+        let first = LogPosition(header.first.get());
         if !self.any {
             (self.found.next, self.found.chain) = (first, header.chain.get());
             self.any = true;
-        } else if self.tail.is_some() || first > self.found.next {
-            self.behind(id, bytes, LogPosition(header.synced.get()));
-            return;
-        } else if first != self.found.next {
-            self.found.tail = damaged(0, "first");
-            return;
-        } else if header.chain.get() != self.found.chain {
-            self.found.tail = damaged(0, "chain");
-            return;
         }
+        self.tail = None;
         let wall = header.created_at.get();
         self.found.wall = self.found.wall.max(wall);
         self.found.segments.push_back(Segment {
@@ -151,8 +196,9 @@ impl Recovery {
             oldest: wall,
             newest: wall,
             documents: Vec::new(),
+            index: IndexState::Missing,
         });
-        self.batches(id, bytes);
+        Some(wall)
     }
 
     /// Takes in a segment behind one whose end is missing: part of the tear, unless it says that this end was synced.
@@ -193,6 +239,15 @@ impl Recovery {
                 }
                 Err(field) => field,
             };
+            let last = bytes.len().saturating_sub(IndexFooter::SIZE);
+            let last = bytes.get(last..).unwrap_or_default();
+            let footer = IndexFooter::read(last, id, bytes.len() as u64).ok();
+            if let Some(footer) = footer.filter(|footer| footer.at.get() == at as u64) {
+                if let Some(segment) = self.found.segments.back_mut() {
+                    segment.index = IndexState::Written { len: footer.index_len() };
+                }
+                return;
+            }
             let rest = format::rest(left, id, self.found.next);
             if rest.synced > self.found.next {
                 self.found.tail = Tail::Damaged { segment: id, at: at as u64, field };
@@ -206,51 +261,63 @@ impl Recovery {
 
     fn take(&mut self, id: u64, at: u64, batch: &Checked<'_>) {
         let header = batch.header;
-        let found = &mut self.found;
-        found.wall = found.wall.max(header.written_at.get());
-        found.chain = header.header_crc.get();
-        let len = header.len.get();
-        let number = found.batches.push(Batch {
-            memory: Memory::Gone,
-            first: found.next,
-            len,
-            chunk: 0,
-            segment: id,
-            at,
-            written_at: header.written_at.get(),
-            live: 0,
-            damaged: false,
-        });
-        found.kept_bytes += u64::from(len);
+        let (len, written_at) = (header.len.get(), header.written_at.get());
+        let number = self.found.batch(id, at, len, written_at, true);
+        self.found.chain = header.header_crc.get();
         for item in batch.items().flatten() {
-            let position = found.next;
-            found.next = position.next();
-            self.closed = item.kind == ItemKind::Closed;
             match batch.body(&item) {
                 Ok(Body::Record { security, frame }) => {
-                    let len = frame.as_bytes().len() as u32;
-                    let status = security.status();
-                    let entry = Entry::new(number as u32, item.offset, len, status);
+                    let (len, status) = (frame.as_bytes().len() as u32, security.status());
                     if let Ok(delta) = frame.delta() {
-                        let (doc, sequence) = (delta.doc_id(), delta.sequence());
-                        let written = Written { sequence, position: item.position, at: position };
-                        found.record(doc, item.epoch, entry, written, item.origin);
+                        let entry = Entry::new(number as u32, item.offset, len, status);
+                        self.record(&item, delta.doc_id(), delta.sequence(), entry);
                     }
                 }
-                Ok(Body::Note(note)) => found.note(item.kind, item.epoch, note, position),
+                Ok(Body::Note(note)) => self.note(&item, note),
                 // They were checked before.
                 Err(_) => {}
             }
         }
-        if let Some(segment) = found.segments.back_mut() {
-            if segment.len == STEP as u64 {
-                segment.oldest = header.written_at.get();
+        self.found.end_batch(at + u64::from(len), number, written_at);
+    }
+
+    fn take_index(&mut self, id: u64, index: &CheckedIndex<'_>) {
+        let mut items = index.items.iter();
+        for batch in index.batches {
+            let (len, written_at, at) = (batch.len.get(), batch.written_at.get(), batch.at());
+            let number = self.found.batch(id, at, len, written_at, false);
+            for listed in items.by_ref().take(batch.items.get() as usize) {
+                let Some(item) = listed.entry.item() else { continue };
+                match listed.said(&item) {
+                    Said::Record { doc, len, sequence, bits } => {
+                        let status = StatusBits::from_bits(bits);
+                        let entry = Entry::new(number as u32, item.offset, len, status);
+                        self.record(&item, doc, sequence, entry);
+                    }
+                    Said::Note(note) => self.note(&item, &note),
+                }
             }
-            segment.newest = header.written_at.get();
-            segment.len = at + u64::from(len);
-            segment.end_batch = number + 1;
-            segment.end = found.next;
+            self.found.end_batch(at + u64::from(len), number, written_at);
         }
+        self.found.chain = index.footer.chain.get();
+        if let Some(segment) = self.found.segments.back_mut() {
+            segment.index = IndexState::Written { len: index.footer.index_len() };
+        }
+    }
+
+    fn record(&mut self, item: &Item, doc: DocId, sequence: u32, entry: Entry) {
+        let at = self.found.next;
+        self.found.next = at.next();
+        self.closed = false;
+        let written = Written { sequence, position: item.position, at };
+        self.found.record(doc, item.epoch, entry, written, item.origin);
+    }
+
+    fn note(&mut self, item: &Item, note: &format::Note) {
+        let at = self.found.next;
+        self.found.next = at.next();
+        self.closed = item.kind == ItemKind::Closed;
+        self.found.note(item.kind, item.epoch, note, at);
     }
 
     /// What was found.
@@ -305,13 +372,44 @@ impl Recovered {
         if matches!(self.tail, Tail::Damaged { .. }) {
             return None;
         }
-        self.segments.back().map(|last| (last.id, last.len))
+        self.segments.back().map(|last| (last.id, last.len + last.index.len()))
     }
 
     /// The numbers of the segments that hold something.
     #[cfg(all(unix, feature = "files"))]
     pub(crate) fn segments(&self) -> impl Iterator<Item = u64> {
         self.segments.iter().map(|segment| segment.id)
+    }
+
+    /// Begins a batch; returns its number.
+    fn batch(&mut self, segment: u64, at: u64, len: u32, written_at: u64, checked: bool) -> u64 {
+        self.wall = self.wall.max(written_at);
+        self.kept_bytes += u64::from(len);
+        self.batches.push(Batch {
+            memory: Memory::Gone,
+            first: self.next,
+            len,
+            chunk: 0,
+            segment,
+            at,
+            written_at,
+            live: 0,
+            check: if checked { Check::Sound } else { Check::Never },
+        })
+    }
+
+    /// Ends it, at `end` bytes from its segment's start.
+    fn end_batch(&mut self, end: u64, number: u64, written_at: u64) {
+        let next = self.next;
+        if let Some(segment) = self.segments.back_mut() {
+            if segment.len == STEP as u64 {
+                segment.oldest = written_at;
+            }
+            segment.newest = written_at;
+            segment.len = end;
+            segment.end_batch = number + 1;
+            segment.end = next;
+        }
     }
 
     fn mention(&mut self, number: u32) {
@@ -324,7 +422,7 @@ impl Recovered {
         }
     }
 
-    fn document(&mut self, doc: deltawire_framing::DocId, epoch: Epoch, first: Position) -> u32 {
+    fn document(&mut self, doc: DocId, epoch: Epoch, first: Position) -> u32 {
         let number = self.documents.number(&doc).unwrap_or_else(|| {
             let document = Document { first, ..Document::new(doc, epoch) };
             self.documents.insert(document)
@@ -340,7 +438,7 @@ impl Recovered {
 
     fn record(
         &mut self,
-        doc: deltawire_framing::DocId,
+        doc: DocId,
         epoch: Epoch,
         entry: Entry,
         written: Written,

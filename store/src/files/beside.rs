@@ -1,11 +1,14 @@
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use bytes::Bytes;
 
 use super::segments::SegmentFiles;
 use super::system::{io_error, sync_directory};
+use crate::format::STEP;
+use crate::index::{NoIndex, SegmentIndex};
 use crate::log::{Io, IoDone, IoToken};
 
 /// A piece of I/O that others need not wait for, to be done on another thread.
@@ -20,12 +23,13 @@ pub struct Beside {
 enum What {
     Sync(File),
     Seal { file: File, len: u64 },
+    Index { segment: u64, file: File, len: u64 },
     Delete { path: PathBuf, folder: PathBuf },
 }
 
 impl SegmentFiles {
-    /// Splits off a piece of I/O that may take long and that nothing waits for: deleting, and, for a log that stores in
-    /// the page cache, syncing and sealing.
+    /// Splits off a piece of I/O that may take long and that other I/O need not wait for: syncing, sealing, indexing,
+    /// deleting.
     ///
     /// # Errors
     /// Anything else is given back, for [`perform`](Self::perform).
@@ -38,6 +42,10 @@ impl SegmentFiles {
             Io::Seal { segment, len, .. } => {
                 let file = self.file(segment).and_then(File::try_clone);
                 file.map(|file| What::Seal { file, len })
+            }
+            Io::Index { segment, len, .. } => {
+                let file = self.file(segment).and_then(File::try_clone);
+                file.map(|file| What::Index { segment, file, len })
             }
             Io::Delete { segment, .. } => {
                 let (path, folder) = self.forget(segment);
@@ -64,6 +72,7 @@ impl Beside {
                 file.set_len(len)?;
                 file.sync_all()?;
             }
+            What::Index { segment, file, len } => index(segment, &file, len)?,
             What::Delete { path, folder } => {
                 fs::remove_file(path)?;
                 sync_directory(&folder)?;
@@ -71,4 +80,24 @@ impl Beside {
         }
         Ok(Bytes::new())
     }
+}
+
+/// Reads a segment batch by batch, and writes its index behind them.
+fn index(segment: u64, file: &File, len: u64) -> io::Result<()> {
+    let wrong = |error: NoIndex| io::Error::new(io::ErrorKind::InvalidData, error);
+    let mut header = [0; STEP];
+    file.read_exact_at(&mut header, 0)?;
+    let mut index = SegmentIndex::new(segment, &header).map_err(wrong)?;
+    let mut batch = Vec::new();
+    while index.at() < len {
+        file.read_exact_at(&mut header, index.at())?;
+        let most = (len - index.at()) as usize;
+        batch.resize(SegmentIndex::batch_len(&header).min(most), 0);
+        file.read_exact_at(&mut batch, index.at())?;
+        index.batch(&batch).map_err(wrong)?;
+    }
+    let index = index.finish().map_err(wrong)?;
+    file.set_len(len)?;
+    file.write_all_at(&index, len)?;
+    file.sync_all()
 }

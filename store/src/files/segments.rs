@@ -41,7 +41,7 @@ impl SegmentFiles {
             Io::Create { segment, header, len, .. } => self.create(segment, &header, len)?,
             Io::Write { segment, at, parts, .. } => write_all(self.file(segment)?, at, &parts)?,
             Io::Read { segment, at, len, .. } => return read_exact(self.file(segment)?, at, len),
-            io @ (Io::Sync { .. } | Io::Seal { .. } | Io::Delete { .. }) => {
+            io @ (Io::Sync { .. } | Io::Seal { .. } | Io::Index { .. } | Io::Delete { .. }) => {
                 return self.beside(io).map_or(Ok(Bytes::new()), Beside::try_perform);
             }
         }

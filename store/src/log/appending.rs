@@ -4,7 +4,7 @@ use zerocopy::IntoBytes;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
 use super::Log;
-use super::batch::{Batch, Memory};
+use super::batch::{Batch, Check, Memory};
 use super::chunk::Open;
 use super::document::{Document, Written};
 use super::entries::Entry;
@@ -346,7 +346,7 @@ impl Log {
             at,
             written_at: self.wall,
             live: records,
-            damaged: false,
+            check: Check::Sound,
         });
         self.counters.kept_bytes += len as u64;
         self.settle_dead(number);

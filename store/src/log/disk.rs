@@ -18,6 +18,26 @@ pub(crate) enum SegmentState {
     Sealed,
 }
 
+/// How far the index of a sealed segment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IndexState {
+    Missing,
+    Writing,
+    /// Bytes that it takes.
+    Written {
+        len: u64,
+    },
+    /// It could not be written. The segment is read as a whole when the log is opened.
+    Failed,
+}
+
+impl IndexState {
+    /// Bytes behind the segment's batches.
+    pub(crate) fn len(self) -> u64 {
+        if let Self::Written { len } = self { len } else { 0 }
+    }
+}
+
 /// A segment file, and what is known of it.
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -38,6 +58,7 @@ pub(crate) struct Segment {
     pub(crate) newest: u64,
     /// Documents that items of it tell of, by number; a number may have passed to another document since.
     pub(crate) documents: Vec<u32>,
+    pub(crate) index: IndexState,
 }
 
 impl Segment {
@@ -65,6 +86,9 @@ pub(crate) enum Job {
         to: u64,
     },
     Seal {
+        segment: u64,
+    },
+    Index {
         segment: u64,
     },
     Delete,
@@ -180,7 +204,7 @@ impl Disk {
 
     /// Jobs in flight but for those that change nothing of what is durable.
     pub(crate) fn in_line(&self) -> usize {
-        let in_order = |job: &&(IoToken, Job)| !matches!(job.1, Job::Delete | Job::Read { .. });
+        let in_order = |job: &&(IoToken, Job)| !matches!(job.1, Job::Index { .. } | Job::Delete | Job::Read { .. });
         self.in_flight.iter().filter(in_order).count()
     }
 

@@ -7,7 +7,7 @@ use zerocopy::IntoBytes;
 
 use super::Log;
 use super::batch::Memory;
-use super::disk::{Disk, Job, Segment, SegmentState};
+use super::disk::{Disk, IndexState, Job, Segment, SegmentState};
 use super::io::{Io, IoDone, IoError};
 use crate::error::Broken;
 use crate::format::{ItemKind, Note, STEP, SegmentHeader};
@@ -71,7 +71,7 @@ impl Log {
         if let Some(io) = self.poll_create() {
             return Some(io);
         }
-        self.poll_write(now).or_else(|| self.poll_sync())
+        self.poll_write(now).or_else(|| self.poll_sync()).or_else(|| self.poll_index())
     }
 
     /// Takes in what came of a piece of I/O.
@@ -129,6 +129,15 @@ impl Log {
             }
             (Job::Sync { segment, .. } | Job::Seal { segment }, Err(error)) => {
                 Some(Broken::Sync { segment, reason: error.to_string() })
+            }
+            (Job::Index { segment }, result) => {
+                if let Some(segment) = disk.segment_mut(segment) {
+                    // How long it is matters when the log is opened only.
+                    let (done, failed) = (IndexState::Written { len: 0 }, IndexState::Failed);
+                    segment.index = if result.is_ok() { done } else { failed };
+                }
+                self.counters.indexes += u64::from(result.is_ok());
+                None
             }
             (Job::Delete, result) => {
                 self.counters.failed_deletes += u64::from(result.is_err());
@@ -250,6 +259,23 @@ impl Log {
         disk.sync_due &= segment.end_batch < disk.asked;
         let token = disk.begin(Job::Seal { segment: id });
         Some(Io::Seal { token, segment: id, len })
+    }
+
+    /// Has the index of a sealed segment written, when there is nothing else to do.
+    fn poll_index(&mut self) -> Option<Io> {
+        let disk = self.disk.as_mut()?;
+        if disk.hurry || disk.in_flight.iter().any(|(_, job)| matches!(job, Job::Index { .. })) {
+            return None;
+        }
+        // Newest first: that is where they come from.
+        let missing = |it: &&mut Segment| {
+            it.state == SegmentState::Sealed && it.index == IndexState::Missing
+        };
+        let segment = disk.segments.iter_mut().rev().find(missing)?;
+        segment.index = IndexState::Writing;
+        let (segment, len) = (segment.id, segment.len);
+        let token = disk.begin(Job::Index { segment });
+        Some(Io::Index { token, segment, len })
     }
 
     /// Writes what waits, if it has waited for long enough.
@@ -395,6 +421,7 @@ impl Log {
                 oldest: wall,
                 newest: wall,
                 documents: Vec::new(),
+                index: IndexState::Missing,
             });
         }
         let Some(last) = disk.segments.back_mut() else { return (0, 0) };

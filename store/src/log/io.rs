@@ -49,6 +49,16 @@ pub enum Io {
         /// Bytes that it keeps.
         len: u64,
     },
+    /// Write the index of a sealed segment behind its batches, in place of what may be there, and make it durable
+    /// ([`SegmentIndex`](crate::SegmentIndex)). If it fails, opening reads all of the segment; nothing else.
+    Index {
+        /// To be handed back.
+        token: IoToken,
+        /// The segment's number.
+        segment: u64,
+        /// Bytes up to the end of its last batch.
+        len: u64,
+    },
     /// Delete a segment. What has to be durable before is.
     Delete {
         /// To be handed back.
@@ -78,6 +88,7 @@ impl Io {
             | Self::Write { token, .. }
             | Self::Sync { token, .. }
             | Self::Seal { token, .. }
+            | Self::Index { token, .. }
             | Self::Delete { token, .. }
             | Self::Read { token, .. } => *token,
         }
@@ -91,6 +102,7 @@ impl Io {
             | Self::Write { segment, .. }
             | Self::Sync { segment, .. }
             | Self::Seal { segment, .. }
+            | Self::Index { segment, .. }
             | Self::Delete { segment, .. }
             | Self::Read { segment, .. } => *segment,
         }

@@ -29,10 +29,10 @@ pub use stats::LogStats;
 use crate::error::Broken;
 use crate::options::{Durability, LogOptions};
 use crate::position::{Epoch, LogPosition, Now, Origin};
-pub(crate) use batch::{Batch, Batches, Memory};
+pub(crate) use batch::{Batch, Batches, Check, Memory};
 use chunk::{Chunks, Open};
 use disk::Disk;
-pub(crate) use disk::{Segment, SegmentState};
+pub(crate) use disk::{IndexState, Segment, SegmentState};
 pub(crate) use document::{Document, Documents, KeptSnapshot};
 pub(crate) use entries::Entry;
 

@@ -174,7 +174,7 @@ impl Log {
                         break;
                     }
                     let number = self.batches.number_of(entry.batch);
-                    if batch.damaged {
+                    if batch.is_damaged() {
                         return self.damaged(document, from, end);
                     }
                     return Read::Cold(self.request(number, most));
