@@ -21,7 +21,9 @@ use deltawire_framing::{
     Channel, Checksum, DeltaFields, DeltaWriter, DocId, Frame, FrameHeader, Kind,
 };
 use deltawire_store::files::{Beside, Directory, SegmentFiles};
-use deltawire_store::{Durability, Epoch, IoDone, Log, LogOptions, Now, Origin, Position, Read, Retention};
+use deltawire_store::{
+    Durability, Epoch, IoDone, Log, LogOptions, Now, Origin, Position, Read, Retention,
+};
 use redb::{Database, Durability as RedbDurability, ReadableDatabase, TableDefinition};
 use zerocopy::IntoBytes;
 
@@ -81,9 +83,7 @@ impl Filed {
         let log = Log::open(options(durability), found).unwrap();
         let (beside, jobs) = channel::<Beside>();
         let (answer, done) = channel();
-        std::thread::spawn(move || {
-            jobs.into_iter().try_for_each(|job| answer.send(job.perform()))
-        });
+        std::thread::spawn(move || jobs.into_iter().try_for_each(|job| answer.send(job.perform())));
         let _directory = (directory, temporary);
         Self { log, files, now: Now::default(), rounds: 0, beside, done, _directory }
     }

@@ -436,14 +436,7 @@ impl Recovered {
         number
     }
 
-    fn record(
-        &mut self,
-        doc: DocId,
-        epoch: Epoch,
-        entry: Entry,
-        written: Written,
-        origin: Origin,
-    ) {
+    fn record(&mut self, doc: DocId, epoch: Epoch, entry: Entry, written: Written, origin: Origin) {
         let number = self.document(doc, epoch, written.position);
         if self.documents.get(number).is_some_and(|it| it.appended() != written.position) {
             // Another life of the document, of which nothing is known but this.

@@ -478,7 +478,8 @@ fn logs_are_what_was_done_to_them() {
         Some(seed) => seed..seed + 1,
         None => 0..number("STORE_SEEDS").unwrap_or(600),
     };
-    let (mut crashes, mut torn, mut colds, mut segments, mut behind, mut indexes) = (0, 0, 0, 0, 0, 0);
+    let (mut crashes, mut torn, mut colds, mut segments, mut behind, mut indexes) =
+        (0, 0, 0, 0, 0, 0);
     for seed in seeds {
         let result = std::panic::catch_unwind(|| {
             let mut world = World::new(seed);
@@ -488,7 +489,14 @@ fn logs_are_what_was_done_to_them() {
             world.log.end_batch(world.now);
             world.check();
             let stats = world.log.stats();
-            (world.crashes, world.torn, stats.cold_reads, stats.segments, world.torn_behind, world.indexes)
+            (
+                world.crashes,
+                world.torn,
+                stats.cold_reads,
+                stats.segments,
+                world.torn_behind,
+                world.indexes,
+            )
         });
         match result {
             Ok(found) => {
@@ -505,9 +513,18 @@ fn logs_are_what_was_done_to_them() {
             }
         }
     }
-    println!("{crashes} reopened, {torn} torn, {behind} segments behind, {indexes} by their index, {colds} reads of segments, {segments} segments");
+    println!(
+        "{crashes} reopened, {torn} torn, {behind} segments behind, {indexes} by their index, {colds} reads of segments, {segments} segments"
+    );
     if number("STORE_SEED").is_none() {
         // The test tests something.
-        assert!(crashes > 100 && torn > 10 && colds > 100 && segments > 100 && behind > 0 && indexes > 100);
+        assert!(
+            crashes > 100
+                && torn > 10
+                && colds > 100
+                && segments > 100
+                && behind > 0
+                && indexes > 100
+        );
     }
 }

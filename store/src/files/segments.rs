@@ -121,8 +121,8 @@ impl SegmentFiles {
         for segment in found.segments() {
             let path = self.path(segment);
             let file = OpenOptions::new().write(true).open(&path).map_err(at("open", &path))?;
-            let is_long = segment == last
-                && file.metadata().map_err(at("look at", &path))?.len() != len;
+            let is_long =
+                segment == last && file.metadata().map_err(at("look at", &path))?.len() != len;
             if is_long {
                 file.set_len(len).map_err(at("cut", &path))?;
             }

@@ -113,6 +113,10 @@ impl Batches {
         self.kept.get_mut(usize::try_from(number.checked_sub(self.base)?).ok()?)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Batch> {
+        self.kept.iter()
+    }
+
     pub(crate) fn front(&self) -> Option<&Batch> {
         self.kept.front()
     }

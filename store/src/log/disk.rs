@@ -191,9 +191,8 @@ impl Disk {
 
     /// Jobs in flight that are done in order.
     pub(crate) fn writing(&self) -> usize {
-        let in_order = |job: &&(IoToken, Job)| {
-            matches!(job.1, Job::Create { .. } | Job::Write { .. })
-        };
+        let in_order =
+            |job: &&(IoToken, Job)| matches!(job.1, Job::Create { .. } | Job::Write { .. });
         self.in_flight.iter().filter(in_order).count()
     }
 
@@ -204,7 +203,9 @@ impl Disk {
 
     /// Jobs in flight but for those that change nothing of what is durable.
     pub(crate) fn in_line(&self) -> usize {
-        let in_order = |job: &&(IoToken, Job)| !matches!(job.1, Job::Index { .. } | Job::Delete | Job::Read { .. });
+        let in_order = |job: &&(IoToken, Job)| {
+            !matches!(job.1, Job::Index { .. } | Job::Delete | Job::Read { .. })
+        };
         self.in_flight.iter().filter(in_order).count()
     }
 

@@ -268,9 +268,8 @@ impl Log {
             return None;
         }
         // Newest first: that is where they come from.
-        let missing = |it: &&mut Segment| {
-            it.state == SegmentState::Sealed && it.index == IndexState::Missing
-        };
+        let missing =
+            |it: &&mut Segment| it.state == SegmentState::Sealed && it.index == IndexState::Missing;
         let segment = disk.segments.iter_mut().rev().find(missing)?;
         segment.index = IndexState::Writing;
         let (segment, len) = (segment.id, segment.len);

@@ -175,7 +175,7 @@ impl Log {
                     }
                     let number = self.batches.number_of(entry.batch);
                     if batch.is_damaged() {
-                        return self.damaged(document, from, end);
+                        return self.damaged_gap(document, from, end);
                     }
                     return Read::Cold(self.request(number, most));
                 };

@@ -106,8 +106,14 @@ impl Log {
         }
     }
 
+    /// Where batches lie that were found damaged when they were read back: segment, and bytes from its start. Their records
+    /// are never handed out; reading them gives a gap ([`GapReason::Damaged`]).
+    pub fn damaged(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.batches.iter().filter(|it| it.is_damaged()).map(|batch| (batch.segment, batch.at))
+    }
+
     /// What there is in place of records whose bytes are damaged.
-    pub(super) fn damaged(&self, document: &Document, from: Position, end: Position) -> Read {
+    pub(super) fn damaged_gap(&self, document: &Document, from: Position, end: Position) -> Read {
         let mut to = from;
         while to < end
             && let Some(entry) = document.entry(to)
