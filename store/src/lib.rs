@@ -38,10 +38,13 @@
 //!
 //! # Features
 //! `files`: logs in a directory, with what the operating system has for them. Unix only.
+//! `object-store`: sealed segments in an object store ([`archive`]), over those files.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]
 
+#[cfg(all(unix, feature = "object-store"))]
+pub mod archive;
 mod error;
 #[cfg(all(unix, feature = "files"))]
 pub mod files;
@@ -57,7 +60,8 @@ pub use error::{Broken, OpenError, Refused, Room};
 pub use index::{NoIndex, SegmentIndex};
 pub use log::{
     Appended, Gap, GapReason, Grant, Head, Io, IoDone, IoError, IoToken, Log, LogStats, Previous,
-    Read, ReadRequest, Run, Snapshot, Stored, Written,
+    Read, ReadRequest, Run, SealedSegment, Snapshot,
+    Stored, Written,
 };
 pub use options::{BadOption, Durability, LogOptions, Retention};
 pub use position::{Epoch, LogPosition, Now, Origin, Position};

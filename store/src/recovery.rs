@@ -140,6 +140,25 @@ impl Recovery {
         true
     }
 
+    /// Whether a segment can be opened by what would be its stub.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn is_stub(id: u64, stub: &[u8]) -> bool {
+        let (header, index) = stub.split_at_checked(STEP).unwrap_or_default();
+        let Ok(header) = format::segment_header(header, id) else { return false };
+        let first = LogPosition(header.first.get());
+        let file_len = IndexFooter::file_len(index);
+        file_len.is_some_and(|file_len| format::index(index, id, file_len, first).is_ok())
+    }
+
+    /// Takes in the next segment, which is kept elsewhere: `stub` are its first 64 bytes and its index.
+    pub fn archived(&mut self, id: u64, stub: &[u8]) {
+        let (header, index) = stub.split_at_checked(STEP).unwrap_or_default();
+        let file_len = IndexFooter::file_len(index);
+        if !file_len.is_some_and(|file_len| self.indexed(id, header, index, file_len)) {
+            self.found.tail = Tail::Damaged { segment: id, at: 0, field: "index" };
+        }
+    }
+
     /// Takes in the next segment, with the number that its file's name says.
     pub fn segment(&mut self, id: u64, bytes: &[u8]) {
         if matches!(self.found.tail, Tail::Damaged { .. }) {

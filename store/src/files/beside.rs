@@ -1,11 +1,11 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::segments::SegmentFiles;
+use super::segments::{ARCHIVED, SegmentFiles};
 use super::system::{io_error, sync_directory};
 use crate::format::STEP;
 use crate::index::{NoIndex, SegmentIndex};
@@ -74,11 +74,21 @@ impl Beside {
             }
             What::Index { segment, file, len } => index(segment, &file, len)?,
             What::Delete { path, folder } => {
-                fs::remove_file(path)?;
+                // What was left when it was about to be archived.
+                remove(&path.with_extension(ARCHIVED))?;
+                remove(&path)?;
                 sync_directory(&folder)?;
             }
         }
         Ok(Bytes::new())
+    }
+}
+
+/// Deletes a file, unless it has gone already.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use super::manifest::{Manifest, read_opened, write_opened};
-use super::segments::{SegmentFiles, segments};
+use super::segments::{ARCHIVED, SegmentFiles, segments};
 use super::system::{Result, at, sync_directory};
 use crate::error::OpenError;
 use crate::format::STEP;
@@ -117,6 +117,11 @@ impl Directory {
         recovery.opened(read_opened(&opened)?);
         for (id, path) in segments(&folder, writes)? {
             // Whoever looks wants all of it looked at.
+            if path.extension().is_some_and(|it| it == ARCHIVED) {
+                let stub = fs::read(&path).map_err(at("read", &path))?;
+                recovery.archived(id, &stub);
+                continue;
+            }
             if !writes || !read_index(&mut recovery, id, &path).map_err(at("read", &path))? {
                 let bytes = fs::read(&path).map_err(at("read", &path))?;
                 recovery.segment(id, &bytes);

@@ -11,7 +11,7 @@ mod beside;
 mod directory;
 mod manifest;
 mod segments;
-mod system;
+pub(crate) mod system;
 
 pub use beside::Beside;
 pub use directory::{Access, Directory};

@@ -40,7 +40,13 @@ impl SegmentFiles {
         match io {
             Io::Create { segment, header, len, .. } => self.create(segment, &header, len)?,
             Io::Write { segment, at, parts, .. } => write_all(self.file(segment)?, at, &parts)?,
-            Io::Read { segment, at, len, .. } => return read_exact(self.file(segment)?, at, len),
+            Io::Read { segment, at, len, .. } => {
+                if self.is_archived(segment) {
+                    // Not damage: `archive` knows how to come by it.
+                    return Err(io::ErrorKind::HostUnreachable.into());
+                }
+                return read_exact(self.file(segment)?, at, len);
+            }
             io @ (Io::Sync { .. } | Io::Seal { .. } | Io::Index { .. } | Io::Delete { .. }) => {
                 return self.beside(io).map_or(Ok(Bytes::new()), Beside::try_perform);
             }
@@ -49,13 +55,37 @@ impl SegmentFiles {
     }
 
     /// Where a segment is that is about to go, and its folder.
-    pub(super) fn forget(&mut self, segment: u64) -> (PathBuf, PathBuf) {
+    pub(crate) fn forget(&mut self, segment: u64) -> (PathBuf, PathBuf) {
         self.open.remove(&segment);
         (self.path(segment), self.folder.clone())
     }
 
-    fn path(&self, segment: u64) -> PathBuf {
+    pub(crate) fn path(&self, segment: u64) -> PathBuf {
         self.folder.join(format!("{segment:020}.{EXTENSION}"))
+    }
+
+    /// Where the index of a segment is that is kept elsewhere.
+    pub(crate) fn stub_path(&self, segment: u64) -> PathBuf {
+        self.folder.join(format!("{segment:020}.{ARCHIVED}"))
+    }
+
+    /// Where the stub of an archived segment is that is about to go, and its folder.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn forget_stub(&mut self, segment: u64) -> (PathBuf, PathBuf) {
+        (self.stub_path(segment), self.folder.clone())
+    }
+
+    #[cfg(feature = "object-store")]
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether a segment is kept elsewhere, and no longer here.
+    #[must_use]
+    pub fn is_archived(&self, segment: u64) -> bool {
+        !self.open.contains_key(&segment)
+            && !self.path(segment).exists()
+            && self.stub_path(segment).exists()
     }
 
     pub(super) fn file(&mut self, segment: u64) -> io::Result<&File> {
@@ -120,6 +150,9 @@ impl SegmentFiles {
         let closed = found.tail() == Tail::Closed;
         for segment in found.segments() {
             let path = self.path(segment);
+            if self.is_archived(segment) {
+                continue;
+            }
             let file = OpenOptions::new().write(true).open(&path).map_err(at("open", &path))?;
             let is_long =
                 segment == last && file.metadata().map_err(at("look at", &path))?.len() != len;
@@ -136,21 +169,33 @@ impl SegmentFiles {
 }
 
 const EXTENSION: &str = "segment";
+pub(crate) const ARCHIVED: &str = "archived";
 
-/// The segments in a folder, in the order of their numbers. With `tidy`, what is not there as a whole is deleted.
+/// The segments in a folder, in the order of their numbers, those that are kept elsewhere by their stubs. With `tidy`, what
+/// is not there as a whole is deleted.
 pub(super) fn segments(folder: &Path, tidy: bool) -> Result<Vec<(u64, PathBuf)>> {
-    let mut found = Vec::new();
+    let mut found: Vec<(u64, PathBuf)> = Vec::new();
     for entry in fs::read_dir(folder).map_err(at("list", folder))? {
         let path = entry.map_err(at("list", folder))?.path();
         let extension = path.extension().and_then(|it| it.to_str());
-        if extension == Some(EXTENSION) {
+        if extension == Some(EXTENSION) || extension == Some(ARCHIVED) {
             let number = path.file_stem().and_then(|it| it.to_str()).and_then(|it| it.parse().ok());
             found.extend(number.map(|number| (number, path)));
         } else if tidy && extension == Some("new") {
             fs::remove_file(&path).map_err(at("delete", &path))?;
         }
     }
-    found.sort_unstable();
+    // What is still here is believed, not its stub.
+    found.sort_unstable_by(|one, other| one.0.cmp(&other.0).then(other.1.cmp(&one.1)));
+    let mut stale = Vec::new();
+    found.dedup_by(|other, one| {
+        let same = other.0 == one.0;
+        stale.extend(same.then(|| other.1.clone()));
+        same
+    });
+    for path in stale.iter().filter(|_| tidy) {
+        fs::remove_file(path).map_err(at("delete", path))?;
+    }
     Ok(found)
 }
 

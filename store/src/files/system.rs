@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::error::OpenError;
 use crate::log::IoError;
 
-pub(super) type Result<T> = std::result::Result<T, OpenError>;
+pub(crate) type Result<T> = std::result::Result<T, OpenError>;
 
 /// Names what failed and where.
 pub(super) fn at<'a>(
@@ -18,12 +18,21 @@ pub(super) fn at<'a>(
 }
 
 /// Makes the names in a directory durable.
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// The same as [`write_whole`], for who names what failed otherwise.
+#[cfg(feature = "object-store")]
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_whole(path, bytes).map_err(|error| match error {
+        OpenError::Io { source, .. } => source,
+        error => io::Error::other(error),
+    })
+}
+
 /// Writes a file so that after a crash it is there as a whole, or not at all.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let new = beside(path);
     let mut file = File::create(&new).map_err(at("create", &new))?;
     file.write_all(bytes).map_err(at("write", &new))?;
@@ -50,9 +59,10 @@ pub(super) fn beside(path: &Path) -> PathBuf {
     path.with_extension("new")
 }
 
-pub(super) fn io_error(error: &io::Error) -> IoError {
+pub(crate) fn io_error(error: &io::Error) -> IoError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => IoError::Full,
+        io::ErrorKind::HostUnreachable => IoError::Unreachable(error.to_string()),
         _ => IoError::Failed(error.to_string()),
     }
 }

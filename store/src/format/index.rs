@@ -191,6 +191,12 @@ impl IndexFooter {
         Ok(footer)
     }
 
+    /// Bytes of the file that an index, footer included, says that it is of. Nothing is checked.
+    pub(crate) fn file_len(index: &[u8]) -> Option<u64> {
+        let (_, footer) = Self::read_from_suffix(index).ok()?;
+        footer.at.get().checked_add(footer.index_len())
+    }
+
     /// Bytes of the index and of this.
     pub(crate) fn index_len(&self) -> u64 {
         let batches = u64::from(self.batches.get()) * size_of::<IndexBatch>() as u64;

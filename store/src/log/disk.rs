@@ -91,7 +91,9 @@ pub(crate) enum Job {
     Index {
         segment: u64,
     },
-    Delete,
+    Delete {
+        segment: u64,
+    },
     Read {
         request: ReadRequest,
     },
@@ -133,6 +135,8 @@ pub(crate) struct Disk {
     pub(crate) retry_at: Option<Duration>,
     /// Segments that can be deleted once the log is durable up to a position.
     pub(crate) retiring: VecDeque<(u64, LogPosition)>,
+    /// One could not be deleted: until retention is asked again, none is.
+    pub(crate) deletes_held: bool,
     pub(crate) wanted: VecDeque<ReadRequest>,
     /// Batches that were read back, oldest first, and their bytes.
     pub(crate) thawed: VecDeque<u64>,
@@ -164,6 +168,7 @@ impl Disk {
             hurry: false,
             retry_at: None,
             retiring: VecDeque::new(),
+            deletes_held: false,
             wanted: VecDeque::new(),
             thawed: VecDeque::new(),
             thawed_bytes: 0,
@@ -204,7 +209,7 @@ impl Disk {
     /// Jobs in flight but for those that change nothing of what is durable.
     pub(crate) fn in_line(&self) -> usize {
         let in_order = |job: &&(IoToken, Job)| {
-            !matches!(job.1, Job::Index { .. } | Job::Delete | Job::Read { .. })
+            !matches!(job.1, Job::Index { .. } | Job::Delete { .. } | Job::Read { .. })
         };
         self.in_flight.iter().filter(in_order).count()
     }

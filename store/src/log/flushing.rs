@@ -41,10 +41,11 @@ impl Log {
         let disk = self.disk.as_mut()?;
         if let Some((segment, until)) = disk.retiring.front().copied() {
             // One at a time, so that what is left has no hole.
-            let deleting = disk.in_flight.iter().any(|(_, job)| *job == Job::Delete);
-            if until <= disk.synced && !deleting {
+            let is_delete = |(_, job): &(_, Job)| matches!(job, Job::Delete { .. });
+            let held = disk.deletes_held || disk.in_flight.iter().any(is_delete);
+            if until <= disk.synced && !held {
                 disk.retiring.pop_front();
-                return Some(Io::Delete { token: disk.begin(Job::Delete), segment });
+                return Some(Io::Delete { token: disk.begin(Job::Delete { segment }), segment });
             }
             // In the page cache nothing else may ask for it.
             let written = LogPosition(self.next.0 - u64::from(self.open.items()));
@@ -139,14 +140,20 @@ impl Log {
                 self.counters.indexes += u64::from(result.is_ok());
                 None
             }
-            (Job::Delete, result) => {
-                self.counters.failed_deletes += u64::from(result.is_err());
+            (Job::Delete { segment }, Err(_)) => {
+                // What comes next must not go before it: that would leave a hole.
+                let synced = disk.synced;
+                disk.retiring.push_front((segment, synced));
+                disk.deletes_held = true;
+                self.counters.failed_deletes += 1;
                 None
             }
+            (Job::Delete { .. }, Ok(_)) => None,
             (Job::Read { request }, Ok(bytes)) => {
                 self.thaw(request, bytes);
                 None
             }
+            (Job::Read { .. }, Err(IoError::Unreachable(_))) => None,
             (Job::Read { request }, Err(_)) => {
                 self.mark_damaged(request);
                 None
@@ -213,7 +220,7 @@ impl Log {
                 }
                 None
             }
-            IoError::Failed(reason) => Some(broken(reason)),
+            IoError::Unreachable(reason) | IoError::Failed(reason) => Some(broken(reason)),
         }
     }
 

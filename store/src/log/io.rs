@@ -125,6 +125,9 @@ pub enum IoError {
     /// The disk is full, or the quota is. It is tried again after a second.
     #[error("no room on the disk")]
     Full,
+    /// What is to be read cannot be reached now. Nothing is wrong with it: who reads asks again.
+    #[error("not to be reached: {0}")]
+    Unreachable(String),
     /// Anything else, as the operating system says it. It is not tried again.
     #[error("{0}")]
     Failed(String),

@@ -14,6 +14,7 @@ mod opening;
 mod reading;
 mod retention;
 mod retiring;
+mod sealed;
 mod stats;
 mod thawing;
 
@@ -24,6 +25,7 @@ pub use document::Written;
 pub use grant::Grant;
 pub use io::{Io, IoDone, IoError, IoToken};
 pub use reading::{Gap, GapReason, Head, Previous, Read, ReadRequest, Run, Snapshot, Stored};
+pub use sealed::SealedSegment;
 pub use stats::LogStats;
 
 use crate::error::Broken;
