@@ -60,8 +60,7 @@ pub use error::{Broken, OpenError, Refused, Room};
 pub use index::{NoIndex, SegmentIndex};
 pub use log::{
     Appended, Gap, GapReason, Grant, Head, Io, IoDone, IoError, IoToken, Log, LogStats, Previous,
-    Read, ReadRequest, Run, SealedSegment, Snapshot,
-    Stored, Written,
+    Read, ReadRequest, Run, SealedSegment, Snapshot, Stored, Written,
 };
 pub use options::{BadOption, Durability, LogOptions, Retention};
 pub use position::{Epoch, LogPosition, Now, Origin, Position};

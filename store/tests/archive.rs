@@ -137,10 +137,7 @@ fn run(future: impl Future<Output = ()>) {
 fn stores(path: &Temporary) -> Vec<Arc<dyn ObjectStore>> {
     let local = path.0.join("objects");
     fs::create_dir_all(&local).unwrap();
-    vec![
-        Arc::new(InMemory::new()),
-        Arc::new(LocalFileSystem::new_with_prefix(local).unwrap()),
-    ]
+    vec![Arc::new(InMemory::new()), Arc::new(LocalFileSystem::new_with_prefix(local).unwrap())]
 }
 
 #[test]
@@ -189,10 +186,7 @@ fn archived_segments_are_read_opened_and_deleted() {
             let (read, missing) = world.read().await;
             assert!(read > 0 && read < found && missing == 0);
             let object = ObjectPath::from("node-1/0000/00000000000000000001.segment");
-            assert!(matches!(
-                store.head(&object).await,
-                Err(object_store::Error::NotFound { .. })
-            ));
+            assert!(matches!(store.head(&object).await, Err(object_store::Error::NotFound { .. })));
         }
     });
 }

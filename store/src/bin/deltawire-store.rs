@@ -143,7 +143,9 @@ fn verify(path: PathBuf) -> Result<bool, OpenError> {
         sound &= wrong == 0;
         println!("shard {shard}: {end}; {records} records read, {wrong} of them wrong");
         if elsewhere > 0 {
-            println!("shard {shard}: {elsewhere} documents have records in archived segments: not read");
+            println!(
+                "shard {shard}: {elsewhere} documents have records in archived segments: not read"
+            );
         }
     }
     Ok(sound)
@@ -160,10 +162,13 @@ fn repair(path: PathBuf) -> Result<bool, OpenError> {
     for shard in 0..directory.shards() {
         let (_, found) = directory.shard(shard)?;
         match (found.tail(), found.cut()) {
-            (Tail::Torn { bytes, items, .. }, Some((segment, len))) => println!(
-                "shard {shard}: opening it would cut segment {segment} to {len} bytes; {bytes} bytes go, \
-                 with at least {items} items, none of which was reported durable"
-            ),
+            (Tail::Torn { bytes, items, .. }, Some((segment, len))) => {
+                let behind = found.behind().len();
+                println!(
+                    "shard {shard}: opening it would cut segment {segment} to {len} bytes, and delete {behind} behind it; \
+                     {bytes} bytes go, with at least {items} items, none of which was reported synced"
+                );
+            }
             (Tail::Damaged { segment, at, field }, _) => println!(
                 "shard {shard}: segment {segment} is damaged at byte {at}, field {field}. Opening it would cut \
                  nothing: what lies in front can be read, the log is read-only. Copy the directory before anything else"
