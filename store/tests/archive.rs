@@ -214,6 +214,28 @@ fn a_crash_between_put_and_delete_leaves_the_segment_here() {
 }
 
 #[test]
+fn a_stub_that_changed_is_damage_and_nothing_is_cut() {
+    run(async {
+        let path = Temporary::new("stub");
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let mut world = World::open(&path, &store);
+        world.write(0, 300).await;
+        assert!(world.put_all().await > 2);
+        drop(world);
+        let stub = path.0.join("log/0000/00000000000000000002.archived");
+        let mut bytes = fs::read(&stub).unwrap();
+        bytes[100] ^= 1;
+        fs::write(&stub, &bytes).unwrap();
+        let directory = Directory::open(path.0.join("log"), 1).unwrap();
+        let (_, found) = directory.shard(0).unwrap();
+        assert_eq!(found.tail(), Tail::Damaged { segment: 2, at: 0, field: "index" });
+        assert_eq!(fs::read(&stub).unwrap(), bytes);
+        let log = Log::open(options(), found).unwrap();
+        assert!(log.broken().is_some() && log.head(&doc(1)).unwrap().records > 10);
+    });
+}
+
+#[test]
 fn what_the_store_does_not_take_stays_here() {
     run(async {
         let path = Temporary::new("refused");
