@@ -12,7 +12,7 @@
 //! A segment whose upload did not end is sealed, and is put again. One that is persisted is read here; to put it again
 //! replaces the object by the same bytes. Reads of archived segments are ranges of the object; what comes is checked as
 //! what a disk gives is. A store that cannot be reached is no damage: the read is answered by
-//! [`IoError::Unreachable`](crate::IoError::Unreachable), and who reads asks again.
+//! [`IoError::Unreachable`], and who reads asks again.
 
 mod putting;
 

@@ -15,6 +15,7 @@ mod reading;
 mod retention;
 mod retiring;
 mod sealed;
+mod segments;
 mod stats;
 mod thawing;
 
