@@ -112,8 +112,14 @@ pub(crate) fn batch(
     }
     let checked = Checked { header, bytes };
     // So that whoever goes through them need not stop in the middle.
+    let mut behind = 0;
     for item in checked.items() {
         let item = item?;
+        // One behind the other: no two entries of the table are of the same bytes.
+        if item.offset < behind {
+            return Err("place");
+        }
+        behind = item.offset + 1;
         if item.is_of_a_document() && !item.position.is_possible() {
             return Err("position");
         }
