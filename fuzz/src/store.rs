@@ -3,13 +3,15 @@
 use bytes::Bytes;
 use deltawire_framing::{DocId, Frame};
 use deltawire_store::{
-    Durability, Epoch, Io, IoDone, IoError, Log, LogOptions, Now, Position, Read, Recovery, Tail,
+    Durability, Epoch, Io, IoDone, IoError, Log, LogOptions, Now, Position, Read, Recovered,
+    Recovery, SegmentIndex, Tail,
 };
 
 const STEP: usize = 64;
 
 /// A segment: as it is, or, with an odd first byte, with the checksums and the numbers that every batch has to have put
-/// right, so that what is behind them is reached.
+/// right, so that what is behind them is reached. With 2 in the first byte, what is found in it gets an index, which the
+/// last 16 bytes change, and which is believed.
 pub fn recover(data: &[u8]) {
     let Some((first, data)) = data.split_first() else { return };
     let mut segment = data.to_vec();
@@ -21,14 +23,46 @@ pub fn recover(data: &[u8]) {
     let found = recovery.finish();
     if let Some((id, len)) = found.cut() {
         assert!(id == 1 && len as usize <= segment.len());
+        if first & 2 != 0 && indexed(&mut segment, len as usize) {
+            return;
+        }
     }
+    check(found, &segment);
+}
+
+/// Gives a segment an index with mistakes, and opens it by that. `false` if it can have none.
+fn indexed(segment: &mut Vec<u8>, len: usize) -> bool {
+    let Ok(mut index) = SegmentIndex::of(1, segment, len) else { return false };
+    let changes = segment.last_chunk::<16>().copied().unwrap_or_default();
+    let listed = index.len() - STEP;
+    for change in changes.chunks_exact(4) {
+        if let Some(byte) =
+            index[..listed].get_mut(usize::from(change[0]) + usize::from(change[1]) * 16)
+        {
+            *byte = byte.wrapping_add(change[2]);
+        }
+    }
+    let crc = crc32c::crc32c(&index[..listed]);
+    index[listed + 44..listed + 48].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32c::crc32c(&index[listed..listed + 60]);
+    index[listed + 60..].copy_from_slice(&crc.to_le_bytes());
+    segment.truncate(len);
+    segment.extend_from_slice(&index);
+    let mut recovery = Recovery::new(0, Epoch(9));
+    if recovery.indexed(1, &segment[..STEP], &index, segment.len() as u64) {
+        check(recovery.finish(), segment);
+    }
+    true
+}
+
+fn check(found: Recovered, segment: &[u8]) {
     let damaged = matches!(found.tail(), Tail::Damaged { .. });
     let options = LogOptions { durability: Durability::PageCache, ..LogOptions::default() };
     let Ok(mut log) = Log::open(options, found) else { return };
     assert_eq!(log.broken().is_some(), damaged);
     let documents: Vec<DocId> = log.documents().copied().collect();
     for doc in documents {
-        read(&mut log, &doc, &segment);
+        read(&mut log, &doc, segment);
     }
     log.retain(Now::default());
 }

@@ -12,15 +12,18 @@ use std::fs::{self, File};
 use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use deltawire_framing::{
     Channel, Checksum, DeltaFields, DeltaWriter, DocId, Frame, FrameHeader, Kind,
 };
-use deltawire_store::files::{Directory, SegmentFiles};
-use deltawire_store::{Durability, Epoch, Log, LogOptions, Now, Origin, Position, Read, Retention};
+use deltawire_store::files::{Beside, Directory, SegmentFiles};
+use deltawire_store::{
+    Durability, Epoch, IoDone, Log, LogOptions, Now, Origin, Position, Read, Retention,
+};
 use redb::{Database, Durability as RedbDurability, ReadableDatabase, TableDefinition};
 use zerocopy::IntoBytes;
 
@@ -66,6 +69,9 @@ struct Filed {
     files: SegmentFiles,
     now: Now,
     rounds: u32,
+    /// What a thread beside has to do, and what came of it.
+    beside: Sender<Beside>,
+    done: Receiver<IoDone>,
     _directory: (Directory, Temporary),
 }
 
@@ -75,7 +81,11 @@ impl Filed {
         let directory = Directory::open(temporary.0.join("log"), 1).unwrap();
         let (files, found) = directory.shard(0).unwrap();
         let log = Log::open(options(durability), found).unwrap();
-        Self { log, files, now: Now::default(), rounds: 0, _directory: (directory, temporary) }
+        let (beside, jobs) = channel::<Beside>();
+        let (answer, done) = channel();
+        std::thread::spawn(move || jobs.into_iter().try_for_each(|job| answer.send(job.perform())));
+        let _directory = (directory, temporary);
+        Self { log, files, now: Now::default(), rounds: 0, beside, done, _directory }
     }
 
     /// Appends a batch, and does all that it takes.
@@ -94,15 +104,43 @@ impl Filed {
         }
     }
 
+    /// Waits until all that is full is sealed.
+    fn catch_up(&mut self) {
+        while !self.log.is_idle() {
+            let done = self.done.recv().unwrap();
+            self.log.handle_io(done, self.now).unwrap();
+            self.drive();
+        }
+    }
+
     fn drive(&mut self) {
-        while let Some(io) = self.log.poll_io(self.now) {
-            self.log.handle_io(self.files.perform(io), self.now).unwrap();
+        let page_cache = self.log.options().durability == Durability::PageCache;
+        loop {
+            while let Ok(done) = self.done.try_recv() {
+                self.log.handle_io(done, self.now).unwrap();
+            }
+            let Some(io) = self.log.poll_io(self.now) else { break };
+            let io = if page_cache { self.files.beside(io) } else { Err(io) };
+            match io {
+                Ok(job) => self.beside.send(job).unwrap(),
+                Err(io) => self.log.handle_io(self.files.perform(io), self.now).unwrap(),
+            }
+        }
+        // What is dirty is what can be written: behind too many segments that are not synced, it waits.
+        while self.log.durable() < self.log.next() {
+            let done = self.done.recv().unwrap();
+            self.log.handle_io(done, self.now).unwrap();
+            self.drive();
         }
     }
 }
 
 fn plain_file(temporary: &Temporary) -> File {
-    let path = temporary.0.join("plain");
+    plain_file_as(temporary, 0)
+}
+
+fn plain_file_as(temporary: &Temporary, number: u64) -> File {
+    let path = temporary.0.join(format!("plain{number}"));
     let file = File::options().read(true).write(true).create(true).truncate(true).open(path);
     let file = file.unwrap();
     // As a segment is: its room is taken in advance.
@@ -170,18 +208,51 @@ fn append(criterion: &mut Criterion, name: &str, payload_len: usize) {
 
     let mut filed = Filed::new(Durability::PageCache);
     group.bench_function("log in the page cache", |bencher| bencher.iter(|| filed.round(view)));
+    // What the disk has not had time for goes on in the page cache: that much at once, and then it may catch up.
+    let burst = (256 << 20) / (BATCH * bytes.len()) as u64;
+    group.bench_function("log in the page cache, 256 MiB at once", |bencher| {
+        bencher.iter_custom(|rounds| {
+            let mut taken = Duration::ZERO;
+            for first in (0..rounds).step_by(burst as usize) {
+                filed.catch_up();
+                let begun = Instant::now();
+                (first..rounds.min(first + burst)).for_each(|_| filed.round(view));
+                taken += begun.elapsed();
+            }
+            taken
+        });
+    });
     drop(filed);
 
     let temporary = Temporary::new();
     let file = plain_file(&temporary);
     let batch = bytes.repeat(BATCH);
     let mut at = 0;
-    group.bench_function("rival: plain pwrite", |bencher| {
+    group.bench_function("rival: plain pwrite, over the same 60 MiB", |bencher| {
         bencher.iter(|| {
             file.write_all_at(&batch, at).unwrap();
             at = (at + batch.len() as u64) % (60 << 20);
         });
     });
+    drop(file);
+
+    // As many bytes to as many new files as the log writes: a file of 64 MiB, four of which are kept, never synced.
+    let mut plain = (0u64, plain_file_as(&temporary, 0), 0u64);
+    group.bench_function("rival: plain pwrite to new files", |bencher| {
+        bencher.iter(|| {
+            let (number, file, at) = &mut plain;
+            if *at + batch.len() as u64 > 64 << 20 {
+                *number += 1;
+                (*file, *at) = (plain_file_as(&temporary, *number), 0);
+                if let Some(old) = number.checked_sub(4) {
+                    fs::remove_file(temporary.0.join(format!("plain{old}"))).unwrap();
+                }
+            }
+            file.write_all_at(&batch, *at).unwrap();
+            *at += batch.len() as u64;
+        });
+    });
+    drop(plain);
 
     let database = Database::create(temporary.0.join("redb")).unwrap();
     let mut next = 0;

@@ -38,14 +38,18 @@
 //!
 //! # Features
 //! `files`: logs in a directory, with what the operating system has for them. Unix only.
+//! `object-store`: sealed segments in an object store ([`archive`]), over those files.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]
 
+#[cfg(all(unix, feature = "object-store"))]
+pub mod archive;
 mod error;
 #[cfg(all(unix, feature = "files"))]
 pub mod files;
 mod format;
+mod index;
 mod log;
 mod options;
 mod position;
@@ -53,9 +57,10 @@ mod recovery;
 
 pub use deltawire_framing::{DocId, StatusBits};
 pub use error::{Broken, OpenError, Refused, Room};
+pub use index::{NoIndex, SegmentIndex};
 pub use log::{
     Appended, Gap, GapReason, Grant, Head, Io, IoDone, IoError, IoToken, Log, LogStats, Look,
-    Previous, Read, ReadRequest, Run, Snapshot, Stored, Written,
+    Previous, Read, ReadRequest, Run, SealedSegment, Snapshot, Stored, Written,
 };
 pub use options::{BadOption, Durability, LogOptions, Retention};
 pub use position::{Epoch, LogPosition, Now, Origin, Position};

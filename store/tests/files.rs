@@ -212,6 +212,61 @@ fn a_torn_tail_is_cut_off_and_looking_changes_nothing() {
 }
 
 #[test]
+fn a_tear_in_the_page_cache_goes_over_segments() {
+    let directory = Temporary::new("behind");
+    let opened = Directory::open(&directory.0, 1).unwrap();
+    let (mut files, found) = opened.shard(0).unwrap();
+    let mut log = Log::open(options(Durability::PageCache), found).unwrap();
+    // What may be done at any time is not done yet.
+    let mut beside = Vec::new();
+    let mut written = 0;
+    for n in 0..2_000u32 {
+        let frame = frame_of(doc((n % 3) as u8), n, &vec![n as u8; n as usize % 900]);
+        if log.append(Frame::parse(&frame).unwrap(), Origin([1; 16]), now(0)).is_err() {
+            break;
+        }
+        log.end_batch(now(0));
+        while let Some(io) = log.poll_io(now(0)) {
+            match files.beside(io) {
+                Ok(job) => beside.push(job),
+                Err(io) => log.handle_io(files.perform(io), now(0)).unwrap(),
+            }
+        }
+        written = n + 1;
+        if log.durable() < log.next() {
+            break;
+        }
+    }
+    let unsealed = segment_files(&directory.0);
+    assert_eq!(unsealed.len(), 8, "no more than that is at stake");
+    assert!(unsealed.iter().all(|(_, len)| *len == 64 << 10), "{unsealed:?}");
+    drop((log, files, opened));
+    // The power went, and of the third segment not all had been written down.
+    let path = directory.0.join("0000").join(&unsealed[2].0);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[30_000..31_000].fill(0);
+    fs::write(&path, &bytes).unwrap();
+
+    let opened = Directory::open(&directory.0, 1).unwrap();
+    let (mut files, found) = opened.shard(0).unwrap();
+    assert!(matches!(found.tail(), Tail::Torn { segment: 3, .. }), "{:?}", found.tail());
+    let kept = found.records() as u32;
+    assert!(kept > 100 && kept < written);
+    assert_eq!(segment_files(&directory.0).len(), 3);
+    let mut log = Log::open(options(Durability::PageCache), found).unwrap();
+    for number in 0..3 {
+        check(&mut log, &mut files, number, kept);
+    }
+    write(&mut log, &mut files, kept, kept + 200);
+    drop((log, files, opened));
+    let opened = Directory::open(&directory.0, 1).unwrap();
+    let (mut files, found) = opened.shard(0).unwrap();
+    assert_eq!(found.tail(), Tail::Whole);
+    let mut log = Log::open(options(Durability::PageCache), found).unwrap();
+    check(&mut log, &mut files, 0, kept + 200);
+}
+
+#[test]
 fn a_log_in_memory_only_has_no_files() {
     let directory = Temporary::new("memory");
     let opened = Directory::open(&directory.0, 1).unwrap();

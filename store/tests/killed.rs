@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -49,6 +50,7 @@ fn child(path: &Path, seed: u64) {
     let begun = Instant::now();
     let mut out = std::io::stdout().lock();
     let mut said = LogPosition(0);
+    let mut beside = VecDeque::new();
     loop {
         let elapsed = begun.elapsed();
         let now = Now { elapsed, wall: elapsed.as_micros() as u64 };
@@ -60,8 +62,19 @@ fn child(path: &Path, seed: u64) {
             let _ = log.append(Frame::parse(&frame).unwrap(), Origin([number + 1; 16]), now);
         }
         log.end_batch(now);
-        while let Some(io) = log.poll_io(now) {
-            log.handle_io(files.perform(io), now).unwrap();
+        loop {
+            while let Some(io) = log.poll_io(now) {
+                match files.beside(io) {
+                    Ok(job) => beside.push_back(job),
+                    Err(io) => log.handle_io(files.perform(io), now).unwrap(),
+                }
+            }
+            // What may be done at any time is done now or later, and nothing else waits for it.
+            if random.bool() && beside.len() < 4 {
+                break;
+            }
+            let Some(job) = beside.pop_front() else { break };
+            log.handle_io(job.perform(), now).unwrap();
         }
         if log.durable() > said {
             said = log.durable();

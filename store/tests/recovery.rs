@@ -167,6 +167,116 @@ fn bytes_that_change_behind_the_log_s_back_are_not_handed_out() {
     assert_eq!(seen, [1, 2, 4, 5, 6, 7, 8, 9, 10]);
 }
 
+/// The segments of a log, sealed and with their indexes, but for the last; and the log.
+fn indexed() -> (Log, SimDisk) {
+    let mut log = Log::open(options(), Recovery::new(0, Epoch(1)).finish()).unwrap();
+    let mut disk = SimDisk::default();
+    for n in 0..120u32 {
+        let frame = frame_of(doc((n % 5) as u8), n, &vec![n as u8; (n * 13 % 900) as usize]);
+        let origin = Origin([(n % 3) as u8; 16]);
+        log.append(Frame::parse(&frame).unwrap(), origin, now(u64::from(n))).unwrap();
+        match n {
+            40 => log.stamp(&doc(1), Position(3), StatusBits::REJECTED, [1; 16], now(0)).unwrap(),
+            50 => log.snapshot(&doc(2), Position(8), Position(5), now(0)).unwrap(),
+            60 => assert!(log.forget(&doc(3), now(0))),
+            _ => {}
+        }
+        log.end_batch(now(u64::from(n)));
+        while let Some(io) = log.poll_io(now(u64::from(n + 1) * 10_000)) {
+            let done = disk.perform(io);
+            log.handle_io(done, now(0)).unwrap();
+        }
+    }
+    assert!(disk.indexes > 2, "{}", disk.indexes);
+    (log, disk)
+}
+
+#[test]
+fn an_index_says_what_its_segment_does() {
+    let (log, disk) = indexed();
+    let by = |indexed| {
+        let mut recovery = Recovery::new(0, Epoch(1));
+        let used = disk.show(&mut recovery, indexed);
+        assert_eq!(used, if indexed { disk.indexes } else { 0 });
+        let found = recovery.finish();
+        assert_eq!(found.tail(), Tail::Whole);
+        Log::open(options(), found).unwrap()
+    };
+    let (scanned, indexed) = (by(false), by(true));
+    let stats = indexed.stats();
+    assert_eq!(scanned.stats(), stats);
+    assert_eq!(scanned.next(), indexed.next());
+    for number in 0..5 {
+        let doc = doc(number);
+        let (head, before) = (indexed.head(&doc).unwrap(), log.head(&doc).unwrap());
+        assert_eq!(Some(head), scanned.head(&doc));
+        assert_eq!((head.first, head.records), (before.first, before.records));
+        assert_eq!((head.snapshot, head.bytes), (before.snapshot, before.bytes));
+        for position in head.first.0..head.next.0 {
+            let position = Position(position);
+            assert_eq!(indexed.status(&doc, position), log.status(&doc, position));
+        }
+        for origin in 0..3 {
+            let origin = Origin([origin; 16]);
+            assert_eq!(indexed.last_of(&doc, &origin), log.last_of(&doc, &origin));
+        }
+    }
+}
+
+#[test]
+fn damage_that_an_index_does_not_see_is_named_when_it_is_read() {
+    let (_, mut disk) = indexed();
+    // In the middle of the batches of the first segment.
+    let file = disk.files.get_mut(&1).unwrap();
+    file.bytes[6_100] ^= 1;
+    let mut recovery = Recovery::new(0, Epoch(2));
+    assert_eq!(disk.show(&mut recovery, true), disk.indexes);
+    let found = recovery.finish();
+    assert_eq!(found.tail(), Tail::Whole, "nobody has looked");
+    let mut log = Log::open(options(), found).unwrap();
+    let (mut seen, mut missing) = (0, 0);
+    for number in 0..5 {
+        let doc = doc(number);
+        let mut from = log.head(&doc).unwrap().first;
+        loop {
+            match log.read(&doc, from, 1_000) {
+                Read::Run(run) => {
+                    seen += run.records.len();
+                    for stored in &run.records {
+                        Frame::parse(&stored.frame)
+                            .unwrap()
+                            .delta()
+                            .unwrap()
+                            .verify_checksum()
+                            .unwrap();
+                    }
+                    from = run.next;
+                }
+                Read::Cold(request) => {
+                    log.want(request);
+                    while let Some(io) = log.poll_io(now(0)) {
+                        log.handle_io(disk.perform(io), now(0)).unwrap();
+                    }
+                }
+                Read::Gap(gap) => {
+                    assert_eq!(gap.why, deltawire_store::GapReason::Damaged);
+                    missing += gap.records;
+                    from = gap.to;
+                }
+                Read::AtHead => break,
+                Read::Unknown => panic!("it is known"),
+            }
+        }
+    }
+    assert_eq!((missing, log.stats().damaged_batches), (1, 1));
+    assert_eq!(log.damaged().count(), 1);
+    assert!(seen > 90, "{seen}");
+    // Whoever looks at all of it finds it as well.
+    let mut recovery = Recovery::new(0, Epoch(2));
+    disk.show(&mut recovery, false);
+    assert!(matches!(recovery.finish().tail(), Tail::Damaged { segment: 1, .. }));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
@@ -229,6 +339,23 @@ proptest! {
             }
             other => prop_assert!(false, "{:?} for byte {}", other, at),
         }
+    }
+
+    /// A byte of an index that changed: the segment is read as a whole, and nothing is missing.
+    #[test]
+    fn an_index_that_changed_is_not_believed(at in 0usize..4_096, bit in 0u8..8) {
+        let (log, mut disk) = indexed();
+        let file = disk.files.get_mut(&2).unwrap();
+        let len = file.bytes.len() as u64;
+        let last = file.bytes.last_chunk::<64>().unwrap();
+        let index = Recovery::index_len(2, last, len).unwrap() as usize;
+        let at = len as usize - 1 - at % index;
+        file.bytes[at] ^= 1 << bit;
+        let mut recovery = Recovery::new(0, Epoch(1));
+        prop_assert_eq!(disk.show(&mut recovery, true), disk.indexes - 1);
+        let found = recovery.finish();
+        prop_assert_eq!(found.tail(), Tail::Whole);
+        prop_assert_eq!(found.next(), log.next());
     }
 
     /// Any bytes: no panic, and nothing is found in noise.

@@ -1,13 +1,14 @@
-//! Threads that do what logs ask of the disk: one for each shard, so that nothing that serves peers ever waits for it.
+//! Threads that do what logs ask of the disk: two for each shard, so that nothing that serves peers ever waits for it.
 
+use std::sync::mpsc::{SendError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
 use deltawire_link::runtime::sleep;
 use deltawire_store::OpenError;
-use deltawire_store::files::{Directory, SegmentFiles};
-use deltawire_store::{Io, Log, LogPosition};
+use deltawire_store::files::{Beside, Directory, SegmentFiles};
+use deltawire_store::{Io, IoDone, Log, LogPosition};
 
 use super::Inner;
 
@@ -112,7 +113,8 @@ impl Storing {
         for (index, (bell, files)) in self.bells.iter().zip(files).enumerate() {
             let (hub, bell, directory) = (Arc::downgrade(hub), bell.clone(), directory.clone());
             thread::Builder::new().name(format!("deltawire-store-{index}")).spawn(move || {
-                store(&hub, index, &bell, files);
+                let beside = start_beside(&hub, index, &bell, &directory);
+                store(&hub, index, &bell, files, beside);
                 drop(directory);
             })?;
         }
@@ -164,8 +166,14 @@ impl Found {
     }
 }
 
-/// Does what a shard's log asks for, until the hub is gone.
-fn store(hub: &Weak<Inner>, index: usize, bell: &Bell, mut files: SegmentFiles) {
+/// Does what a shard's log asks for, until the hub is gone. What others need not wait for is done on a thread beside.
+fn store(
+    hub: &Weak<Inner>,
+    index: usize,
+    bell: &Bell,
+    mut files: SegmentFiles,
+    beside: Option<Sender<Beside>>,
+) {
     // What was found may have something to do.
     let mut within = Some(Duration::ZERO);
     while bell.wait(within) {
@@ -183,17 +191,55 @@ fn store(hub: &Weak<Inner>, index: usize, bell: &Bell, mut files: SegmentFiles) 
             // Neither the lock nor the hub is held while the disk works.
             let Some(io) = io else { break };
             let reads = matches!(io, Io::Read { .. });
-            let done = files.perform(io);
-            let Some(hub) = hub.upgrade() else { return };
-            let mut shard = hub.shard(index);
-            let before = shard.log.durable();
-            let handled = shard.log.handle_io(done, hub.now());
-            if let Err(broken) = &handled {
-                tracing::error!(shard = index, %broken, "nothing is stored any more");
-            }
-            if reads || handled.is_err() || shard.log.durable() > before {
-                shard.note_io();
+            let done = match (&beside, files.beside(io)) {
+                (Some(beside), Ok(job)) => match beside.send(job) {
+                    Ok(()) => continue,
+                    Err(SendError(job)) => job.perform(),
+                },
+                (None, Ok(job)) => job.perform(),
+                (_, Err(io)) => files.perform(io),
+            };
+            if !handle(hub, index, done, reads) {
+                return;
             }
         }
     }
+}
+
+/// A thread for what others need not wait for. `None` if the system gives none: then they wait.
+fn start_beside(
+    hub: &Weak<Inner>,
+    index: usize,
+    bell: &Arc<Bell>,
+    directory: &Arc<Directory>,
+) -> Option<Sender<Beside>> {
+    let (sender, jobs) = channel::<Beside>();
+    let (hub, bell, directory) = (hub.clone(), bell.clone(), directory.clone());
+    let work = move || {
+        // It ends with the thread that it is beside.
+        for job in jobs {
+            if !handle(&hub, index, job.perform(), false) {
+                break;
+            }
+            bell.ring(Rung::Work);
+        }
+        drop(directory);
+    };
+    let started = thread::Builder::new().name(format!("deltawire-sync-{index}")).spawn(work);
+    started.is_ok().then_some(sender)
+}
+
+/// Takes in what came of a piece of I/O. `false` if the hub is gone.
+fn handle(hub: &Weak<Inner>, index: usize, done: IoDone, reads: bool) -> bool {
+    let Some(hub) = hub.upgrade() else { return false };
+    let mut shard = hub.shard(index);
+    let before = shard.log.durable();
+    let handled = shard.log.handle_io(done, hub.now());
+    if let Err(broken) = &handled {
+        tracing::error!(shard = index, %broken, "nothing is stored any more");
+    }
+    if reads || handled.is_err() || shard.log.durable() > before {
+        shard.note_io();
+    }
+    true
 }

@@ -105,17 +105,24 @@ fn verify(path: PathBuf) -> Result<bool, OpenError> {
         let end = tail(found.tail());
         let mut log = Log::open(options(), found)?;
         let documents: Vec<_> = log.documents().copied().collect();
-        let (mut records, mut wrong) = (0, 0);
+        let (mut records, mut wrong, mut elsewhere) = (0, 0, 0);
         for doc in documents {
+            let mut asked = 0;
             let mut from = log.head(&doc).map_or(Position::FIRST, |head| head.first);
             loop {
                 match log.read(&doc, from, 1 << 20) {
                     Read::Run(run) => {
                         records += run.next.since(run.first);
                         wrong += run.records.iter().filter(|it| !is_sound(&it.frame)).count();
-                        from = run.next;
+                        (from, asked) = (run.next, 0);
+                    }
+                    // It is kept elsewhere, or cannot be read.
+                    Read::Cold(_) if asked > 1 => {
+                        elsewhere += 1;
+                        break;
                     }
                     Read::Cold(request) => {
+                        asked += 1;
                         log.want(request);
                         while let Some(io) = log.poll_io(Now::default()) {
                             // Only reading is asked of the disk; the rest is for a log that is written to.
@@ -135,6 +142,11 @@ fn verify(path: PathBuf) -> Result<bool, OpenError> {
         }
         sound &= wrong == 0;
         println!("shard {shard}: {end}; {records} records read, {wrong} of them wrong");
+        if elsewhere > 0 {
+            println!(
+                "shard {shard}: {elsewhere} documents have records in archived segments: not read"
+            );
+        }
     }
     Ok(sound)
 }
@@ -150,10 +162,13 @@ fn repair(path: PathBuf) -> Result<bool, OpenError> {
     for shard in 0..directory.shards() {
         let (_, found) = directory.shard(shard)?;
         match (found.tail(), found.cut()) {
-            (Tail::Torn { bytes, items, .. }, Some((segment, len))) => println!(
-                "shard {shard}: opening it would cut segment {segment} to {len} bytes; {bytes} bytes go, \
-                 with at least {items} items, none of which was reported durable"
-            ),
+            (Tail::Torn { bytes, items, .. }, Some((segment, len))) => {
+                let behind = found.behind().len();
+                println!(
+                    "shard {shard}: opening it would cut segment {segment} to {len} bytes, and delete {behind} behind it; \
+                     {bytes} bytes go, with at least {items} items, none of which was reported synced"
+                );
+            }
             (Tail::Damaged { segment, at, field }, _) => println!(
                 "shard {shard}: segment {segment} is damaged at byte {at}, field {field}. Opening it would cut \
                  nothing: what lies in front can be read, the log is read-only. Copy the directory before anything else"

@@ -1,13 +1,15 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
 use super::manifest::{Manifest, read_opened, write_opened};
-use super::segments::{SegmentFiles, segments};
+use super::segments::{ARCHIVED, SegmentFiles, segments};
 use super::system::{Result, at, sync_directory};
 use crate::error::OpenError;
+use crate::format::STEP;
 use crate::position::Epoch;
 use crate::recovery::{Recovered, Recovery};
 
@@ -92,8 +94,9 @@ impl Directory {
         if self.lock.is_some() { Access::Write } else { Access::Look }
     }
 
-    /// Finds out what the log of shard `index` was, from 0; reads all of its segments, one at a time. What is torn is cut
-    /// off, unless this only looks. Call it once a shard.
+    /// Finds out what the log of shard `index` was, from 0, from the indexes of its segments; those without one are read
+    /// as a whole, one at a time, and all are by who only looks. What is torn is cut off, unless this only looks. Call it
+    /// once a shard.
     ///
     /// # Errors
     /// [`OpenError::NoShard`] or [`OpenError::Io`]. A log that is damaged is no error: it is found as such
@@ -113,19 +116,40 @@ impl Directory {
         let mut recovery = Recovery::new(index as u32, fresh);
         recovery.opened(read_opened(&opened)?);
         for (id, path) in segments(&folder, writes)? {
-            let bytes = fs::read(&path).map_err(at("read", &path))?;
-            recovery.segment(id, &bytes);
+            // Whoever looks wants all of it looked at.
+            if path.extension().is_some_and(|it| it == ARCHIVED) {
+                let stub = fs::read(&path).map_err(at("read", &path))?;
+                recovery.archived(id, &stub);
+                continue;
+            }
+            if !writes || !read_index(&mut recovery, id, &path).map_err(at("read", &path))? {
+                let bytes = fs::read(&path).map_err(at("read", &path))?;
+                recovery.segment(id, &bytes);
+            }
         }
         let found = recovery.finish();
         let files = SegmentFiles::new(folder.clone());
         if writes {
-            if let Some((segment, len)) = found.cut() {
-                files.cut(segment, len)?;
-            }
+            files.settle(&found)?;
             write_opened(&opened, found.next())?;
         }
         Ok((files, found))
     }
+}
+
+/// Takes in a segment by its index. `false` if it has none that is sound.
+fn read_index(recovery: &mut Recovery, id: u64, path: &Path) -> io::Result<bool> {
+    let file = File::open(path)?;
+    let file_len = file.metadata()?.len();
+    let (mut header, mut last) = ([0; STEP], [0; STEP]);
+    let Some(last_at) = file_len.checked_sub(STEP as u64) else { return Ok(false) };
+    file.read_exact_at(&mut header, 0)?;
+    file.read_exact_at(&mut last, last_at)?;
+    let Some(len) = Recovery::index_len(id, &last, file_len) else { return Ok(false) };
+    let Some(at) = file_len.checked_sub(len) else { return Ok(false) };
+    let mut index = vec![0; len as usize];
+    file.read_exact_at(&mut index, at)?;
+    Ok(recovery.indexed(id, &header, &index, file_len))
 }
 
 fn lock(path: &Path) -> Result<File> {

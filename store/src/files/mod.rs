@@ -7,10 +7,12 @@
 //! DIRECTORY/0000/00000000000000000001.segment
 //! ```
 
+mod beside;
 mod directory;
 mod manifest;
 mod segments;
-mod system;
+pub(crate) mod system;
 
+pub use beside::Beside;
 pub use directory::{Access, Directory};
 pub use segments::SegmentFiles;

@@ -3,29 +3,38 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::system::{Result, at, beside, io_error, is_out_of_descriptors};
+use super::beside::Beside;
+use super::system::{MAX_TRIES, Result, at, beside, io_error, open_patiently, sync_directory};
 use crate::format::STEP;
 use crate::log::{Io, IoDone};
+use crate::recovery::{Recovered, Tail};
 
 /// Files that are kept open for reading and writing.
 const MAX_OPEN: usize = 16;
 
-/// How often a file is tried to be opened while the process has no descriptor for it, and how long it waits in between:
-/// 30 s together.
-const MAX_TRIES: u32 = 600;
-const BETWEEN_TRIES: Duration = Duration::from_millis(50);
+/// How often the file of a read is tried to be opened while the process has no descriptor for it: half a second together.
+const READ_TRIES: u32 = 10;
 
 /// The segments of one log.
 #[derive(Debug)]
 pub struct SegmentFiles {
     folder: PathBuf,
-    /// With when each was used last.
-    open: HashMap<u64, (File, u64)>,
+    open: HashMap<u64, OpenFile>,
     uses: u64,
+}
+
+/// A segment's file that is open.
+#[derive(Debug)]
+struct OpenFile {
+    file: Arc<File>,
+    /// When it was used last, by the count of uses.
+    used: u64,
+    /// Whether it was written to and not sealed since.
+    written: bool,
 }
 
 impl SegmentFiles {
@@ -43,51 +52,89 @@ impl SegmentFiles {
     fn try_perform(&mut self, io: Io) -> io::Result<Bytes> {
         match io {
             Io::Create { segment, header, len, .. } => self.create(segment, &header, len)?,
-            Io::Write { segment, at, parts, .. } => write_all(self.file(segment)?, at, &parts)?,
-            Io::Sync { segment, .. } => self.file(segment)?.sync_data()?,
-            Io::Seal { segment, len, .. } => {
-                let file = self.file(segment)?;
-                file.set_len(len)?;
-                file.sync_all()?;
+            Io::Write { segment, at, parts, .. } => {
+                write_all(&*self.file_to_write(segment)?, at, &parts)?;
             }
-            Io::Delete { segment, .. } => {
-                self.open.remove(&segment);
-                fs::remove_file(self.path(segment))?;
-                self.sync_folder()?;
+            Io::Read { segment, at, len, .. } => {
+                if self.is_archived(segment) {
+                    // Not damage: `archive` knows how to come by it.
+                    return Err(io::ErrorKind::HostUnreachable.into());
+                }
+                // Others wait behind it, and it can be asked for again.
+                return read_exact(&self.file_within(segment, READ_TRIES)?.file, at, len);
             }
-            Io::Read { segment, at, len, .. } => return read_exact(self.file(segment)?, at, len),
+            io @ (Io::Sync { .. } | Io::Seal { .. } | Io::Index { .. } | Io::Delete { .. }) => {
+                return self.beside(io).map_or(Ok(Bytes::new()), Beside::try_perform);
+            }
         }
         Ok(Bytes::new())
     }
 
-    fn path(&self, segment: u64) -> PathBuf {
+    /// Where a segment is that is about to go, and its folder.
+    pub(crate) fn forget(&mut self, segment: u64) -> (PathBuf, PathBuf) {
+        self.open.remove(&segment);
+        (self.path(segment), self.folder.clone())
+    }
+
+    pub(crate) fn path(&self, segment: u64) -> PathBuf {
         self.folder.join(format!("{segment:020}.{EXTENSION}"))
     }
 
-    fn file(&mut self, segment: u64) -> io::Result<&File> {
+    /// Where the index of a segment is that is kept elsewhere.
+    pub(crate) fn stub_path(&self, segment: u64) -> PathBuf {
+        self.folder.join(format!("{segment:020}.{ARCHIVED}"))
+    }
+
+    /// Where the stub of an archived segment is that is about to go, and its folder.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn forget_stub(&mut self, segment: u64) -> (PathBuf, PathBuf) {
+        (self.stub_path(segment), self.folder.clone())
+    }
+
+    #[cfg(feature = "object-store")]
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether a segment is kept elsewhere, and no longer here.
+    #[must_use]
+    pub fn is_archived(&self, segment: u64) -> bool {
+        !self.open.contains_key(&segment)
+            && !self.path(segment).exists()
+            && self.stub_path(segment).exists()
+    }
+
+    /// A segment's file, for as many tries.
+    fn file_within(&mut self, segment: u64, tries: u32) -> io::Result<&mut OpenFile> {
         self.uses += 1;
         if !self.open.contains_key(&segment) {
-            let path = self.path(segment);
-            let file = self.open_patiently(OpenOptions::new().read(true).write(true), &path)?;
+            let (path, mut options) = (self.path(segment), OpenOptions::new());
+            options.read(true).write(true);
+            let file = open_patiently(&options, &path, tries, || self.close_oldest())?;
             self.keep(segment, file);
         }
         let uses = self.uses;
-        let (file, used) = self.open.get_mut(&segment).ok_or(io::ErrorKind::NotFound)?;
-        *used = uses;
-        Ok(file)
+        let opened = self.open.get_mut(&segment).ok_or(io::ErrorKind::NotFound)?;
+        opened.used = uses;
+        Ok(opened)
     }
 
-    /// Opens a file, and waits for a while where the process has as many open as it may: what its network takes comes
-    /// back, and a log that could not go on for that would be read-only for ever.
-    fn open_patiently(&mut self, options: &OpenOptions, path: &Path) -> io::Result<File> {
-        let mut tries = 0;
-        loop {
-            match options.open(path) {
-                Err(error) if is_out_of_descriptors(&error) && tries < MAX_TRIES => tries += 1,
-                done => return done,
-            }
-            self.close_oldest();
-            std::thread::sleep(BETWEEN_TRIES);
+    pub(super) fn file(&mut self, segment: u64) -> io::Result<Arc<File>> {
+        self.file_within(segment, MAX_TRIES).map(|opened| opened.file.clone())
+    }
+
+    /// The file of a segment that is written to: it stays open until it is [sealed](Self::sealed), as one that could not be
+    /// opened again could not be synced.
+    fn file_to_write(&mut self, segment: u64) -> io::Result<Arc<File>> {
+        let opened = self.file_within(segment, MAX_TRIES)?;
+        opened.written = true;
+        Ok(opened.file.clone())
+    }
+
+    /// A segment is not written to any more.
+    pub(super) fn sealed(&mut self, segment: u64) {
+        if let Some(opened) = self.open.get_mut(&segment) {
+            opened.written = false;
         }
     }
 
@@ -95,11 +142,13 @@ impl SegmentFiles {
         if self.open.len() >= MAX_OPEN {
             self.close_oldest();
         }
-        self.open.insert(segment, (file, self.uses));
+        let opened = OpenFile { file: Arc::new(file), used: self.uses, written: false };
+        self.open.insert(segment, opened);
     }
 
     fn close_oldest(&mut self) {
-        let oldest = self.open.iter().min_by_key(|(_, (_, used))| *used);
+        let others = self.open.iter().filter(|(_, opened)| !opened.written);
+        let oldest = others.min_by_key(|(_, opened)| opened.used);
         if let Some(oldest) = oldest.map(|(segment, _)| *segment) {
             self.open.remove(&oldest);
         }
@@ -120,7 +169,7 @@ impl SegmentFiles {
     fn create_as(&mut self, new: &Path, path: &Path, header: &[u8], len: u64) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);
-        let file = self.open_patiently(&options, new)?;
+        let file = open_patiently(&options, new, MAX_TRIES, || self.close_oldest())?;
         allocate(&file, len)?;
         file.write_all_at(header, 0)?;
         file.sync_all()?;
@@ -129,44 +178,72 @@ impl SegmentFiles {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         fs::rename(new, path)?;
-        self.sync_folder()?;
-        Ok(file)
+        let synced = sync_directory(&self.folder);
+        if synced.is_err() {
+            // It is made anew, if it is.
+            let _ = fs::remove_file(path);
+        }
+        synced.map(|()| file)
     }
 
-    fn sync_folder(&mut self) -> io::Result<()> {
-        let folder = self.folder.clone();
-        self.open_patiently(OpenOptions::new().read(true), &folder)?.sync_all()
-    }
-
-    /// Cuts a segment off, durably.
-    pub(super) fn cut(&self, segment: u64, len: u64) -> Result<()> {
-        let path = self.path(segment);
-        let file = OpenOptions::new().write(true).open(&path).map_err(at("open", &path))?;
-        let found = file.metadata().map_err(at("look at", &path))?.len();
-        if found != len {
-            file.set_len(len).map_err(at("cut", &path))?;
-            file.sync_all().map_err(at("sync", &path))?;
+    /// Makes durable what was found, and only that: what lies behind it goes.
+    pub(super) fn settle(&self, found: &Recovered) -> Result<()> {
+        let Some((last, len)) = found.cut() else { return Ok(()) };
+        for segment in found.behind() {
+            // One by one: what is left behind the tear must have no hole.
+            let path = self.path(*segment);
+            fs::remove_file(&path).map_err(at("delete", &path))?;
+            sync_directory(&self.folder).map_err(at("sync", &self.folder))?;
+        }
+        let closed = found.tail() == Tail::Closed;
+        for segment in found.segments() {
+            let path = self.path(segment);
+            if self.is_archived(segment) {
+                continue;
+            }
+            let file = OpenOptions::new().write(true).open(&path).map_err(at("open", &path))?;
+            let is_long =
+                segment == last && file.metadata().map_err(at("look at", &path))?.len() != len;
+            if is_long {
+                file.set_len(len).map_err(at("cut", &path))?;
+            }
+            // A process that was killed may have left what is in the page cache only.
+            if is_long || !closed {
+                file.sync_all().map_err(at("sync", &path))?;
+            }
         }
         Ok(())
     }
 }
 
 const EXTENSION: &str = "segment";
+pub(crate) const ARCHIVED: &str = "archived";
 
-/// The segments in a folder, in the order of their numbers. With `tidy`, what is not there as a whole is deleted.
+/// The segments in a folder, in the order of their numbers, those that are kept elsewhere by their stubs. With `tidy`, what
+/// is not there as a whole is deleted.
 pub(super) fn segments(folder: &Path, tidy: bool) -> Result<Vec<(u64, PathBuf)>> {
-    let mut found = Vec::new();
+    let mut found: Vec<(u64, PathBuf)> = Vec::new();
     for entry in fs::read_dir(folder).map_err(at("list", folder))? {
         let path = entry.map_err(at("list", folder))?.path();
         let extension = path.extension().and_then(|it| it.to_str());
-        if extension == Some(EXTENSION) {
+        if extension == Some(EXTENSION) || extension == Some(ARCHIVED) {
             let number = path.file_stem().and_then(|it| it.to_str()).and_then(|it| it.parse().ok());
             found.extend(number.map(|number| (number, path)));
         } else if tidy && extension == Some("new") {
             fs::remove_file(&path).map_err(at("delete", &path))?;
         }
     }
-    found.sort_unstable();
+    // What is still here is believed, not its stub.
+    found.sort_unstable_by(|one, other| one.0.cmp(&other.0).then(other.1.cmp(&one.1)));
+    let mut stale = Vec::new();
+    found.dedup_by(|other, one| {
+        let same = other.0 == one.0;
+        stale.extend(same.then(|| other.1.clone()));
+        same
+    });
+    for path in stale.iter().filter(|_| tidy) {
+        fs::remove_file(path).map_err(at("delete", path))?;
+    }
     Ok(found)
 }
 

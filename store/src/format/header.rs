@@ -102,10 +102,10 @@ impl BatchHeader {
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
 /// | chain                             | epoch                             |
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
-/// | shard                             | reserved                 16 bytes |
+/// | shard                             | synced                            |
 /// +--------+--------+--------+--------+                                   +
-/// |                                                                       |
-/// +                                   +--------+--------+--------+--------+
+/// |                                   | reserved                  8 bytes |
+/// +--------+--------+--------+--------+--------+--------+--------+--------+
 /// |                                   | header_crc                        |
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
 /// ```
@@ -126,7 +126,9 @@ pub(crate) struct SegmentHeader {
     /// Of documents that were made in the log then.
     pub(crate) epoch: U32,
     pub(crate) shard: U32,
-    pub(crate) reserved: [u8; 16],
+    /// Log position below which everything had been synced when the segment was made.
+    pub(crate) synced: U64,
+    pub(crate) reserved: [u8; 8],
     /// CRC-32C of the 60 bytes in front.
     pub(crate) header_crc: U32,
 }
@@ -140,6 +142,7 @@ const _: () = {
     assert!(offset_of!(SegmentHeader, chain) == 32);
     assert!(offset_of!(SegmentHeader, epoch) == 36);
     assert!(offset_of!(SegmentHeader, shard) == 40);
+    assert!(offset_of!(SegmentHeader, synced) == 44);
     assert!(offset_of!(SegmentHeader, header_crc) == 60);
 };
 
@@ -166,11 +169,19 @@ impl SegmentHeader {
             chain: U32::new(chain),
             epoch: U32::new(epoch.0),
             shard: U32::new(shard),
-            reserved: [0; 16],
+            synced: U64::ZERO,
+            reserved: [0; 8],
             header_crc: U32::ZERO,
         };
         header.header_crc = U32::new(header.own_crc());
         header
+    }
+
+    /// The same, for a segment that is made when everything below `synced` is.
+    pub(crate) fn made(mut self, synced: LogPosition) -> Self {
+        self.synced = U64::new(synced.0);
+        self.header_crc = U32::new(self.own_crc());
+        self
     }
 
     pub(crate) fn own_crc(&self) -> u32 {

@@ -58,6 +58,13 @@ pub(crate) struct Item {
     pub(crate) origin: Origin,
 }
 
+impl Item {
+    /// Whether it tells of a document; else of the whole log.
+    pub(crate) fn is_of_a_document(&self) -> bool {
+        !matches!(self.kind, ItemKind::Opened | ItemKind::Closed)
+    }
+}
+
 /// An entry of the table behind a batch's items.
 ///
 /// ```text

@@ -1,10 +1,12 @@
 //! What lies in a segment, byte for byte: `FORMAT.md`. No I/O.
 
 mod header;
+mod index;
 mod item;
 mod scan;
 
 pub(crate) use header::{BatchHeader, SegmentHeader};
+pub(crate) use index::{CheckedIndex, IndexFooter, Listed, Said, index};
 pub(crate) use item::{Item, ItemKind, Note, TableEntry};
 pub(crate) use scan::{Body, Checked, batch, rest, segment_header};
 

@@ -4,13 +4,27 @@ use deltawire_framing::{Frame, FrameHeader, SecurityHeader};
 use zerocopy::FromBytes;
 
 use super::{BatchHeader, Item, ItemKind, Note, STEP, SegmentHeader, TableEntry};
-use crate::position::LogPosition;
+use crate::position::{LogPosition, Position};
 
 /// Why bytes are not what they should be: the field at fault, named as in `FORMAT.md`.
 pub(crate) type Fault = &'static str;
 
 /// No document and no log ever has as many items, so that positions can be added to.
 const MAX_POSITION: u64 = 1 << 62;
+
+impl Position {
+    /// Whether a record can have it.
+    pub(super) fn is_possible(self) -> bool {
+        (1..=MAX_POSITION).contains(&self.0)
+    }
+}
+
+impl LogPosition {
+    /// Whether a log can come so far.
+    pub(super) fn is_possible(self) -> bool {
+        self.0 <= MAX_POSITION
+    }
+}
 
 /// The header of a segment.
 pub(crate) fn segment_header(bytes: &[u8], id: u64) -> Result<&SegmentHeader, Fault> {
@@ -27,7 +41,7 @@ pub(crate) fn segment_header(bytes: &[u8], id: u64) -> Result<&SegmentHeader, Fa
     if header.segment.get() != id {
         return Err("segment");
     }
-    if header.first.get() > MAX_POSITION {
+    if !LogPosition(header.first.get()).is_possible() {
         return Err("first");
     }
     Ok(header)
@@ -85,7 +99,7 @@ pub(crate) fn batch(
     if items == 0 || table.checked_add(table_len).is_none_or(|end| end > len) {
         return Err("items");
     }
-    if header.first.get() != next.0 || next.0 > MAX_POSITION {
+    if header.first.get() != next.0 || !next.is_possible() {
         return Err("first");
     }
     if header.chain.get() != chain {
@@ -98,10 +112,15 @@ pub(crate) fn batch(
     }
     let checked = Checked { header, bytes };
     // So that whoever goes through them need not stop in the middle.
+    let mut behind = 0;
     for item in checked.items() {
         let item = item?;
-        let of_a_document = !matches!(item.kind, ItemKind::Opened | ItemKind::Closed);
-        if of_a_document && !(1..=MAX_POSITION).contains(&item.position.0) {
+        // One behind the other: no two entries of the table are of the same bytes.
+        if item.offset < behind {
+            return Err("place");
+        }
+        behind = item.offset + 1;
+        if item.is_of_a_document() && !item.position.is_possible() {
             return Err("position");
         }
         if let Body::Note(note) = checked.body(&item)?
@@ -114,13 +133,14 @@ pub(crate) fn batch(
 }
 
 impl<'a> Checked<'a> {
-    pub(crate) fn items(&self) -> impl Iterator<Item = Result<Item, Fault>> + use<'a> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &'a TableEntry> + use<'a> {
         let table = self.bytes.get(self.header.table.get() as usize..).unwrap_or_default();
         let entries = table.chunks_exact(TableEntry::SIZE).take(self.header.items.get() as usize);
-        entries.map(|entry| {
-            let entry = TableEntry::ref_from_bytes(entry).map_err(|_| "items")?;
-            entry.item().ok_or("place")
-        })
+        entries.flat_map(TableEntry::ref_from_bytes)
+    }
+
+    pub(crate) fn items(&self) -> impl Iterator<Item = Result<Item, Fault>> + use<'a> {
+        self.entries().map(|entry| entry.item().ok_or("place"))
     }
 
     pub(crate) fn body(&self, item: &Item) -> Result<Body<'a>, Fault> {

@@ -4,7 +4,7 @@ use zerocopy::IntoBytes;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
 use super::Log;
-use super::batch::{Batch, Memory};
+use super::batch::{Batch, Check, Memory};
 use super::chunk::Open;
 use super::document::{Document, Written};
 use super::entries::Entry;
@@ -190,10 +190,7 @@ impl Log {
         self.bound_memory(len);
         let chunk = self.chunks.take(len);
         let full = self.open.replace_chunk(chunk);
-        if full.capacity() != 0 || self.chunks.open() != u64::MAX {
-            self.chunks.put(full);
-        }
-        self.chunks.begin_open(len);
+        self.chunks.begin_open(len, full);
     }
 
     /// Enters a record whose frame lies in the open batch.
@@ -349,7 +346,7 @@ impl Log {
             at,
             written_at: self.wall,
             live: records,
-            damaged: false,
+            check: Check::Sound,
         });
         self.counters.kept_bytes += len as u64;
         self.settle_dead(number);

@@ -18,6 +18,17 @@ pub(crate) enum Memory {
     Thawed(Bytes),
 }
 
+/// What is known of a batch's bytes on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// They were written, or looked at, since the log was opened.
+    Sound,
+    /// Only an index tells of them.
+    Never,
+    /// They were found to be others than were written.
+    Damaged,
+}
+
 /// Items that lie together, end together and are written together.
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -36,11 +47,14 @@ pub(crate) struct Batch {
     pub(crate) written_at: u64,
     /// Records in it that a document still has.
     pub(crate) live: u32,
-    /// Whether its bytes were found to be others than were written.
-    pub(crate) damaged: bool,
+    pub(crate) check: Check,
 }
 
 impl Batch {
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.check == Check::Damaged
+    }
+
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self.memory, Memory::Gone)
     }
@@ -97,6 +111,10 @@ impl Batches {
 
     pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut Batch> {
         self.kept.get_mut(usize::try_from(number.checked_sub(self.base)?).ok()?)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Batch> {
+        self.kept.iter()
     }
 
     pub(crate) fn front(&self) -> Option<&Batch> {

@@ -134,16 +134,26 @@ impl Open {
     }
 }
 
+/// A chunk that holds batches, or the open one.
+#[derive(Debug)]
+struct Used {
+    /// Bytes; 0 if it is not in use any more.
+    len: usize,
+    /// Batches in it that are in memory.
+    batches: u32,
+    /// What is left of it once it is full: a handle, by which its memory comes back. `None` for memory of others.
+    rest: Option<BytesMut>,
+}
+
 /// Chunks: how many bytes of them are in use, and those that can be used again.
 #[derive(Debug)]
 pub(crate) struct Chunks {
     /// The number of the first in `used`.
     base: u64,
-    /// Bytes, 0 if it is not in use any more, and batches in it that are in memory.
-    used: VecDeque<(usize, u32)>,
+    used: VecDeque<Used>,
     /// The number of the one that is written to.
     open: u64,
-    /// What is left of chunks that are full: a handle, by which their memory comes back.
+    /// Handles of chunks that are not in use any more, by which their memory comes back.
     spent: VecDeque<BytesMut>,
     /// Bytes of the chunks in use.
     bytes: usize,
@@ -176,40 +186,35 @@ impl Chunks {
         aligned(BytesMut::with_capacity(len + STEP), len)
     }
 
-    /// Keeps the handle of a full chunk.
-    pub(crate) fn put(&mut self, chunk: BytesMut) {
-        if self.spent.len() == MAX_SPENT {
-            self.spent.pop_front();
-        }
-        self.spent.push_back(chunk);
-    }
-
-    /// Counts another chunk, which is written to from now on.
-    pub(crate) fn begin_open(&mut self, len: usize) {
+    /// Counts another chunk, which is written to from now on. `full` is what is left of the one before.
+    pub(crate) fn begin_open(&mut self, len: usize, full: BytesMut) {
         let before = std::mem::replace(&mut self.open, self.base + self.used.len() as u64);
-        self.used.push_back((len, 0));
+        if let Some(used) = self.get_mut(before) {
+            used.rest = Some(full);
+        }
+        self.used.push_back(Used { len, batches: 0, rest: None });
         self.bytes += len;
         self.release_if_empty(before);
     }
 
     /// Counts memory that came from elsewhere, for a batch that is held already.
     pub(crate) fn begin_own(&mut self, len: usize) -> u64 {
-        self.used.push_back((len, 1));
+        self.used.push_back(Used { len, batches: 1, rest: None });
         self.bytes += len;
         self.base + self.used.len() as u64 - 1
     }
 
     /// A batch of chunk `number` is in memory.
     pub(crate) fn hold(&mut self, number: u64) {
-        if let Some((_, batches)) = self.get_mut(number) {
-            *batches += 1;
+        if let Some(used) = self.get_mut(number) {
+            used.batches += 1;
         }
     }
 
     /// A batch of chunk `number` is in memory no longer.
     pub(crate) fn release(&mut self, number: u64) {
-        if let Some((_, batches)) = self.get_mut(number) {
-            *batches = batches.saturating_sub(1);
+        if let Some(used) = self.get_mut(number) {
+            used.batches = used.batches.saturating_sub(1);
         }
         self.release_if_empty(number);
     }
@@ -219,18 +224,22 @@ impl Chunks {
             return;
         }
         if let Some(used) = self.get_mut(number)
-            && used.1 == 0
+            && used.batches == 0
         {
-            let len = std::mem::take(&mut used.0);
+            let (len, rest) = (std::mem::take(&mut used.len), used.rest.take());
             self.bytes -= len;
+            self.spent.extend(rest);
+            if self.spent.len() > MAX_SPENT {
+                self.spent.pop_front();
+            }
         }
-        while self.base != self.open && self.used.front().is_some_and(|(len, _)| *len == 0) {
+        while self.base != self.open && self.used.front().is_some_and(|used| used.len == 0) {
             self.used.pop_front();
             self.base += 1;
         }
     }
 
-    fn get_mut(&mut self, number: u64) -> Option<&mut (usize, u32)> {
+    fn get_mut(&mut self, number: u64) -> Option<&mut Used> {
         self.used.get_mut(usize::try_from(number.checked_sub(self.base)?).ok()?)
     }
 }

@@ -1,10 +1,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::io::IoToken;
 use super::reading::ReadRequest;
+use crate::format::SegmentHeader;
 use crate::position::LogPosition;
 
 /// How far a segment is.
@@ -19,13 +18,33 @@ pub(crate) enum SegmentState {
     Sealed,
 }
 
+/// How far the index of a sealed segment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IndexState {
+    Missing,
+    Writing,
+    /// Bytes that it takes.
+    Written {
+        len: u64,
+    },
+    /// It could not be written. The segment is read as a whole when the log is opened.
+    Failed,
+}
+
+impl IndexState {
+    /// Bytes behind the segment's batches.
+    pub(crate) fn len(self) -> u64 {
+        if let Self::Written { len } = self { len } else { 0 }
+    }
+}
+
 /// A segment file, and what is known of it.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) id: u64,
     pub(crate) state: SegmentState,
-    /// Its header; empty once it is written.
-    pub(crate) header: Bytes,
+    /// Its header; `None` once it is written.
+    pub(crate) header: Option<Box<SegmentHeader>>,
     /// Bytes that batches take, with the header in front.
     pub(crate) len: u64,
     /// Whether no batch is added any more.
@@ -39,6 +58,7 @@ pub(crate) struct Segment {
     pub(crate) newest: u64,
     /// Documents that items of it tell of, by number; a number may have passed to another document since.
     pub(crate) documents: Vec<u32>,
+    pub(crate) index: IndexState,
 }
 
 impl Segment {
@@ -68,7 +88,12 @@ pub(crate) enum Job {
     Seal {
         segment: u64,
     },
-    Delete,
+    Index {
+        segment: u64,
+    },
+    Delete {
+        segment: u64,
+    },
     Read {
         request: ReadRequest,
     },
@@ -110,6 +135,8 @@ pub(crate) struct Disk {
     pub(crate) retry_at: Option<Duration>,
     /// Segments that can be deleted once the log is durable up to a position.
     pub(crate) retiring: VecDeque<(u64, LogPosition)>,
+    /// One could not be deleted: until retention is asked again, none is.
+    pub(crate) deletes_held: bool,
     pub(crate) wanted: VecDeque<ReadRequest>,
     /// Batches that were read back, oldest first, and their bytes.
     pub(crate) thawed: VecDeque<u64>,
@@ -141,6 +168,7 @@ impl Disk {
             hurry: false,
             retry_at: None,
             retiring: VecDeque::new(),
+            deletes_held: false,
             wanted: VecDeque::new(),
             thawed: VecDeque::new(),
             thawed_bytes: 0,
@@ -166,9 +194,23 @@ impl Disk {
         Some(self.in_flight.remove(index).1)
     }
 
-    /// Jobs in flight that have to be done in order.
+    /// Jobs in flight that are done in order.
+    pub(crate) fn writing(&self) -> usize {
+        let in_order =
+            |job: &&(IoToken, Job)| matches!(job.1, Job::Create { .. } | Job::Write { .. });
+        self.in_flight.iter().filter(in_order).count()
+    }
+
+    /// Whether a segment is being synced or sealed.
+    pub(crate) fn is_syncing(&self) -> bool {
+        self.in_flight.iter().any(|(_, job)| matches!(job, Job::Sync { .. } | Job::Seal { .. }))
+    }
+
+    /// Jobs in flight but for those that change nothing of what is durable.
     pub(crate) fn in_line(&self) -> usize {
-        let in_order = |job: &&(IoToken, Job)| !matches!(job.1, Job::Delete | Job::Read { .. });
+        let in_order = |job: &&(IoToken, Job)| {
+            !matches!(job.1, Job::Index { .. } | Job::Delete { .. } | Job::Read { .. })
+        };
         self.in_flight.iter().filter(in_order).count()
     }
 

@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use zerocopy::IntoBytes;
-
 use super::Log;
 use super::batch::Memory;
-use super::disk::{Disk, Job, Segment, SegmentState};
+use super::disk::{Disk, IndexState, Job, SegmentState};
 use super::io::{Io, IoDone, IoError};
 use crate::error::Broken;
-use crate::format::{ItemKind, Note, STEP, SegmentHeader};
+use crate::format::{ItemKind, Note};
 use crate::options::Durability;
 use crate::position::{LogPosition, Now};
 
@@ -21,7 +18,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const MAX_WRITE: usize = 1 << 20;
 const MAX_PARTS: usize = 512;
 
-/// Writes and syncs that are asked for before the first of them is done.
+/// Writes that are asked for before the first of them is done.
 const MAX_IN_LINE: usize = 4;
 
 impl Log {
@@ -37,9 +34,12 @@ impl Log {
         }
         let disk = self.disk.as_mut()?;
         if let Some((segment, until)) = disk.retiring.front().copied() {
-            if until <= disk.synced {
+            // One at a time, so that what is left has no hole.
+            let is_delete = |(_, job): &(_, Job)| matches!(job, Job::Delete { .. });
+            let held = disk.deletes_held || disk.in_flight.iter().any(is_delete);
+            if until <= disk.synced && !held {
                 disk.retiring.pop_front();
-                return Some(Io::Delete { token: disk.begin(Job::Delete), segment });
+                return Some(Io::Delete { token: disk.begin(Job::Delete { segment }), segment });
             }
             // In the page cache nothing else may ask for it.
             let written = LogPosition(self.next.0 - u64::from(self.open.items()));
@@ -50,14 +50,23 @@ impl Log {
             return None;
         }
         disk.retry_at = None;
-        let barrier = |(_, job): &(_, Job)| matches!(job, Job::Create { .. } | Job::Seal { .. });
-        if disk.in_line() >= MAX_IN_LINE || disk.in_flight.iter().any(barrier) {
-            return None;
-        }
-        if let Some(io) = self.poll_segments() {
+        if let Some(io) = self.poll_seal() {
             return Some(io);
         }
-        self.poll_write(now).or_else(|| self.poll_sync())
+        let disk = self.disk.as_ref()?;
+        let page_cache = self.options.durability == Durability::PageCache;
+        let barrier = |(_, job): &(_, Job)| match job {
+            Job::Create { .. } => true,
+            Job::Seal { .. } => !page_cache,
+            _ => false,
+        };
+        if disk.writing() >= MAX_IN_LINE || disk.in_flight.iter().any(barrier) {
+            return None;
+        }
+        if let Some(io) = self.poll_create() {
+            return Some(io);
+        }
+        self.poll_write(now).or_else(|| self.poll_sync()).or_else(|| self.poll_index())
     }
 
     /// Takes in what came of a piece of I/O.
@@ -76,7 +85,7 @@ impl Log {
             (Job::Create { segment }, Ok(_)) => {
                 if let Some(segment) = disk.segment_mut(segment) {
                     segment.state = SegmentState::Open;
-                    segment.header = Bytes::new();
+                    segment.header = None;
                 }
                 None
             }
@@ -116,14 +125,29 @@ impl Log {
             (Job::Sync { segment, .. } | Job::Seal { segment }, Err(error)) => {
                 Some(Broken::Sync { segment, reason: error.to_string() })
             }
-            (Job::Delete, result) => {
-                self.counters.failed_deletes += u64::from(result.is_err());
+            (Job::Index { segment }, result) => {
+                if let Some(segment) = disk.segment_mut(segment) {
+                    // How long it is matters when the log is opened only.
+                    let (done, failed) = (IndexState::Written { len: 0 }, IndexState::Failed);
+                    segment.index = if result.is_ok() { done } else { failed };
+                }
+                self.counters.indexes += u64::from(result.is_ok());
                 None
             }
+            (Job::Delete { segment }, Err(_)) => {
+                // What comes next must not go before it: that would leave a hole.
+                let synced = disk.synced;
+                disk.retiring.push_front((segment, synced));
+                disk.deletes_held = true;
+                self.counters.failed_deletes += 1;
+                None
+            }
+            (Job::Delete { .. }, Ok(_)) => None,
             (Job::Read { request }, Ok(bytes)) => {
                 self.thaw(request, bytes);
                 None
             }
+            (Job::Read { .. }, Err(IoError::Unreachable(_) | IoError::NoDescriptor)) => None,
             (Job::Read { request }, Err(_)) => {
                 self.mark_damaged(request);
                 None
@@ -183,44 +207,14 @@ impl Log {
         broken: impl FnOnce(String) -> Broken,
     ) -> Option<Broken> {
         match error {
-            IoError::Full => {
+            IoError::Full | IoError::NoDescriptor => {
                 self.counters.disk_full += 1;
                 if let Some(disk) = self.disk.as_mut() {
                     disk.retry_at = Some(now.elapsed + RETRY);
                 }
                 None
             }
-            IoError::Failed(reason) => Some(broken(reason)),
-        }
-    }
-
-    /// Makes the segment that the next write is for, once the one before is sealed; seals one that is full and written.
-    fn poll_segments(&mut self) -> Option<Io> {
-        let len = self.options.segment as u64;
-        let disk = self.disk.as_mut()?;
-        let (asked, written, durable) = (disk.asked, disk.written, disk.durable);
-        let first = disk.segments.partition_point(|it| it.state == SegmentState::Sealed);
-        let segment = disk.segments.get_mut(first)?;
-        let id = segment.id;
-        match segment.state {
-            SegmentState::Planned if asked < segment.end_batch => {
-                segment.state = SegmentState::Creating;
-                let header = segment.header.clone();
-                let token = disk.begin(Job::Create { segment: id });
-                Some(Io::Create { token, segment: id, header, len })
-            }
-            SegmentState::Open
-                if segment.full && written >= segment.end_batch && asked == written =>
-            {
-                // A sync that is in flight is done before.
-                debug_assert!(durable <= written);
-                segment.state = SegmentState::Sealing;
-                let len = segment.len;
-                let token = disk.begin(Job::Seal { segment: id });
-                disk.sync_due = false;
-                Some(Io::Seal { token, segment: id, len })
-            }
-            _ => None,
+            IoError::Unreachable(reason) | IoError::Failed(reason) => Some(broken(reason)),
         }
     }
 
@@ -242,12 +236,12 @@ impl Log {
             _ => true,
         };
         // A group that is being synced is not added to.
-        let syncing = disk.in_flight.iter().any(|(_, job)| matches!(job, Job::Sync { .. }));
-        if !ready || syncing {
+        let page_cache = self.options.durability == Durability::PageCache;
+        if !ready || (disk.is_syncing() && !page_cache) {
             return None;
         }
         let each = self.options.durability == Durability::Each;
-        if each && disk.sync_due {
+        if each && disk.sync_due && disk.durable < disk.asked {
             return None;
         }
         let first = self.batches.get(from)?;
@@ -282,7 +276,7 @@ impl Log {
             // What is left belongs to the same group.
             disk.waiting_since = disk.waiting_since.min(now.elapsed);
         }
-        disk.sync_due = !matches!(self.options.durability, Durability::PageCache) || disk.hurry;
+        disk.sync_due |= !page_cache || disk.hurry;
         self.counters.writes += 1;
         let token = disk.begin(Job::Write { segment, from, to });
         Some(Io::Write { token, segment, at, parts })
@@ -290,12 +284,15 @@ impl Log {
 
     fn poll_sync(&mut self) -> Option<Io> {
         let disk = self.disk.as_mut()?;
-        let syncing = disk.in_flight.iter().any(|(_, job)| matches!(job, Job::Sync { .. }));
-        if !disk.sync_due || syncing {
+        if !disk.sync_due || disk.is_syncing() || disk.written < disk.asked {
             return None;
         }
-        let last = self.batches.get(disk.asked.checked_sub(1)?)?;
-        let (segment, to) = (last.segment, disk.asked);
+        let to = disk.written;
+        let segment = self.batches.get(to.checked_sub(1)?)?.segment;
+        // What lies in front is synced when it is sealed.
+        if disk.segments.iter().any(|it| it.id < segment && it.state != SegmentState::Sealed) {
+            return None;
+        }
         disk.sync_due = false;
         self.counters.syncs += 1;
         let token = disk.begin(Job::Sync { segment, to });
@@ -331,60 +328,6 @@ impl Log {
             let len = self.batches.get(number).map_or(0, |batch| batch.len as usize);
             disk.dirty = disk.dirty.saturating_sub(len);
         }
-    }
-
-    /// A place for a batch of `len` bytes that is about to be made, with its first item at `first`: segment and offset.
-    pub(super) fn place(&mut self, len: usize, first: LogPosition) -> (u64, u64) {
-        let (wall, most) = (self.wall, self.options.segment as u64);
-        // So that what is too old goes soon: not later than after a quarter of its age more.
-        let age = self.options.retention.max_age;
-        let age = age.map_or(u64::MAX, |age| age.as_micros() as u64 / 4);
-        let (epoch, number) = (self.epoch, self.batches.end());
-        let Some(disk) = self.disk.as_mut() else { return (0, 0) };
-        let full = match disk.segments.back_mut() {
-            Some(last) => {
-                let too_old = wall.saturating_sub(last.oldest) > age;
-                last.full |= last.len + len as u64 > most || too_old;
-                last.full
-            }
-            None => true,
-        };
-        if full {
-            let id = disk.next_segment;
-            disk.next_segment += 1;
-            let header = SegmentHeader::new(id, first, wall, disk.chain, epoch, disk.shard);
-            disk.segments.push_back(Segment {
-                id,
-                state: SegmentState::Planned,
-                header: Bytes::copy_from_slice(header.as_bytes()),
-                len: STEP as u64,
-                full: false,
-                end_batch: number,
-                end: first,
-                oldest: wall,
-                newest: wall,
-                documents: Vec::new(),
-            });
-        }
-        let Some(last) = disk.segments.back_mut() else { return (0, 0) };
-        let at = last.len;
-        last.len += len as u64;
-        last.end_batch = number + 1;
-        last.newest = wall;
-        let listed = last.listed();
-        for (mentioned, is_placed) in disk.mentions.drain(..) {
-            let Some(document) = self.documents.get_mut(mentioned) else { continue };
-            if is_placed {
-                document.placed = last.id;
-            }
-            if document.mentioned != last.id {
-                document.mentioned = last.id;
-                last.documents.push(mentioned);
-            }
-        }
-        disk.listed += last.listed() - listed;
-        disk.dirty += len;
-        (last.id, at)
     }
 
     /// What ended is ready to be written.

@@ -6,8 +6,8 @@ use bytes::Bytes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IoToken(pub(super) u64);
 
-/// A piece of I/O that a log asks for. Do them in the order in which they are asked for, each as a whole; only
-/// [`Read`](Self::Read) may be done at any time.
+/// A piece of I/O that a log asks for. Create and write in the order in which that is asked for, each as a whole. All
+/// else may be done at any time and on any thread, beside those: what has to wait for it is not asked for before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Io {
@@ -49,7 +49,17 @@ pub enum Io {
         /// Bytes that it keeps.
         len: u64,
     },
-    /// Delete a segment. What was asked for before must be durable already, and is.
+    /// Write the index of a sealed segment behind its batches, in place of what may be there, and make it durable
+    /// ([`SegmentIndex`](crate::SegmentIndex)). If it fails, opening reads all of the segment; nothing else.
+    Index {
+        /// To be handed back.
+        token: IoToken,
+        /// The segment's number.
+        segment: u64,
+        /// Bytes up to the end of its last batch.
+        len: u64,
+    },
+    /// Delete a segment. What has to be durable before is.
     Delete {
         /// To be handed back.
         token: IoToken,
@@ -78,6 +88,7 @@ impl Io {
             | Self::Write { token, .. }
             | Self::Sync { token, .. }
             | Self::Seal { token, .. }
+            | Self::Index { token, .. }
             | Self::Delete { token, .. }
             | Self::Read { token, .. } => *token,
         }
@@ -91,6 +102,7 @@ impl Io {
             | Self::Write { segment, .. }
             | Self::Sync { segment, .. }
             | Self::Seal { segment, .. }
+            | Self::Index { segment, .. }
             | Self::Delete { segment, .. }
             | Self::Read { segment, .. } => *segment,
         }
@@ -110,9 +122,15 @@ pub struct IoDone {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IoError {
-    /// The disk is full, the quota is, or there are as many files open as there may be. It is tried again after a second.
-    #[error("no room on the disk, or no more files may be opened")]
+    /// The disk is full, or the quota is. It is tried again after a second.
+    #[error("no room on the disk")]
     Full,
+    /// There are as many files open as there may be. It is tried again: nothing was done.
+    #[error("no more files may be opened")]
+    NoDescriptor,
+    /// What is to be read cannot be reached now. Nothing is wrong with it: who reads asks again.
+    #[error("not to be reached: {0}")]
+    Unreachable(String),
     /// Anything else, as the operating system says it. It is not tried again.
     #[error("{0}")]
     Failed(String),

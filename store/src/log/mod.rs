@@ -14,6 +14,8 @@ mod opening;
 mod reading;
 mod retention;
 mod retiring;
+mod sealed;
+mod segments;
 mod stats;
 mod thawing;
 
@@ -24,15 +26,16 @@ pub use document::Written;
 pub use grant::Grant;
 pub use io::{Io, IoDone, IoError, IoToken};
 pub use reading::{Gap, GapReason, Head, Look, Previous, Read, ReadRequest, Run, Snapshot, Stored};
+pub use sealed::SealedSegment;
 pub use stats::LogStats;
 
 use crate::error::Broken;
 use crate::options::{Durability, LogOptions};
 use crate::position::{Epoch, LogPosition, Now, Origin};
-pub(crate) use batch::{Batch, Batches, Memory};
+pub(crate) use batch::{Batch, Batches, Check, Memory};
 use chunk::{Chunks, Open};
 use disk::Disk;
-pub(crate) use disk::{Segment, SegmentState};
+pub(crate) use disk::{IndexState, Segment, SegmentState};
 pub(crate) use document::{Document, Documents, KeptSnapshot};
 pub(crate) use entries::Entry;
 

@@ -183,8 +183,8 @@ impl Log {
                         break;
                     }
                     let number = self.batches.number_of(entry.batch);
-                    if batch.damaged {
-                        return self.damaged(document, from, end);
+                    if batch.is_damaged() {
+                        return self.damaged_gap(document, from, end);
                     }
                     return Read::Cold(self.request(number, most));
                 };

@@ -11,6 +11,9 @@ impl Log {
     /// Drops the segments that retention no longer keeps.
     pub(super) fn retain_segments(&mut self, now: Now) {
         let before = self.next;
+        if let Some(disk) = self.disk.as_mut() {
+            disk.deletes_held = false;
+        }
         let retention = self.options.retention;
         while self.counters.kept_bytes > retention.max_bytes && self.drop_segment() {}
         if let Some(age) = retention.max_age {

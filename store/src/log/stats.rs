@@ -42,6 +42,8 @@ pub struct LogStats {
     pub cold_reads: u64,
     /// Times that the disk was full.
     pub disk_full: u64,
+    /// Indexes of sealed segments that were written.
+    pub indexes: u64,
     /// Segments that could not be deleted.
     pub failed_deletes: u64,
     /// Batches that were found damaged when they were read back.

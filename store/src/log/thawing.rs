@@ -4,12 +4,12 @@ use bytes::{Bytes, BytesMut};
 use zerocopy::FromBytes;
 
 use super::Log;
-use super::batch::{Batch, Memory};
+use super::batch::{Batch, Check, Memory};
 use super::disk::Job;
-use super::document::Document;
+use super::document::{Document, Documents};
 use super::io::Io;
 use super::reading::{Gap, GapReason, Read, ReadRequest};
-use crate::format::{BatchHeader, STEP};
+use crate::format::{self, BatchHeader, Body, STEP};
 use crate::position::Position;
 
 /// Bytes that are read at once at least, if so many follow: a disk needs no longer for them.
@@ -79,10 +79,15 @@ impl Log {
         {
             let end = start + batch.len as usize;
             let found = bytes.get(start..end).filter(|found| is_sound(batch, found));
-            if found.is_none() {
-                self.counters.damaged_batches += 1;
-                batch.damaged = true;
-            } else if batch.is_gone() && batch.live != 0 {
+            let is_listed = |found: &[u8]| {
+                batch.check == Check::Sound || is_listed(&self.documents, number, batch, found)
+            };
+            let is_sound = found.is_some_and(is_listed);
+            if batch.check != Check::Damaged {
+                self.counters.damaged_batches += u64::from(!is_sound);
+                batch.check = if is_sound { Check::Sound } else { Check::Damaged };
+            }
+            if is_sound && batch.is_gone() && batch.live != 0 {
                 batch.memory = Memory::Thawed(bytes.slice(start..end));
                 if let Some(disk) = self.disk.as_mut() {
                     disk.thawed.push_back(number);
@@ -97,19 +102,25 @@ impl Log {
     pub(super) fn mark_damaged(&mut self, request: ReadRequest) {
         if let Some(batch) = self.batches.get_mut(request.batch) {
             self.counters.damaged_batches += 1;
-            batch.damaged = true;
+            batch.check = Check::Damaged;
         }
     }
 
+    /// Where batches lie that were found damaged when they were read back: segment, and bytes from its start. Their records
+    /// are never handed out; reading them gives a gap ([`GapReason::Damaged`]).
+    pub fn damaged(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.batches.iter().filter(|it| it.is_damaged()).map(|batch| (batch.segment, batch.at))
+    }
+
     /// What there is in place of records whose bytes are damaged.
-    pub(super) fn damaged(&self, document: &Document, from: Position, end: Position) -> Read {
+    pub(super) fn damaged_gap(&self, document: &Document, from: Position, end: Position) -> Read {
         let mut to = from;
         while to < end
             && let Some(entry) = document.entry(to)
             && self
                 .batches
                 .get(self.batches.number_of(entry.batch))
-                .is_some_and(|batch| batch.damaged)
+                .is_some_and(|batch| batch.is_damaged())
         {
             to = to.next();
         }
@@ -162,6 +173,30 @@ fn is_sound(batch: &Batch, bytes: &[u8]) -> bool {
         && header.segment.get() == batch.segment
         && header.len.get() == batch.len
         && header.body_crc.get() == crc32c::crc32c(body)
+}
+
+/// Whether all of a batch of which only an index has told so far is as it should be, and the documents have of it what it
+/// holds, and nothing else.
+fn is_listed(documents: &Documents, number: u64, batch: &Batch, bytes: &[u8]) -> bool {
+    let Ok((header, _)) = BatchHeader::ref_from_prefix(bytes) else { return false };
+    let Ok(checked) = format::batch(bytes, batch.segment, batch.first, header.chain.get()) else {
+        return false;
+    };
+    let mut listed = 0;
+    for item in checked.items().flatten() {
+        let Ok(Body::Record { frame, .. }) = checked.body(&item) else { continue };
+        let Ok(delta) = frame.delta() else { return false };
+        let entry = documents.by_id(&delta.doc_id()).and_then(|it| it.entry(item.position));
+        // Records that their documents no longer have are nobody's.
+        let of_it = entry.filter(|entry| entry.batch == number as u32);
+        if let Some(entry) = of_it.filter(|entry| entry.offset == item.offset) {
+            if entry.len as usize != frame.as_bytes().len() {
+                return false;
+            }
+            listed += 1;
+        }
+    }
+    listed == batch.live
 }
 
 fn aligned(bytes: &[u8]) -> Bytes {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use deltawire_store::{Io, IoDone, IoError, LogPosition};
+use deltawire_store::{Io, IoDone, IoError, LogPosition, Recovery, SegmentIndex};
 
 use super::aligned;
 
@@ -25,6 +25,8 @@ pub(crate) struct SimDisk {
     pub(crate) full: usize,
     pub(crate) broken_syncs: usize,
     pub(crate) syncs: usize,
+    pub(crate) torn_indexes: usize,
+    pub(crate) indexes: usize,
     /// Where the log was opened last.
     pub(crate) opened: LogPosition,
 }
@@ -77,11 +79,33 @@ impl SimDisk {
                 file.settle();
                 file.bytes.truncate(len as usize);
             }
+            Io::Index { segment, len, .. } => {
+                if self.is_full() {
+                    return Err(IoError::Full);
+                }
+                if let Some(file) = self.files.get_mut(&segment) {
+                    let index = SegmentIndex::of(segment, &file.bytes, len as usize);
+                    file.bytes.truncate(len as usize);
+                    file.bytes.extend(index.expect("a sealed segment is sound"));
+                    // The power may go while it is written.
+                    if self.torn_indexes > 0 {
+                        self.torn_indexes -= 1;
+                        let end = file.bytes.len();
+                        let at = len as usize + (end - len as usize) / 2;
+                        file.bytes[at..end.min(at + SECTOR)].fill(7);
+                        return Err(IoError::Failed("input/output error".into()));
+                    }
+                    self.indexes += 1;
+                }
+            }
             Io::Delete { segment, .. } => {
                 self.files.remove(&segment).expect("the segment was there");
             }
             Io::Read { segment, at, len, .. } => {
-                let file = self.files.get(&segment).expect("the segment is there");
+                // It may be deleted meanwhile.
+                let Some(file) = self.files.get(&segment) else {
+                    return Err(IoError::Failed("no such file".into()));
+                };
                 let mut seen = file.clone();
                 seen.settle();
                 let at = at as usize;
@@ -90,6 +114,25 @@ impl SimDisk {
             other => panic!("not known: {other:?}"),
         }
         Ok(Bytes::new())
+    }
+
+    /// Shows recovery what there is, with the indexes or without them; returns how many were used.
+    pub(crate) fn show(&self, recovery: &mut Recovery, indexed: bool) -> usize {
+        let mut used = 0;
+        for (id, file) in &self.files {
+            let bytes = &file.bytes;
+            let len = bytes.len();
+            let index = bytes
+                .get(len.saturating_sub(64)..)
+                .and_then(|last| Recovery::index_len(*id, last, len as u64));
+            let index = index.filter(|_| indexed).and_then(|it| bytes.get(len - it as usize..));
+            if index.is_some_and(|it| recovery.indexed(*id, &bytes[..64], it, len as u64)) {
+                used += 1;
+            } else {
+                recovery.segment(*id, bytes);
+            }
+        }
+        used
     }
 
     /// The process ends: what was written stays.

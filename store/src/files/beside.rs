@@ -1,0 +1,113 @@
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::segments::{ARCHIVED, SegmentFiles};
+use super::system::{io_error, sync_directory};
+use crate::format::STEP;
+use crate::index::{NoIndex, SegmentIndex};
+use crate::log::{Io, IoDone, IoToken};
+
+/// A piece of I/O that others need not wait for, to be done on another thread.
+#[derive(Debug)]
+pub struct Beside {
+    token: IoToken,
+    /// What to do, or why it cannot be done.
+    what: io::Result<What>,
+}
+
+#[derive(Debug)]
+enum What {
+    Sync(Arc<File>),
+    Seal { file: Arc<File>, len: u64 },
+    Index { segment: u64, file: Arc<File>, len: u64 },
+    Delete { path: PathBuf, folder: PathBuf },
+}
+
+impl SegmentFiles {
+    /// Splits off a piece of I/O that may take long and that other I/O need not wait for: syncing, sealing, indexing,
+    /// deleting.
+    ///
+    /// # Errors
+    /// Anything else is given back, for [`perform`](Self::perform).
+    pub fn beside(&mut self, io: Io) -> Result<Beside, Io> {
+        let token = io.token();
+        let what = match io {
+            Io::Sync { segment, .. } => self.file(segment).map(What::Sync),
+            Io::Seal { segment, len, .. } => {
+                let file = self.file(segment);
+                self.sealed(segment);
+                file.map(|file| What::Seal { file, len })
+            }
+            Io::Index { segment, len, .. } => {
+                let file = self.file(segment);
+                file.map(|file| What::Index { segment, file, len })
+            }
+            Io::Delete { segment, .. } => {
+                let (path, folder) = self.forget(segment);
+                Ok(What::Delete { path, folder })
+            }
+            other => return Err(other),
+        };
+        Ok(Beside { token, what })
+    }
+}
+
+impl Beside {
+    /// Does it; returns when it is done.
+    #[must_use]
+    pub fn perform(self) -> IoDone {
+        let token = self.token;
+        IoDone { token, result: self.try_perform().map_err(|error| io_error(&error)) }
+    }
+
+    pub(super) fn try_perform(self) -> io::Result<Bytes> {
+        match self.what? {
+            What::Sync(file) => file.sync_data()?,
+            What::Seal { file, len } => {
+                file.set_len(len)?;
+                file.sync_all()?;
+            }
+            What::Index { segment, file, len } => index(segment, &file, len)?,
+            What::Delete { path, folder } => {
+                // What was left when it was about to be archived.
+                remove(&path.with_extension(ARCHIVED))?;
+                remove(&path)?;
+                sync_directory(&folder)?;
+            }
+        }
+        Ok(Bytes::new())
+    }
+}
+
+/// Deletes a file, unless it has gone already.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// Reads a segment batch by batch, and writes its index behind them.
+fn index(segment: u64, file: &File, len: u64) -> io::Result<()> {
+    let wrong = |error: NoIndex| io::Error::new(io::ErrorKind::InvalidData, error);
+    let mut header = [0; STEP];
+    file.read_exact_at(&mut header, 0)?;
+    let mut index = SegmentIndex::new(segment, &header).map_err(wrong)?;
+    let mut batch = Vec::new();
+    while index.at() < len {
+        file.read_exact_at(&mut header, index.at())?;
+        let most = (len - index.at()) as usize;
+        batch.resize(SegmentIndex::batch_len(&header).min(most), 0);
+        file.read_exact_at(&mut batch, index.at())?;
+        index.batch(&batch).map_err(wrong)?;
+    }
+    let index = index.finish().map_err(wrong)?;
+    file.set_len(len)?;
+    file.write_all_at(&index, len)?;
+    file.sync_all()
+}
