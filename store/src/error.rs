@@ -157,6 +157,17 @@ pub enum OpenError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// Segments of it are in an object store, and whoever opens it has none.
+    #[cfg(feature = "files")]
+    #[error("{} has segment {segment} of shard {shard} in an object store only: fetch it first", path.display())]
+    Archived {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// The number of the log.
+        shard: usize,
+        /// The segment.
+        segment: u64,
+    },
     /// Another process has the directory open.
     #[cfg(feature = "files")]
     #[error("{} is locked: another process has the directory open", path.display())]

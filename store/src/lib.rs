@@ -38,7 +38,7 @@
 //!
 //! # Features
 //! `files`: logs in a directory, with what the operating system has for them. Unix only.
-//! `object-store`: sealed segments in an object store ([`archive`]), over those files.
+//! `object-store`: sealed segments in an object store (`archive`), over those files.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use deltawire::documents::store::{Durability, LogOptions, Read};
+use deltawire::documents::store::{Durability, LogOptions, OpenError, Read};
 use deltawire::documents::{
     Deliver, DeniedCode, Publisher, SubscribeOptions, SubscriptionEnded, keep,
 };
@@ -207,6 +207,23 @@ async fn a_hub_that_is_dropped_ends_the_documents_of_its_process() {
                 assert!(ended == away || ended == SubscriptionEnded::Closed, "{ended}");
                 break;
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_directory_with_archived_segments_is_not_opened() {
+    let folder = Folder::new("archived");
+    let hub = open(&folder.0).await;
+    assert!(hub.shut_down(PATIENCE).await);
+    drop(hub);
+    // What an archive leaves in place of a segment.
+    std::fs::write(folder.0.join("0000/00000000000000000007.archived"), b"").unwrap();
+    loop {
+        match Hub::open(&folder.0, HubOptions::default(), Everyone, runtime()) {
+            Err(OpenError::Locked { .. }) => pause(5).await,
+            Err(OpenError::Archived { shard: 0, segment: 7, .. }) => break,
+            other => panic!("{other:?}"),
         }
     }
 }

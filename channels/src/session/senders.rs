@@ -11,7 +11,7 @@ use crate::ring::byte;
 impl Session {
     /// One more sender for the data channel, with a ring of its own, so that its messages go
     /// between the fragments of other senders' long ones. `None` when there are
-    /// [`max_senders`](Limits::max_senders), or the session is closing.
+    /// [`max_senders`](super::Limits::max_senders), or the session is closing.
     pub fn open_sender(&mut self, share: SendPriority) -> Option<Sender> {
         let capacity = self.config.limits.send_ring;
         self.takes_senders().then(|| self.add_sender(Channel::Data, capacity, share))
@@ -27,7 +27,7 @@ impl Session {
     }
 
     /// Has the data channel's messages come from `source` too, which is asked when there is room. It
-    /// counts as a sender: `false` when there are [`max_senders`](Limits::max_senders), or the session is
+    /// counts as a sender: `false` when there are [`max_senders`](super::Limits::max_senders), or the session is
     /// closing.
     pub fn open_source(&mut self, source: Box<dyn FrameSource>, share: SendPriority) -> bool {
         let open = self.takes_senders();

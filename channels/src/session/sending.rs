@@ -12,7 +12,7 @@ use super::{CHANNELS, OutgoingMessage, ProtocolError, Session, State};
 impl Session {
     /// The next transport message to send, of at most `budget` bytes: as much as the transport
     /// takes now. It counts as sent. Call it until it gives nothing. A long message needs a budget of
-    /// [`max_frame_len`](Limits::max_frame_len) to get on.
+    /// [`max_frame_len`](super::Limits::max_frame_len) to get on.
     ///
     /// Control messages go first, then commands, then deltas.
     pub fn poll_transmit(&mut self, budget: usize) -> Option<OutgoingMessage<'_>> {

@@ -83,6 +83,9 @@ pub(super) fn find(
     let directory = Directory::open(path, shards)?;
     let (mut logs, mut all_files) = (Vec::new(), Vec::new());
     for index in 0..shards {
+        if let Some(segment) = directory.archived(index)? {
+            return Err(OpenError::Archived { path: path.to_owned(), shard: index, segment });
+        }
         let (files, recovered) = directory.shard(index)?;
         let tail = recovered.tail();
         tracing::info!(shard = index, ?tail, "log opened");

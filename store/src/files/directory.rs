@@ -94,6 +94,21 @@ impl Directory {
         if self.lock.is_some() { Access::Write } else { Access::Look }
     }
 
+    /// A segment of shard `index` that is kept in an object store and not here, if there is one: who has no archive cannot
+    /// read it.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`].
+    pub fn archived(&self, index: usize) -> Result<Option<u64>> {
+        let folder = self.path.join(format!("{index:04}"));
+        if !folder.exists() {
+            return Ok(None);
+        }
+        let mut found = segments(&folder, false)?.into_iter();
+        let archived = found.find(|(_, path)| path.extension().is_some_and(|it| it == ARCHIVED));
+        Ok(archived.map(|(segment, _)| segment))
+    }
+
     /// Finds out what the log of shard `index` was, from 0, from the indexes of its segments; those without one are read
     /// as a whole, one at a time, and all are by who only looks. What is torn is cut off, unless this only looks. Call it
     /// once a shard.
