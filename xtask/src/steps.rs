@@ -32,7 +32,7 @@ const FEATURES: &str = "--features deltawire/futures,deltawire/https,deltawire/h
 const FEATURE_SETS: [(&str, usize); 13] = [
     ("", 54),
     ("documents", 60),
-    ("hub-files", 70),
+    ("hub-files", 77),
     ("metrics", 58),
     ("tcp", 58),
     ("unix", 58),
