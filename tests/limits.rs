@@ -154,6 +154,8 @@ fn in_code() -> BTreeMap<String, String> {
         "LogOptions::max_dirty_bytes" => size(max_dirty_bytes),
         "LogOptions::max_index_bytes" => size(max_index_bytes),
         "LogOptions::max_writers" => count(max_writers),
+        "subscribed::MAX_REJECTIONS" => count(stated(SUBSCRIBED, "MAX_REJECTIONS")),
+        "subscribed::MAX_REJECTED" => count(stated(SUBSCRIBED, "MAX_REJECTED")),
         "attendant::MAX_ASKING" => count(stated(ATTENDANT, "MAX_ASKING")),
         "attendant::MAX_ANSWERS" => count(stated(ATTENDANT, "MAX_ANSWERS")),
     }
@@ -229,6 +231,7 @@ const FRAMING: &str = include_str!("../transport/stream/src/framing.rs");
 const TICKETS: &str = include_str!("../transport/signalling/src/server/tickets.rs");
 const UPGRADES: &str = include_str!("../transport/signalling/src/server/websocket.rs");
 const ATTENDANT: &str = include_str!("../hub/src/server/attendant/mod.rs");
+const SUBSCRIBED: &str = include_str!("../hub/src/client/subscribed.rs");
 const ADMISSION: &str = include_str!("../transport/node/src/admission.rs");
 const PREFACE: &str = include_str!("../transport/stream/src/preface.rs");
 const UNIX: &str = include_str!("../transport/node/src/streams/unix.rs");
