@@ -388,11 +388,10 @@ impl Hub {
         by: [u8; 16],
     ) -> Result<(), RejectError> {
         let end = self.begin_rejection(doc_id, place, by)?;
-        if self.inner.volatile || self.until_durable(self.inner.shard_of(doc_id), end).await {
-            Ok(())
-        } else {
-            Err(RejectError::NotStored)
-        }
+        let index = self.inner.shard_of(doc_id);
+        let stored = self.inner.volatile
+            || self.until_stored(index, |shard| Some(shard.log.durable() >= end)).await;
+        if stored { Ok(()) } else { Err(RejectError::NotStored) }
     }
 
     fn begin_rejection(

@@ -6,10 +6,11 @@ use std::task::Poll;
 
 use deltawire_framing::DocId;
 use deltawire_link::{Identity, LinkId};
-use deltawire_store::{Broken, Head, LogPosition, LogStats, Position};
+use deltawire_store::{Broken, Head, LogStats, Position};
 
 use super::Hub;
 use super::reader::LinkShared;
+use super::shard::Shard;
 use crate::Place;
 
 /// A document that somebody reads, or is present in.
@@ -50,36 +51,30 @@ impl Hub {
             return false;
         }
         let index = self.inner.shard_of(doc_id);
-        let link = Arc::new(LinkShared::default());
-        poll_fn(|context| {
-            // Before it looks: whatever is stored from here on wakes it.
-            link.register_attendant(context.waker());
-            let mut shard = self.inner.shard(index);
-            let head = shard.log.head(doc_id).filter(|head| head.epoch.0 == place.epoch);
-            let Some(head) = head else { return Poll::Ready(false) };
-            if place.position < head.durable.0 {
-                return Poll::Ready(true);
-            }
-            // One that is being closed still stores what it has.
-            if shard.log.broken().is_some_and(|broken| *broken != Broken::Closed) {
-                return Poll::Ready(false);
-            }
-            shard.wait(&link);
-            Poll::Pending
+        self.until_stored(index, |shard| {
+            let head = shard.log.head(doc_id).filter(|head| head.epoch.0 == place.epoch)?;
+            Some(place.position < head.durable.0)
         })
         .await
     }
 
-    /// Waits until a shard's log is durable up to there. `false` when that will not be.
-    pub(super) async fn until_durable(&self, index: usize, end: LogPosition) -> bool {
+    /// Waits until something that a shard knows of is stored. `false` when it is not known any more (`None`), or nothing is stored
+    /// any more.
+    pub(super) async fn until_stored(
+        &self,
+        index: usize,
+        is_stored: impl Fn(&Shard) -> Option<bool>,
+    ) -> bool {
         let link = Arc::new(LinkShared::default());
         poll_fn(|context| {
             // Before it looks: whatever is stored from here on wakes it.
             link.register_attendant(context.waker());
             let mut shard = self.inner.shard(index);
-            if shard.log.durable() >= end {
-                return Poll::Ready(true);
+            match is_stored(&shard) {
+                Some(false) => {}
+                stored => return Poll::Ready(stored.is_some()),
             }
+            // One that is being closed still stores what it has.
             if shard.log.broken().is_some_and(|broken| *broken != Broken::Closed) {
                 return Poll::Ready(false);
             }
@@ -144,7 +139,7 @@ fn keep_furthest(found: &mut Vec<SlowReader>, max: usize) {
     found.truncate(max);
 }
 
-impl super::shard::Shard {
+impl Shard {
     fn slow_readers(&self, doc_id: DocId, found: &mut Vec<SlowReader>) {
         let Some(head) = self.log.head(&doc_id) else { return };
         for reader in self.readers_of(&doc_id) {
