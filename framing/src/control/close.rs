@@ -36,6 +36,8 @@ impl CloseCode {
     pub const FAILED: Self = Self(9);
     /// This side had accepted a message that is longer than its peer takes.
     pub const UNDELIVERABLE: Self = Self(10);
+    /// The session that the peer wanted to go on with is not there, or not for it.
+    pub const NOT_RESUMED: Self = Self(11);
     /// The first of the application's own codes.
     pub const FIRST_APPLICATION: u32 = 256;
 
@@ -43,7 +45,7 @@ impl CloseCode {
     /// for.
     #[must_use]
     pub const fn is_error(self) -> bool {
-        matches!(self.0, 2..=8 | 10)
+        matches!(self.0, 2..=8 | 10 | 11)
     }
 
     /// The code as this version reads it: one that is set aside for later versions counts as
@@ -51,7 +53,7 @@ impl CloseCode {
     #[must_use]
     pub const fn known(self) -> Self {
         match self.0 {
-            11..Self::FIRST_APPLICATION => Self::NORMAL,
+            12..Self::FIRST_APPLICATION => Self::NORMAL,
             _ => self,
         }
     }

@@ -58,6 +58,9 @@ impl HelloFields {
     /// Among the [`features`](Self::features): it serves documents, so that one can subscribe to them and
     /// publish to them.
     pub const HUB: u64 = 8;
+    /// Among the [`features`](Self::features): its session can go on over another link, and it acknowledges
+    /// what it takes in.
+    pub const RESUME: u64 = 16;
 }
 
 /// The first frame each way: version, limits, session. 64 bytes.

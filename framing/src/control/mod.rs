@@ -8,6 +8,7 @@ mod close;
 mod delivery;
 mod hello;
 mod ping;
+mod resume;
 mod window;
 
 use zerocopy::FromBytes;
@@ -17,14 +18,12 @@ pub use close::{Close, CloseCode, CloseFlags, MAX_REASON_LEN};
 pub use delivery::{Delivery, Order, Reliability};
 pub use hello::{Hello, HelloFields, Role};
 pub use ping::{Ping, Pong};
+pub use resume::{Acknowledge, Resume, SECRET_LEN, Ticket};
 pub use window::{Position, Window};
 
 use crate::error::{Expected, Field, Malformed};
 
 /// The types of control messages.
-///
-/// 7 (acknowledge), 8 (subscribe) and 9 (unsubscribe) are set aside: version 1 gives them no
-/// layout, and a version 1 reader refuses them like any unknown type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 enum ControlType {
@@ -34,6 +33,9 @@ enum ControlType {
     Pong = 4,
     Close = 5,
     Position = 6,
+    Acknowledge = 7,
+    Resume = 8,
+    Ticket = 9,
 }
 
 impl ControlType {
@@ -58,6 +60,12 @@ pub enum Control<'a> {
     Close(Close<'a>),
     /// How much the peer has sent by now.
     Position(&'a Position),
+    /// How much of the peer's was taken in.
+    Acknowledge(&'a Acknowledge),
+    /// A session goes on over this link, and how far it is.
+    Resume(&'a Resume),
+    /// What to show when the session is to go on over another link.
+    Ticket(&'a Ticket),
 }
 
 impl<'a> Control<'a> {
@@ -77,8 +85,14 @@ impl<'a> Control<'a> {
             t if t == ControlType::Pong as u16 => Pong::parse(body).map(Self::Pong),
             t if t == ControlType::Close as u16 => Close::parse(body).map(Self::Close),
             t if t == ControlType::Position as u16 => Position::parse(body).map(Self::Position),
+            t if t == ControlType::Acknowledge as u16 => {
+                Acknowledge::parse(body).map(Self::Acknowledge)
+            }
+            t if t == ControlType::Resume as u16 => Resume::parse(body).map(Self::Resume),
+            t if t == ControlType::Ticket as u16 => Ticket::parse(body).map(Self::Ticket),
             other => {
-                let types = "1 (hello), 2 (window), 3 (ping), 4 (pong), 5 (close), 6 (position)";
+                let types = "1 (hello), 2 (window), 3 (ping), 4 (pong), 5 (close), 6 (position), \
+                             7 (acknowledge), 8 (resume), 9 (ticket)";
                 let expected = Expected::OneOf(types);
                 Err(Malformed::new(Field::ControlType, u64::from(other), expected))
             }

@@ -176,7 +176,7 @@ impl Position {
     }
 }
 
-fn check_channel(channel: u8) -> Result<(), Malformed> {
+pub(super) fn check_channel(channel: u8) -> Result<(), Malformed> {
     if channel > Channel::Data as u8 {
         let expected = Expected::OneOf("0 (command), 1 (data)");
         return Err(Malformed::new(Field::Channel, u64::from(channel), expected));

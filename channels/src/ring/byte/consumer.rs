@@ -5,6 +5,7 @@ use core::task::{Context, Poll};
 use deltawire_framing::{FrameHeader, Run, frame_step};
 
 use super::ahead::{Ahead, Outstanding};
+use super::kept::Kept;
 use super::memory::Reader;
 use super::view::{RunView, View};
 use crate::ring::error::{ReadError, RingClosed};
@@ -17,6 +18,8 @@ pub struct Consumer {
     /// lies from here on is as the producer wrote it; what lies before may have been written over.
     read: usize,
     ahead: Outstanding,
+    /// What was read and may have to be read again: see [`keep`](Self::keep).
+    kept: Option<Kept>,
     parker: Parker,
 }
 
@@ -29,7 +32,8 @@ struct Found {
 
 impl Consumer {
     pub(super) fn new(reader: Reader, parker: Parker) -> Self {
-        Self { read: reader.head(), ahead: Outstanding::new(reader.capacity()), reader, parker }
+        let ahead = Outstanding::new(reader.capacity());
+        Self { read: reader.head(), ahead, kept: None, reader, parker }
     }
 
     /// Reads the next message in place.
@@ -140,6 +144,60 @@ impl Consumer {
         self.give_back();
     }
 
+    /// From now on keeps the room of what is read until it is [acknowledged](Self::acknowledge), so that it
+    /// can be [read again](Self::read_again).
+    pub fn keep(&mut self) {
+        self.kept.get_or_insert_with(|| Kept::new(self.read));
+    }
+
+    /// Gives back the room of the `len` bytes that were read first of those that are kept: frames with their
+    /// gaps, so that `len` is a sum of [`frame_step`]s. Nothing where nothing is kept.
+    ///
+    /// # Panics
+    /// When fewer are kept.
+    pub fn acknowledge(&mut self, len: usize) {
+        let available = self.kept_bytes();
+        let Some(kept) = &mut self.kept else { return };
+        assert!(len <= available, "{len} bytes are acknowledged, {available} are kept");
+        kept.release(len);
+        self.give_back();
+        self.notify_peer();
+    }
+
+    /// Bytes that were read and are kept: frames with their gaps.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.kept.as_ref().map_or(0, |kept| kept.len(self.read))
+    }
+
+    /// Goes back to the first message that is kept, so that it is read next. Gives how many messages that
+    /// are. What was [read ahead](Self::read_ahead) has to be [forgotten](Self::forget) before.
+    pub fn read_again(&mut self) -> u64 {
+        let Some(kept) = &self.kept else { return 0 };
+        let (mut messages, end) = (0, core::mem::replace(&mut self.read, kept.from));
+        while self.read != end {
+            match self.frame_len(self.read) {
+                Some(len) => {
+                    self.read = self.read.wrapping_add(frame_step(len));
+                    messages += 1;
+                }
+                None => self.read = self.read.wrapping_add(self.reader.to_end(self.read)),
+            }
+        }
+        self.read = self.kept.as_mut().map_or(end, Kept::begin_again);
+        messages
+    }
+
+    /// Takes a message that was read ahead for one that is kept.
+    ///
+    /// # Panics
+    /// When the message was read from another ring.
+    pub fn forget(&mut self, message: Ahead) {
+        let found = self.ahead.remove(message.start);
+        assert!(found, "the message was read from this ring");
+        self.give_back();
+    }
+
     /// Waits for a message. Then reading finds one.
     ///
     /// # Errors
@@ -208,7 +266,10 @@ impl Consumer {
     #[inline]
     pub(super) fn give_back(&mut self) {
         let head = self.reader.head();
-        let first_kept = self.ahead.first(head, self.read);
+        let first_kept = match &self.kept {
+            None => self.ahead.first(head, self.read),
+            Some(kept) => kept.from,
+        };
         if first_kept != head {
             self.reader.release(first_kept);
         }
@@ -244,6 +305,9 @@ impl Consumer {
                 if given_back {
                     // The producer may have begun anew at the ring's start.
                     self.read = self.reader.head();
+                    if let Some(kept) = &mut self.kept {
+                        kept.from = self.read;
+                    }
                 }
                 if self.read == self.reader.tail() {
                     return None;
@@ -287,6 +351,9 @@ impl Consumer {
     #[cold]
     fn step_over(&mut self) {
         let to_end = self.reader.to_end(self.read);
+        if let Some(kept) = &mut self.kept {
+            kept.skip(self.read, to_end);
+        }
         self.read = self.read.wrapping_add(to_end);
         self.give_back();
         self.notify_peer();

@@ -58,6 +58,7 @@
 
 mod ahead;
 mod consumer;
+mod kept;
 mod memory;
 mod pages;
 mod producer;

@@ -278,3 +278,83 @@ fn capacities_are_powers_of_two_within_limits() {
         assert!(std::panic::catch_unwind(|| ring(capacity)).is_err());
     }
 }
+
+#[test]
+fn what_is_kept_can_be_read_again_wherever_the_ring_stands() {
+    let mut seed = 1_u64;
+    let mut random = move |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) % below
+    };
+    for capacity in [64, 128, 1_024] {
+        for start in [0, capacity / 2, 0_usize.wrapping_sub(capacity)] {
+            let (mut producer, mut consumer) = ring_at(capacity, start);
+            consumer.keep();
+            // Numbers of messages: the next to write, to read, to acknowledge; and their lengths.
+            let (mut written, mut next, mut acknowledged) = (0_u64, 0_u64, 0_u64);
+            let mut lens = Vec::new();
+            for _ in 0..20_000 {
+                match random(8) {
+                    0..3 => {
+                        let len = 1 + random(capacity as u64 - 16) as usize;
+                        if let Ok(mut grant) = producer.try_reserve(len) {
+                            grant.body_mut().fill(written as u8);
+                            grant.commit(header(len)).unwrap();
+                            lens.push(len);
+                            written += 1;
+                        }
+                    }
+                    3..5 => match consumer.try_read() {
+                        Ok(view) => {
+                            let len = lens[next as usize];
+                            assert_eq!(view.frame().body(), vec![next as u8; len]);
+                            next += 1;
+                        }
+                        Err(error) => assert_eq!((error, next), (ReadError::Empty, written)),
+                    },
+                    5 => {
+                        if let Some(run) = consumer.read_run(1 + random(200) as usize) {
+                            for frame in run.frames() {
+                                let body = frame.unwrap().body();
+                                assert_eq!(body, vec![next as u8; lens[next as usize]]);
+                                next += 1;
+                            }
+                        }
+                    }
+                    6 => {
+                        let kept = &lens[acknowledged as usize..next as usize];
+                        let bytes: usize = kept.iter().map(|len| room_for(*len)).sum();
+                        assert_eq!(consumer.kept_bytes(), bytes);
+                        let count = random(kept.len() as u64 + 1);
+                        let first = kept.iter().take(count as usize);
+                        consumer.acknowledge(first.map(|len| room_for(*len)).sum());
+                        acknowledged += count;
+                    }
+                    _ => {
+                        assert_eq!(consumer.read_again(), next - acknowledged);
+                        next = acknowledged;
+                    }
+                }
+            }
+            assert!(acknowledged > 100, "{acknowledged} of {written}");
+        }
+    }
+}
+
+#[test]
+fn a_message_read_ahead_is_read_again_whole() {
+    let (mut producer, mut consumer) = ring(256);
+    consumer.keep();
+    write(&mut producer, 1, 48);
+    write(&mut producer, 2, 48);
+    assert_eq!(read(&mut consumer), (1, 48));
+    let ahead = consumer.read_ahead().unwrap();
+    consumer.forget(ahead);
+    assert_eq!(consumer.read_again(), 2);
+    assert_eq!(read(&mut consumer), (1, 48));
+    consumer.acknowledge(64);
+    assert_eq!(read(&mut consumer), (2, 48));
+    assert_eq!(consumer.queued_bytes(), 64);
+    consumer.acknowledge(64);
+    assert_eq!((consumer.queued_bytes(), consumer.kept_bytes()), (0, 0));
+}
