@@ -103,7 +103,7 @@ impl Message {
     }
 
     /// A copy in memory of its own, which takes nothing of any window.
-    pub(super) fn copy_of(frame: Frame<'_>) -> Self {
+    pub(crate) fn copy_of(frame: Frame<'_>) -> Self {
         match RecordBuf::copy_of(frame) {
             Ok(record) => Self::of_record(record),
             Err(error) => unreachable!("a receiver gives whole messages: {error}"),

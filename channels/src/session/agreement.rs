@@ -4,7 +4,10 @@ use deltawire_framing::Channel;
 use deltawire_framing::control::{Delivery, Hello, HelloFields};
 
 use super::outgoing::PeerLimits;
+use super::resume::can_resume;
+use super::window::longest;
 use super::{ProtocolError, Session, SessionConfig, State};
+use crate::limits::Limits;
 
 impl Session {
     pub(super) fn handle_hello(&mut self, hello: &Hello) -> Result<(), ProtocolError> {
@@ -12,8 +15,15 @@ impl Session {
         if fields.role == self.config.role {
             return Err(ProtocolError::OutOfPlace("a hello in the same role"));
         }
+        self.resumption.hello_came = true;
         match self.peer {
             Some(before) if before == fields => return Ok(()),
+            // The last one before the session goes on counts: others are of a session that was begun on the link.
+            Some(_) if self.resumption.is_resuming() => {
+                self.check_delivery(&fields)?;
+                self.peer = Some(fields);
+                return Ok(());
+            }
             Some(_) => return Err(ProtocolError::OutOfPlace("a second hello that differs")),
             None => self.peer = Some(fields),
         }
@@ -32,6 +42,7 @@ impl Session {
             let incoming = &mut self.incoming[channel as usize];
             incoming.learn(&self.config.limits, max_frame_len, fields.features);
         }
+        self.agree_to_resume(&fields);
         if matches!(self.state, State::Connecting { .. }) {
             self.state = State::Open;
         }
@@ -55,7 +66,7 @@ impl Session {
     }
 
     /// The longest frame that both sides take.
-    fn max_frame_len(&self, peer: &HelloFields) -> usize {
+    pub(super) fn max_frame_len(&self, peer: &HelloFields) -> usize {
         self.config.limits.max_frame_len.min(peer.max_frame_len as usize)
     }
 
@@ -74,7 +85,27 @@ impl Session {
 }
 
 /// What this side speaks beyond version 1.
-pub(super) fn features(config: &SessionConfig) -> u64 {
+fn features(config: &SessionConfig) -> u64 {
     let hub = if config.serves_documents { HelloFields::HUB } else { 0 };
-    HelloFields::CLOSING | HelloFields::GROWING | HelloFields::DOCUMENTS | hub
+    let resume = if can_resume(config) { HelloFields::RESUME } else { 0 };
+    HelloFields::CLOSING | HelloFields::GROWING | HelloFields::DOCUMENTS | hub | resume
+}
+
+/// What a session says first.
+pub(super) fn hello(config: &SessionConfig) -> Hello {
+    let Limits { max_frame_len, data_window, command_window, .. } = config.limits;
+    Hello::new(HelloFields {
+        role: config.role,
+        max_frame_len: u32::try_from(max_frame_len).unwrap_or(u32::MAX),
+        max_message_len: u32::try_from(longest(data_window.max(command_window)))
+            .unwrap_or(u32::MAX),
+        data_window,
+        command_window,
+        max_unfinished: config.limits.max_unfinished,
+        idle_timeout_ms: u32::try_from(config.limits.idle_timeout.as_millis()).unwrap_or(u32::MAX),
+        features: features(config),
+        command: config.command,
+        deltas: config.send,
+        session_id: config.session_id,
+    })
 }

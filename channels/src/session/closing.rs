@@ -183,6 +183,7 @@ impl Session {
     /// and the close. Gives what of the peer's will not come.
     fn say_goodbye(&mut self, code: CloseCode, reason: String, flags: CloseFlags) -> Missing {
         self.close_outgoing();
+        self.keep_returned();
         let knows = self.peer_knows_closing();
         for channel in CHANNELS {
             let incoming = &mut self.incoming[channel as usize];
@@ -233,6 +234,16 @@ impl Session {
 
     fn close_outgoing(&mut self) {
         self.outgoing.iter_mut().for_each(Outgoing::close);
+    }
+
+    /// Ends a session that was begun in place of another, with which its peer wanted to go on.
+    pub(super) fn say_not_resumed(&mut self, why: &str) {
+        if matches!(self.state, State::Closed) {
+            return;
+        }
+        self.say_goodbye(CloseCode::NOT_RESUMED, why.to_owned(), CloseFlags::UNREAD);
+        self.awaits_answer = true;
+        self.end(Closed::LinkLost);
     }
 
     /// Ends the session because of what the peer did.
@@ -305,6 +316,7 @@ impl Session {
             if !self.is_ending() {
                 self.explain(&Closed::LinkLost);
             }
+            self.keep_returned();
             self.give_up();
             self.end(self.heard_close().unwrap_or(Closed::LinkLost));
         }
@@ -431,6 +443,13 @@ impl Session {
             let closed = self.closed(closing);
             self.end(closed);
         }
+    }
+}
+
+impl Closing {
+    /// Whether one of the two has said its last words.
+    pub(super) fn is_told(&self) -> bool {
+        self.told || self.peer_closed
     }
 }
 

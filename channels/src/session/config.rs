@@ -1,3 +1,5 @@
+use core::time::Duration;
+
 use deltawire_framing::control::{Delivery, Order, Role};
 
 use crate::limits::Limits;
@@ -24,6 +26,12 @@ pub struct SessionConfig {
     /// [tells](super::Session::hear): then the session pings only when that fails to come.
     /// Default: no.
     pub transport_hears: bool,
+    /// Whether the session may go on over another link when its own is lost, if the peer's may too. Then what was
+    /// sent takes its place in a sender's ring until the peer has taken it in. Channels that are reliable and
+    /// unordered cannot. Default: no.
+    pub resumes: bool,
+    /// For how long it is kept without a link; the shorter time of the two sides counts. Default: 60 s.
+    pub resume_timeout: Duration,
     /// Whether this side serves documents, and tells its peer so. Default: no.
     pub serves_documents: bool,
 }
@@ -41,6 +49,8 @@ impl SessionConfig {
             send: Delivery::default(),
             receive: Delivery::default(),
             transport_hears: false,
+            resumes: false,
+            resume_timeout: Duration::from_secs(60),
             serves_documents: false,
         }
     }

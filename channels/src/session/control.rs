@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use deltawire_framing::control::{
-    Close, CloseCode, CloseFlags, Hello, Ping, Pong, Position, Window,
+    Acknowledge, Close, CloseCode, CloseFlags, Hello, Ping, Pong, Position, Resume, Ticket, Window,
 };
 use deltawire_framing::{Channel, FRAME_ALIGN, FrameHeader, Kind, frame_step};
 use zerocopy::IntoBytes;
@@ -12,12 +12,18 @@ use zerocopy::IntoBytes;
 /// How many pings may wait for their answer at a time: of more, the oldest get none.
 pub const MAX_PONGS: usize = 16;
 
-/// Room for one of each, and for all pongs: 80 + 2 · 32 + 2 · 32 + 16 · 32 + 32 + 280 bytes.
-const CAPACITY: usize = 1_032;
+/// Room for one of each, and for all pongs: 80 + 96 + 64 + 2 · 32 + 2 · 32 + 2 · 32 + 16 · 32 + 32 + 280
+/// bytes.
+const CAPACITY: usize = 1_256;
 
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) hello: Option<Hello>,
+    /// Goes in one transport message with the hello.
+    pub(super) resume: Option<Resume>,
+    pub(super) ticket: Option<Ticket>,
+    /// By channel.
+    pub(super) acknowledges: [Option<Acknowledge>; 2],
     /// By channel.
     pub(super) windows: [Option<Window>; 2],
     /// By channel.
@@ -42,6 +48,9 @@ impl Pending {
     pub(super) fn new(hello: Hello) -> Self {
         Self {
             hello: Some(hello),
+            resume: None,
+            ticket: None,
+            acknowledges: [None; 2],
             windows: [None; 2],
             positions: [None; 2],
             ping: None,
@@ -53,6 +62,9 @@ impl Pending {
 
     pub(super) fn is_empty(&self) -> bool {
         self.hello.is_none()
+            && self.resume.is_none()
+            && self.ticket.is_none()
+            && self.acknowledges.iter().all(Option::is_none)
             && self.windows.iter().all(Option::is_none)
             && self.positions.iter().all(Option::is_none)
             && self.ping.is_none()
@@ -72,12 +84,15 @@ impl Pending {
     pub(super) fn clear_but_goodbye(&mut self) {
         self.ping = None;
         self.pongs.clear();
+        self.ticket = None;
+        self.acknowledges = [None; 2];
     }
 
     /// There is nobody to say anything to.
     pub(super) fn clear(&mut self) {
         self.clear_but_goodbye();
         self.hello = None;
+        self.resume = None;
         self.windows = [None; 2];
         self.positions = [None; 2];
         self.close = None;
@@ -89,6 +104,9 @@ impl Pending {
         let max_len = max_len.min(CAPACITY);
         let mut packer = Packer { buffer: self.buffer.get_mut(..max_len)?, end: 0 };
         packer.take(&mut self.hello);
+        packer.take(&mut self.resume);
+        packer.take(&mut self.ticket);
+        self.acknowledges.iter_mut().for_each(|acknowledge| packer.take(acknowledge));
         self.windows.iter_mut().for_each(|window| packer.take(window));
         self.positions.iter_mut().for_each(|position| packer.take(position));
         while let Some(pong) = self.pongs.pop_front() {

@@ -87,6 +87,18 @@ pub enum ProtocolError {
         /// What was granted.
         granted: u64,
     },
+    /// It says to have taken in what it was not sent, or part of a message.
+    #[error(
+        "{taken} bytes of {channel:?} are acknowledged, which is not as many as whole messages of the {sent} that were sent"
+    )]
+    Acknowledged {
+        /// The channel.
+        channel: Channel,
+        /// What it says to have taken in.
+        taken: u64,
+        /// What it was sent.
+        sent: u64,
+    },
     /// It never said hello.
     #[error("no hello came within {0:?}")]
     NoHello(Duration),
@@ -121,6 +133,7 @@ impl ProtocolError {
             Self::OutOfPlace(_)
             | Self::WindowShrank { .. }
             | Self::WindowOverflow { .. }
+            | Self::Acknowledged { .. }
             | Self::PositionAhead { .. } => CloseCode::OUT_OF_PLACE,
             Self::Delivery { .. } => CloseCode::DELIVERY,
             Self::MessageTooLong { .. } => CloseCode::UNDELIVERABLE,

@@ -2,7 +2,7 @@ use core::fmt;
 
 use deltawire_framing::control::{CloseCode, HelloFields};
 
-use super::ProtocolError;
+use super::{ProtocolError, ResumeRequest};
 
 /// What a session tells its driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +10,17 @@ use super::ProtocolError;
 pub enum Event {
     /// The peer said hello; what it takes is known.
     Opened(HelloFields),
+    /// Of an acceptor: the peer wants to go on with a session that was begun over another link, in place of this one.
+    /// Nothing else is to be told of this one.
+    ResumeRequested(ResumeRequest),
+    /// The session goes on over a link.
+    Resumed {
+        /// What is sent again, bytes as windows count them.
+        repeated_bytes: u64,
+    },
+    /// Nothing is heard of the peer over the link: the session can [go on](super::Session::detach) over
+    /// another.
+    Silent,
     /// The session is over. The last event.
     Closed(Closed),
 }
@@ -120,6 +131,9 @@ impl core::ops::AddAssign for Undelivered {
 #[derive(Debug, Default)]
 pub(super) struct Events {
     opened: Option<HelloFields>,
+    resume_requested: Option<ResumeRequest>,
+    resumed: Option<u64>,
+    silent: bool,
     closed: Option<Closed>,
 }
 
@@ -128,12 +142,36 @@ impl Events {
         self.opened = Some(peer);
     }
 
+    /// In place of being opened.
+    pub(super) fn resume_requested(&mut self, request: ResumeRequest) {
+        self.opened = None;
+        self.resume_requested = Some(request);
+    }
+
+    pub(super) fn resumed(&mut self, repeated_bytes: u64) {
+        self.resumed = Some(repeated_bytes);
+    }
+
+    pub(super) fn silent(&mut self) {
+        self.silent = true;
+    }
+
+    /// What was to be told of a link that is gone.
+    pub(super) fn forget_link(&mut self) {
+        self.resumed = None;
+        self.silent = false;
+    }
+
     pub(super) fn closed(&mut self, closed: Closed) {
         self.closed = Some(closed);
     }
 
     pub(super) fn pop(&mut self) -> Option<Event> {
         let opened = self.opened.take().map(Event::Opened);
-        opened.or_else(|| self.closed.take().map(Event::Closed))
+        opened
+            .or_else(|| self.resume_requested.take().map(Event::ResumeRequested))
+            .or_else(|| self.resumed.take().map(|repeated_bytes| Event::Resumed { repeated_bytes }))
+            .or_else(|| core::mem::take(&mut self.silent).then_some(Event::Silent))
+            .or_else(|| self.closed.take().map(Event::Closed))
     }
 }

@@ -126,6 +126,26 @@ impl Incoming {
         Ok(())
     }
 
+    /// Bytes of messages that came to their end, cumulative.
+    #[inline]
+    pub(super) fn taken(&self) -> u64 {
+        self.window.received() - self.unfinished
+    }
+
+    /// Goes on over a link, whose peer has sent `sent` bytes before: where messages can get lost, what did not come
+    /// of these will not.
+    pub(super) fn lose_until(&mut self, sent: u64) -> Result<(), ProtocolError> {
+        if self.may_lose { self.window.lose_until(sent) } else { Ok(()) }
+    }
+
+    /// The link is gone: what came in part is forgotten.
+    pub(super) fn forget_unfinished(&mut self) {
+        while let Some(abandoned) = self.reassembler.poll_expired(Duration::MAX) {
+            self.pool.give_back(abandoned.buffer);
+        }
+        self.window.begin_again(core::mem::take(&mut self.unfinished));
+    }
+
     /// Takes in a transport message of whole frames, `messages` of which are the application's and
     /// take `cost` of the window.
     pub(super) fn take_whole(

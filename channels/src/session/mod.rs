@@ -14,6 +14,8 @@ mod liveness;
 mod outgoing;
 mod outgoing_message;
 mod receiving;
+mod replay;
+mod resume;
 mod senders;
 mod sending;
 mod source;
@@ -25,9 +27,9 @@ use core::fmt;
 use core::time::Duration;
 
 use deltawire_framing::Channel;
-use deltawire_framing::control::{Delivery, Hello, HelloFields};
+use deltawire_framing::control::{Delivery, HelloFields};
 
-use self::agreement::features;
+use self::agreement::hello;
 use self::closing::State;
 pub use self::control::MAX_PONGS;
 use self::control::Pending;
@@ -41,10 +43,14 @@ use liveness::Liveness;
 use outgoing::Outgoing;
 pub use outgoing::SendPriority;
 pub use outgoing_message::OutgoingMessage;
+use resume::Resumption;
+pub use resume::{
+    ACKNOWLEDGE_EACH, ACKNOWLEDGE_WITHIN, LinkTraits, MIN_RESUMABLE_FRAME, ResumeError,
+    ResumeRequest,
+};
 pub use source::FrameSource;
 pub use stats::{ChannelStats, Stats};
 pub use window::MAX_POSITION;
-use window::longest;
 
 use crate::limits::{InvalidLimits, Limits};
 use crate::peer::{Command, EndNotice, Peer};
@@ -79,6 +85,8 @@ pub struct Session {
     control_sent: u64,
     control_received: u64,
     windows_repeated: u64,
+    /// Going on over another link.
+    resumption: Resumption,
 }
 
 /// What went over a channel one way.
@@ -97,22 +105,7 @@ impl Session {
     /// When [`SessionConfig::limits`] cannot be kept: see [`Limits::validate`].
     pub fn new(config: SessionConfig, now: Duration) -> Result<(Self, Peer), InvalidLimits> {
         config.limits.validate()?;
-        let Limits { max_frame_len, data_window, command_window, .. } = config.limits;
-        let hello = Hello::new(HelloFields {
-            role: config.role,
-            max_frame_len: u32::try_from(max_frame_len).unwrap_or(u32::MAX),
-            max_message_len: u32::try_from(longest(data_window.max(command_window)))
-                .unwrap_or(u32::MAX),
-            data_window,
-            command_window,
-            max_unfinished: config.limits.max_unfinished,
-            idle_timeout_ms: u32::try_from(config.limits.idle_timeout.as_millis())
-                .unwrap_or(u32::MAX),
-            features: features(&config),
-            command: config.command,
-            deltas: config.send,
-            session_id: config.session_id,
-        });
+        let Limits { data_window, command_window, send_ring, command_ring, .. } = config.limits;
         let end_notice = EndNotice::default();
         let incoming = |channel, windows, delivery| {
             let end = end_notice.clone();
@@ -127,7 +120,7 @@ impl Session {
             state: State::Connecting { deadline: now.saturating_add(config.limits.hello_timeout) },
             now,
             peer: None,
-            pending: Pending::new(hello),
+            pending: Pending::new(hello(&config)),
             events: Events::default(),
             end_notice,
             liveness: Liveness::new(
@@ -139,13 +132,14 @@ impl Session {
             closed: None,
             hang_up: HangUp::Wait,
             awaits_answer: false,
-            outgoing: [Outgoing::new(), Outgoing::new()],
+            outgoing: [Outgoing::new(command_ring), Outgoing::new(send_ring)],
             incoming: [commands, data],
             sent: [Sent::default(); 2],
             received: [Sent::default(); 2],
             control_sent: 0,
             control_received: 0,
             windows_repeated: 0,
+            resumption: Resumption::new(&config),
             config,
         };
         let command_sender = session.add_sender(
@@ -174,7 +168,16 @@ impl Session {
                 self.fail(ProtocolError::NoHello(self.config.limits.hello_timeout));
                 return;
             }
-            _ if self.peer.is_some() && self.liveness.is_dead(now) => {
+            _ if self.is_late_to_resume(now) => {
+                self.events.silent();
+                return;
+            }
+            _ if self.is_apart_or_new() => {}
+            _ if self.liveness.is_dead(now) && self.is_resumable() => {
+                self.events.silent();
+                return;
+            }
+            _ if self.liveness.is_dead(now) => {
                 let timed_out = ProtocolError::TimedOut(self.config.limits.idle_timeout);
                 if self.is_ending() {
                     self.give_up();
@@ -190,7 +193,8 @@ impl Session {
         for channel in CHANNELS {
             self.incoming[channel as usize].handle_timeout(now);
         }
-        if self.peer.is_some()
+        self.tell_taken(now);
+        if !self.is_apart_or_new()
             && let Some(ping) = self.liveness.poll_ping(now)
         {
             self.pending.ping = Some(ping);
@@ -214,8 +218,14 @@ impl Session {
             State::Open => None,
         };
         let incoming = self.incoming.iter().filter_map(Incoming::poll_timeout).min();
-        let liveness = self.peer.map(|_| self.liveness.poll_timeout());
-        [state, incoming, liveness].into_iter().flatten().min()
+        let liveness = (!self.is_apart_or_new()).then(|| self.liveness.poll_timeout());
+        let resumption = self.resumption.poll_timeout();
+        [state, incoming, liveness, resumption].into_iter().flatten().min()
+    }
+
+    /// Whether there is nobody on the link to be heard of, or not yet.
+    fn is_apart_or_new(&self) -> bool {
+        self.peer.is_none() || self.resumption.is_apart()
     }
 
     /// What happened, one event a call.

@@ -10,10 +10,11 @@ use core::task::Context;
 
 use deltawire_framing::{FRAME_ALIGN, FrameHeader, frame_step};
 
+use super::replay::Replay;
 use super::source::{Long, Outbound, Source};
 use super::unread::Unread;
 use super::window::{SendWindow, longest};
-use crate::peer::MessageLimit;
+use crate::peer::{Message, MessageLimit};
 
 /// How a sender's messages compete with those of the session's other senders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +33,15 @@ impl Default for SendPriority {
 
 /// One sender's messages, seen from the session.
 struct Lane {
+    id: u32,
     source: Source,
     share: SendPriority,
     /// Bytes that it may still send in this turn; below 0 what it sent too much in the last one.
     deficit: i64,
     /// The message that is being sent in fragments.
     long: Option<Long>,
+    /// Bytes that were sent to their end since the peer was asked what it has taken in.
+    unasked: u64,
 }
 
 /// What the peer takes.
@@ -75,7 +79,14 @@ enum Demand {
 pub(super) struct Outgoing {
     /// From the highest priority to the lowest; of equal ones the one whose turn it is first.
     lanes: Vec<Lane>,
+    next_lane: u32,
     next_message_id: u32,
+    /// What is kept until the peer has taken it in, where that may be sent again.
+    replay: Option<Replay>,
+    /// What a lane may keep of what was sent, bytes. One that has sent half of it asks what the peer has taken in.
+    max_kept: u64,
+    /// Whether the peer is to be asked.
+    pub(super) asks: bool,
     pub(super) window: SendWindow,
     /// What the peer takes, as the senders are told.
     pub(super) limit: MessageLimit,
@@ -88,10 +99,15 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn new() -> Self {
+    /// Lanes may keep `max_kept` bytes of what was sent.
+    pub(super) fn new(max_kept: usize) -> Self {
         Self {
             lanes: Vec::new(),
+            next_lane: 0,
             next_message_id: 0,
+            replay: None,
+            max_kept: max_kept as u64,
+            asks: false,
             window: SendWindow::default(),
             limit: MessageLimit::unknown(),
             unread: Unread::default(),
@@ -110,12 +126,86 @@ impl Outgoing {
         self.lanes.len()
     }
 
-    pub(super) fn add(&mut self, source: Source, share: SendPriority) {
+    pub(super) fn add(&mut self, mut source: Source, share: SendPriority) {
+        if self.replay.is_some() {
+            source.keep();
+        }
+        let id = self.next_lane;
+        self.next_lane = self.next_lane.wrapping_add(1);
         let share = SendPriority { weight: share.weight.max(1), ..share };
         let at = self.lanes.partition_point(|lane| lane.share.priority >= share.priority);
         // Most sessions have one sender a channel.
         self.lanes.reserve_exact(1);
-        self.lanes.insert(at, Lane { source, share, deficit: 0, long: None });
+        self.lanes.insert(at, Lane { id, source, share, deficit: 0, long: None, unasked: 0 });
+    }
+
+    /// From now on keeps what is sent until the peer has taken it in. To be called before anything is.
+    pub(super) fn keep(&mut self) {
+        self.replay.get_or_insert_default();
+        self.lanes.iter_mut().for_each(|lane| lane.source.keep());
+    }
+
+    /// Bytes that were sent and are kept.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.source.kept_bytes()).sum()
+    }
+
+    /// The peer has taken in `taken` bytes. Says whether that is as many as whole messages that were sent.
+    #[must_use]
+    pub(super) fn acknowledge(&mut self, taken: u64) -> bool {
+        let Some(replay) = &mut self.replay else { return true };
+        if taken > replay.completed {
+            return false;
+        }
+        while let Some((id, bytes)) = replay.pop(taken) {
+            let lane = self.lanes.iter_mut().find(|lane| lane.id == id);
+            if !lane.is_some_and(|lane| lane.source.acknowledge(bytes)) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Goes on over another link, whose peer has taken in `taken` bytes: the rest is sent again, or, where it is
+    /// not kept, is gone. Gives how many bytes go again; `None` if the peer cannot have taken in as many.
+    pub(super) fn begin_again(&mut self, taken: u64) -> Option<u64> {
+        self.release_sent();
+        if !self.acknowledge(taken) {
+            return None;
+        }
+        let mut messages = 0;
+        for lane in &mut self.lanes {
+            (lane.deficit, lane.unasked) = (0, 0);
+            let long = lane.long.take();
+            if self.replay.is_some() {
+                messages += lane.source.send_again(long);
+            } else if let Some(long) = long {
+                let cost = long.cost();
+                self.window.sent -= cost;
+                self.unsent.0 += 1;
+                self.unsent.1 += cost;
+                lane.source.release(long);
+            }
+        }
+        self.window.ask_again();
+        self.asks = false;
+        let Some(replay) = &mut self.replay else { return Some(0) };
+        let again = replay.begin_again();
+        self.window.sent = replay.taken;
+        self.unread.begin_again(replay.taken, messages);
+        self.messages -= messages.min(self.messages);
+        Some(again)
+    }
+
+    /// Copies of all messages that the peer is not known to have taken in.
+    pub(super) fn give_back(&mut self) -> Vec<Message> {
+        let mut messages = Vec::new();
+        if self.replay.is_some() {
+            for lane in &mut self.lanes {
+                lane.source.give_back(lane.long.as_ref(), &mut messages);
+            }
+        }
+        messages
     }
 
     /// Bytes that were committed and not sent.
@@ -192,6 +282,8 @@ impl Outgoing {
         for lane in &mut self.lanes {
             if lane.long.is_some() {
                 ready = true;
+            } else if lane.source.keeps_too_much(self.max_kept) {
+                // Until the peer acknowledges.
             } else if lane.source.poll_readable(context) {
                 let len = lane.source.peek_len().unwrap_or_default();
                 let first = if frame_step(len) as u64 > available { &mut waits } else { &mut fits };
@@ -215,9 +307,20 @@ impl Outgoing {
     /// The next transport message, of at most `budget` bytes; it counts as sent.
     pub(super) fn next(&mut self, budget: usize, peer: PeerLimits) -> Option<Outbound<'_>> {
         let (index, len) = self.choose(budget, peer)?;
-        let Self { lanes, window, unread, next_message_id, messages, .. } = self;
-        let Some(Lane { source, deficit, long, .. }) = lanes.get_mut(index) else {
+        let Self {
+            lanes, window, unread, next_message_id, messages, replay, max_kept, asks, ..
+        } = self;
+        let Some(Lane { id, source, deficit, long, unasked, .. }) = lanes.get_mut(index) else {
             unreachable!("a lane that was chosen is there");
+        };
+        let mut completed = |bytes: u64| {
+            let Some(replay) = replay else { return };
+            replay.push(*id, bytes);
+            *unasked += bytes;
+            if *unasked > *max_kept / 2 {
+                *unasked = 0;
+                *asks = true;
+            }
         };
         let first = source.peek_len().unwrap_or_default();
         // One that was committed since `find_too_long` looked, which finds it the next time.
@@ -235,6 +338,7 @@ impl Outgoing {
         if let Some(long) = long {
             if long.is_last() {
                 unread.sent(long.cost(), 1, window.limit);
+                completed(long.cost());
             }
             let fragment = source.next_fragment(long);
             *deficit -= fragment.len() as i64;
@@ -249,6 +353,7 @@ impl Outgoing {
         let (bytes, count) = (frame_step(run.len()) as u64, run.count());
         window.take(bytes);
         unread.sent(bytes, count, window.limit);
+        completed(bytes);
         *messages += count;
         *deficit -= run.len() as i64;
         Some(run)
@@ -264,7 +369,10 @@ impl Outgoing {
         // A lane whose sender is gone and that has nothing left is forgotten.
         if !self.closed {
             self.lanes.retain_mut(|lane| {
-                lane.long.is_some() || !lane.source.is_closed() || lane.source.peek_len().is_some()
+                lane.long.is_some()
+                    || !lane.source.is_closed()
+                    || lane.source.peek_len().is_some()
+                    || lane.source.kept_bytes() > 0
             });
         }
     }
@@ -306,6 +414,7 @@ impl Outgoing {
             let begins_long = lane.long.is_none()
                 && lane.source.peek_len().is_some_and(|len| len > peer.max_frame_len);
             match lane.demand(available, peer.max_frame_len) {
+                _ if lane.long.is_none() && lane.source.keeps_too_much(self.max_kept) => {}
                 Demand::Nothing => lane.deficit = 0,
                 Demand::Blocked => {}
                 Demand::Bytes(_) if blocked && lane.long.is_none() => {}

@@ -27,6 +27,7 @@ impl Session {
             return;
         }
         self.now = self.now.max(now);
+        self.resumption.hello_came = false;
         self.liveness.heard(now);
         self.received[channel as usize].add(message.len());
         self.incoming[channel as usize].take_returns(None);
@@ -35,6 +36,7 @@ impl Session {
         {
             self.fail(error);
         }
+        self.note_taken(now);
         self.settle();
     }
 
@@ -85,6 +87,12 @@ impl Session {
         }
         match Control::parse(frame.body())? {
             Control::Hello(hello) => self.handle_hello(hello),
+            // Of a session that was begun on the link, before this one goes on over it.
+            Control::Window(_) | Control::Position(_) | Control::Acknowledge(_)
+                if self.resumption.is_resuming() =>
+            {
+                Ok(())
+            }
             Control::Window(window) => {
                 let channel = window.channel();
                 let in_order = self.config.command == Order::Ordered;
@@ -122,6 +130,9 @@ impl Session {
                 self.handle_close(close, now);
                 Ok(())
             }
+            Control::Acknowledge(acknowledge) => self.handle_acknowledge(acknowledge),
+            Control::Resume(resume) => self.handle_resume(resume),
+            Control::Ticket(ticket) => self.handle_ticket(ticket),
             _ => Err(ProtocolError::OutOfPlace("a control message of a later version")),
         }
     }

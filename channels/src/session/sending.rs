@@ -7,7 +7,7 @@ use deltawire_framing::control::{Hello, Position};
 
 use super::outgoing::Outgoing;
 use super::outgoing_message::Bytes;
-use super::{CHANNELS, OutgoingMessage, ProtocolError, Session, State};
+use super::{CHANNELS, MIN_RESUMABLE_FRAME, OutgoingMessage, ProtocolError, Session, State};
 
 impl Session {
     /// The next transport message to send, of at most `budget` bytes: as much as the transport
@@ -40,17 +40,18 @@ impl Session {
     /// Registers the task to be woken when the application has written or read something, so that
     /// [`poll_transmit`](Self::poll_transmit) may have more to give. Says whether it has now.
     pub fn poll_ready(&mut self, context: &mut Context<'_>) -> bool {
-        let mut ready = !self.pending.is_empty();
+        let asks = self.outgoing.iter().any(|outgoing| outgoing.asks);
+        let mut ready = !self.pending.is_empty() || asks && !self.resumption.is_apart();
         let mut read = false;
+        let open = !self.is_apart_or_new() && !matches!(self.state, State::Closed);
         for incoming in &mut self.incoming {
             read |= incoming.take_returns(Some(context));
-            let open = self.peer.is_some() && !matches!(self.state, State::Closed);
             ready |= incoming.is_window_due() && open;
         }
         if read {
             self.progress();
         }
-        if self.peer.is_some() && !self.state.is_silent() {
+        if !self.is_apart_or_new() && !self.state.is_silent() {
             for outgoing in &mut self.outgoing {
                 ready |= outgoing.poll_ready(context);
             }
@@ -80,6 +81,13 @@ impl Session {
             }
             return;
         }
+        if self.resumption.is_apart() {
+            for incoming in &mut self.incoming {
+                incoming.take_returns(None);
+            }
+            return;
+        }
+        self.ask_taken();
         for channel in CHANNELS {
             let blocked = self.peer.is_some_and(|peer| {
                 let max_frame_len = peer.max_frame_len as usize;
@@ -101,7 +109,11 @@ impl Session {
 
     fn transmit_control(&mut self, budget: usize) -> Option<OutgoingMessage<'_>> {
         let peer = self.peer.map_or(Hello::MIN_FRAME_LEN, |peer| peer.max_frame_len) as usize;
-        if budget < Hello::MIN_FRAME_LEN as usize {
+        let least = match self.pending.resume {
+            Some(_) => MIN_RESUMABLE_FRAME,
+            None => Hello::MIN_FRAME_LEN as usize,
+        };
+        if budget < least {
             return None;
         }
         let bytes = self.pending.next(peer.min(budget))?;
@@ -112,7 +124,7 @@ impl Session {
     /// With budgets by channel.
     fn transmit_application(&mut self, budgets: [usize; 2]) -> Option<OutgoingMessage<'_>> {
         let peer = self.peer?;
-        if self.state.is_silent() {
+        if self.state.is_silent() || self.resumption.is_apart() {
             return None;
         }
         let limits = CHANNELS.map(|channel| self.peer_limits(channel, &peer));

@@ -2,8 +2,9 @@
 
 use core::ops::Deref;
 use core::task::{Context, Poll};
+use std::collections::VecDeque;
 
-use deltawire_framing::{FragmentInPlace, Fragmenter, FrameHeader, frame_step};
+use deltawire_framing::{FragmentInPlace, Fragmenter, Frame, FrameHeader, frame_step};
 
 use crate::peer::Message;
 use crate::ring::byte::{Ahead, Consumer, RunView};
@@ -50,8 +51,12 @@ pub(super) enum Source {
 /// A source that is asked, and what it gave.
 pub(super) struct Frames {
     source: Box<dyn FrameSource>,
-    /// The next message.
-    next: Option<Message>,
+    /// Those that it gave and that were not sent, the next one first: one, or those that go again.
+    next: VecDeque<Message>,
+    /// Those that were sent and may have to go again, oldest first; `None` where none does.
+    kept: Option<VecDeque<Message>>,
+    /// What these take of the window.
+    kept_bytes: u64,
     /// One transport message: fragments need headers, and short messages go together.
     scratch: Vec<u8>,
 }
@@ -61,21 +66,51 @@ const SHORT: usize = 1_024;
 
 impl Frames {
     pub(super) fn new(source: Box<dyn FrameSource>) -> Self {
-        Self { source, next: None, scratch: Vec::new() }
+        Self { source, next: VecDeque::new(), kept: None, kept_bytes: 0, scratch: Vec::new() }
     }
 
     fn peek(&mut self) -> Option<&Message> {
-        if self.next.is_none() {
-            self.next = self.source.try_frame();
+        if self.next.is_empty() {
+            self.next.extend(self.source.try_frame());
         }
-        self.next.as_ref()
+        self.next.front()
+    }
+
+    /// A message was sent to its end.
+    fn sent(&mut self, message: Message) {
+        match &mut self.kept {
+            Some(kept) => {
+                self.kept_bytes += step(&message);
+                kept.push_back(message);
+            }
+            None => self.source.done(message),
+        }
+    }
+
+    /// See [`Source::acknowledge`].
+    fn acknowledge(&mut self, mut bytes: u64) -> bool {
+        while bytes > 0 {
+            let first = self.kept.as_mut().and_then(VecDeque::pop_front);
+            let Some(message) = first else { return false };
+            let step = step(&message);
+            self.kept_bytes -= step;
+            self.source.done(message);
+            let Some(rest) = bytes.checked_sub(step) else { return false };
+            bytes = rest;
+        }
+        true
     }
 
     /// One message as it lies, or short ones copied together, of at most `max_len` bytes.
     fn read_run(&mut self, max_len: usize) -> Option<SharedRun<'_>> {
-        let first = self.next.take()?;
+        let first = self.next.pop_front()?;
         let len = first.frame().as_bytes().len();
         self.scratch.clear();
+        // Others are sent behind it, and go behind it again.
+        let kept = self.kept.is_some();
+        if kept {
+            self.sent(first.clone());
+        }
         let mut frames = 1;
         if len <= SHORT {
             while let Some(next_len) = self.peek().map(|next| next.frame().as_bytes().len()) {
@@ -88,14 +123,19 @@ impl Frames {
                     self.scratch.extend_from_slice(first.frame().as_bytes());
                 }
                 self.scratch.resize(start, 0);
-                let Some(next) = self.next.take() else { break };
+                let Some(next) = self.next.pop_front() else { break };
                 self.scratch.extend_from_slice(next.frame().as_bytes());
-                self.source.done(next);
+                self.sent(next);
                 frames += 1;
             }
         }
-        Some(SharedRun { frames: self, first: Some(first), count: frames })
+        Some(SharedRun { frames: self, first: Some(first), kept, count: frames })
     }
+}
+
+/// What a message takes of the window.
+fn step(message: &Message) -> u64 {
+    frame_step(message.frame().as_bytes().len()) as u64
 }
 
 impl Source {
@@ -123,7 +163,7 @@ impl Source {
             Self::Ring(ring) => Some(ring.try_read().ok()?.len()),
             Self::Frames(frames) => {
                 let len = frames.peek()?.frame().as_bytes().len();
-                let message = frames.next.take()?;
+                let message = frames.next.pop_front()?;
                 frames.source.done(message);
                 Some(len)
             }
@@ -133,9 +173,83 @@ impl Source {
     /// Bytes that wait; of a source that is asked only those that it gave.
     pub(super) fn queued_bytes(&self) -> usize {
         match self {
-            Self::Ring(ring) => ring.queued_bytes(),
+            Self::Ring(ring) => ring.queued_bytes().saturating_sub(ring.kept_bytes()),
+            Self::Frames(frames) => frames.next.iter().map(|next| step(next) as usize).sum(),
+        }
+    }
+
+    /// From now on keeps what is sent until it is acknowledged.
+    pub(super) fn keep(&mut self) {
+        match self {
+            Self::Ring(ring) => ring.keep(),
+            Self::Frames(frames) => drop(frames.kept.get_or_insert_default()),
+        }
+    }
+
+    /// What is kept of what was sent, bytes of the window.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        match self {
+            Self::Ring(ring) => ring.kept_bytes() as u64,
+            Self::Frames(frames) => frames.kept_bytes,
+        }
+    }
+
+    /// Whether it keeps all that it may: a ring does by being full.
+    pub(super) fn keeps_too_much(&self, most: u64) -> bool {
+        matches!(self, Self::Frames(frames) if frames.kept_bytes >= most)
+    }
+
+    /// The peer has taken in what was sent first, `bytes` of the window. Says whether these are whole messages
+    /// that were sent.
+    pub(super) fn acknowledge(&mut self, bytes: u64) -> bool {
+        match self {
+            Self::Ring(ring) => usize::try_from(bytes).is_ok_and(|len| ring.acknowledge(len)),
+            Self::Frames(frames) => frames.acknowledge(bytes),
+        }
+    }
+
+    /// Has what is kept sent again, `long` too. Gives how many messages were sent to their end before.
+    pub(super) fn send_again(&mut self, long: Option<Long>) -> u64 {
+        match (self, long.map(|long| long.message)) {
+            (Self::Ring(ring), long) => {
+                let unfinished = u64::from(long.is_some());
+                if let Some(LongMessage::Ring(message)) = long {
+                    ring.forget(message);
+                }
+                ring.read_again() - unfinished
+            }
+            (Self::Frames(frames), long) => {
+                if let Some(LongMessage::Shared(message)) = long {
+                    frames.next.push_front(message);
+                }
+                frames.kept_bytes = 0;
+                let kept = frames.kept.as_mut().map(std::mem::take).unwrap_or_default();
+                let messages = kept.len() as u64;
+                for message in kept.into_iter().rev() {
+                    frames.next.push_front(message);
+                }
+                messages
+            }
+        }
+    }
+
+    /// Copies of all messages that are not known to have been taken in, `long` too; it has no more but these.
+    pub(super) fn give_back(&mut self, long: Option<&Long>, into: &mut Vec<Message>) {
+        match self {
+            Self::Ring(ring) => ring.look_through(|bytes| {
+                if let Ok(frame) = Frame::parse(bytes) {
+                    into.push(Message::copy_of(frame));
+                }
+            }),
             Self::Frames(frames) => {
-                frames.next.as_ref().map_or(0, |next| frame_step(next.frame().as_bytes().len()))
+                into.extend(frames.kept.iter().flatten().cloned());
+                if let Some(LongMessage::Shared(message)) = long.map(|long| &long.message) {
+                    into.push(message.clone());
+                }
+                while let Some(message) = frames.source.try_frame() {
+                    frames.next.push_back(message);
+                }
+                into.extend(frames.next.iter().cloned());
             }
         }
     }
@@ -170,12 +284,12 @@ impl Source {
         match self {
             Self::Ring(ring) => matches!(ring.poll_readable(context), Poll::Ready(Ok(()))),
             Self::Frames(frames) => {
-                if frames.next.is_none()
+                if frames.next.is_empty()
                     && let Poll::Ready(next) = frames.source.poll_frame(context)
                 {
-                    frames.next = next;
+                    frames.next.extend(next);
                 }
-                frames.next.is_some()
+                !frames.next.is_empty()
             }
         }
     }
@@ -195,7 +309,7 @@ impl Source {
                 (LongMessage::Ring(message), header)
             }
             Self::Frames(frames) => {
-                let Some(message) = frames.next.take() else {
+                let Some(message) = frames.next.pop_front() else {
                     unreachable!("the message was looked at before");
                 };
                 let header = *message.frame().header();
@@ -232,8 +346,10 @@ impl Source {
 
     /// A message that it began is over.
     pub(super) fn release(&mut self, long: Long) {
+        let sent = long.is_sent();
         match (self, long.message) {
             (Self::Ring(ring), LongMessage::Ring(message)) => ring.release(message),
+            (Self::Frames(frames), LongMessage::Shared(message)) if sent => frames.sent(message),
             (Self::Frames(frames), LongMessage::Shared(message)) => frames.source.done(message),
             _ => unreachable!("a message goes on where it began"),
         }
@@ -314,6 +430,8 @@ impl Deref for Outbound<'_> {
 pub(super) struct SharedRun<'a> {
     frames: &'a mut Frames,
     first: Option<Message>,
+    /// Whether it is kept: then it is not over yet.
+    kept: bool,
     count: u64,
 }
 
@@ -331,7 +449,7 @@ impl Deref for SharedRun<'_> {
 
 impl Drop for SharedRun<'_> {
     fn drop(&mut self) {
-        if let Some(first) = self.first.take() {
+        if let Some(first) = self.first.take().filter(|_| !self.kept) {
             self.frames.source.done(first);
         }
     }

@@ -61,6 +61,16 @@ impl Unread {
         }
     }
 
+    /// Goes back to when `bytes` had been sent: `messages` that were sent since are sent again.
+    pub(super) fn begin_again(&mut self, bytes: u64, messages: u64) {
+        self.bytes = bytes;
+        self.messages -= messages.min(self.messages);
+        self.marks.retain(|(at, _)| *at < bytes);
+        if self.messages > 0 {
+            self.marks.push_back((self.bytes, self.messages));
+        }
+    }
+
     /// Leaves about half of the marks, evenly apart; the newest stays.
     fn thin_out(&mut self) {
         let newest = self.bytes;

@@ -67,6 +67,12 @@ impl SendWindow {
         Ok(())
     }
 
+    /// Goes on over another link: what the peer was told there may have got lost.
+    pub(super) fn ask_again(&mut self) {
+        self.blocked = false;
+        self.told = false;
+    }
+
     /// Whether a message waits and the peer does not know it; from now on it does.
     pub(super) fn newly_blocked(&mut self) -> bool {
         self.blocked && !core::mem::replace(&mut self.told, true)
@@ -175,6 +181,30 @@ impl ReceiveWindow {
     /// From now on it may grow.
     pub(super) fn expect_growth(&mut self) {
         self.may_grow = true;
+    }
+
+    /// Goes on over another link: what came in part of its `unfinished` bytes comes again, or not at all.
+    pub(super) fn begin_again(&mut self, unfinished: u64) {
+        self.received -= unfinished;
+        self.announced = None;
+        self.asked = false;
+        self.pressed = false;
+    }
+
+    /// What was sent over a link before this one and did not come will not, on a channel that may lose
+    /// messages: the peer has sent so much.
+    pub(super) fn lose_until(&mut self, sent: u64) -> Result<(), ProtocolError> {
+        if sent > self.granted {
+            let (channel, granted) = (self.channel, self.granted);
+            return Err(ProtocolError::PositionAhead { channel, sent, granted });
+        }
+        self.lost += sent.saturating_sub(self.received + self.lost);
+        Ok(())
+    }
+
+    /// What came, cumulative.
+    pub(super) fn received(&self) -> u64 {
+        self.received
     }
 
     /// Takes in what the peer says that it has sent, and, if it is its last word, how many messages

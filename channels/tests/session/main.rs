@@ -12,6 +12,7 @@ mod idle;
 mod kept;
 mod pipe;
 mod properties;
+mod resume;
 mod rules;
 mod shared;
 mod trace;

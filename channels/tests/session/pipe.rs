@@ -172,6 +172,13 @@ impl Link {
         }
     }
 
+    /// What is on its way is lost.
+    pub fn forget_in_flight(&mut self) {
+        for end in &mut self.ends {
+            end.in_flight.clear();
+        }
+    }
+
     pub fn peer(&mut self, end: usize) -> &mut Peer {
         self.ends[end].peer.as_mut().unwrap()
     }

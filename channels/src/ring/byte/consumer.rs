@@ -151,17 +151,46 @@ impl Consumer {
     }
 
     /// Gives back the room of the `len` bytes that were read first of those that are kept: frames with their
-    /// gaps, so that `len` is a sum of [`frame_step`]s. Nothing where nothing is kept.
-    ///
-    /// # Panics
-    /// When fewer are kept.
-    pub fn acknowledge(&mut self, len: usize) {
-        let available = self.kept_bytes();
-        let Some(kept) = &mut self.kept else { return };
-        assert!(len <= available, "{len} bytes are acknowledged, {available} are kept");
-        kept.release(len);
+    /// gaps, so that `len` is a sum of [`frame_step`]s. Says whether it is, and so many are kept; else, and where
+    /// nothing is kept, nothing happens.
+    #[must_use]
+    pub fn acknowledge(&mut self, len: usize) -> bool {
+        let Some(kept) = &self.kept else { return false };
+        if len > kept.len(self.read) {
+            return false;
+        }
+        let (mut at, mut left) = (kept.from, len);
+        while left > 0 {
+            match self.frame_len(at) {
+                Some(frame_len) => {
+                    let step = frame_step(frame_len);
+                    let Some(rest) = left.checked_sub(step) else { return false };
+                    (at, left) = (at.wrapping_add(step), rest);
+                }
+                None => at = at.wrapping_add(self.reader.to_end(at)),
+            }
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.release(len);
+        }
         self.give_back();
         self.notify_peer();
+        true
+    }
+
+    /// Shows all messages from the first that is kept on, and those that were not read yet: their frames.
+    pub fn look_through(&mut self, mut look: impl FnMut(&[u8])) {
+        self.reader.refresh();
+        let mut at = self.kept.as_ref().map_or(self.read, |kept| kept.from);
+        while at != self.reader.tail() {
+            match self.frame_len(at) {
+                Some(len) => {
+                    look(self.reader.bytes(at, len));
+                    at = at.wrapping_add(frame_step(len));
+                }
+                None => at = at.wrapping_add(self.reader.to_end(at)),
+            }
+        }
     }
 
     /// Bytes that were read and are kept: frames with their gaps.

@@ -327,7 +327,7 @@ fn what_is_kept_can_be_read_again_wherever_the_ring_stands() {
                         assert_eq!(consumer.kept_bytes(), bytes);
                         let count = random(kept.len() as u64 + 1);
                         let first = kept.iter().take(count as usize);
-                        consumer.acknowledge(first.map(|len| room_for(*len)).sum());
+                        assert!(consumer.acknowledge(first.map(|len| room_for(*len)).sum()));
                         acknowledged += count;
                     }
                     _ => {
@@ -352,9 +352,10 @@ fn a_message_read_ahead_is_read_again_whole() {
     consumer.forget(ahead);
     assert_eq!(consumer.read_again(), 2);
     assert_eq!(read(&mut consumer), (1, 48));
-    consumer.acknowledge(64);
+    assert!(!consumer.acknowledge(48) && !consumer.acknowledge(80));
+    assert!(consumer.acknowledge(64));
     assert_eq!(read(&mut consumer), (2, 48));
     assert_eq!(consumer.queued_bytes(), 64);
-    consumer.acknowledge(64);
+    assert!(!consumer.acknowledge(128) && consumer.acknowledge(64));
     assert_eq!((consumer.queued_bytes(), consumer.kept_bytes()), (0, 0));
 }

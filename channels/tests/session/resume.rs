@@ -1,0 +1,418 @@
+//! Sessions that go on over another link: whenever links are cut, on reliable channels everything comes once and in
+//! order, and who must not go on does not.
+
+use std::time::Duration;
+
+use deltawire_channels::session::{
+    Closed, Event, LinkTraits, ResumeError, ResumeRequest, SendPriority, SessionConfig,
+};
+use deltawire_channels::{
+    Delivery, Limits, Message, Order, Peer, Reliability, Sender, Session, SharedSender,
+};
+use deltawire_framing::control::CloseCode;
+use deltawire_framing::{DeltaFields, DocId};
+use proptest::prelude::*;
+
+use crate::pipe::{End, Link, Random, configs};
+
+const MS: Duration = Duration::from_millis(1);
+const TRAITS: LinkTraits = LinkTraits { max_frame_len: 512, transport_hears: false };
+
+/// Small limits, so that they are reached.
+fn limits() -> Limits {
+    Limits {
+        send_ring: 1 << 13,
+        command_ring: 1 << 11,
+        data_window: 1 << 14,
+        max_data_window: 1 << 15,
+        command_window: 1 << 12,
+        max_frame_len: 512,
+        max_unfinished: 4,
+        max_arrivals: 4,
+        ..Limits::default()
+    }
+}
+
+/// A link that is cut and made anew, and the session on it.
+struct Roaming {
+    link: Link,
+    /// The acceptor's session, until it is asked for on a link.
+    old: Option<Session>,
+    /// Of what it has on the link instead.
+    other: Option<Peer>,
+    up: bool,
+    secrets: u64,
+    cuts: u32,
+    resumed: u32,
+}
+
+fn both(data: Delivery) -> [SessionConfig; 2] {
+    configs().map(|config| SessionConfig {
+        limits: limits(),
+        send: data,
+        receive: data,
+        resumes: true,
+        ..config
+    })
+}
+
+impl Roaming {
+    fn new(configs: [SessionConfig; 2], seed: u64) -> Self {
+        let mut link = Link::new(configs, seed);
+        link.budget = 2_048;
+        Self { link, old: None, other: None, up: true, secrets: 0, cuts: 0, resumed: 0 }
+    }
+
+    fn secret(&mut self) -> [u8; 32] {
+        self.secrets += 1;
+        [self.secrets as u8; 32]
+    }
+
+    /// The initiator's link is gone; the acceptor notices it now, or when it is asked.
+    fn cut(&mut self) {
+        if !self.link.ends[0].session.is_resumable() {
+            return;
+        }
+        self.link.forget_in_flight();
+        let now = self.link.now;
+        assert!(self.link.ends[0].session.detach(now));
+        if let Some(old) = self.old.take() {
+            self.link.ends[1].session = old;
+        } else if self.link.random.percent(50) {
+            self.link.ends[1].session.detach(now);
+        }
+        self.link.cut = true;
+        self.up = false;
+        self.cuts += 1;
+    }
+
+    fn connect(&mut self) {
+        let now = self.link.now;
+        self.link.cut = false;
+        self.up = true;
+        self.link.ends[0].session.resume(TRAITS, now);
+        // What it says on the link is not of the session that is there.
+        let config = SessionConfig { session_id: [9; 16], ..both(Delivery::default())[1] };
+        let config =
+            SessionConfig { send: self.link.delivery[1], receive: self.link.delivery[1], ..config };
+        let (fresh, peer) = Session::new(config, now).unwrap();
+        self.other = Some(peer);
+        self.old = Some(std::mem::replace(&mut self.link.ends[1].session, fresh));
+    }
+
+    fn step(&mut self, time: Duration) {
+        self.link.run_for(time);
+        for end in 0..2 {
+            for event in std::mem::take(&mut self.link.ends[end].events) {
+                match event {
+                    Event::Opened(_) => {
+                        let secret = self.secret();
+                        self.link.ends[end].session.give_ticket(secret);
+                    }
+                    Event::ResumeRequested(request) => self.hand_over(&request),
+                    Event::Resumed { .. } => self.resumed += u32::from(end == 0),
+                    Event::Silent => {}
+                    event => panic!("{end}: {event:?}"),
+                }
+            }
+        }
+    }
+
+    fn hand_over(&mut self, request: &ResumeRequest) {
+        let now = self.link.now;
+        let secret = self.secret();
+        let mut old = self.old.take().unwrap();
+        assert_eq!(old.name(), Some(request.session_id()));
+        old.detach(now);
+        old.accept_resume(request, secret, TRAITS, now).unwrap();
+        self.link.ends[1].session = old;
+    }
+}
+
+/// The bytes of message `number`.
+fn payload(lane: u8, number: u64) -> Vec<u8> {
+    let mut random = Random(number ^ u64::from(lane) << 32);
+    let len = match random.below(6) {
+        0 => random.below(20),
+        5 => random.below(6_000),
+        _ => random.below(400),
+    };
+    (0..len).map(|i| (number + i * 31) as u8).collect()
+}
+
+/// Senders of one end: its own, another one, and a shared one.
+struct Writer {
+    other: Sender,
+    shared: SharedSender,
+    sent: [u64; 4],
+}
+
+const COMMANDS: usize = 3;
+
+impl Writer {
+    fn new(end: &mut End) -> Self {
+        let priority = SendPriority { priority: 1, weight: 1 };
+        Self {
+            other: end.session.open_sender(priority).unwrap(),
+            shared: end.session.open_shared_sender(SendPriority::default()).unwrap(),
+            sent: [0; 4],
+        }
+    }
+
+    /// Writes what there is room for, up to `count` messages on each lane.
+    fn write(&mut self, end: &mut End, count: u64) {
+        let peer = end.peer.as_mut().unwrap();
+        for (lane, sent) in self.sent.iter_mut().enumerate() {
+            while *sent < count {
+                let mut bytes = payload(lane as u8, *sent);
+                let fields = DeltaFields {
+                    sequence: *sent as u32,
+                    ..DeltaFields::new(DocId([lane as u8; 16]))
+                };
+                let done = match lane {
+                    0 => peer.send.try_send(fields, &bytes),
+                    1 => self.other.try_send(fields, &bytes),
+                    2 => self.shared.try_send(&Message::delta_of(fields, &bytes).unwrap()),
+                    _ => {
+                        bytes.truncate(1_000);
+                        peer.command.send.try_send(fields, &bytes)
+                    }
+                };
+                if done.is_err() {
+                    break;
+                }
+                *sent += 1;
+            }
+        }
+    }
+}
+
+/// Reads what came, and notes the numbers by lane.
+fn read(end: &mut End, random: &mut Random, received: &mut [Vec<u64>; 4]) {
+    let peer = end.peer.as_mut().unwrap();
+    while random.percent(70) {
+        let Ok(frame) = peer.receive.try_next() else { break };
+        let delta = frame.delta().unwrap();
+        let (lane, number) = (delta.doc_id().0[0], u64::from(delta.sequence()));
+        assert_eq!(delta.payload(), payload(lane, number));
+        received[usize::from(lane)].push(number);
+    }
+    while random.percent(70) {
+        let Ok(frame) = peer.command.receive.try_next() else { break };
+        received[COMMANDS].push(u64::from(frame.delta().unwrap().sequence()));
+    }
+}
+
+/// Sends `count` messages on each lane each way, over links that are cut, and gives what came.
+fn exchange(roaming: &mut Roaming, count: u64) -> [[Vec<u64>; 4]; 2] {
+    let mut writers = [0, 1].map(|end| Writer::new(&mut roaming.link.ends[end]));
+    let mut received = [0, 1].map(|_| [const { Vec::new() }; 4]);
+    let mut random = Random(roaming.link.random.next());
+    let (mut quiet, mut before) = (0, 0);
+    while quiet < 300 {
+        for end in 0..2 {
+            writers[end].write(&mut roaming.link.ends[end], count);
+            read(&mut roaming.link.ends[end], &mut random, &mut received[1 - end]);
+        }
+        let done: usize = received.iter().flatten().map(Vec::len).sum();
+        quiet = if done == before { quiet + 1 } else { 0 };
+        before = done;
+        if quiet < 100 && roaming.up && random.percent(5) {
+            roaming.cut();
+        }
+        if !roaming.up && (random.percent(20) || quiet > 100) {
+            roaming.connect();
+        }
+        let time = Duration::from_micros(random.below(30_000));
+        roaming.step(time);
+        for end in &roaming.link.ends {
+            let held = end.session.held_bytes();
+            assert!(held < 4 * (1 << 15), "{held}");
+        }
+    }
+    for writer in &writers {
+        assert_eq!(writer.sent, [count; 4], "somebody waits for ever");
+    }
+    received
+}
+
+proptest! {
+    #[test]
+    fn over_any_number_of_links_all_comes_once_and_in_order(seed: u64) {
+        let mut roaming = Roaming::new(both(Delivery::default()), seed);
+        let all: Vec<u64> = (0..60).collect();
+        for lanes in exchange(&mut roaming, 60) {
+            for lane in lanes {
+                prop_assert_eq!(&lane, &all);
+            }
+        }
+        prop_assert!(roaming.resumed > 0 && roaming.resumed <= roaming.cuts);
+    }
+
+    #[test]
+    fn what_may_get_lost_is_not_sent_again_and_the_window_does_not_leak(
+        seed: u64, unordered: bool,
+    ) {
+        let order = if unordered { Order::Unordered } else { Order::Ordered };
+        let data = Delivery { order, reliability: Reliability::MaxRetransmits(0) };
+        let mut roaming = Roaming::new(both(data), seed);
+        let all: Vec<u64> = (0..60).collect();
+        for lanes in exchange(&mut roaming, 60) {
+            for lane in &lanes[..COMMANDS] {
+                prop_assert!(lane.is_sorted_by(|a, b| a < b), "{lane:?}");
+            }
+            prop_assert_eq!(&lanes[COMMANDS], &all);
+        }
+    }
+}
+
+/// A session both of whose ends are open, with a ticket; and the requests to go on with it.
+fn opened() -> Roaming {
+    let mut roaming = Roaming::new(both(Delivery::default()), 1);
+    for _ in 0..10 {
+        roaming.step(10 * MS);
+    }
+    assert!(roaming.link.ends.iter().all(|end| end.session.is_resumable()));
+    roaming
+}
+
+/// What the initiator asks, as it comes at the acceptor's session on a new link.
+fn ask(roaming: &mut Roaming) -> ResumeRequest {
+    roaming.cut();
+    roaming.connect();
+    for _ in 0..10 {
+        roaming.link.run_for(10 * MS);
+        for event in std::mem::take(&mut roaming.link.ends[1].events) {
+            if let Event::ResumeRequested(request) = event {
+                return request;
+            }
+        }
+    }
+    panic!("nobody asked");
+}
+
+#[test]
+fn a_secret_is_good_for_one_time() {
+    let mut roaming = opened();
+    let first = ask(&mut roaming);
+    roaming.hand_over(&first);
+    for _ in 0..10 {
+        roaming.step(10 * MS);
+    }
+    let second = ask(&mut roaming);
+    assert_ne!(first, second);
+    let (now, mut old) = (roaming.link.now, roaming.old.take().unwrap());
+    old.detach(now);
+    assert_eq!(old.accept_resume(&first, [8; 32], TRAITS, now), Err(ResumeError::Secret));
+    // Nothing has changed.
+    assert_eq!(old.accept_resume(&second, [8; 32], TRAITS, now), Ok(()));
+    assert_eq!(old.accept_resume(&second, [8; 32], TRAITS, now), Err(ResumeError::NotDetached));
+}
+
+#[test]
+fn who_lost_the_answer_asks_again_with_the_same_secret() {
+    let mut roaming = opened();
+    let first = ask(&mut roaming);
+    roaming.hand_over(&first);
+    // The answer, and the next ticket with it, is lost.
+    let second = ask(&mut roaming);
+    roaming.hand_over(&second);
+    for _ in 0..10 {
+        roaming.step(10 * MS);
+    }
+    assert_eq!(roaming.resumed, 1);
+    assert!(roaming.link.ends.iter().all(|end| end.session.is_resumable()));
+}
+
+#[test]
+fn what_was_not_taken_in_comes_back_when_the_session_is_not_there() {
+    let mut roaming = opened();
+    let fields = DeltaFields::new(DocId([1; 16]));
+    for number in 0..20_u8 {
+        roaming.link.peer(0).send.try_send(fields, &[number; 300]).unwrap();
+        if number == 9 {
+            roaming.step(100 * MS);
+        }
+    }
+    roaming.link.peer(0).command.send.try_send(fields, b"command").unwrap();
+    ask(&mut roaming);
+    roaming.link.ends[1].session.refuse_resume("no such session");
+    roaming.link.run_for(100 * MS);
+    let ended = Event::Closed(Closed::ByPeer {
+        code: CloseCode::NOT_RESUMED,
+        reason: "no such session".to_owned(),
+        complete: false,
+        missing: Default::default(),
+    });
+    assert_eq!(roaming.link.ends[0].events, [ended]);
+    let returned = roaming.link.ends[0].session.take_returned();
+    let payloads: Vec<_> =
+        returned.iter().map(|it| it.delta().unwrap().payload().to_vec()).collect();
+    let expected: Vec<_> = (10..20_u8).map(|number| vec![number; 300]).collect();
+    assert_eq!(payloads[0], b"command");
+    assert_eq!(payloads[1..], expected);
+    // Read or not, as far as the sender knows.
+    assert_eq!(roaming.link.ends[0].session.undelivered().unsent, 11);
+}
+
+#[test]
+fn a_session_that_is_closed_while_it_has_no_link_ends_in_time() {
+    let mut roaming = opened();
+    let fields = DeltaFields::new(DocId([1; 16]));
+    roaming.link.peer(0).send.try_send(fields, b"last").unwrap();
+    let now = roaming.link.now;
+    assert!(roaming.link.ends[0].session.detach(now));
+    roaming.link.ends[0].session.close(CloseCode::NORMAL, "", now);
+    roaming.link.forget_in_flight();
+    roaming.link.run_for(Duration::from_secs(6));
+    let events = &roaming.link.ends[0].events;
+    assert!(
+        matches!(events[..], [Event::Closed(Closed::ByUs { complete: false, .. })]),
+        "{events:?}"
+    );
+    assert_eq!(roaming.link.ends[0].session.take_returned().len(), 1);
+}
+
+#[test]
+fn a_close_is_carried_over() {
+    let mut roaming = opened();
+    let fields = DeltaFields::new(DocId([1; 16]));
+    roaming.link.peer(0).send.try_send(fields, b"last").unwrap();
+    roaming.cut();
+    let now = roaming.link.now;
+    roaming.link.ends[0].session.close(CloseCode::NORMAL, "", now);
+    roaming.connect();
+    let request = loop {
+        roaming.link.run_for(MS);
+        match roaming.link.ends[1].events.pop() {
+            Some(Event::ResumeRequested(request)) => break request,
+            event => assert_eq!(event, None),
+        }
+    };
+    roaming.hand_over(&request);
+    roaming.link.run_for(Duration::from_secs(1));
+    let [ours, theirs] = &mut roaming.link.ends;
+    assert!(matches!(
+        ours.events[..],
+        [Event::Resumed { .. }, Event::Closed(Closed::ByUs { complete: true, .. })]
+    ));
+    assert_eq!(
+        theirs.peer.as_mut().unwrap().receive.try_next().unwrap().delta().unwrap().payload(),
+        b"last"
+    );
+}
+
+#[test]
+fn without_both_sides_nothing_is_kept() {
+    let [initiator, acceptor] = both(Delivery::default());
+    let mut link = Link::new([SessionConfig { resumes: false, ..initiator }, acceptor], 1);
+    link.run_for(100 * MS);
+    link.ends[1].session.give_ticket([1; 32]);
+    link.run_for(100 * MS);
+    assert!(!link.ends.iter().any(|end| end.session.is_resumable()));
+    let unordered = Delivery { order: Order::Unordered, ..Delivery::default() };
+    let mut link = Link::new(both(unordered), 1);
+    link.run_for(100 * MS);
+    link.ends[1].session.give_ticket([1; 32]);
+    assert!(!link.ends.iter().any(|end| end.session.is_resumable()));
+}
