@@ -12,9 +12,9 @@ use zerocopy::IntoBytes;
 /// How many pings may wait for their answer at a time: of more, the oldest get none.
 pub const MAX_PONGS: usize = 16;
 
-/// Room for one of each, and for all pongs: 80 + 96 + 64 + 2 · 32 + 2 · 32 + 2 · 32 + 16 · 32 + 32 + 280
-/// bytes.
-const CAPACITY: usize = 1_256;
+/// Room for a hello and a resume, or for one of each of the rest and all pongs: 64 + 2 · 32 + 2 · 32 + 2 · 32 +
+/// 16 · 32 + 32 + 280 bytes. What does not fit goes in the next one.
+const CAPACITY: usize = 1_080;
 
 #[derive(Debug)]
 pub(super) struct Pending {

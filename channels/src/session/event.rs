@@ -12,7 +12,7 @@ pub enum Event {
     Opened(HelloFields),
     /// Of an acceptor: the peer wants to go on with a session that was begun over another link, in place of this one.
     /// Nothing else is to be told of this one.
-    ResumeRequested(ResumeRequest),
+    ResumeRequested(Box<ResumeRequest>),
     /// The session goes on over a link.
     Resumed {
         /// What is sent again, bytes as windows count them.
@@ -131,7 +131,7 @@ impl core::ops::AddAssign for Undelivered {
 #[derive(Debug, Default)]
 pub(super) struct Events {
     opened: Option<HelloFields>,
-    resume_requested: Option<ResumeRequest>,
+    resume_requested: Option<Box<ResumeRequest>>,
     resumed: Option<u64>,
     silent: bool,
     closed: Option<Closed>,
@@ -145,7 +145,7 @@ impl Events {
     /// In place of being opened.
     pub(super) fn resume_requested(&mut self, request: ResumeRequest) {
         self.opened = None;
-        self.resume_requested = Some(request);
+        self.resume_requested = Some(Box::new(request));
     }
 
     pub(super) fn resumed(&mut self, repeated_bytes: u64) {

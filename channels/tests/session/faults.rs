@@ -85,7 +85,7 @@ fn malformed_messages() {
     let field = |channel, message| malformed_field(error_of(channel, message));
     assert_eq!(field(Channel::Data, vec![]), Field::Length);
     assert_eq!(field(Channel::Data, vec![2; 40]), Field::Version);
-    let unknown = frame(Kind::Control, Channel::Command, &[9, 0, 0, 0]);
+    let unknown = frame(Kind::Control, Channel::Command, &[10, 0, 0, 0]);
     assert_eq!(field(Channel::Command, unknown), Field::ControlType);
     let no_delta = frame(Kind::Delta, Channel::Data, &[0; 60]);
     assert_eq!(field(Channel::Data, no_delta), Field::Magic);

@@ -10,7 +10,7 @@ use deltawire_framing::{DeltaFields, DocId};
 use crate::pipe::configs;
 
 /// What a session and its peer's handle may take, bytes, themselves included: as `docs/LIMITS.md` says.
-const IDLE: usize = 11 * 1_024;
+const IDLE: usize = 12 * 1_024;
 
 /// What a channel takes beside, bytes, once something came; and once something came in fragments.
 const ARRIVED: usize = 6 * 1_024;

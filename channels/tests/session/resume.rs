@@ -284,7 +284,7 @@ fn ask(roaming: &mut Roaming) -> ResumeRequest {
         roaming.link.run_for(10 * MS);
         for event in std::mem::take(&mut roaming.link.ends[1].events) {
             if let Event::ResumeRequested(request) = event {
-                return request;
+                return *request;
             }
         }
     }
