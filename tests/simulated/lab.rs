@@ -12,9 +12,10 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const URL: &str = "sim://server";
 pub(crate) const DOC: DocId = DocId([7; 16]);
 
-/// What a node on this host is made with.
+/// What a node on this host is made with, whose sessions end with their links.
 pub(crate) fn builder(sim: &mut Simulation, host: Host) -> NodeBuilder {
     Node::builder()
+        .resume(None)
         .runtime(sim.runtime(host))
         .signaller(sim.signaller(host))
         .certificate(certificate())

@@ -9,6 +9,7 @@ mod documents;
 mod ends;
 mod lab;
 mod reconnecting;
+mod resuming;
 #[cfg(feature = "quic")]
 mod slow;
 mod sockets;

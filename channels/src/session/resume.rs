@@ -206,6 +206,12 @@ impl Session {
         self.pending.ticket = Some(Ticket::new(number, timeout, secret));
     }
 
+    /// Whether it has a link over which it asked to go on, and no answer yet.
+    #[must_use]
+    pub fn is_resuming(&self) -> bool {
+        self.resumption.is_resuming()
+    }
+
     /// Bytes that it holds for its application and of it.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
@@ -272,6 +278,12 @@ impl Session {
         self.pending.hello = Some(self.hello());
         self.pending.resume = Some(self.positions(shown.number, [0; SECRET_LEN]));
         Ok(())
+    }
+
+    /// Whether who asks holds its ticket, and is its peer.
+    #[must_use]
+    pub fn shows_ticket(&self, request: &ResumeRequest) -> bool {
+        self.shown_ticket(&request.resume).is_some() && self.is_peer(&request.hello)
     }
 
     /// Of an acceptor: a session that was asked to go on is not there, or not for who asks.

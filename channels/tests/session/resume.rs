@@ -246,7 +246,7 @@ proptest! {
                 prop_assert_eq!(&lane, &all);
             }
         }
-        prop_assert!(roaming.resumed > 0 && roaming.resumed <= roaming.cuts);
+        prop_assert!(roaming.resumed <= roaming.cuts && (roaming.resumed > 0) == (roaming.cuts > 0));
     }
 
     #[test]

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod acknowledging;
+mod changes;
 mod connection;
 mod error;
 mod identity;
@@ -22,6 +23,7 @@ pub mod memory;
 mod pacing;
 mod panic_guard;
 pub mod runtime;
+mod sessions;
 mod transport;
 #[cfg(test)]
 mod waiting;
@@ -29,6 +31,7 @@ mod waiting;
 pub use acknowledging::{
     ACKNOWLEDGEMENT_LEN, Acknowledgements, MAX_STREAM_MESSAGE, STREAM_QUEUE, StreamMessageError,
 };
+pub use changes::{LinkChange, LinkChanges, Resumed};
 pub use connection::{Connection, ConnectionConfig, LAST_WORDS, Progress};
 pub use error::{Fault, TransportError, TransportErrorKind};
 pub use identity::Identity;
@@ -36,6 +39,7 @@ pub use link::{Link, LinkEnded, LinkId, LinkState, LinkStats, NoMoreSenders, Rou
 pub use pacing::PacingLimits;
 pub use panic_guard::{PanicGuard, caught};
 pub use runtime::Runtime;
+pub use sessions::{Detached, SessionName, Sessions, SessionsLimits};
 pub use transport::{
     Capabilities, Datagram, DatagramTransport, InFlight, MessageTransport, Output, Transmit,
 };

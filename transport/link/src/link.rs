@@ -10,11 +10,13 @@ use std::time::Duration;
 pub use deltawire_channels::session::Undelivered;
 use deltawire_channels::session::{Closed, FrameSource, SendPriority, Stats};
 use deltawire_channels::waking::Flag;
-use deltawire_channels::{Sender, SharedSender};
+use deltawire_channels::{Message, Sender, SharedSender};
 use deltawire_framing::control::{CloseCode, Role};
 use event_listener::Event;
 use futures_channel::oneshot;
 
+use crate::changes::{LinkChange, LinkChanges};
+use crate::sessions::{SessionName, Sessions};
 use crate::{Identity, TransportError};
 
 /// Names a link within its node. Never used twice.
@@ -42,6 +44,21 @@ pub enum LinkEnded {
     /// The peer's [`Identity`] was no longer valid before it said hello. On a link that is open the session is
     /// closed, with a reason that says so.
     Expired,
+    /// Another link has taken its session over, which goes on.
+    TakenOver,
+    /// The session that outlived its link was not resumed in time.
+    NotResumed {
+        /// Why its link was gone.
+        lost: Box<LinkEnded>,
+        /// The time: the shorter of both sides' time-outs.
+        within: Duration,
+    },
+    /// The session that outlived its link gave way to others: there are limits of how many are kept without one, and
+    /// what they hold.
+    Evicted {
+        /// Why its link was gone.
+        lost: Box<LinkEnded>,
+    },
     /// The node's task that moves the link has stopped: its runtime was shut down, or it panicked;
     /// or the node stopped before the link was open.
     Stopped,
@@ -59,6 +76,13 @@ impl fmt::Display for LinkEnded {
                  over UDP, is that let through between the two?"
             ),
             Self::Expired => write!(f, "the peer's identity is no longer valid"),
+            Self::TakenOver => write!(f, "another link has taken over"),
+            Self::NotResumed { lost, within } => {
+                write!(f, "not resumed within {within:?} after its link was gone: {lost}")
+            }
+            Self::Evicted { lost } => {
+                write!(f, "gave way to other sessions without a link; its link was gone: {lost}")
+            }
             Self::Stopped => write!(f, "the node stopped"),
         }
     }
@@ -128,18 +152,36 @@ pub struct LinkState {
     id: LinkId,
     role: Role,
     identity: Option<Identity>,
+    /// Where sessions are between links, if this node's outlive theirs.
+    sessions: Option<Arc<Sessions>>,
+    /// The session that is to go on over this link.
+    goes_on: Option<SessionName>,
     /// Whether something waits for the driver in the state.
     asked: Flag,
     /// What the driver wrote last. By itself, so that those who wait for nothing else do not keep
     /// the driver from writing.
     stats: Mutex<LinkStats>,
     state: Mutex<State>,
-    /// Those who wait for the end.
+    /// Those who wait for the end, or for a change.
     over: Event,
 }
 
+/// Changes that are kept for who asks for them.
+const MAX_CHANGES: usize = 16;
+
 #[derive(Default)]
 struct State {
+    /// The session on it, if it can go on over another.
+    session: Option<SessionName>,
+    /// Whether this side wants another transport for it.
+    migrates: bool,
+    /// Whether another link waits for its session.
+    wanted: bool,
+    /// The latest, and how many there were in all.
+    changes: VecDeque<LinkChange>,
+    changed: u64,
+    /// What its peer is not known to have.
+    returned: Vec<Message>,
     close: Option<(CloseCode, String)>,
     /// Whether a close is to wait no longer.
     cut: bool,
@@ -168,10 +210,25 @@ impl Link {
     /// that is known.
     #[must_use]
     pub fn new(id: LinkId, role: Role, identity: Option<Identity>) -> (Self, Arc<LinkState>) {
+        Self::with_sessions(id, role, identity, None, None)
+    }
+
+    /// The same where the node's sessions outlive their links; `goes_on` names the one that is to go on over this
+    /// one.
+    #[must_use]
+    pub fn with_sessions(
+        id: LinkId,
+        role: Role,
+        identity: Option<Identity>,
+        sessions: Option<Arc<Sessions>>,
+        goes_on: Option<SessionName>,
+    ) -> (Self, Arc<LinkState>) {
         let shared = LinkState {
             id,
             role,
             identity,
+            sessions,
+            goes_on,
             asked: Flag::default(),
             stats: Mutex::default(),
             state: Mutex::default(),
@@ -331,6 +388,65 @@ impl Link {
         self.shared.ended()
     }
 
+    /// What becomes of it from now on: where sessions outlive their links, it goes down and is resumed before it ends.
+    #[must_use]
+    pub fn changes(&self) -> LinkChanges {
+        LinkChanges::new(self.clone())
+    }
+
+    /// Whether its session can go on over another link when this one's transport is lost: both nodes' can, and
+    /// its channels are ordered, or may lose messages.
+    #[must_use]
+    pub fn is_resumable(&self) -> bool {
+        let state = self.shared.state();
+        state.session.is_some() && state.ended.is_none()
+    }
+
+    /// Has this node open another transport for the session while this one lives, as when the network has changed;
+    /// the session goes on over it as soon as it is open. Only on links that this side started; others, and those that
+    /// cannot be resumed, are left as they are.
+    pub fn migrate(&self) {
+        self.shared.state().migrates = true;
+        self.shared.over.notify(usize::MAX);
+    }
+
+    /// What was committed and is not known to have been taken in by the peer, once the link has ended that could have
+    /// been resumed: each is given once. What was sent before may have arrived. Oldest first of each sender; the
+    /// frame says of which channel it is.
+    #[must_use]
+    pub fn take_returned(&self) -> Vec<Message> {
+        std::mem::take(&mut self.shared.state().returned)
+    }
+
+    /// The driver's part.
+    pub(crate) fn state(&self) -> &LinkState {
+        &self.shared
+    }
+
+    /// The session on it, if it can go on over another link.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionName> {
+        self.shared.state().session
+    }
+
+    /// Waits until its session wants another transport: its own is gone, or [`migrate`](Self::migrate) was called.
+    /// `false` when it is over.
+    pub async fn wants_transport(&self) -> bool {
+        loop {
+            let changed = self.shared.listen();
+            {
+                let mut state = self.shared.state();
+                if state.ended.is_some() {
+                    return false;
+                }
+                if std::mem::take(&mut state.migrates) || state.is_down() {
+                    return true;
+                }
+            }
+            changed.await;
+        }
+    }
+
     /// What was not delivered when it ended, as far as is known; nothing while it lives.
     #[must_use]
     pub fn undelivered(&self) -> Undelivered {
@@ -345,6 +461,86 @@ impl fmt::Debug for Link {
             .field("role", &self.shared.role)
             .field("ended", &self.ended())
             .finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn is_down(&self) -> bool {
+        matches!(self.changes.back(), Some(LinkChange::Down { .. }))
+    }
+}
+
+/// Of sessions that outlive their links.
+impl LinkState {
+    pub(crate) fn sessions(&self) -> Option<&Arc<Sessions>> {
+        self.sessions.as_ref()
+    }
+
+    pub(crate) fn goes_on(&self) -> Option<SessionName> {
+        self.goes_on
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    pub(crate) fn set_session(&self, name: SessionName) {
+        self.state().session = Some(name);
+    }
+
+    /// Another link waits for its session.
+    pub(crate) fn want(&self) {
+        self.ask(|state| state.wanted = true);
+    }
+
+    pub(crate) fn take_wanted(&self) -> bool {
+        std::mem::take(&mut self.state().wanted)
+    }
+
+    pub(crate) fn give_back(&self, returned: Vec<Message>) {
+        self.state().returned = returned;
+    }
+
+    pub(crate) fn went_down(&self, why: LinkEnded) {
+        self.change(LinkChange::Down { why });
+    }
+
+    pub(crate) fn change(&self, change: LinkChange) {
+        let mut state = self.state();
+        state.changed += 1;
+        if state.changes.len() == MAX_CHANGES {
+            state.changes.pop_front();
+        }
+        state.changes.push_back(change);
+        drop(state);
+        self.over.notify(usize::MAX);
+    }
+
+    pub(crate) fn changed_so_far(&self) -> u64 {
+        self.state().changed
+    }
+
+    pub(crate) fn listen(&self) -> event_listener::EventListener {
+        self.over.listen()
+    }
+
+    /// What changed after the first `seen` changes, and how many were seen then.
+    pub(crate) fn change_after(&self, seen: u64) -> Option<(u64, LinkChange)> {
+        let state = self.state();
+        let unseen = state.changed - seen;
+        let missed = unseen.saturating_sub(state.changes.len() as u64);
+        if missed > 0 {
+            return Some((seen + missed, LinkChange::Missed(missed)));
+        }
+        let at = state.changes.len() - usize::try_from(unseen).unwrap_or_default();
+        match state.changes.get(at) {
+            Some(change) => Some((seen + 1, change.clone())),
+            None => state.ended.as_ref().map(|(ended, _)| (seen, LinkChange::Over(ended.clone()))),
+        }
     }
 }
 

@@ -67,6 +67,13 @@ impl Addresses {
         }
     }
 
+    /// What counts as this link's counts as another's.
+    pub(super) fn rename(&mut self, id: LinkId, other: LinkId) {
+        if let Some(address) = self.of_links.remove(&id) {
+            self.of_links.insert(other, address);
+        }
+    }
+
     /// Nothing of this link is left.
     pub(super) fn gone(&mut self, id: LinkId) {
         let Some(address) = self.of_links.remove(&id) else { return };

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use deltawire_channels::{Delivery, Limits, Order};
 use deltawire_link::runtime::SharedRuntime;
-use deltawire_link::{PacingLimits, Runtime};
+use deltawire_link::{PacingLimits, Runtime, Sessions, SessionsLimits};
 use deltawire_signalling::{ClientOptions, Signaller};
 
 use crate::automatic::Automatic;
@@ -29,6 +29,7 @@ pub struct NodeBuilder {
     initiator: Delivery,
     acceptor: Delivery,
     serves_documents: bool,
+    resume: Resume,
     runtime: Option<SharedRuntime>,
     signaller: Option<Arc<dyn Signaller>>,
     kinds: Vec<Arc<dyn LinkKind>>,
@@ -99,6 +100,15 @@ impl NodeBuilder {
     pub fn delivery(mut self, from_initiator: Delivery, from_acceptor: Delivery) -> Self {
         self.initiator = from_initiator;
         self.acceptor = from_acceptor;
+        self
+    }
+
+    /// How long, and how many, sessions outlive their links: when what a link goes over is lost, its peer waits, this
+    /// node opens another transport to where it had connected, or is connected to again, and nothing is lost,
+    /// repeated or reordered on channels that are reliable and ordered. `None`: a session ends with its link, and what
+    /// was not delivered is counted. Both nodes have to do it. Default: [`SessionsLimits::default`].
+    pub fn resume(mut self, limits: Option<SessionsLimits>) -> Self {
+        self.resume = Resume(limits);
         self
     }
 
@@ -189,7 +199,9 @@ impl NodeBuilder {
             panic!("without the features webrtc and websocket, give it a runtime")
         };
         let runtime = self.runtime.unwrap_or_else(default);
-        let network = Network::new(self.node_limits);
+        let sessions =
+            self.resume.0.map(|limits| Arc::new(Sessions::new(limits, runtime.clone())));
+        let network = Network::new(self.node_limits, sessions);
         #[cfg(feature = "metrics")]
         network.publish(&runtime);
         let mut kinds = self.kinds;
@@ -280,6 +292,16 @@ impl NodeBuilder {
         ))]
         bound.start(&node);
         Ok(node)
+    }
+}
+
+/// Whether sessions outlive their links.
+#[derive(Clone, Copy, Debug)]
+struct Resume(Option<SessionsLimits>);
+
+impl Default for Resume {
+    fn default() -> Self {
+        Self(Some(SessionsLimits::default()))
     }
 }
 

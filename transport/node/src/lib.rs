@@ -42,6 +42,7 @@ mod quic;
 mod race;
 mod reconnecting;
 mod reservation;
+mod resuming;
 mod settings;
 mod shut_down;
 #[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use deltawire_framing::control::Role;
-use deltawire_link::{Identity, Link, LinkEnded, LinkId, LinkState, Undelivered};
+use deltawire_link::{
+    Identity, Link, LinkEnded, LinkId, LinkState, Resumed, SessionName, Sessions, Undelivered,
+};
 
 use crate::addresses::Addresses;
 
@@ -98,6 +100,21 @@ pub enum NodeEvent {
         /// What its application had committed and was not delivered.
         undelivered: Undelivered,
     },
+    /// What a link went over is gone, and its session waits for another: see
+    /// [`NodeBuilder::resume`](crate::NodeBuilder::resume).
+    Detached {
+        /// Names the link.
+        id: LinkId,
+        /// Why it is gone.
+        why: LinkEnded,
+    },
+    /// A link's session goes on.
+    Resumed {
+        /// Names the link.
+        id: LinkId,
+        /// After how long, over what, and what is sent again.
+        resumed: Resumed,
+    },
     /// So many events were dropped because nobody took them.
     Missed(u64),
 }
@@ -110,6 +127,8 @@ pub enum PeerState {
     Connecting,
     /// The peer said hello.
     Open,
+    /// What it went over is gone, and its session waits for another.
+    Detached,
 }
 
 /// A link as a node lists it.
@@ -130,6 +149,11 @@ pub(crate) struct ConnectionManager {
     peers: BTreeMap<LinkId, PeerInfo>,
     /// Links that have ended and whose last words are on their way: they keep their places.
     leaving: BTreeSet<LinkId>,
+    /// Those whose sessions have nothing to go over: they take no places of peers'.
+    detached: usize,
+    /// Links whose sessions went on over others' places, by these.
+    merged: BTreeMap<LinkId, LinkId>,
+    sessions: Option<Arc<Sessions>>,
     /// Of those that are being opened, the ones that peers started.
     pending: usize,
     /// Peers that are not let in yet: they count as pending.
@@ -144,8 +168,11 @@ pub(crate) struct ConnectionManager {
 impl ConnectionManager {
     /// Without any links.
     #[must_use]
-    pub(crate) fn new(limits: NodeLimits) -> Self {
+    pub(crate) fn new(limits: NodeLimits, sessions: Option<Arc<Sessions>>) -> Self {
         Self {
+            detached: 0,
+            merged: BTreeMap::new(),
+            sessions,
             limits,
             next_id: 1,
             peers: BTreeMap::new(),
@@ -169,12 +196,13 @@ impl ConnectionManager {
         role: Role,
         from: Option<IpAddr>,
         identity: Option<Identity>,
+        goes_on: Option<SessionName>,
     ) -> Result<(Link, Arc<LinkState>), CapacityError> {
         let NodeLimits { max_peers, max_pending, .. } = self.limits;
         if self.shutting_down {
             return Err(CapacityError::ShuttingDown);
         }
-        if self.peers.len() + self.leaving.len() >= max_peers {
+        if self.peers.len() - self.detached + self.leaving.len() >= max_peers {
             return Err(CapacityError::Peers { limit: max_peers });
         }
         if role == Role::Acceptor && self.pending + self.arriving >= max_pending {
@@ -185,7 +213,8 @@ impl ConnectionManager {
             self.addresses.add(id, from, self.limits)?;
         }
         self.next_id += 1;
-        let (link, shared) = Link::new(id, role, identity);
+        let (link, shared) =
+            Link::with_sessions(id, role, identity, self.sessions.clone(), goes_on);
         self.pending += usize::from(role == Role::Acceptor);
         self.peers.insert(id, PeerInfo { link: link.clone(), state: PeerState::Connecting });
         Ok((link, shared))
@@ -207,7 +236,9 @@ impl ConnectionManager {
     /// It is over.
     /// Gives the link, once.
     pub(crate) fn ended(&mut self, id: LinkId, ended: LinkEnded) -> Option<Link> {
+        let id = self.link_of(id);
         let info = self.peers.remove(&id)?;
+        self.detached -= usize::from(info.state == PeerState::Detached);
         let pending = info.state == PeerState::Connecting && info.link.role() == Role::Acceptor;
         self.pending -= usize::from(pending);
         if info.state == PeerState::Connecting {
@@ -221,8 +252,46 @@ impl ConnectionManager {
 
     /// Nothing of it is left.
     pub(crate) fn gone(&mut self, id: LinkId) {
+        let id = self.merged.remove(&id).unwrap_or(id);
         self.leaving.remove(&id);
         self.addresses.gone(id);
+    }
+
+    /// The link whose session goes over the place that was begun for this one.
+    fn link_of(&self, place: LinkId) -> LinkId {
+        self.merged.get(&place).copied().unwrap_or(place)
+    }
+
+    /// A session goes on in this place, which was begun for it. Gives its link.
+    pub(crate) fn merged(&mut self, place: LinkId, id: LinkId) -> Option<Link> {
+        let begun = self.peers.remove(&place)?;
+        let pending = begun.state == PeerState::Connecting;
+        self.pending -= usize::from(pending && begun.link.role() == Role::Acceptor);
+        if pending {
+            self.addresses.settled(place);
+        }
+        self.addresses.rename(place, id);
+        self.merged.insert(place, id);
+        let info = self.peers.get_mut(&id)?;
+        self.detached -= usize::from(info.state == PeerState::Detached);
+        info.state = PeerState::Open;
+        Some(info.link.clone())
+    }
+
+    /// It goes on on both sides.
+    pub(crate) fn resumed(&mut self, place: LinkId, resumed: Resumed) {
+        let id = self.link_of(place);
+        self.push(NodeEvent::Resumed { id, resumed });
+    }
+
+    /// What it went over is gone, and its session waits for another.
+    pub(crate) fn detached(&mut self, place: LinkId, why: LinkEnded) {
+        let id = self.merged.remove(&place).unwrap_or(place);
+        self.addresses.gone(id);
+        let Some(info) = self.peers.get_mut(&id) else { return };
+        info.state = PeerState::Detached;
+        self.detached += 1;
+        self.push(NodeEvent::Detached { id, why });
     }
 
     /// Whether nothing of any link is left.

@@ -10,7 +10,9 @@ use std::task::{Context, Poll, ready};
 
 use deltawire_channels::Peer;
 use deltawire_framing::control::{CloseCode, Role};
-use deltawire_link::{Identity, Link, LinkEnded, LinkId};
+use deltawire_link::{
+    Detached, Identity, Link, LinkEnded, LinkId, Resumed, SessionName, Sessions,
+};
 use event_listener::Event;
 use futures_channel::oneshot;
 
@@ -43,6 +45,9 @@ struct Shared {
     inner: Mutex<Inner>,
     /// Those who wait for any of this to change.
     changed: Event,
+    /// Where sessions are between links, and whether somebody works for them.
+    sessions: Option<Arc<Sessions>>,
+    works: Mutex<bool>,
     #[cfg(feature = "metrics")]
     published: crate::metrics::Published,
 }
@@ -70,9 +75,9 @@ impl Inner {
 }
 
 impl Network {
-    pub(crate) fn new(limits: NodeLimits) -> Self {
+    pub(crate) fn new(limits: NodeLimits, sessions: Option<Arc<Sessions>>) -> Self {
         let inner = Inner {
-            manager: ConnectionManager::new(limits),
+            manager: ConnectionManager::new(limits, sessions.clone()),
             connecting: HashMap::new(),
             accepted: VecDeque::new(),
         };
@@ -80,6 +85,8 @@ impl Network {
             shared: Arc::new(Shared {
                 inner: Mutex::new(inner),
                 changed: Event::new(),
+                sessions,
+                works: Mutex::new(false),
                 #[cfg(feature = "metrics")]
                 published: crate::metrics::Published::default(),
             }),
@@ -146,7 +153,7 @@ impl Network {
         from: Option<IpAddr>,
         identity: Option<Identity>,
     ) -> Result<Reservation, CapacityError> {
-        let begun = self.change(|inner| inner.manager.begin(Role::Acceptor, from, identity));
+        let begun = self.change(|inner| inner.manager.begin(Role::Acceptor, from, identity, None));
         begun.map(|(_, state)| Reservation::new(self, &state))
     }
 
@@ -160,10 +167,14 @@ impl Network {
     }
 
     /// A place for a link that this side opens, and what will become of it.
-    pub(crate) fn begin_connect(&self) -> Result<(Reservation, Outcome), CapacityError> {
+    /// `goes_on` names the session that is to go on over it.
+    pub(crate) fn begin_connect(
+        &self,
+        goes_on: Option<SessionName>,
+    ) -> Result<(Reservation, Outcome), CapacityError> {
         let (outcome, waits) = oneshot::channel();
         let state = self.change(|inner| {
-            let (link, state) = inner.manager.begin(Role::Initiator, None, None)?;
+            let (link, state) = inner.manager.begin(Role::Initiator, None, None, goes_on)?;
             inner.connecting.insert(link.id(), outcome);
             Ok(state)
         })?;
@@ -203,6 +214,68 @@ impl Network {
             #[cfg(feature = "metrics")]
             self.shared.published.ended(&link, &ended);
         }
+    }
+
+    /// A session goes on in the place of a link that was begun for it, whose peer this is.
+    pub(crate) fn merged(&self, place: LinkId, id: LinkId, peer: Peer) {
+        let gone = self.change(|inner| {
+            let link = inner.manager.merged(place, id);
+            match (inner.connecting.remove(&place), link) {
+                (Some(outcome), Some(link)) => outcome.send(Ok((peer, link))).err()?.ok(),
+                (_, Some(link)) => Some((peer, link)),
+                (_, None) => None,
+            }
+        });
+        drop(gone);
+    }
+
+    /// It goes on on both sides.
+    pub(crate) fn resumed(&self, place: LinkId, resumed: Resumed) {
+        self.change(|inner| inner.manager.resumed(place, resumed));
+    }
+
+    /// What a link went over is gone: its session waits for another, for so long as `Sessions` say.
+    pub(crate) fn detached(&self, place: LinkId, detached: Box<Detached>) {
+        let why = detached.why().clone();
+        tracing::debug!(id = %detached.id(), reason = %why, "detached");
+        self.change(|inner| inner.manager.detached(place, why));
+        let Some(sessions) = &self.shared.sessions else { return };
+        self.work(sessions);
+        for (id, ended) in sessions.put(detached) {
+            self.ended(id, ended);
+            self.gone(id);
+        }
+    }
+
+    /// Lets time pass for sessions without a link, from the first one on, as long as anything is left of the node.
+    fn work(&self, sessions: &Arc<Sessions>) {
+        let mut works = self.shared.works.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *works, true) {
+            return;
+        }
+        let (shared, sessions) = (Arc::downgrade(&self.shared), sessions.clone());
+        let runtime = sessions.runtime().clone();
+        let mut timer = runtime.timer();
+        runtime.spawn(Box::pin(std::future::poll_fn(move |context| {
+            loop {
+                let Some(shared) = shared.upgrade() else { return Poll::Ready(()) };
+                let network = Self { shared };
+                let (over, next) = sessions.poll(context);
+                let none = over.is_empty();
+                for (id, ended) in over {
+                    network.ended(id, ended);
+                    network.gone(id);
+                }
+                if !none {
+                    continue;
+                }
+                let Some(next) = next else { return Poll::Pending };
+                timer.set(next);
+                if timer.poll(context).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+        })));
     }
 
     /// Its transport is gone too.
@@ -262,11 +335,11 @@ mod tests {
     #[test]
     fn those_who_wait_are_woken_by_changes_only() {
         const TASKS: usize = 200;
-        let network = Network::new(NodeLimits::default());
+        let network = Network::new(NodeLimits::default(), None);
         let mut tasks = Tasks::new((0..TASKS).map(|_| network.event()));
         assert_eq!((tasks.run(), tasks.polls()), (0, TASKS), "all wait");
         assert_eq!((tasks.run(), tasks.polls()), (0, TASKS), "nobody was woken");
-        let (reservation, _outcome) = network.begin_connect().unwrap();
+        let (reservation, _outcome) = network.begin_connect(None).unwrap();
         assert_eq!((tasks.run(), tasks.polls()), (0, 2 * TASKS), "a change, once each");
         network.ended(reservation.id(), LinkEnded::HungUp);
         assert_eq!((tasks.run(), tasks.polls()), (1, 3 * TASKS), "an event, for one of them");
@@ -274,7 +347,7 @@ mod tests {
 
     #[test]
     fn who_no_longer_waits_is_forgotten() {
-        let network = Network::new(NodeLimits::default());
+        let network = Network::new(NodeLimits::default(), None);
         for _ in 0..100 {
             let mut event = Box::pin(network.event());
             assert!(event.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());

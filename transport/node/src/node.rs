@@ -7,7 +7,8 @@ use deltawire_channels::Peer;
 use deltawire_framing::control::Role;
 use deltawire_link::runtime::{MaybeSend, SharedRuntime};
 use deltawire_link::{
-    Connection, Fault, Identity, Link, MessageTransport, TransportError, TransportErrorKind,
+    Connection, Fault, Identity, Link, MessageTransport, SessionName, TransportError,
+    TransportErrorKind,
 };
 
 use crate::kind::LinkKind;
@@ -28,6 +29,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Node {
     inner: Arc<Inner>,
+    /// The session that is to go on over the links that this handle opens.
+    goes_on: Option<SessionName>,
 }
 
 pub(crate) struct Inner {
@@ -56,7 +59,7 @@ pub(crate) struct WeakNode(std::sync::Weak<Inner>);
 #[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
 impl WeakNode {
     pub(crate) fn upgrade(&self) -> Option<Node> {
-        Some(Node { inner: self.0.upgrade()? })
+        Some(Node { inner: self.0.upgrade()?, goes_on: None })
     }
 }
 
@@ -67,7 +70,7 @@ impl Node {
     }
 
     pub(crate) fn new(inner: Inner) -> Self {
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), goes_on: None }
     }
 
     #[cfg(all(
@@ -111,7 +114,18 @@ impl Node {
     /// [`ConnectError`] says which step failed: the signalling, the transport, or the session.
     pub async fn connect(&self, url: &str) -> Result<(Peer, Link), ConnectError> {
         self.inner.network.check_open()?;
-        self.kind_of(url)?.connect(self, url, false).await
+        let (peer, link) = self.kind_of(url)?.connect(self, url, false).await?;
+        crate::resuming::keep(self, url, &link);
+        Ok((peer, link))
+    }
+
+    /// A handle whose links a session goes on over.
+    pub(crate) fn going_on(&self, session: SessionName) -> Self {
+        Self { inner: self.inner.clone(), goes_on: Some(session) }
+    }
+
+    pub(crate) fn backoff(&self) -> &Backoff {
+        &self.inner.backoff
     }
 
     /// Connects without asking a server twice.
@@ -252,7 +266,7 @@ impl Node {
     }
 
     pub(crate) fn begin_connect(&self) -> Result<(Reservation, Outcome), CapacityError> {
-        self.inner.network.begin_connect()
+        self.inner.network.begin_connect(self.goes_on)
     }
 
     /// Takes no more links, delivers what was committed on those that there are, and ends them. Says

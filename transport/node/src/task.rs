@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use deltawire_link::runtime::{MaybeSend, SharedRuntime};
-use deltawire_link::{Connection, LinkEnded, LinkState, MessageTransport, Progress};
+use deltawire_link::{Connection, LinkEnded, LinkId, LinkState, MessageTransport, Progress};
 
 use crate::network::Network;
 
@@ -13,6 +13,8 @@ use crate::network::Network;
 struct Gone {
     network: Network,
     state: Arc<LinkState>,
+    /// What the network knows it by.
+    place: LinkId,
     /// What a transport's part of the link is held by, until the link is over.
     _held: Option<Box<dyn Held>>,
     /// Whether the network was told by the connection itself.
@@ -28,7 +30,7 @@ impl Drop for Gone {
         if self.told {
             return;
         }
-        let id = self.state.id();
+        let id = self.place;
         self.network.ended(id, self.state.ended().unwrap_or(LinkEnded::Stopped));
         self.network.gone(id);
     }
@@ -42,7 +44,8 @@ pub(crate) fn drive<T: MessageTransport>(
     held: Option<Box<dyn Held>>,
 ) -> impl Future<Output = ()> {
     // Made here, as a runtime that is gone drops the task before it runs.
-    let gone = Gone { network, state: connection.state().clone(), _held: held, told: false };
+    let (place, state) = (connection.place(), connection.state().clone());
+    let gone = Gone { network, state, place, _held: held, told: false };
     run(Driven { connection, gone }, runtime)
 }
 
@@ -54,7 +57,7 @@ struct Driven<T> {
 
 async fn run<T: MessageTransport>(mut driven: Driven<T>, runtime: SharedRuntime) {
     let Driven { connection, gone } = &mut driven;
-    let id = gone.state.id();
+    let id = gone.place;
     let mut timer = runtime.timer();
     let mut set = None;
     let mut attached = false;
@@ -70,6 +73,15 @@ async fn run<T: MessageTransport>(mut driven: Driven<T>, runtime: SharedRuntime)
                 Progress::Opened(peer) => gone.network.opened(id, *peer),
                 Progress::Ended(ended) => gone.network.ended(id, ended),
                 Progress::Gone => gone.network.gone(id),
+                Progress::Merged { peer, link } => {
+                    gone.state = connection.state().clone();
+                    gone.network.merged(id, link, *peer);
+                }
+                Progress::Resumed(resumed) => gone.network.resumed(id, resumed),
+                Progress::Detached(detached) => {
+                    gone.told = true;
+                    gone.network.detached(id, detached);
+                }
                 Progress::Over => return Poll::Ready(()),
                 Progress::Quiet => {
                     let Some(at) = connection.poll_timeout() else { return Poll::Pending };

@@ -124,6 +124,9 @@ impl Simulation {
         let source = self.hosts[host.0].public(end.address);
         match progress {
             Progress::Quiet => {}
+            Progress::Merged { .. } | Progress::Resumed(_) | Progress::Detached(_) => {
+                unreachable!("these links' sessions end with them")
+            }
             Progress::Opened(peer) => {
                 end.peer = Some(*peer);
                 end.woken.wake_up();

@@ -18,6 +18,9 @@ impl<T: MessageTransport> Connection<T> {
         if self.shared.take_cut() {
             self.session.cut_short(now);
         }
+        if self.shared.take_wanted() {
+            self.let_go(now);
+        }
         while let Some(request) = self.shared.take_sender_request() {
             // Who asked may have gone; who gets none is told that there are no more.
             match request {
@@ -38,7 +41,10 @@ impl<T: MessageTransport> Connection<T> {
         let mut opened = None;
         while let Some(event) = self.session.poll_event() {
             match event {
+                // This side has another to take its place.
+                Event::Opened(_) if self.roaming.awaits() => {}
                 Event::Opened(hello) => {
+                    self.register();
                     tracing::debug!(kind = self.capabilities.kind, ?hello, "link opened");
                     opened = self.peer.take();
                 }
@@ -57,6 +63,12 @@ impl<T: MessageTransport> Connection<T> {
                     }
                     self.ended.get_or_insert(LinkEnded::Session(closed));
                     self.publish_end();
+                }
+                Event::ResumeRequested(request) => self.await_session(request),
+                Event::Resumed { repeated_bytes } => self.note_resumed(repeated_bytes, now),
+                Event::Silent => {
+                    self.lose_silent();
+                    break;
                 }
                 _ => {}
             }
@@ -118,7 +130,7 @@ impl<T: MessageTransport> Connection<T> {
 
     /// The transport is of no more use: `ended` is why, unless the session has ended before.
     pub(super) fn lose(&mut self, ended: LinkEnded) {
-        if self.stage == Stage::Delivering {
+        if self.stage == Stage::Delivering || self.detach(&ended, self.now) {
             return;
         }
         let hung_up = ended == LinkEnded::HungUp;
@@ -164,6 +176,7 @@ impl<T: MessageTransport> Connection<T> {
         let kind = self.capabilities.kind;
         tracing::debug!(kind, reason = %ended, ?undelivered, "link ended");
         self.publish();
+        self.unregister();
         self.shared.end(ended, undelivered);
     }
 }
@@ -173,6 +186,7 @@ impl<T> Drop for Connection<T> {
         self.session.lose_link();
         // Its driver is gone, and nobody moves it any more.
         let ended = self.ended.take().unwrap_or(LinkEnded::Stopped);
+        self.unregister();
         self.shared.end(ended, self.session.undelivered());
     }
 }

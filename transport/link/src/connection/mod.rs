@@ -4,6 +4,7 @@ mod datagrams;
 mod delivery;
 mod ending;
 mod observed;
+mod roaming;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,9 +16,12 @@ use deltawire_channels::{Peer, Session};
 use deltawire_framing::control::CloseCode;
 
 use self::delivery::check_delivery;
+use self::roaming::Roaming;
+use crate::changes::Resumed;
 use crate::error::{Fault, TransportErrorKind};
-use crate::link::{LinkEnded, LinkState, Route};
+use crate::link::{LinkEnded, LinkId, LinkState, Route};
 use crate::pacing::{Pacing, PacingLimits};
+use crate::sessions::Detached;
 use crate::transport::{Capabilities, InFlight};
 use crate::{MessageTransport, Output, Transmit, TransportError};
 
@@ -61,6 +65,11 @@ pub struct Connection<T> {
     written_for_application: u64,
     acknowledged: u64,
     ended: Option<LinkEnded>,
+    /// The link that it was made for; its session can be another's.
+    place: LinkId,
+    roaming: Roaming,
+    /// The latest time that it was told.
+    now: Duration,
     /// Whether its driver knows.
     told: bool,
     /// Whether its driver knows that the transport is gone.
@@ -69,7 +78,7 @@ pub struct Connection<T> {
 
 /// What a connection counts by itself: see [`LinkStats`](crate::LinkStats).
 #[derive(Debug, Default)]
-struct Traffic {
+pub(crate) struct Traffic {
     route: Route,
     remote_address: Option<SocketAddr>,
     datagrams_received: u64,
@@ -77,6 +86,17 @@ struct Traffic {
     bytes_received: u64,
     bytes_sent: u64,
     waits: u64,
+}
+
+impl Traffic {
+    /// Goes on counting where another left off.
+    fn add(&mut self, before: &Self) {
+        self.datagrams_received += before.datagrams_received;
+        self.datagrams_sent += before.datagrams_sent;
+        self.bytes_received += before.bytes_received;
+        self.bytes_sent += before.bytes_sent;
+        self.waits += before.waits;
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +124,19 @@ pub enum Progress {
     Quiet,
     /// The peer said hello: here it is.
     Opened(Box<Peer>),
+    /// A session that was there before goes on over this connection, in place of the one that was begun, whose peer
+    /// this is.
+    Merged {
+        /// Of the session that was begun: it is over, and was not told to anybody.
+        peer: Box<Peer>,
+        /// The link whose session goes on.
+        link: LinkId,
+    },
+    /// Both sides have gone on with that session.
+    Resumed(Resumed),
+    /// The transport is of no more use, and the session waits for another connection: it is to be
+    /// [put](crate::Sessions::put) where that finds it.
+    Detached(Box<Detached>),
     /// It has ended. What it said last may still be on its way, and what came before may still
     /// have to be handed on.
     Ended(LinkEnded),
@@ -145,6 +178,10 @@ impl<T: MessageTransport> Connection<T> {
         let limits = &mut config.session.limits;
         limits.max_frame_len = limits.max_frame_len.min(capabilities.max_message_len);
         config.session.transport_hears = capabilities.liveness;
+        if let Some(sessions) = shared.sessions() {
+            config.session.resumes = true;
+            config.session.resume_timeout = sessions.limits().resume_timeout;
+        }
         let pacing = match capabilities.in_flight {
             InFlight::Acknowledged => config.pacing,
             // There is nothing to adapt to.
@@ -165,6 +202,9 @@ impl<T: MessageTransport> Connection<T> {
             peer: Some(Box::new(peer)),
             pacing: Pacing::new(pacing).with_queue(capabilities.queue),
             max_frame_len: config.session.limits.max_frame_len,
+            place: shared.id(),
+            roaming: Roaming::new(config.session, &shared),
+            now,
             span: observed::span(shared.id(), config.session.role, capabilities.kind),
             shared,
             traffic: Traffic::default(),
@@ -194,12 +234,19 @@ impl<T: MessageTransport> Connection<T> {
     /// wakes.
     pub fn attach(&mut self, driver: &Waker) {
         self.shared.attach(driver.clone());
+        self.roaming.set_driver(driver);
         self.transport.attach(driver);
     }
 
     /// The driver's part of the link.
     pub fn state(&self) -> &Arc<LinkState> {
         &self.shared
+    }
+
+    /// The link that it was made for: what its driver knows it by. That of its session is
+    /// [`state`](Self::state)'s, and another where a session goes on that was there before.
+    pub fn place(&self) -> LinkId {
+        self.place
     }
 
     /// What it runs on, to be told something.
@@ -240,6 +287,7 @@ impl<T: MessageTransport> Connection<T> {
     ) -> Progress {
         let _entered = self.span.clone().entered();
         self.fed = 0;
+        self.now = now;
         if self.shared.take_asked() {
             self.take_requests(now);
         }
@@ -284,6 +332,9 @@ impl<T: MessageTransport> Connection<T> {
         self.traffic.waits += u64::from(full && !self.waiting);
         self.waiting = more;
         let opened = self.take_events(now);
+        if let Some(progress) = self.roam(now, context, send) {
+            return progress;
+        }
         self.move_on(more, now, send);
         self.publish();
         if let Some(peer) = opened {
@@ -375,7 +426,7 @@ impl<T: MessageTransport> Connection<T> {
 
     /// Writes what there is room for. Says whether it wrote.
     fn fill(&mut self, now: Duration) -> bool {
-        if !matches!(self.stage, Stage::Open | Stage::Flushing { .. }) {
+        if !matches!(self.stage, Stage::Open | Stage::Flushing { .. }) || self.roaming.is_mute() {
             return false;
         }
         let mut wrote = false;

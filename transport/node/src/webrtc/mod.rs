@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use deltawire_channels::Peer;
+use deltawire_link::{Detached, Resumed};
 use deltawire_link::runtime::{BoxFuture, SharedRuntime};
 use deltawire_link::{Link, LinkEnded, LinkId};
 use deltawire_webrtc::{
@@ -261,5 +262,20 @@ impl Observer for ForNetwork {
 
     fn gone(&self, id: LinkId) {
         self.network.gone(id);
+    }
+
+    fn merged(&self, id: LinkId, link: LinkId, peer: Peer) {
+        self.network.merged(id, link, peer);
+    }
+
+    fn resumed(&self, id: LinkId, resumed: Resumed) {
+        self.network.resumed(id, resumed);
+    }
+
+    fn detached(&self, id: LinkId, detached: Box<Detached>) {
+        if let Some(resources) = &self.resources {
+            resources.remove(id);
+        }
+        self.network.detached(id, detached);
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use deltawire_channels::Peer;
 use deltawire_channels::session::Closed;
+use deltawire_link::{Detached, Resumed};
 use deltawire_link::runtime::SharedRuntime;
 use deltawire_link::{LinkEnded, LinkId};
 use deltawire_webrtc::Routes;
@@ -179,7 +180,34 @@ impl Observer for Outgoing {
     }
 
     fn ended(&self, id: LinkId, ended: LinkEnded) {
-        let is_silence = match &ended {
+        self.note_end(id, &ended);
+        self.network.ended(id, ended);
+    }
+
+    fn gone(&self, id: LinkId) {
+        self.forget(id);
+        self.network.gone(id);
+    }
+
+    fn merged(&self, id: LinkId, link: LinkId, peer: Peer) {
+        self.network.merged(id, link, peer);
+    }
+
+    fn resumed(&self, id: LinkId, resumed: Resumed) {
+        self.network.resumed(id, resumed);
+    }
+
+    fn detached(&self, id: LinkId, detached: Box<Detached>) {
+        self.note_end(id, detached.why());
+        self.forget(id);
+        self.network.detached(id, detached);
+    }
+}
+
+impl Outgoing {
+    /// Where nothing came back, the next link has a socket of its own.
+    fn note_end(&self, id: LinkId, ended: &LinkEnded) {
+        let is_silence = match ended {
             LinkEnded::NotReached(_) => true,
             LinkEnded::Session(Closed::Error(error)) => error.is_silence(),
             _ => false,
@@ -191,11 +219,5 @@ impl Observer for Outgoing {
                 shared.retired = true;
             }
         }
-        self.network.ended(id, ended);
-    }
-
-    fn gone(&self, id: LinkId) {
-        self.forget(id);
-        self.network.gone(id);
     }
 }

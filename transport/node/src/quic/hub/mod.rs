@@ -344,13 +344,26 @@ impl Hub {
             }
         }
         self.timers.set(key, connection.poll_timeout());
-        let id = connection.state().id();
+        let id = connection.place();
         let network = &self.around.network;
         match progress {
             Progress::Quiet if again => self.mark(key),
             Progress::Quiet => {}
             Progress::Opened(peer) => {
                 network.opened(id, *peer);
+                self.mark(key);
+            }
+            Progress::Merged { peer, link } => {
+                network.merged(id, link, *peer);
+                self.mark(key);
+            }
+            Progress::Resumed(resumed) => {
+                network.resumed(id, resumed);
+                self.mark(key);
+            }
+            Progress::Detached(detached) => {
+                network.detached(id, detached);
+                self.forget(key);
                 self.mark(key);
             }
             Progress::Ended(ended) => {
@@ -375,11 +388,11 @@ impl Drop for Hub {
         while self.requests.try_recv().is_ok() {}
         for entry in self.entries.drain() {
             if let Stage::Link(connection) = entry.stage {
-                let state = connection.state().clone();
+                let (id, state) = (connection.place(), connection.state().clone());
                 drop(connection);
                 let ended = state.ended().unwrap_or(LinkEnded::Stopped);
-                self.around.network.ended(state.id(), ended);
-                self.around.network.gone(state.id());
+                self.around.network.ended(id, ended);
+                self.around.network.gone(id);
             }
         }
     }

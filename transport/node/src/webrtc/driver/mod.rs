@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use deltawire_channels::waking::{ReadyHandle, ReadyQueue};
 use deltawire_link::runtime::{self, SharedRuntime};
-use deltawire_link::{Connection, Datagram, LinkEnded, LinkId, Progress};
+use deltawire_link::{
+    Connection, Datagram, Detached, LinkEnded, LinkId, Progress, Resumed,
+};
 use deltawire_webrtc::{Engine, KnownAddresses, Routes};
 use slab::Slab;
 use tokio::sync::mpsc;
@@ -49,6 +51,12 @@ pub(crate) trait Observer {
     fn ended(&self, id: LinkId, ended: LinkEnded);
     /// Its transport is gone too: another can have its place.
     fn gone(&self, id: LinkId);
+    /// The session of another link goes on in its place; the peer is of the one that was begun.
+    fn merged(&self, id: LinkId, link: LinkId, peer: deltawire_channels::Peer);
+    /// That goes on on both sides.
+    fn resumed(&self, id: LinkId, resumed: Resumed);
+    /// Its transport is gone, and its session waits for another.
+    fn detached(&self, id: LinkId, detached: Box<Detached>);
 }
 
 /// The future that moves one socket.
@@ -287,10 +295,10 @@ impl<E: Engine, O: Observer> Drop for Driver<E, O> {
 
 /// Ends a link that nobody moves any more, and tells who counts it.
 fn abandon<E: Engine>(connection: Box<Connection<E>>, observer: &impl Observer) {
-    let shared = connection.state().clone();
+    let (id, shared) = (connection.place(), connection.state().clone());
     drop(connection);
-    observer.ended(shared.id(), shared.ended().unwrap_or(LinkEnded::Stopped));
-    observer.gone(shared.id());
+    observer.ended(id, shared.ended().unwrap_or(LinkEnded::Stopped));
+    observer.gone(id);
 }
 
 impl<E: Engine, O: Observer> Connections<E, O> {
@@ -312,7 +320,7 @@ impl<E: Engine, O: Observer> Connections<E, O> {
     /// Signalling is rare: no table is worth it.
     fn change(&mut self, id: LinkId, change: impl FnOnce(&mut Connection<E>)) {
         let mut entries = self.entries.iter_mut();
-        let found = entries.find(|(_, entry)| entry.connection.state().id() == id);
+        let found = entries.find(|(_, entry)| entry.connection.place() == id);
         let Some((key, entry)) = found else { return };
         change(&mut entry.connection);
         self.mark(key);
@@ -380,11 +388,24 @@ impl<E: Engine, O: Observer> Connections<E, O> {
         });
         self.socket.flush();
         self.timers.set(key, connection.poll_timeout());
-        let id = connection.state().id();
+        let id = connection.place();
         match progress {
             Progress::Quiet => {}
             Progress::Opened(peer) => {
                 self.observer.opened(id, *peer);
+                self.mark(key);
+            }
+            Progress::Merged { peer, link } => {
+                self.observer.merged(id, link, *peer);
+                self.mark(key);
+            }
+            Progress::Resumed(resumed) => {
+                self.observer.resumed(id, resumed);
+                self.mark(key);
+            }
+            Progress::Detached(detached) => {
+                self.routes.remove(key, known);
+                self.observer.detached(id, detached);
                 self.mark(key);
             }
             Progress::Ended(ended) => {

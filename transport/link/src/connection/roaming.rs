@@ -1,0 +1,248 @@
+//! A session that comes from another connection, and goes to the next.
+
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use deltawire_channels::Session;
+use deltawire_channels::session::{
+    Closed, LinkTraits, ProtocolError, ResumeRequest, SessionConfig,
+};
+use deltawire_framing::control::Role;
+
+use super::{Connection, Progress, Stage};
+use crate::changes::{LinkChange, Resumed};
+use crate::link::{Link, LinkEnded, LinkState};
+use crate::sessions::{Detached, SessionName, Sessions, Taken};
+use crate::{MessageTransport, Transmit};
+
+/// What a connection knows of its session's other links.
+pub(super) struct Roaming {
+    /// What sessions on this transport are made with.
+    config: SessionConfig,
+    /// What its session is called, if that can go on over another link.
+    name: Option<SessionName>,
+    /// What the session is called that it waits for, and what the peer showed for it.
+    awaited: Option<(SessionName, Option<Box<ResumeRequest>>)>,
+    /// When the session lost its link before this one.
+    lost_at: Option<Duration>,
+    driver: Option<Waker>,
+    resumed: Option<Resumed>,
+    detached: Option<Box<Detached>>,
+}
+
+impl Roaming {
+    pub(super) fn new(config: SessionConfig, link: &LinkState) -> Self {
+        let awaited = link.goes_on().map(|name| (name, None));
+        Self {
+            config,
+            name: None,
+            awaited,
+            lost_at: None,
+            driver: None,
+            resumed: None,
+            detached: None,
+        }
+    }
+
+    /// Whether another session is to take the place of the one that is there.
+    pub(super) fn awaits(&self) -> bool {
+        self.awaited.is_some()
+    }
+
+    /// Whether this side does not speak before that one is there.
+    pub(super) fn is_mute(&self) -> bool {
+        matches!(&self.awaited, Some((_, None)))
+    }
+
+    pub(super) fn set_driver(&mut self, driver: &Waker) {
+        self.driver = Some(driver.clone());
+    }
+}
+
+impl<T: MessageTransport> Connection<T> {
+    fn sessions(&self) -> Option<Arc<Sessions>> {
+        self.shared.sessions().cloned()
+    }
+
+    fn traits(&self) -> LinkTraits {
+        LinkTraits {
+            max_frame_len: self.max_frame_len,
+            transport_hears: self.capabilities.liveness,
+        }
+    }
+
+    /// The peer said hello: from now on the session may outlive this link, if both sides' may.
+    pub(super) fn register(&mut self) {
+        let (Some(sessions), Some(id)) = (self.sessions(), self.session.name()) else { return };
+        let name = (self.shared.role(), id);
+        if !self.session.agreed_to_resume() || !sessions.add(name, &self.shared) {
+            return;
+        }
+        self.roaming.name = Some(name);
+        if self.shared.role() == Role::Acceptor {
+            match sessions.secret() {
+                Ok(secret) => self.session.give_ticket(secret),
+                Err(error) => tracing::warn!(%error, "without a ticket, a session ends with its link"),
+            }
+        }
+    }
+
+    pub(super) fn await_session(&mut self, request: Box<ResumeRequest>) {
+        let name = (Role::Acceptor, request.session_id());
+        self.roaming.awaited = Some((name, Some(request)));
+    }
+
+    pub(super) fn note_resumed(&mut self, repeated_bytes: u64, now: Duration) {
+        let after = self.roaming.lost_at.take().map_or(Duration::ZERO, |at| now.saturating_sub(at));
+        let resumed = Resumed { after, kind: self.capabilities.kind, repeated_bytes };
+        tracing::debug!(?resumed, "resumed");
+        self.publish();
+        self.shared.change(LinkChange::Resumed(resumed));
+        self.roaming.resumed = Some(resumed);
+    }
+
+    /// Nothing is heard of the peer: the session can go on over another link.
+    pub(super) fn lose_silent(&mut self) {
+        let limits = self.roaming.config.limits;
+        let error = match self.session.is_resuming() {
+            true => ProtocolError::NoHello(limits.hello_timeout),
+            false => ProtocolError::TimedOut(limits.idle_timeout),
+        };
+        self.lose(LinkEnded::Session(Closed::Error(error)));
+        self.transport.close();
+        self.dirty = true;
+    }
+
+    /// Another link waits for the session: if it may have it, that is let go.
+    pub(super) fn let_go(&mut self, now: Duration) {
+        let (Some(sessions), Some(name)) = (self.sessions(), self.roaming.name) else { return };
+        if sessions.is_wanted(name, &self.session) && self.detach(&LinkEnded::TakenOver, now) {
+            self.transport.close();
+            self.dirty = true;
+        }
+    }
+
+    /// Lets the session wait for another link, if it can. Says whether it does.
+    pub(super) fn detach(&mut self, why: &LinkEnded, now: Duration) -> bool {
+        let Some(name) = self.roaming.name else { return false };
+        if self.stage != Stage::Open || self.ended.is_some() || !self.session.detach(now) {
+            return false;
+        }
+        let Ok((mut nothing, _)) = Session::new(self.roaming.config, now) else {
+            unreachable!("its limits were checked before")
+        };
+        nothing.lose_link();
+        while nothing.poll_event().is_some() {}
+        let (_, nobody) = Link::new(self.shared.id(), self.shared.role(), None);
+        tracing::debug!(kind = self.capabilities.kind, %why, "detached");
+        let session = std::mem::replace(&mut self.session, nothing);
+        let link = std::mem::replace(&mut self.shared, nobody);
+        let traffic = std::mem::take(&mut self.traffic);
+        self.roaming.name = None;
+        let detached = Detached::new(session, link, traffic, name, now, why.clone());
+        self.roaming.detached = Some(Box::new(detached));
+        self.stage = Stage::Delivering;
+        (self.told, self.gone) = (true, true);
+        true
+    }
+
+    /// What came of waiting for a session, or of letting one go.
+    pub(super) fn roam(
+        &mut self,
+        now: Duration,
+        context: &mut Context<'_>,
+        send: &mut impl FnMut(Transmit),
+    ) -> Option<Progress> {
+        if let Some(detached) = self.roaming.detached.take() {
+            self.drain(now, send);
+            return Some(Progress::Detached(detached));
+        }
+        if let Some(resumed) = self.roaming.resumed.take() {
+            return Some(Progress::Resumed(resumed));
+        }
+        if self.stage != Stage::Open || self.ended.is_some() {
+            return None;
+        }
+        let (name, request) = self.roaming.awaited.take()?;
+        let sessions = self.sessions();
+        let secret = sessions.as_ref().map(|sessions| sessions.secret());
+        let (Some(sessions), Some(Ok(secret))) = (sessions, secret) else {
+            self.refuse("sessions do not outlive their links here", context);
+            return None;
+        };
+        match sessions.take(name, &self.shared, request.as_deref(), context) {
+            Taken::Later => {
+                self.roaming.awaited = Some((name, request));
+                None
+            }
+            Taken::Refused(why) => {
+                self.refuse(&why, context);
+                None
+            }
+            Taken::Here(mut detached) => {
+                match request {
+                    None => detached.session.resume(self.traits(), now),
+                    Some(request) => {
+                        let accepted =
+                            detached.session.accept_resume(&request, secret, self.traits(), now);
+                        if let Err(error) = accepted {
+                            // The session is over, and tells so over this link.
+                            tracing::debug!(%error, "not resumed");
+                        }
+                    }
+                }
+                Some(self.adopt(*detached, now))
+            }
+        }
+    }
+
+    fn adopt(&mut self, detached: Detached, now: Duration) -> Progress {
+        self.roaming.name = Some(detached.name());
+        let took_over = *detached.why() == LinkEnded::TakenOver;
+        self.roaming.lost_at = Some(detached.since()).filter(|_| !took_over);
+        let Detached { session, link, traffic, .. } = detached;
+        self.session = session;
+        // Of this place nothing is left but its name.
+        self.shared = link;
+        self.traffic.add(&traffic);
+        if let Some(driver) = &self.roaming.driver {
+            self.shared.attach(driver.clone());
+        }
+        self.take_requests(now);
+        let Some(peer) = self.peer.take() else {
+            unreachable!("a session that nobody was given is replaced")
+        };
+        Progress::Merged { peer, link: self.shared.id() }
+    }
+
+    fn refuse(&mut self, why: &str, context: &mut Context<'_>) {
+        match self.shared.role() {
+            Role::Acceptor => self.session.refuse_resume(why),
+            Role::Initiator => {
+                self.lose(LinkEnded::Stopped);
+                self.transport.close();
+                self.dirty = true;
+            }
+        }
+        context.waker().wake_by_ref();
+    }
+
+}
+
+impl<T> Connection<T> {
+    /// It waits for no other session, and its own is over.
+    pub(super) fn unregister(&mut self) {
+        let Some(sessions) = self.shared.sessions() else { return };
+        if let Some((name, _)) = self.roaming.awaited.take() {
+            sessions.forget(name, self.shared.id());
+        }
+        if let Some(name) = self.roaming.name.take() {
+            sessions.remove(name, &self.shared);
+            let returned = self.session.take_returned();
+            if !returned.is_empty() {
+                self.shared.give_back(returned);
+            }
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! Sessions that outlive their links: where they are between two of them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use deltawire_channels::Session;
+use deltawire_channels::session::{Closed, Event, ResumeError, ResumeRequest};
+use deltawire_framing::control::{CloseCode, Role, SECRET_LEN};
+
+use crate::connection::Traffic;
+use crate::link::{LinkEnded, LinkId, LinkState};
+use crate::runtime::SharedRuntime;
+
+/// Sessions of one node that can go on over another link, with and without one.
+pub struct Sessions {
+    limits: SessionsLimits,
+    runtime: SharedRuntime,
+    state: Mutex<State>,
+}
+
+/// What bounds the sessions that a node keeps without a link. Beyond, the ones that are without one for longest end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionsLimits {
+    /// For how long a session is kept without a link; the peer's may be less. Default: 60 s.
+    pub resume_timeout: Duration,
+    /// How many are kept without a link. Default: 1,024.
+    pub max_detached: usize,
+    /// What they hold in all for and of their applications, bytes. Default: 256 MiB.
+    pub max_detached_bytes: u64,
+    /// How many are kept of peers of one identity. Default: 64.
+    pub max_detached_per_identity: usize,
+}
+
+impl Default for SessionsLimits {
+    fn default() -> Self {
+        Self {
+            resume_timeout: Duration::from_secs(60),
+            max_detached: 1_024,
+            max_detached_bytes: 256 << 20,
+            max_detached_per_identity: 64,
+        }
+    }
+}
+
+/// Names a session at one of its ends: which end that is, and what its initiator calls it.
+pub type SessionName = (Role, [u8; 16]);
+
+#[derive(Default)]
+struct State {
+    entries: HashMap<SessionName, Entry>,
+    /// Wakes who works for those without a link.
+    worker: Option<Waker>,
+}
+
+struct Entry {
+    link: Arc<LinkState>,
+    place: Place,
+    /// Links that want to go on with it, until they are answered.
+    waiting: Vec<Waiting>,
+}
+
+enum Place {
+    /// A link's connection has it.
+    Attached,
+    Detached(Box<Detached>),
+}
+
+struct Waiting {
+    link: LinkId,
+    /// What a peer shows; nothing where this side goes on with a session of its own.
+    request: Option<ResumeRequest>,
+    waker: Waker,
+    refused: Option<ResumeError>,
+}
+
+/// Links that may wait for one session.
+const MAX_WAITING: usize = 4;
+
+/// A session without a link.
+pub struct Detached {
+    pub(crate) session: Session,
+    pub(crate) link: Arc<LinkState>,
+    pub(crate) traffic: Traffic,
+    name: SessionName,
+    since: Duration,
+    why: LinkEnded,
+}
+
+/// What comes of asking for a session.
+pub(crate) enum Taken {
+    Here(Box<Detached>),
+    /// The task is woken when something has come of it.
+    Later,
+    Refused(String),
+}
+
+impl Sessions {
+    /// None yet. Time and secrets are `runtime`'s.
+    #[must_use]
+    pub fn new(limits: SessionsLimits, runtime: SharedRuntime) -> Self {
+        Self { limits, runtime, state: Mutex::default() }
+    }
+
+    /// What bounds it.
+    #[must_use]
+    pub fn limits(&self) -> SessionsLimits {
+        self.limits
+    }
+
+    /// What it has its time from.
+    #[must_use]
+    pub fn runtime(&self) -> &SharedRuntime {
+        &self.runtime
+    }
+
+    /// How many sessions have no link.
+    #[must_use]
+    pub fn detached(&self) -> usize {
+        self.state().detached().count()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn secret(&self) -> io::Result<[u8; SECRET_LEN]> {
+        let mut secret = [0; SECRET_LEN];
+        self.runtime.random(&mut secret)?;
+        Ok(secret)
+    }
+
+    /// Notes a session that can go on. One of a name that is taken cannot.
+    pub(crate) fn add(&self, name: SessionName, link: &Arc<LinkState>) -> bool {
+        let mut state = self.state();
+        if state.entries.contains_key(&name) {
+            return false;
+        }
+        let entry = Entry { link: link.clone(), place: Place::Attached, waiting: Vec::new() };
+        state.entries.insert(name, entry);
+        link.set_session(name);
+        true
+    }
+
+    /// It is over.
+    pub(crate) fn remove(&self, name: SessionName, link: &LinkState) {
+        let mut state = self.state();
+        if state.entries.get(&name).is_some_and(|entry| entry.link.id() == link.id())
+            && let Some(entry) = state.entries.remove(&name)
+        {
+            drop(state);
+            entry.waiting.into_iter().for_each(|waiting| waiting.waker.wake());
+        }
+    }
+
+    /// Keeps a session until a link goes on with it, or it is over. Gives those that had to go instead, over, with
+    /// why.
+    pub fn put(&self, detached: Box<Detached>) -> Vec<(LinkId, LinkEnded)> {
+        detached.link.went_down(detached.why.clone());
+        let mut state = self.state();
+        let name = detached.name;
+        let Some(entry) = state.entries.get_mut(&name) else { return vec![detached.end_evicted()] };
+        let waiting: Vec<_> = entry.waiting.iter().map(|waiting| waiting.waker.clone()).collect();
+        entry.place = Place::Detached(detached);
+        let evicted = state.evict(self.limits, name);
+        let worker = state.worker.clone();
+        drop(state);
+        waiting.into_iter().chain(worker).for_each(Waker::wake);
+        evicted.into_iter().map(Detached::end_evicted).collect()
+    }
+
+    /// What a link that wants to go on with a session gets.
+    pub(crate) fn take(
+        &self,
+        name: SessionName,
+        by: &LinkState,
+        request: Option<&ResumeRequest>,
+        context: &mut Context<'_>,
+    ) -> Taken {
+        let mut state = self.state();
+        let Some(entry) = state.entries.get_mut(&name) else {
+            return Taken::Refused("the session is not known here".to_owned());
+        };
+        let subject = |link: &LinkState| link.identity().map(|it| it.subject().to_owned());
+        if subject(&entry.link) != subject(by) {
+            return Taken::Refused("the session is somebody else's".to_owned());
+        }
+        let known = entry.waiting.iter().position(|waiting| waiting.link == by.id());
+        if let Some(refused) = known.and_then(|at| entry.waiting[at].refused) {
+            entry.waiting.retain(|waiting| waiting.link != by.id());
+            return Taken::Refused(refused.to_string());
+        }
+        if let Place::Detached(detached) = &entry.place
+            && request.is_none_or(|request| detached.session.shows_ticket(request))
+        {
+            entry.waiting.retain(|waiting| waiting.link != by.id());
+            return match std::mem::replace(&mut entry.place, Place::Attached) {
+                Place::Detached(detached) => Taken::Here(detached),
+                Place::Attached => Taken::Later,
+            };
+        }
+        if matches!(entry.place, Place::Detached(_)) {
+            return Taken::Refused(ResumeError::Secret.to_string());
+        }
+        let waker = context.waker().clone();
+        match known {
+            Some(at) => entry.waiting[at].waker = waker,
+            None if entry.waiting.len() == MAX_WAITING => {
+                return Taken::Refused("too many links want the session".to_owned());
+            }
+            None => {
+                let request = request.copied();
+                entry.waiting.push(Waiting { link: by.id(), request, waker, refused: None });
+                entry.link.want();
+            }
+        }
+        Taken::Later
+    }
+
+    /// A link waits no longer for a session.
+    pub(crate) fn forget(&self, name: SessionName, by: LinkId) {
+        if let Some(entry) = self.state().entries.get_mut(&name) {
+            entry.waiting.retain(|waiting| waiting.link != by);
+        }
+    }
+
+    /// Whether its connection is to let go of a session, as a link waits for it that may have it. Others are refused.
+    pub(crate) fn is_wanted(&self, name: SessionName, session: &Session) -> bool {
+        let mut state = self.state();
+        let Some(entry) = state.entries.get_mut(&name) else { return false };
+        let mut wanted = false;
+        for waiting in &mut entry.waiting {
+            match &waiting.request {
+                Some(request) if !session.shows_ticket(request) => {
+                    waiting.refused = Some(ResumeError::Secret);
+                    waiting.waker.wake_by_ref();
+                }
+                _ => wanted = true,
+            }
+        }
+        wanted
+    }
+
+    /// Lets time pass for those without a link. Gives those that are over, and when to call it again.
+    pub fn poll(&self, context: &mut Context<'_>) -> (Vec<(LinkId, LinkEnded)>, Option<Duration>) {
+        let now = self.runtime.now();
+        let mut state = self.state();
+        state.worker = Some(context.waker().clone());
+        let (mut over, mut next) = (Vec::new(), None::<Duration>);
+        for entry in state.entries.values_mut() {
+            let Place::Detached(detached) = &mut entry.place else { continue };
+            match detached.work(now, context) {
+                Some(ended) => over.push((detached.name, ended)),
+                None => {
+                    next = next.into_iter().chain(detached.poll_timeout()).min();
+                }
+            }
+        }
+        let mut gone = Vec::new();
+        for (name, ended) in over {
+            if let Some(Entry { place: Place::Detached(detached), waiting, .. }) =
+                state.entries.remove(&name)
+            {
+                gone.push((detached, ended));
+                waiting.into_iter().for_each(|waiting| waiting.waker.wake());
+            }
+        }
+        drop(state);
+        (gone.into_iter().map(|(detached, ended)| detached.end(ended)).collect(), next)
+    }
+}
+
+impl State {
+    fn detached(&self) -> impl Iterator<Item = &Detached> {
+        self.entries.values().filter_map(|entry| match &entry.place {
+            Place::Detached(detached) => Some(&**detached),
+            Place::Attached => None,
+        })
+    }
+
+    /// Takes out what is beyond the limits, now that `newest` came.
+    fn evict(&mut self, limits: SessionsLimits, newest: SessionName) -> Vec<Box<Detached>> {
+        let mut evicted = Vec::new();
+        let subject = self.entries.get(&newest).and_then(|entry| entry.link.identity());
+        let subject = subject.map(|identity| identity.subject().to_owned());
+        loop {
+            let of_identity = |it: &&Detached| {
+                subject.is_some()
+                    && it.link.identity().map(|it| it.subject()) == subject.as_deref()
+            };
+            let same = self.detached().filter(of_identity).count();
+            let (count, bytes) = self
+                .detached()
+                .fold((0, 0_u64), |(n, bytes), it| (n + 1, bytes + it.session.held_bytes()));
+            let too_many = count > limits.max_detached || bytes > limits.max_detached_bytes;
+            let oldest = if same > limits.max_detached_per_identity {
+                self.detached().filter(of_identity).min_by_key(|it| it.since)
+            } else if too_many {
+                self.detached().min_by_key(|it| it.since)
+            } else {
+                None
+            };
+            let Some(name) = oldest.map(|it| it.name) else { return evicted };
+            if let Some(Entry { place: Place::Detached(detached), .. }) =
+                self.entries.remove(&name)
+            {
+                evicted.push(detached);
+            }
+        }
+    }
+}
+
+impl Detached {
+    /// A session whose link is gone because of `why`.
+    pub(crate) fn new(
+        session: Session,
+        link: Arc<LinkState>,
+        traffic: Traffic,
+        name: SessionName,
+        since: Duration,
+        why: LinkEnded,
+    ) -> Self {
+        Self { session, link, traffic, name, since, why }
+    }
+
+    /// The link whose session it is.
+    #[must_use]
+    pub fn id(&self) -> LinkId {
+        self.link.id()
+    }
+
+    /// Why its link is gone.
+    #[must_use]
+    pub fn why(&self) -> &LinkEnded {
+        &self.why
+    }
+
+    pub(crate) fn name(&self) -> SessionName {
+        self.name
+    }
+
+    pub(crate) fn since(&self) -> Duration {
+        self.since
+    }
+
+    fn expires(&self) -> Duration {
+        self.since.saturating_add(self.session.resume_timeout())
+    }
+
+    fn poll_timeout(&self) -> Option<Duration> {
+        Some(self.session.poll_timeout().map_or(self.expires(), |at| at.min(self.expires())))
+    }
+
+    /// Does what is due. Says how it has ended, if it has.
+    fn work(&mut self, now: Duration, context: &mut Context<'_>) -> Option<LinkEnded> {
+        self.link.attach(context.waker().clone());
+        if self.link.take_asked() {
+            if let Some((code, reason)) = self.link.take_close() {
+                self.session.close(code, &reason, now);
+            }
+            if self.link.take_cut() {
+                self.session.cut_short(now);
+            }
+        }
+        if self.session.poll_timeout().is_some_and(|at| at <= now) {
+            self.session.handle_timeout(now);
+        }
+        if self.session.poll_ready(context) {
+            // Its application is gone.
+            self.session.close(CloseCode::NORMAL, "the application dropped its peer", now);
+            self.session.cut_short(now);
+        }
+        while let Some(event) = self.session.poll_event() {
+            if let Event::Closed(closed) = event {
+                return Some(LinkEnded::Session(closed));
+            }
+        }
+        (now >= self.expires()).then(|| self.not_resumed())
+    }
+
+    fn not_resumed(&self) -> LinkEnded {
+        let within = self.session.resume_timeout();
+        LinkEnded::NotResumed { lost: Box::new(self.why.clone()), within }
+    }
+
+    /// There is no room for it.
+    fn end_evicted(self: Box<Self>) -> (LinkId, LinkEnded) {
+        let ended = LinkEnded::Evicted { lost: Box::new(self.why.clone()) };
+        self.end(ended)
+    }
+
+    /// Tells everybody that it is over, and gives back what its peer is not known to have.
+    fn end(mut self: Box<Self>, ended: LinkEnded) -> (LinkId, LinkEnded) {
+        self.session.explain_loss(&ended);
+        let closed = self.session.lose_link();
+        // Closed in order meanwhile, or lost with its link.
+        debug_assert!(!matches!(closed, Closed::Error(_)));
+        self.link.give_back(self.session.take_returned());
+        self.link.end(ended.clone(), self.session.undelivered());
+        (self.link.id(), ended)
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions")
+            .field("limits", &self.limits)
+            .field("detached", &self.detached())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Detached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Detached")
+            .field("id", &self.link.id())
+            .field("since", &self.since)
+            .field("why", &self.why)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,79 @@
+//! Gives sessions of links that this node started other links to go on over.
+
+use std::time::Duration;
+
+use deltawire_link::Link;
+use deltawire_link::runtime::{jitter, sleep};
+
+use crate::backoff::Attempts;
+use crate::{Backoff, CapacityError, ConnectError, Node};
+
+/// Connects anew to `url` whenever a link's session wants another transport, until it is over. The first attempt
+/// follows at once, others after the node's waits; each is given up when the session is over.
+pub(crate) fn keep(node: &Node, url: &str, link: &Link) {
+    let Some(name) = link.session() else { return };
+    let (node, url, link) = (node.going_on(name), url.to_owned(), link.clone());
+    let runtime = node.runtime().clone();
+    runtime.spawn(Box::pin(async move {
+        // Waits of a link that comes and goes grow as those of one that is refused.
+        let mut attempts = Attempts::default();
+        let mut since = node.runtime().now();
+        while link.wants_transport().await {
+            let now = node.runtime().now();
+            let was_up = now.saturating_sub(since);
+            let mut wait = Duration::ZERO;
+            if was_up < Backoff::default().settled {
+                wait = attempts.ended(node.backoff(), was_up, jitter(&**node.runtime()));
+            }
+            if !try_all(&node, &url, &link, wait, &mut attempts).await {
+                return;
+            }
+            attempts.succeeded();
+            since = node.runtime().now();
+        }
+    }));
+}
+
+/// Tries until a transport is open, and says whether one is.
+async fn try_all(
+    node: &Node,
+    url: &str,
+    link: &Link,
+    mut wait: Duration,
+    attempts: &mut Attempts,
+) -> bool {
+    loop {
+        let attempt = async {
+            sleep(&**node.runtime(), wait).await;
+            node.connect_once(url).await
+        };
+        let Some(connected) = until_over(link, attempt).await else { return false };
+        match connected {
+            // The peer is of a session that was not begun.
+            Ok((_nobody, _link)) => return true,
+            Err(ConnectError::Capacity(CapacityError::ShuttingDown)) => return false,
+            Err(error) => {
+                let random = jitter(&**node.runtime());
+                let retry = attempts.failed(node.backoff(), error.retry_after(), random);
+                tracing::info!(url, %error, ?retry, "no link to go on over");
+                match retry {
+                    Some(retry) => wait = retry,
+                    None => return false,
+                }
+            }
+        }
+    }
+}
+
+/// What a future gives, unless the link is over before.
+async fn until_over<T>(link: &Link, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    let mut over = std::pin::pin!(link.closed());
+    std::future::poll_fn(|context| {
+        if let std::task::Poll::Ready(done) = future.as_mut().poll(context) {
+            return std::task::Poll::Ready(Some(done));
+        }
+        over.as_mut().poll(context).map(|_| None)
+    })
+    .await
+}
