@@ -10,8 +10,9 @@ pub use deltawire_channels as channels;
 pub use deltawire_framing as framing;
 pub use deltawire_link as link;
 pub use deltawire_link::{
-    Identity, Link, LinkChange, LinkChanges, LinkEnded, LinkId, LinkStats, NoMoreSenders, PacingLimits, Resumed,
-    Route, SessionsLimits, TransportError, TransportErrorKind, Undelivered, memory,
+    Identity, Link, LinkChange, LinkChanges, LinkEnded, LinkId, LinkStats, NoMoreSenders,
+    PacingLimits, Resumed, Route, SessionsLimits, TransportError, TransportErrorKind, Undelivered,
+    memory,
 };
 #[cfg(all(
     any(feature = "quic", feature = "tcp", all(feature = "unix", unix)),

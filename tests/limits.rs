@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use deltawire_channels::session::MAX_PONGS;
+use deltawire_channels::session::{ACKNOWLEDGE_EACH, ACKNOWLEDGE_WITHIN, MAX_PONGS};
 use deltawire_channels::{Limits, MAX_SHARED};
 
 use deltawire::documents::store::LogOptions;
@@ -17,7 +17,7 @@ use deltawire::signalling::{Rate, SdpFragment, ServerLimits, SignallingOptions};
 use deltawire::webrtc::{
     ADDRESSES_PER_PEER, MAX_DATAGRAM_LEN, MAX_HANDSHAKE, MAX_SOURCES, records, sctp_filter,
 };
-use deltawire::{NodeLimits, PacingLimits};
+use deltawire::{NodeLimits, PacingLimits, SessionsLimits};
 
 /// `Limits::max_data_window`, by default.
 const WINDOW: u32 = 2 << 20;
@@ -78,6 +78,12 @@ fn in_code() -> BTreeMap<String, String> {
     });
     let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     let count = |count: usize| count.to_string();
+    fields!(SessionsLimits {
+        resume_timeout: time,
+        max_detached: count,
+        max_detached_bytes: bytes,
+        max_detached_per_identity: count,
+    });
     fields!(NodeLimits {
         max_peers: count,
         max_pending: count,
@@ -198,6 +204,8 @@ fn in_code() -> BTreeMap<String, String> {
         "automatic::MAX_REMEMBERED" => count(stated(AUTOMATIC, "MAX_REMEMBERED")),
         "sdp::MAX_CANDIDATES" => count(MAX_CANDIDATES),
         "link::LAST_WORDS" => time(LAST_WORDS),
+        "session::ACKNOWLEDGE_EACH" => bytes(ACKNOWLEDGE_EACH),
+        "session::ACKNOWLEDGE_WITHIN" => time(ACKNOWLEDGE_WITHIN),
         "session::MAX_PONGS" => count(MAX_PONGS),
         "MAX_SHARED" => count(MAX_SHARED),
         "NodeBuilder::connect_timeout" => time(CONNECT_TIMEOUT),

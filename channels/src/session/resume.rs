@@ -240,7 +240,13 @@ impl Session {
     pub fn resume(&mut self, link: LinkTraits, now: Duration) {
         debug_assert!(self.resumption.phase == Phase::Detached);
         self.begin_link(link, now);
-        let deadline = now.saturating_add(self.config.limits.hello_timeout);
+        // The channels are open: who is silent now is as one that is silent later.
+        let limits = &self.config.limits;
+        let patience = match limits.idle_timeout.is_zero() {
+            true => limits.hello_timeout,
+            false => limits.hello_timeout.min(limits.idle_timeout),
+        };
+        let deadline = now.saturating_add(patience);
         self.resumption.phase = Phase::Resuming { deadline };
         let ticket = self.resumption.ticket.unwrap_or(Given { number: 0, secret: [0; SECRET_LEN] });
         self.pending.hello = Some(self.hello());

@@ -175,6 +175,8 @@ struct State {
     session: Option<SessionName>,
     /// Whether this side wants another transport for it.
     migrates: bool,
+    /// Whether nothing carries it.
+    down: bool,
     /// Whether another link waits for its session.
     wanted: bool,
     /// The latest, and how many there were in all.
@@ -439,7 +441,7 @@ impl Link {
                 if state.ended.is_some() {
                     return false;
                 }
-                if std::mem::take(&mut state.migrates) || state.is_down() {
+                if std::mem::take(&mut state.migrates) || state.down {
                     return true;
                 }
             }
@@ -461,12 +463,6 @@ impl fmt::Debug for Link {
             .field("role", &self.shared.role)
             .field("ended", &self.ended())
             .finish_non_exhaustive()
-    }
-}
-
-impl State {
-    fn is_down(&self) -> bool {
-        matches!(self.changes.back(), Some(LinkChange::Down { .. }))
     }
 }
 
@@ -505,7 +501,13 @@ impl LinkState {
         self.state().returned = returned;
     }
 
+    /// Another connection has its session.
+    pub(crate) fn came_up(&self) {
+        self.state().down = false;
+    }
+
     pub(crate) fn went_down(&self, why: LinkEnded) {
+        self.state().down = true;
         self.change(LinkChange::Down { why });
     }
 

@@ -196,7 +196,7 @@ impl Sessions {
         if let Place::Detached(detached) = &entry.place
             && request.is_none_or(|request| detached.session.shows_ticket(request))
         {
-            entry.waiting.retain(|waiting| waiting.link != by.id());
+            entry.taken(by.id());
             return match std::mem::replace(&mut entry.place, Place::Attached) {
                 Place::Detached(detached) => Taken::Here(detached),
                 Place::Attached => Taken::Later,
@@ -234,6 +234,7 @@ impl Sessions {
         let mut wanted = false;
         for waiting in &mut entry.waiting {
             match &waiting.request {
+                _ if waiting.refused.is_some() => {}
                 Some(request) if !session.shows_ticket(request) => {
                     waiting.refused = Some(ResumeError::Secret);
                     waiting.waker.wake_by_ref();
@@ -273,6 +274,23 @@ impl Sessions {
     }
 }
 
+impl Entry {
+    /// This link has the session. Those that asked before it are of links that the peer has given up; those that asked
+    /// since get it next.
+    fn taken(&mut self, by: LinkId) {
+        self.waiting.retain(|waiting| waiting.link != by);
+        for waiting in &mut self.waiting {
+            if waiting.link < by {
+                waiting.refused = Some(ResumeError::NotDetached);
+                waiting.waker.wake_by_ref();
+            }
+        }
+        if self.waiting.iter().any(|waiting| waiting.refused.is_none()) {
+            self.link.want();
+        }
+    }
+}
+
 impl State {
     fn detached(&self) -> impl Iterator<Item = &Detached> {
         self.entries.values().filter_map(|entry| match &entry.place {
@@ -288,8 +306,7 @@ impl State {
         let subject = subject.map(|identity| identity.subject().to_owned());
         loop {
             let of_identity = |it: &&Detached| {
-                subject.is_some()
-                    && it.link.identity().map(|it| it.subject()) == subject.as_deref()
+                subject.is_some() && it.link.identity().map(|it| it.subject()) == subject.as_deref()
             };
             let same = self.detached().filter(of_identity).count();
             let (count, bytes) = self
@@ -304,8 +321,7 @@ impl State {
                 None
             };
             let Some(name) = oldest.map(|it| it.name) else { return evicted };
-            if let Some(Entry { place: Place::Detached(detached), .. }) =
-                self.entries.remove(&name)
+            if let Some(Entry { place: Place::Detached(detached), .. }) = self.entries.remove(&name)
             {
                 evicted.push(detached);
             }

@@ -107,7 +107,9 @@ fn an_identity_that_is_no_longer_valid_ends_the_link() {
             match connection.work(now, &mut context, &mut |_| {}) {
                 Progress::Opened(opened) => peer = Some(*opened),
                 Progress::Quiet | Progress::Over => break,
-                Progress::Merged { .. } | Progress::Resumed(_) | Progress::Detached(_) => unreachable!(),
+                Progress::Merged { .. } | Progress::Resumed(_) | Progress::Detached(_) => {
+                    unreachable!()
+                }
                 _ => {}
             }
         }
@@ -147,7 +149,9 @@ fn who_says_hello_too_late_is_not_let_in() {
             match connection.work(now, &mut context, &mut |_| {}) {
                 Progress::Opened(_) => opened = true,
                 Progress::Quiet | Progress::Over => break,
-                Progress::Merged { .. } | Progress::Resumed(_) | Progress::Detached(_) => unreachable!(),
+                Progress::Merged { .. } | Progress::Resumed(_) | Progress::Detached(_) => {
+                    unreachable!()
+                }
                 _ => {}
             }
         }
@@ -202,7 +206,9 @@ fn a_transport_with_a_short_buffer_carries_long_messages() {
                     match connection.work(now, &mut context, &mut |_| {}) {
                         Progress::Opened(opened) => *peer = Some(*opened),
                         Progress::Quiet | Progress::Over => break,
-                Progress::Merged { .. } | Progress::Resumed(_) | Progress::Detached(_) => unreachable!(),
+                        Progress::Merged { .. } | Progress::Resumed(_) | Progress::Detached(_) => {
+                            unreachable!()
+                        }
                         _ => {}
                     }
                 }

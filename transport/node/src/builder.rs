@@ -199,8 +199,7 @@ impl NodeBuilder {
             panic!("without the features webrtc and websocket, give it a runtime")
         };
         let runtime = self.runtime.unwrap_or_else(default);
-        let sessions =
-            self.resume.0.map(|limits| Arc::new(Sessions::new(limits, runtime.clone())));
+        let sessions = self.resume.0.map(|limits| Arc::new(Sessions::new(limits, runtime.clone())));
         let network = Network::new(self.node_limits, sessions);
         #[cfg(feature = "metrics")]
         network.publish(&runtime);

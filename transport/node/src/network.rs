@@ -10,9 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use deltawire_channels::Peer;
 use deltawire_framing::control::{CloseCode, Role};
-use deltawire_link::{
-    Detached, Identity, Link, LinkEnded, LinkId, Resumed, SessionName, Sessions,
-};
+use deltawire_link::{Detached, Identity, Link, LinkEnded, LinkId, Resumed, SessionName, Sessions};
 use event_listener::Event;
 use futures_channel::oneshot;
 

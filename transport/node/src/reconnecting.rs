@@ -5,16 +5,18 @@ use std::time::Duration;
 use deltawire_channels::Peer;
 use deltawire_channels::session::Closed;
 use deltawire_link::runtime::{jitter, sleep_until};
-use deltawire_link::{Link, LinkEnded, Undelivered};
+use deltawire_link::{Link, LinkChange, LinkChanges, LinkEnded, Resumed, Undelivered};
 
 use crate::backoff::Attempts;
-use crate::{Backoff, CapacityError, ConnectError, Node};
+use crate::{Backoff, CapacityError, ConnectError, Node, resuming};
 
 /// A connection that is opened anew whenever its link ends: see
 /// [`Node::keep_connected`]. Nothing happens but in [`next`](Self::next).
 ///
-/// Each link has a session of its own: what was not delivered is told, and not sent again. Between
-/// attempts it waits as [`Backoff`] says, and as long as the server asks by `Retry-After`.
+/// Where sessions outlive their links ([`NodeBuilder::resume`](crate::NodeBuilder::resume)), the peer that it gives goes
+/// on working while links come and go, and nothing is lost. When a session is over, because it was not resumed in time
+/// or the server has forgotten it, what was not delivered is told, and the next one begins. Between attempts it waits as
+/// [`Backoff`] says, and as long as the server asks by `Retry-After`.
 #[derive(Debug)]
 pub struct Reconnecting {
     node: Node,
@@ -35,6 +37,7 @@ enum State {
     /// The link is open since this time.
     Up {
         link: Link,
+        changes: LinkChanges,
         since: Duration,
     },
     Over,
@@ -44,11 +47,18 @@ enum State {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReconnectEvent {
-    /// A link is open.
+    /// A link is open, with a session of its own.
     Up(Box<Peer>, Link),
-    /// The link has ended.
+    /// What the link went over is gone; its session waits for another, and its peer is still good.
+    Detached {
+        /// Why it is gone.
+        why: LinkEnded,
+    },
+    /// The session goes on.
+    Resumed(Resumed),
+    /// The link and its session have ended.
     Down {
-        /// Why the link ended.
+        /// Why they ended.
         ended: LinkEnded,
         /// What had been committed and was not delivered.
         undelivered: Undelivered,
@@ -79,11 +89,13 @@ impl Reconnecting {
             sleep_until(&**self.node.runtime(), until).await;
             self.state = State::Connecting;
         }
-        match &self.state {
+        match &mut self.state {
             State::Connecting => match self.node.connect_once(&self.url).await {
                 Ok((peer, link)) => {
                     self.attempts.succeeded();
-                    self.state = State::Up { link: link.clone(), since: self.node.runtime().now() };
+                    resuming::keep(&self.node, &self.url, &link);
+                    let (since, changes) = (self.node.runtime().now(), link.changes());
+                    self.state = State::Up { link: link.clone(), changes, since };
                     Some(ReconnectEvent::Up(Box::new(peer), link))
                 }
                 Err(error) => {
@@ -103,8 +115,18 @@ impl Reconnecting {
                     Some(ReconnectEvent::Failed { error, retry_after })
                 }
             },
-            State::Up { link, since } => {
-                let (ended, since) = (link.closed().await, *since);
+            State::Up { link, changes, since } => {
+                let ended = loop {
+                    match changes.next().await {
+                        LinkChange::Down { why } => return Some(ReconnectEvent::Detached { why }),
+                        LinkChange::Resumed(resumed) => {
+                            return Some(ReconnectEvent::Resumed(resumed));
+                        }
+                        LinkChange::Over(ended) => break ended,
+                        _ => {}
+                    }
+                };
+                let since = *since;
                 let undelivered = link.undelivered();
                 let by_us = matches!(ended, LinkEnded::Session(Closed::ByUs { .. }));
                 let retry_after = if by_us {

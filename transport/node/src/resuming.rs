@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use deltawire_framing::control::CloseCode;
 use deltawire_link::Link;
 use deltawire_link::runtime::{jitter, sleep};
 
@@ -26,6 +27,8 @@ pub(crate) fn keep(node: &Node, url: &str, link: &Link) {
                 wait = attempts.ended(node.backoff(), was_up, jitter(&**node.runtime()));
             }
             if !try_all(&node, &url, &link, wait, &mut attempts).await {
+                link.close(CloseCode::NORMAL, "no link could be opened to go on over");
+                link.cut_short();
                 return;
             }
             attempts.succeeded();

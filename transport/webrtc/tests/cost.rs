@@ -142,7 +142,9 @@ impl End {
         let mut send = |transmit| uncounted(|| sent.push(transmit));
         match counted(allocations, || connection.work(now, &mut context, &mut send)) {
             Progress::Quiet => {}
-            Progress::Merged { .. } | Progress::Resumed(_) | Progress::Detached(_) => unreachable!(),
+            Progress::Merged { .. } | Progress::Resumed(_) | Progress::Detached(_) => {
+                unreachable!()
+            }
             Progress::Opened(peer) => self.peer = Some(*peer),
             Progress::Ended(ended) => panic!("{ended}"),
             Progress::Gone | Progress::Over => panic!("it is over"),

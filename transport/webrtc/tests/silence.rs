@@ -65,7 +65,9 @@ impl End {
             Progress::Ended(ended) => self.ended = Some(ended),
             Progress::Gone => self.gone = true,
             Progress::Quiet | Progress::Over => {}
-            Progress::Merged { .. } | Progress::Resumed(_) | Progress::Detached(_) => unreachable!(),
+            Progress::Merged { .. } | Progress::Resumed(_) | Progress::Detached(_) => {
+                unreachable!()
+            }
         }
         if let Some(peer) = &mut self.peer {
             while peer.receive.try_next().is_ok() {}

@@ -272,8 +272,13 @@ impl<T: MessageTransport> Connection<T> {
             Stage::Open => self.waiting.then(|| self.pacing.poll_timeout()).flatten(),
             Stage::Delivering => return None,
         };
-        let others =
-            [self.transport_timeout, self.session.poll_timeout(), self.valid_until, self.cut_at];
+        let others = [
+            self.transport_timeout,
+            self.session.poll_timeout(),
+            self.valid_until,
+            self.cut_at,
+            self.roaming.poll_timeout(),
+        ];
         others.into_iter().chain([stage]).flatten().min()
     }
 

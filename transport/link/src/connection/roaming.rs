@@ -23,7 +23,7 @@ pub(super) struct Roaming {
     /// What its session is called, if that can go on over another link.
     name: Option<SessionName>,
     /// What the session is called that it waits for, and what the peer showed for it.
-    awaited: Option<(SessionName, Option<Box<ResumeRequest>>)>,
+    awaited: Option<Awaited>,
     /// When the session lost its link before this one.
     lost_at: Option<Duration>,
     driver: Option<Waker>,
@@ -31,9 +31,18 @@ pub(super) struct Roaming {
     detached: Option<Box<Detached>>,
 }
 
+/// A session that a connection waits for.
+struct Awaited {
+    name: SessionName,
+    /// What its peer showed; nothing where the session is this side's.
+    request: Option<Box<ResumeRequest>>,
+    /// When it is waited for no longer.
+    deadline: Option<Duration>,
+}
+
 impl Roaming {
     pub(super) fn new(config: SessionConfig, link: &LinkState) -> Self {
-        let awaited = link.goes_on().map(|name| (name, None));
+        let awaited = link.goes_on().map(|name| Awaited { name, request: None, deadline: None });
         Self {
             config,
             name: None,
@@ -52,7 +61,11 @@ impl Roaming {
 
     /// Whether this side does not speak before that one is there.
     pub(super) fn is_mute(&self) -> bool {
-        matches!(&self.awaited, Some((_, None)))
+        self.awaited.as_ref().is_some_and(|awaited| awaited.request.is_none())
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Duration> {
+        self.awaited.as_ref().and_then(|awaited| awaited.deadline)
     }
 
     pub(super) fn set_driver(&mut self, driver: &Waker) {
@@ -83,14 +96,16 @@ impl<T: MessageTransport> Connection<T> {
         if self.shared.role() == Role::Acceptor {
             match sessions.secret() {
                 Ok(secret) => self.session.give_ticket(secret),
-                Err(error) => tracing::warn!(%error, "without a ticket, a session ends with its link"),
+                Err(error) => {
+                    tracing::warn!(%error, "without a ticket, a session ends with its link")
+                }
             }
         }
     }
 
     pub(super) fn await_session(&mut self, request: Box<ResumeRequest>) {
         let name = (Role::Acceptor, request.session_id());
-        self.roaming.awaited = Some((name, Some(request)));
+        self.roaming.awaited = Some(Awaited { name, request: Some(request), deadline: None });
     }
 
     pub(super) fn note_resumed(&mut self, repeated_bytes: u64, now: Duration) {
@@ -164,7 +179,16 @@ impl<T: MessageTransport> Connection<T> {
         if self.stage != Stage::Open || self.ended.is_some() {
             return None;
         }
-        let (name, request) = self.roaming.awaited.take()?;
+        let Awaited { name, request, deadline } = self.roaming.awaited.take()?;
+        let patience = self.roaming.config.limits.hello_timeout;
+        let deadline = deadline.unwrap_or_else(|| now.saturating_add(patience));
+        if now >= deadline {
+            if let Some(sessions) = self.sessions() {
+                sessions.forget(name, self.place);
+            }
+            self.refuse("another link did not let the session go in time", context);
+            return None;
+        }
         let sessions = self.sessions();
         let secret = sessions.as_ref().map(|sessions| sessions.secret());
         let (Some(sessions), Some(Ok(secret))) = (sessions, secret) else {
@@ -173,7 +197,7 @@ impl<T: MessageTransport> Connection<T> {
         };
         match sessions.take(name, &self.shared, request.as_deref(), context) {
             Taken::Later => {
-                self.roaming.awaited = Some((name, request));
+                self.roaming.awaited = Some(Awaited { name, request, deadline: Some(deadline) });
                 None
             }
             Taken::Refused(why) => {
@@ -205,6 +229,7 @@ impl<T: MessageTransport> Connection<T> {
         self.session = session;
         // Of this place nothing is left but its name.
         self.shared = link;
+        self.shared.came_up();
         self.traffic.add(&traffic);
         if let Some(driver) = &self.roaming.driver {
             self.shared.attach(driver.clone());
@@ -227,15 +252,14 @@ impl<T: MessageTransport> Connection<T> {
         }
         context.waker().wake_by_ref();
     }
-
 }
 
 impl<T> Connection<T> {
     /// It waits for no other session, and its own is over.
     pub(super) fn unregister(&mut self) {
         let Some(sessions) = self.shared.sessions() else { return };
-        if let Some((name, _)) = self.roaming.awaited.take() {
-            sessions.forget(name, self.shared.id());
+        if let Some(Awaited { name, .. }) = self.roaming.awaited.take() {
+            sessions.forget(name, self.place);
         }
         if let Some(name) = self.roaming.name.take() {
             sessions.remove(name, &self.shared);

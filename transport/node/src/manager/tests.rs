@@ -1,13 +1,16 @@
 use super::*;
 
 fn manager() -> ConnectionManager {
-    ConnectionManager::new(NodeLimits {
-        max_peers: 3,
-        max_pending: 2,
-        max_pending_per_address: 1,
-        max_per_address: 2,
-        max_events: 2,
-    }, None)
+    ConnectionManager::new(
+        NodeLimits {
+            max_peers: 3,
+            max_pending: 2,
+            max_pending_per_address: 1,
+            max_per_address: 2,
+            max_events: 2,
+        },
+        None,
+    )
 }
 
 #[test]
@@ -32,7 +35,10 @@ fn limits_hold_and_are_named() {
     manager.gone(first.id());
     manager.begin(Role::Initiator, None, None, None).unwrap();
     manager.shut_down();
-    assert_eq!(manager.begin(Role::Initiator, None, None, None).err(), Some(CapacityError::ShuttingDown));
+    assert_eq!(
+        manager.begin(Role::Initiator, None, None, None).err(),
+        Some(CapacityError::ShuttingDown)
+    );
 }
 
 #[test]

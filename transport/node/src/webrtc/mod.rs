@@ -10,8 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use deltawire_channels::Peer;
-use deltawire_link::{Detached, Resumed};
 use deltawire_link::runtime::{BoxFuture, SharedRuntime};
+use deltawire_link::{Detached, Resumed};
 use deltawire_link::{Link, LinkEnded, LinkId};
 use deltawire_webrtc::{
     AnyEngine, Certificate, DEFAULT_MTU, EngineConfig, EngineKind, MAX_MTU, Routes,

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use deltawire_channels::Peer;
 use deltawire_channels::session::Closed;
-use deltawire_link::{Detached, Resumed};
 use deltawire_link::runtime::SharedRuntime;
+use deltawire_link::{Detached, Resumed};
 use deltawire_link::{LinkEnded, LinkId};
 use deltawire_webrtc::Routes;
 use tokio::sync::mpsc;

@@ -13,9 +13,7 @@ use std::time::Duration;
 
 use deltawire_channels::waking::{ReadyHandle, ReadyQueue};
 use deltawire_link::runtime::{self, SharedRuntime};
-use deltawire_link::{
-    Connection, Datagram, Detached, LinkEnded, LinkId, Progress, Resumed,
-};
+use deltawire_link::{Connection, Datagram, Detached, LinkEnded, LinkId, Progress, Resumed};
 use deltawire_webrtc::{Engine, KnownAddresses, Routes};
 use slab::Slab;
 use tokio::sync::mpsc;
