@@ -10,7 +10,7 @@ use deltawire_framing::{DeltaFields, DocId};
 pub(crate) fn run(url: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let node = Node::builder().prefer_links(["webrtc"]).build().unwrap();
+        let node = Node::builder().resume(None).prefer_links(["webrtc"]).build().unwrap();
         let (Peer { mut send, mut receive, command: _command }, _link) =
             node.connect(url).await.unwrap();
         match std::env::var(crate::READS) {

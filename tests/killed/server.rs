@@ -54,7 +54,7 @@ pub(crate) fn killed_peers_leave_nothing_behind() {
     runtime.block_on(async {
         let limits = Limits { idle_timeout: IDLE, ..Limits::default() };
         let listen = ([127, 0, 0, 1], 0).into();
-        let node = Node::builder().listen(listen).limits(limits).build().unwrap();
+        let node = Node::builder().resume(None).listen(listen).limits(limits).build().unwrap();
         let rate = Rate { refill: Duration::ZERO, ..Rate::default() };
         let router = node.router(SignallingOptions { rate, ..SignallingOptions::default() });
         let server = SignallingServer::bind(listen, router).await.unwrap();

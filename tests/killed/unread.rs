@@ -23,7 +23,7 @@ pub(crate) fn what_a_killed_peer_had_not_read_is_counted() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let listen = ([127, 0, 0, 1], 0).into();
-        let node = Node::builder().listen(listen).build().unwrap();
+        let node = Node::builder().resume(None).listen(listen).build().unwrap();
         let router = node.router(SignallingOptions::default());
         let server = SignallingServer::bind(listen, router).await.unwrap();
         let url = format!("http://{}/webrtc", server.local_addr());

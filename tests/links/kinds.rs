@@ -55,7 +55,7 @@ impl Kind {
             return self.serve_itself(port, token);
         }
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let node = Node::builder().listen(loopback).build().unwrap();
+        let node = Node::builder().resume(None).listen(loopback).build().unwrap();
         let router = node.router(SignallingOptions { token, ..Default::default() });
         let address = (Ipv4Addr::LOCALHOST, port).into();
         let server = SignallingServer::bind(address, router).await.unwrap();
@@ -74,12 +74,13 @@ impl Kind {
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (node, url) = match self.scheme {
             "quic" => {
-                let node = Node::builder().listen(at).accept_quic(admission).build().unwrap();
+                let node =
+                    Node::builder().resume(None).listen(at).accept_quic(admission).build().unwrap();
                 let url = format!("quic://{}", node.addresses().next().unwrap());
                 (node, url)
             }
             "tcp" => {
-                let node = Node::builder().accept_tcp(at, admission).build().unwrap();
+                let node = Node::builder().resume(None).accept_tcp(at, admission).build().unwrap();
                 let url = format!("tcp://{}", node.tcp_address().unwrap());
                 (node, url)
             }
@@ -87,7 +88,8 @@ impl Kind {
                 // In place of a port.
                 let number = if port == 0 { free_number() } else { port };
                 let path = std::env::temp_dir().join(format!("deltawire-links:{number}"));
-                let node = Node::builder().accept_unix(&path, admission).build().unwrap();
+                let node =
+                    Node::builder().resume(None).accept_unix(&path, admission).build().unwrap();
                 (node, format!("unix://{}", path.display()))
             }
         };
@@ -96,7 +98,8 @@ impl Kind {
 
     /// A node that connects.
     pub(crate) fn client(self, token: Option<Token>) -> NodeBuilder {
-        let builder = Node::builder().signalling(ClientOptions { token, ..Default::default() });
+        let builder =
+            Node::builder().resume(None).signalling(ClientOptions { token, ..Default::default() });
         // Of those that an address does not name.
         if self.scheme == "http" { builder.prefer_links([self.name]) } else { builder }
     }

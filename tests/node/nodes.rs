@@ -37,7 +37,7 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// Of nodes whose links are over WebRTC: what these tests are about. Those of all kinds are in tests/links.
 pub(crate) fn builder() -> NodeBuilder {
-    Node::builder().prefer_links(["webrtc"])
+    Node::builder().resume(None).prefer_links(["webrtc"])
 }
 
 /// A node that listens at loopback.

@@ -19,6 +19,7 @@
 mod channels;
 mod clock;
 mod envelope;
+mod online;
 mod opening;
 mod port;
 mod runtime;

@@ -63,6 +63,10 @@ impl Runtime for BrowserRuntime {
         Err(no_sockets())
     }
 
+    fn network_changed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(crate::online::online())
+    }
+
     fn local_address<'a>(
         &'a self,
         _host: &'a str,

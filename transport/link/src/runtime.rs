@@ -75,6 +75,11 @@ pub trait Runtime: fmt::Debug + MaybeSync {
         Box::pin(std::future::ready(known.map_err(unknown)))
     }
 
+    /// Ready when the host's network has changed, so that links may better go another way. Default: nothing says so.
+    fn network_changed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+
     /// The address from which the system reaches a host, by name or number. Nothing is sent.
     fn local_address<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<IpAddr>>;
 }

@@ -1,5 +1,6 @@
 //! Gives sessions of links that this node started other links to go on over.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use deltawire_framing::control::CloseCode;
@@ -19,7 +20,7 @@ pub(crate) fn keep(node: &Node, url: &str, link: &Link) {
         // Waits of a link that comes and goes grow as those of one that is refused.
         let mut attempts = Attempts::default();
         let mut since = node.runtime().now();
-        while link.wants_transport().await {
+        while wants_transport(&node, &link).await {
             let now = node.runtime().now();
             let was_up = now.saturating_sub(since);
             let mut wait = Duration::ZERO;
@@ -35,6 +36,19 @@ pub(crate) fn keep(node: &Node, url: &str, link: &Link) {
             since = node.runtime().now();
         }
     }));
+}
+
+/// Whether the session wants another transport, as its own is gone, or may soon be; not when it is over.
+async fn wants_transport(node: &Node, link: &Link) -> bool {
+    let mut wants = std::pin::pin!(link.wants_transport());
+    let mut changed = node.runtime().network_changed();
+    std::future::poll_fn(|context| {
+        if let Poll::Ready(wants) = wants.as_mut().poll(context) {
+            return Poll::Ready(wants);
+        }
+        changed.as_mut().poll(context).map(|()| true)
+    })
+    .await
 }
 
 /// Tries until a transport is open, and says whether one is.
@@ -73,8 +87,8 @@ async fn until_over<T>(link: &Link, future: impl Future<Output = T>) -> Option<T
     let mut future = std::pin::pin!(future);
     let mut over = std::pin::pin!(link.closed());
     std::future::poll_fn(|context| {
-        if let std::task::Poll::Ready(done) = future.as_mut().poll(context) {
-            return std::task::Poll::Ready(Some(done));
+        if let Poll::Ready(done) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(done));
         }
         over.as_mut().poll(context).map(|_| None)
     })

@@ -1,0 +1,293 @@
+//! Who asks to go on with a session, moved by hand: those who may, and those who must not.
+
+#![allow(missing_docs)]
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use deltawire_channels::session::{Closed, Event, LinkTraits, Session, SessionConfig};
+use deltawire_channels::{Peer, TransportMessage};
+use deltawire_framing::control::{CloseCode, Role};
+use deltawire_framing::{Channel, DeltaFields, DocId};
+use deltawire_link::runtime::{BindOptions, BoxFuture, Timer, UdpSocket};
+use deltawire_link::{
+    Capabilities, Connection, ConnectionConfig, Identity, InFlight, Link, LinkEnded, LinkId,
+    MessageTransport, Output, PacingLimits, Progress, Runtime, Sessions, SessionsLimits,
+    TransportError,
+};
+
+/// Time that stands still, and secrets that differ.
+#[derive(Debug, Default)]
+struct Surroundings(Mutex<u8>);
+
+impl Runtime for Surroundings {
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn timer(&self) -> Box<dyn Timer> {
+        unreachable!("nothing waits here")
+    }
+
+    fn spawn(&self, _task: BoxFuture<'static, ()>) {
+        unreachable!("there are no tasks here")
+    }
+
+    fn random(&self, bytes: &mut [u8]) -> io::Result<()> {
+        let mut last = self.0.lock().unwrap();
+        *last += 1;
+        bytes.fill(*last);
+        Ok(())
+    }
+
+    fn bind(&self, _options: &BindOptions) -> io::Result<Box<dyn UdpSocket>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn local_address<'a>(
+        &'a self,
+        _host: &'a str,
+        _port: u16,
+    ) -> BoxFuture<'a, io::Result<IpAddr>> {
+        Box::pin(std::future::ready(Err(io::ErrorKind::Unsupported.into())))
+    }
+}
+
+type Queue = Rc<RefCell<VecDeque<(Channel, Vec<u8>)>>>;
+
+struct Pipe {
+    open: bool,
+    to: Queue,
+    from: Queue,
+    hung_up: Rc<RefCell<bool>>,
+}
+
+impl MessageTransport for Pipe {
+    fn capabilities(&self) -> Capabilities {
+        let mut it = Capabilities::new(16 << 10, InFlight::HandedOn { max: 1 << 20 });
+        it.wakes = true;
+        it
+    }
+
+    fn handle_timeout(&mut self, _now: Duration) {}
+
+    fn poll_output(&mut self) -> Result<Output, TransportError> {
+        if !std::mem::replace(&mut self.open, true) {
+            return Ok(Output::Open);
+        }
+        Ok(match self.from.borrow_mut().pop_front() {
+            Some((channel, bytes)) => Output::Message(channel, TransportMessage::from(bytes)),
+            None if std::mem::take(&mut *self.hung_up.borrow_mut()) => Output::Closed,
+            None => Output::Timeout(None),
+        })
+    }
+
+    fn write(&mut self, channel: Channel, message: &[u8]) -> Result<bool, TransportError> {
+        self.to.borrow_mut().push_back((channel, message.to_vec()));
+        Ok(true)
+    }
+
+    fn in_flight(&mut self) -> usize {
+        0
+    }
+
+    fn close(&mut self) {}
+}
+
+/// An acceptor's connection, and the way there.
+struct End {
+    connection: Connection<Pipe>,
+    link: Link,
+    there: Queue,
+    back: Queue,
+    hung_up: Rc<RefCell<bool>>,
+    peer: Option<Peer>,
+    over: bool,
+}
+
+const NOW: Duration = Duration::ZERO;
+const NAME: [u8; 16] = [3; 16];
+
+impl End {
+    fn new(sessions: &Arc<Sessions>, id: u64, subject: &str) -> Self {
+        let (there, back, hung_up) = (Queue::default(), Queue::default(), Rc::default());
+        let pipe = Pipe {
+            open: false,
+            to: there.clone(),
+            from: back.clone(),
+            hung_up: Rc::clone(&hung_up),
+        };
+        let identity = Some(Identity::new(subject));
+        let sessions = Some(sessions.clone());
+        let (link, state) =
+            Link::with_sessions(LinkId(id), Role::Acceptor, identity, sessions, None);
+        let config = ConnectionConfig {
+            session: SessionConfig::new(Role::Acceptor, [id as u8; 16], 7),
+            pacing: PacingLimits::default(),
+            connect_timeout: Duration::from_secs(10),
+            valid_until: None,
+        };
+        let connection = Connection::new(pipe, config, state, NOW).unwrap();
+        Self { connection, link, there, back, hung_up, peer: None, over: false }
+    }
+
+    fn work(&mut self, sessions: &Sessions) {
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..20 {
+            match self.connection.work(NOW, &mut context, &mut |_| {}) {
+                Progress::Opened(peer) => self.peer = Some(*peer),
+                Progress::Detached(detached) => assert!(sessions.put(detached).is_empty()),
+                Progress::Over => self.over = true,
+                _ => {}
+            }
+        }
+    }
+
+    /// Brings what the session of an initiator says, and takes back what is answered.
+    fn exchange(&mut self, session: &mut Session, sessions: &Sessions) {
+        for _ in 0..10 {
+            let mut context = Context::from_waker(Waker::noop());
+            let _ = session.poll_ready(&mut context);
+            while let Some(message) = session.poll_transmit(1 << 20) {
+                self.back.borrow_mut().push_back((message.channel(), message.to_vec()));
+            }
+            self.work(sessions);
+            while let Some((channel, bytes)) = self.there.borrow_mut().pop_front() {
+                session.handle_message(channel, TransportMessage::from(bytes), NOW);
+            }
+        }
+    }
+}
+
+fn initiator() -> (Session, Peer) {
+    let config = SessionConfig { resumes: true, ..SessionConfig::new(Role::Initiator, NAME, 8) };
+    Session::new(config, NOW).unwrap()
+}
+
+fn nodes() -> Arc<Sessions> {
+    let runtime = Arc::new(Surroundings::default());
+    Arc::new(Sessions::new(SessionsLimits::default(), runtime))
+}
+
+const TRAITS: LinkTraits = LinkTraits { max_frame_len: 16 << 10, transport_hears: false };
+
+fn refused(session: &mut Session) -> Option<String> {
+    while let Some(event) = session.poll_event() {
+        if let Event::Closed(Closed::ByPeer { code: CloseCode::NOT_RESUMED, reason, .. }) = event {
+            return Some(reason);
+        }
+    }
+    None
+}
+
+/// Whether what is sent comes at the acceptor's application.
+fn carries(end: &mut End, session: &mut Session, peer: &mut Peer, to: &mut Peer, nodes: &Sessions) {
+    peer.send.try_send(DeltaFields::new(DocId([1; 16])), b"hello").unwrap();
+    end.exchange(session, nodes);
+    assert_eq!(to.receive.try_next().unwrap().delta().unwrap().payload(), b"hello");
+}
+
+#[test]
+fn a_session_goes_to_the_link_that_asks_with_the_secret_and_to_no_other() {
+    let nodes = nodes();
+    let (mut session, mut peer) = initiator();
+    let mut first = End::new(&nodes, 1, "alice");
+    first.exchange(&mut session, &nodes);
+    let mut far = first.peer.take().unwrap();
+    assert!(first.link.is_resumable());
+    carries(&mut first, &mut session, &mut peer, &mut far, &nodes);
+
+    // Who knows its name only, and makes a secret up: a session of its own of this name got another ticket.
+    let elsewhere = self::nodes();
+    let (mut thief, _held) = initiator();
+    let mut trap = End::new(&elsewhere, 9, "alice");
+    elsewhere.runtime().random(&mut [0]).unwrap();
+    trap.exchange(&mut thief, &elsewhere);
+    assert!(thief.detach(NOW));
+    thief.resume(TRAITS, NOW);
+    let mut stolen = End::new(&nodes, 2, "alice");
+    stolen.exchange(&mut thief, &nodes);
+    let why = refused(&mut thief).unwrap();
+    assert_eq!(why, "the ticket's secret is not the one that was given");
+    carries(&mut first, &mut session, &mut peer, &mut far, &nodes);
+    assert_eq!(first.link.ended(), None);
+    assert!(stolen.peer.is_none(), "nobody is told of it");
+
+    // Its own peer, let in as somebody else.
+    assert!(session.detach(NOW));
+    session.resume(TRAITS, NOW);
+    let mut other = End::new(&nodes, 3, "mallory");
+    other.exchange(&mut session, &nodes);
+    assert_eq!(refused(&mut session).unwrap(), "the session is somebody else's");
+    first.work(&nodes);
+    assert_eq!(first.link.ended(), None);
+}
+
+#[test]
+fn the_old_link_lets_go_when_its_peer_asks_on_a_new_one() {
+    let nodes = nodes();
+    let (mut session, mut peer) = initiator();
+    let mut first = End::new(&nodes, 1, "alice");
+    first.exchange(&mut session, &nodes);
+    let mut far = first.peer.take().unwrap();
+    for id in 2..6 {
+        assert!(session.detach(NOW));
+        session.resume(TRAITS, NOW);
+        let mut next = End::new(&nodes, id, "alice");
+        next.exchange(&mut session, &nodes);
+        // The old one does not know yet that it is of no more use.
+        assert!(session.is_resuming());
+        first.work(&nodes);
+        next.exchange(&mut session, &nodes);
+        assert!(!session.is_resuming());
+        assert!(first.over);
+        carries(&mut next, &mut session, &mut peer, &mut far, &nodes);
+        assert_eq!(next.connection.state().id(), LinkId(1));
+        first = End { link: first.link, ..next };
+    }
+    assert_eq!(first.link.ended(), None);
+    assert_eq!(nodes.detached(), 0);
+}
+
+#[test]
+fn a_link_that_waits_for_a_session_that_ends_is_refused() {
+    let nodes = nodes();
+    let (mut session, _peer) = initiator();
+    let mut first = End::new(&nodes, 1, "alice");
+    first.exchange(&mut session, &nodes);
+    assert!(session.detach(NOW));
+    session.resume(TRAITS, NOW);
+    let mut next = End::new(&nodes, 2, "alice");
+    next.exchange(&mut session, &nodes);
+    // Its connection is dropped with its driver.
+    let link = first.link.clone();
+    drop(first);
+    assert_eq!(link.ended(), Some(LinkEnded::Stopped));
+    next.exchange(&mut session, &nodes);
+    assert_eq!(refused(&mut session).unwrap(), "the session is not known here");
+}
+
+#[test]
+fn one_whose_link_hangs_up_waits_for_the_next() {
+    let nodes = nodes();
+    let (mut session, mut peer) = initiator();
+    let mut first = End::new(&nodes, 1, "alice");
+    first.exchange(&mut session, &nodes);
+    let mut far = first.peer.take().unwrap();
+    *first.hung_up.borrow_mut() = true;
+    first.work(&nodes);
+    assert!(first.over && first.link.ended().is_none());
+    assert_eq!(nodes.detached(), 1);
+    assert!(session.detach(NOW));
+    session.resume(TRAITS, NOW);
+    let mut next = End::new(&nodes, 2, "alice");
+    next.exchange(&mut session, &nodes);
+    carries(&mut next, &mut session, &mut peer, &mut far, &nodes);
+    assert_eq!(nodes.detached(), 0);
+}
