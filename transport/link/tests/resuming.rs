@@ -41,7 +41,7 @@ impl Runtime for Surroundings {
 
     fn random(&self, bytes: &mut [u8]) -> io::Result<()> {
         let mut last = self.0.lock().unwrap();
-        *last += 1;
+        *last = last.wrapping_add(1);
         bytes.fill(*last);
         Ok(())
     }
@@ -212,6 +212,8 @@ fn a_session_goes_to_the_link_that_asks_with_the_secret_and_to_no_other() {
     assert!(thief.detach(NOW));
     thief.resume(TRAITS, NOW);
     let mut stolen = End::new(&nodes, 2, "alice");
+    stolen.exchange(&mut thief, &nodes);
+    first.work(&nodes);
     stolen.exchange(&mut thief, &nodes);
     let why = refused(&mut thief).unwrap();
     assert_eq!(why, "the ticket's secret is not the one that was given");

@@ -8,7 +8,7 @@ use deltawire_channels::Session;
 use deltawire_channels::session::{
     Closed, LinkTraits, ProtocolError, ResumeRequest, SessionConfig,
 };
-use deltawire_framing::control::Role;
+use deltawire_framing::control::{Role, SECRET_LEN};
 
 use super::{Connection, Progress, Stage};
 use crate::changes::{LinkChange, Resumed};
@@ -38,11 +38,19 @@ struct Awaited {
     request: Option<Box<ResumeRequest>>,
     /// When it is waited for no longer.
     deadline: Option<Duration>,
+    /// That of the next ticket.
+    secret: Option<[u8; SECRET_LEN]>,
+}
+
+impl Awaited {
+    fn new(name: SessionName, request: Option<Box<ResumeRequest>>) -> Self {
+        Self { name, request, deadline: None, secret: None }
+    }
 }
 
 impl Roaming {
     pub(super) fn new(config: SessionConfig, link: &LinkState) -> Self {
-        let awaited = link.goes_on().map(|name| Awaited { name, request: None, deadline: None });
+        let awaited = link.goes_on().map(|name| Awaited::new(name, None));
         Self {
             config,
             name: None,
@@ -105,7 +113,7 @@ impl<T: MessageTransport> Connection<T> {
 
     pub(super) fn await_session(&mut self, request: Box<ResumeRequest>) {
         let name = (Role::Acceptor, request.session_id());
-        self.roaming.awaited = Some(Awaited { name, request: Some(request), deadline: None });
+        self.roaming.awaited = Some(Awaited::new(name, Some(request)));
     }
 
     pub(super) fn note_resumed(&mut self, repeated_bytes: u64, now: Duration) {
@@ -179,7 +187,7 @@ impl<T: MessageTransport> Connection<T> {
         if self.stage != Stage::Open || self.ended.is_some() {
             return None;
         }
-        let Awaited { name, request, deadline } = self.roaming.awaited.take()?;
+        let Awaited { name, request, deadline, secret } = self.roaming.awaited.take()?;
         let patience = self.roaming.config.limits.hello_timeout;
         let deadline = deadline.unwrap_or_else(|| now.saturating_add(patience));
         if now >= deadline {
@@ -189,15 +197,22 @@ impl<T: MessageTransport> Connection<T> {
             self.refuse("another link did not let the session go in time", context);
             return None;
         }
-        let sessions = self.sessions();
-        let secret = sessions.as_ref().map(|sessions| sessions.secret());
-        let (Some(sessions), Some(Ok(secret))) = (sessions, secret) else {
+        let Some(sessions) = self.sessions() else {
             self.refuse("sessions do not outlive their links here", context);
             return None;
         };
+        let secret = match secret.map_or_else(|| sessions.secret(), Ok) {
+            Ok(secret) => secret,
+            Err(error) => {
+                tracing::warn!(%error, "no random bytes: a session is not resumed");
+                self.refuse("no random bytes", context);
+                return None;
+            }
+        };
         match sessions.take(name, &self.shared, request.as_deref(), context) {
             Taken::Later => {
-                self.roaming.awaited = Some(Awaited { name, request, deadline: Some(deadline) });
+                let (deadline, secret) = (Some(deadline), Some(secret));
+                self.roaming.awaited = Some(Awaited { name, request, deadline, secret });
                 None
             }
             Taken::Refused(why) => {
