@@ -18,7 +18,8 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 /// A node that accepts, and where its signalling is.
 async fn serve(options: SignallingOptions) -> (Node, SocketAddr) {
-    let node = Node::builder().listen((Ipv4Addr::LOCALHOST, 0).into()).build().unwrap();
+    let node =
+        Node::builder().resume(None).listen((Ipv4Addr::LOCALHOST, 0).into()).build().unwrap();
     let trusted = options.trusted_proxies.clone();
     let router = node.router(options);
     let server = SignallingServer::bind((Ipv4Addr::LOCALHOST, 0).into(), router).await.unwrap();
@@ -29,7 +30,7 @@ async fn serve(options: SignallingOptions) -> (Node, SocketAddr) {
 }
 
 async fn connect(node: &Node, proxy: &Proxy) -> ((Peer, Link), (Peer, Link)) {
-    let client = Node::builder().build().unwrap();
+    let client = Node::builder().resume(None).build().unwrap();
     let url = format!("http://{}/webrtc", proxy.address);
     let near = soon("link", client.connect(&url)).await.unwrap();
     let far = soon("peer", node.accept()).await.unwrap();

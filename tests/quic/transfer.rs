@@ -250,11 +250,12 @@ fn a_runtime_that_is_killed_is_missed() {
     let there = tokio::runtime::Runtime::new().unwrap();
     let server = {
         let _entered = there.enter();
-        listening(Node::builder().limits(limits)).accept_quic(Admission::anyone()).build().unwrap()
+        let builder = Node::builder().resume(None).limits(limits);
+        listening(builder).accept_quic(Admission::anyone()).build().unwrap()
     };
     let address = url(&server);
     here.block_on(async {
-        let client = Node::builder().limits(limits).build().unwrap();
+        let client = Node::builder().resume(None).limits(limits).build().unwrap();
         let (mut peer, link) = soon("link", client.connect(&address)).await.unwrap();
         let far = soon("peer", server.accept()).await.unwrap();
         there.shutdown_background();

@@ -12,6 +12,10 @@
 //! session runs on.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    target_arch = "wasm32",
+    allow(clippy::arc_with_non_send_sync, reason = "the same types as where there are threads")
+)]
 
 mod acknowledging;
 mod changes;

@@ -300,7 +300,7 @@ impl State {
     }
 
     /// Takes out what is beyond the limits, now that `newest` came.
-    fn evict(&mut self, limits: SessionsLimits, newest: SessionName) -> Vec<Box<Detached>> {
+    fn evict(&mut self, limits: SessionsLimits, newest: SessionName) -> Vec<Detached> {
         let mut evicted = Vec::new();
         let subject = self.entries.get(&newest).and_then(|entry| entry.link.identity());
         let subject = subject.map(|identity| identity.subject().to_owned());
@@ -323,7 +323,7 @@ impl State {
             let Some(name) = oldest.map(|it| it.name) else { return evicted };
             if let Some(Entry { place: Place::Detached(detached), .. }) = self.entries.remove(&name)
             {
-                evicted.push(detached);
+                evicted.push(*detached);
             }
         }
     }
@@ -403,13 +403,13 @@ impl Detached {
     }
 
     /// There is no room for it.
-    fn end_evicted(self: Box<Self>) -> (LinkId, LinkEnded) {
+    fn end_evicted(self) -> (LinkId, LinkEnded) {
         let ended = LinkEnded::Evicted { lost: Box::new(self.why.clone()) };
         self.end(ended)
     }
 
     /// Tells everybody that it is over, and gives back what its peer is not known to have.
-    fn end(mut self: Box<Self>, ended: LinkEnded) -> (LinkId, LinkEnded) {
+    fn end(mut self, ended: LinkEnded) -> (LinkId, LinkEnded) {
         self.session.explain_loss(&ended);
         let closed = self.session.lose_link();
         // Closed in order meanwhile, or lost with its link.

@@ -105,7 +105,7 @@ impl<T: MessageTransport> Connection<T> {
             match sessions.secret() {
                 Ok(secret) => self.session.give_ticket(secret),
                 Err(error) => {
-                    tracing::warn!(%error, "without a ticket, a session ends with its link")
+                    tracing::warn!(%error, "without a ticket, a session ends with its link");
                 }
             }
         }
