@@ -189,6 +189,18 @@ impl Observer for Ends {
     fn gone(&self, id: LinkId) {
         self.1.lock().unwrap().push(id);
     }
+
+    fn merged(&self, _id: LinkId, _link: LinkId, _peer: deltawire_channels::Peer) {
+        unreachable!("these links' sessions end with them")
+    }
+
+    fn resumed(&self, _id: LinkId, _resumed: deltawire_link::Resumed) {
+        unreachable!("these links' sessions end with them")
+    }
+
+    fn detached(&self, _id: LinkId, _detached: Box<deltawire_link::Detached>) {
+        unreachable!("these links' sessions end with them")
+    }
 }
 
 fn connection(id: u64, script: Script) -> (Link, Request<Script>) {
