@@ -149,6 +149,15 @@ impl Message {
     }
 }
 
+impl Message {
+    /// It was not read, and never will be: what it took of the window stays taken.
+    pub(super) fn forfeit(self) {
+        if let Place::Part(kept, _) = &self.0 {
+            kept.forfeit();
+        }
+    }
+}
+
 impl TryFrom<RecordBuf> for Message {
     type Error = Malformed;
 
@@ -176,6 +185,7 @@ fn check(frame: Frame<'_>) -> Result<(), Malformed> {
     match frame.kind() {
         Kind::Opaque => Ok(()),
         Kind::Document => frame.document().map(drop),
+        Kind::Request => frame.request().map(drop),
         // Control messages are the session's own.
         Kind::Delta | Kind::Control => frame.delta()?.verify_checksum(),
     }

@@ -76,5 +76,6 @@ impl Session {
 /// What this side speaks beyond version 1.
 pub(super) fn features(config: &SessionConfig) -> u64 {
     let hub = if config.serves_documents { HelloFields::HUB } else { 0 };
-    HelloFields::CLOSING | HelloFields::GROWING | HelloFields::DOCUMENTS | hub
+    let messages = HelloFields::DOCUMENTS | HelloFields::REQUESTS;
+    HelloFields::CLOSING | HelloFields::GROWING | messages | hub
 }

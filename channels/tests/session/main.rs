@@ -14,5 +14,6 @@ mod pipe;
 mod properties;
 mod rules;
 mod shared;
+mod split;
 mod trace;
 mod waking;
