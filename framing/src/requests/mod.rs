@@ -16,7 +16,7 @@ pub use message::{CreditOf, RequestMessage};
 pub use refusal::{MAX_REFUSAL_REASON, RefusalCode};
 
 /// Bytes that each answer and each piece takes of a credit beside those of its payload: what it costs to keep one.
-pub const MESSAGE_OVERHEAD: u32 = 128;
+pub const MESSAGE_OVERHEAD: u32 = 256;
 
 /// The types of messages of requests and streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
