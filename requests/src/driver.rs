@@ -73,21 +73,26 @@ impl Task<'_> {
     }
 
     fn keep_time(&mut self, context: &mut Context<'_>) {
+        // A timer that was set stays: one call after the other does not set it anew.
         loop {
-            let due = self.shared.update(|state| state.core.poll_timeout());
-            let Some(due) = due else {
-                self.due = None;
-                return;
-            };
-            if self.due != Some(due) {
+            let set = self.due;
+            let due = self.shared.update(|state| {
+                state.timer = set;
+                state.core.poll_timeout()
+            });
+            if let Some(due) = due
+                && set.is_none_or(|set| due < set)
+            {
                 self.timer.set(due);
                 self.due = Some(due);
+                continue;
             }
+            let Some(set) = set else { return };
             if self.timer.poll(context).is_pending() {
                 return;
             }
             self.due = None;
-            let now = self.shared.runtime.now().max(due);
+            let now = self.shared.runtime.now().max(set);
             self.shared.update(|state| state.core.handle_timeout(now));
         }
     }

@@ -62,14 +62,19 @@ impl IncomingRequests {
     /// future is dropped. Streams are refused.
     ///
     /// ```
-    /// use deltawire_requests::{IncomingRequests, Refusal, RefusalCode};
+    /// use deltawire_requests::{IncomingRequests, Refusal, RefusalCode, Request};
     ///
     /// async fn upper(incoming: IncomingRequests) {
-    ///     let respond = async |asked: Vec<u8>| match String::from_utf8(asked) {
-    ///         Ok(text) => Ok(text.to_uppercase().into_bytes()),
-    ///         Err(error) => Err(Refusal::new(RefusalCode(256), error.to_string())),
+    ///     let respond = |request: &Request| {
+    ///         let asked = String::from_utf8(request.payload().to_vec());
+    ///         async move {
+    ///             match asked {
+    ///                 Ok(text) => Ok(text.to_uppercase().into_bytes()),
+    ///                 Err(error) => Err(Refusal::new(RefusalCode(256), error.to_string())),
+    ///             }
+    ///         }
     ///     };
-    ///     incoming.serve(move |request| respond(request.payload().to_vec())).await;
+    ///     incoming.serve(respond).await;
     /// }
     /// ```
     pub async fn serve<F, A>(mut self, respond: F)

@@ -1,5 +1,4 @@
 use core::fmt;
-use core::future::poll_fn;
 use std::sync::Arc;
 
 use deltawire_channels::session::SendPriority;
@@ -209,15 +208,15 @@ impl Requests {
         self.handle.update(|state| state.core.open_exchanges())
     }
 
-    /// Ends them: what waits has an error, and so has what is asked later. The link stays. The peer is not told: what it
-    /// asked is not answered any more.
+    /// Ends them, and the [`Commands`] beside them: what waits has an error, and so has what is asked later. The link stays,
+    /// and the peer is not told; what it asks is not answered any more. To be told, it has to see the link closed.
     pub fn close(&self) {
         self.handle.end(Ended::ByUs);
     }
 
     /// Waits until no more requests go, and says why.
     pub async fn closed(&self) -> Ended {
-        poll_fn(|context| self.handle.update(|state| state.core.poll_ended(context))).await
+        self.handle.closed().await
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use deltawire_channels::{SendError, Sender};
+use deltawire_channels::{ChannelClosed, SendError, Sender};
 use deltawire_framing::requests::{RefusalCode, RequestMessage};
 use deltawire_framing::{DeltaFields, DeltaHeader};
 use deltawire_link::runtime::{SharedRuntime, timeout};
@@ -20,6 +20,8 @@ pub(crate) struct Shared {
     places: Event,
     /// Those that wait for room in the ring.
     room: Event,
+    /// Those that wait for the end.
+    over: Event,
     pub(crate) runtime: SharedRuntime,
 }
 
@@ -31,6 +33,8 @@ pub(crate) struct State {
     driver: Option<Waker>,
     /// How much room somebody waits for; 0 is nobody.
     wanted: usize,
+    /// When its timer wakes it.
+    pub(crate) timer: Option<Duration>,
     handles: usize,
 }
 
@@ -185,7 +189,11 @@ impl State {
         bytes: &[u8],
     ) -> Result<(), SendError> {
         let Some(sender) = &mut self.sender else {
-            return Err(SendError::Closed(deltawire_channels::ChannelClosed::Dropped));
+            let why = match self.core.ended() {
+                Some(Ended::Closed(why)) => why.clone(),
+                _ => ChannelClosed::Dropped,
+            };
+            return Err(SendError::Closed(why));
         };
         let (sent, len) = match fields {
             Some(fields) => (sender.try_send(fields, bytes), DeltaHeader::SIZE + bytes.len()),
@@ -210,8 +218,15 @@ fn put(sender: &mut Sender, head: &[u8], payload: &[u8]) -> Result<(), SendError
 impl Shared {
     pub(crate) fn new(sender: Sender, runtime: SharedRuntime, options: RequestsOptions) -> Self {
         let core = Core::new(options);
-        let state = State { core, sender: Some(sender), driver: None, wanted: 0, handles: 0 };
-        Self { state: Mutex::new(state), places: Event::new(), room: Event::new(), runtime }
+        let state =
+            State { core, sender: Some(sender), driver: None, wanted: 0, timer: None, handles: 0 };
+        Self {
+            state: Mutex::new(state),
+            places: Event::new(),
+            room: Event::new(),
+            over: Event::new(),
+            runtime,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -223,7 +238,11 @@ impl Shared {
         let mut state = self.lock();
         let before = state.wanted;
         let result = change(&mut state);
-        let stuck = !state.write_replies() || state.wanted > before;
+        let late = match (state.core.poll_timeout(), state.timer) {
+            (Some(due), Some(timer)) => due < timer,
+            (due, _) => due.is_some(),
+        };
+        let stuck = !state.write_replies() || state.wanted > before || late;
         let driver = if stuck { state.driver.clone() } else { None };
         self.settle(state);
         if let Some(driver) = driver {
@@ -272,8 +291,21 @@ impl Shared {
         drop(sender);
         self.places.notify(usize::MAX);
         self.room.notify(usize::MAX);
+        self.over.notify(usize::MAX);
         if let Some(driver) = driver {
             driver.wake();
+        }
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn closed(&self) -> Ended {
+        loop {
+            let over = self.over.listen();
+            // It may have come in between.
+            if let Some(ended) = self.lock().core.ended() {
+                return ended.clone();
+            }
+            over.await;
         }
     }
 

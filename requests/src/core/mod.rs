@@ -57,8 +57,6 @@ pub struct Core {
     /// Places that are free since the last look.
     freed: usize,
     ended: Option<Ended>,
-    /// Those that wait for the end.
-    waiting: Vec<Waker>,
 }
 
 impl Core {
@@ -84,7 +82,6 @@ impl Core {
             woken: Vec::new(),
             freed: 0,
             ended: None,
-            waiting: Vec::new(),
         }
     }
 
@@ -220,7 +217,6 @@ impl Core {
             read.end(&ended, &mut self.woken);
         }
         self.woken.extend(self.taker.take());
-        self.woken.append(&mut self.waiting);
         self.ended = Some(ended);
         self.freed = usize::MAX;
     }
@@ -229,19 +225,6 @@ impl Core {
     #[must_use]
     pub fn ended(&self) -> Option<&Ended> {
         self.ended.as_ref()
-    }
-
-    /// Ready when it is over, with why.
-    pub(crate) fn poll_ended(&mut self, context: &Context<'_>) -> Poll<Ended> {
-        match &self.ended {
-            Some(ended) => Poll::Ready(ended.clone()),
-            None => {
-                if !self.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                    self.waiting.push(context.waker().clone());
-                }
-                Poll::Pending
-            }
-        }
     }
 
     /// An error for what was not sent because it is over.
