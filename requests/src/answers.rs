@@ -4,27 +4,28 @@ use core::task::{Context, Poll};
 
 use deltawire_channels::Message;
 
+use crate::core::Pinned;
 use crate::error::RequestError;
 use crate::shared::Handle;
 
-/// An answer, where it came: nothing was copied for it over a link. Keeping it keeps its part of the session's window, as of
-/// any [`Message`]; [`detach`](Message::detach) copies.
-#[derive(Clone, Debug)]
+/// An answer, where it came: nothing was copied for it over a link, unless much
+/// [waited](crate::RequestsOptions::max_uncopied) or it came together with others.
+#[derive(Debug)]
 pub struct Answer {
-    message: Message,
+    message: Pinned,
 }
 
 impl Answer {
     /// Its bytes.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
-        payload(&self.message)
+        payload(self.message.message())
     }
 
-    /// The message that it came in.
+    /// The message that it came in. Keeping it keeps its part of the session's window, as of any [`Message`].
     #[must_use]
     pub fn into_message(self) -> Message {
-        self.message
+        self.message.into_message()
     }
 }
 

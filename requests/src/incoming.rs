@@ -9,7 +9,7 @@ use deltawire_framing::requests::{RefusalCode, message_cost};
 use deltawire_link::runtime::{MaybeSend, MaybeSync};
 
 use crate::answers::payload;
-use crate::core::Taken;
+use crate::core::{Pinned, Taken};
 use crate::error::{Refusal, RequestError};
 use crate::shared::{Handle, NotNow};
 use crate::stream_reader::StreamReader;
@@ -127,13 +127,13 @@ impl fmt::Debug for IncomingRequests {
 
 /// A request of the peer's. Dropped without an answer, it is refused with [`RefusalCode::ABANDONED`].
 ///
-/// Its message is kept until it is answered; over a link that keeps its part of the session's window. Whoever works long on it
-/// copies what it needs and calls [`release`](Self::release).
+/// Its message may keep its part of the session's window until it is answered, as far as
+/// [`max_uncopied`](crate::RequestsOptions::max_uncopied) allows; [`release`](Self::release) gives that back before.
 pub struct Request {
     handle: Handle,
     id: u32,
     many: bool,
-    message: Message,
+    message: Pinned,
     /// Whether it is to be answered.
     open: bool,
 }
@@ -142,13 +142,13 @@ impl Request {
     /// What is asked.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
-        payload(&self.message)
+        payload(self.message.message())
     }
 
     /// The message that it came in.
     #[must_use]
     pub fn message(&self) -> &Message {
-        &self.message
+        self.message.message()
     }
 
     /// Whether many answers may go: see [`answers`](Self::answers).
@@ -183,9 +183,9 @@ impl Request {
         AnswerWriter { handle: self.handle.clone(), id: self.id, open: true, one: !self.many }
     }
 
-    /// Gives the part of the window that its message keeps back: a copy takes its place.
+    /// Gives back what its message keeps of the window: a copy takes its place.
     pub fn release(&mut self) {
-        self.message = self.message.detach();
+        self.message.release();
     }
 
     /// Waits until nobody waits for the answer any more: the other side cancelled it, or it is over.

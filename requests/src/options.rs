@@ -24,8 +24,9 @@ pub struct RequestsOptions {
     /// Of each of the peer's streams: how many bytes of it may wait to be read, each piece with 256 more. At least
     /// 4 KiB. Default: 128 KiB.
     pub stream_window: u32,
-    /// How many bytes of frames may wait here where they came, and keep their part of the session's window. What
-    /// waits beyond is copied, so that whatever is not read does not hold up the rest. Default: 32 KiB.
+    /// How much of the session's window may be kept by messages where they came: those that wait, and requests, answers
+    /// and pieces that were taken and are not dropped, bytes. Others are copied, so that whatever is not read, or is worked
+    /// on, does not hold up the rest. Less than half of the window; 0 copies all. Default: 32 KiB.
     pub max_uncopied: usize,
     /// How long a call waits for its answer, or for the first of many. Default: 30 s.
     pub timeout: Duration,
@@ -53,7 +54,7 @@ impl Default for RequestsOptions {
 const EXCHANGE: u64 = 1_024;
 
 impl RequestsOptions {
-    /// What they take in memory, bytes, whatever the peer does: 6.5 MiB with the defaults, of which next to nothing is
+    /// What they take in memory, bytes, whatever the peer does: 6.9 MiB with the defaults, of which next to nothing is
     /// taken until a peer does its worst. The session's own is counted in
     /// [`Limits::memory_bound`](deltawire_channels::Limits::memory_bound); what an application took and keeps is its
     /// own.

@@ -8,7 +8,7 @@ use deltawire_channels::{ChannelClosed, SendError, Sender};
 use deltawire_framing::requests::{RefusalCode, RequestMessage};
 use deltawire_framing::{DeltaFields, DeltaHeader};
 use deltawire_link::runtime::{SharedRuntime, timeout};
-use event_listener::{Event, IntoNotification};
+use event_listener::{Event, EventListener, IntoNotification};
 
 use crate::core::Core;
 use crate::error::{Ended, RequestError};
@@ -272,8 +272,8 @@ impl Shared {
             Some(driver) => driver.clone_from(context.waker()),
             None => state.driver = Some(context.waker().clone()),
         }
-        let result = change(&mut state);
         let room = state.poll_room(context).is_ready();
+        let result = change(&mut state);
         self.settle(state);
         if room {
             self.room.notify(usize::MAX);
@@ -323,35 +323,36 @@ impl Shared {
     ) -> Result<u32, RequestError> {
         let begun = within.map(|_| self.runtime.now());
         let mut waiting = Opening { shared: self, waited: false };
+        // Whether it was looked again since the listener is there: it may have come in between.
+        let mut listening: Option<(bool, EventListener)> = None;
         loop {
-            let late = match self.update(&mut attempt) {
+            let for_place = match self.update(&mut attempt) {
                 Ok(id) => return Ok(id),
                 Err(NotNow::Never(error)) => return Err(error),
                 Err(NotNow::Place) if when_full == WhenFull::Refuse => {
                     return Err(RequestError::TooMany { limit });
                 }
-                Err(why) => {
-                    let event =
-                        if matches!(why, NotNow::Place) { &self.places } else { &self.room };
-                    waiting.waited = true;
-                    let listener = event.listen();
-                    // It may have come in between.
-                    match self.update(&mut attempt) {
-                        Ok(id) => return Ok(id),
-                        Err(NotNow::Never(error)) => return Err(error),
-                        Err(_) => {}
-                    }
-                    match within.zip(begun) {
-                        None => {
-                            listener.await;
-                            false
-                        }
-                        Some((within, begun)) => {
-                            let gone = self.runtime.now().saturating_sub(begun);
-                            let left = within.saturating_sub(gone);
-                            timeout(&*self.runtime, left, listener).await.is_none()
-                        }
-                    }
+                Err(NotNow::Place) => true,
+                Err(NotNow::Room | NotNow::Credit) => false,
+            };
+            waiting.waited = true;
+            let listener = match listening.take() {
+                Some((same, listener)) if same == for_place => listener,
+                _ => {
+                    let event = if for_place { &self.places } else { &self.room };
+                    listening = Some((for_place, event.listen()));
+                    continue;
+                }
+            };
+            let late = match within.zip(begun) {
+                None => {
+                    listener.await;
+                    false
+                }
+                Some((within, begun)) => {
+                    let gone = self.runtime.now().saturating_sub(begun);
+                    let left = within.saturating_sub(gone);
+                    timeout(&*self.runtime, left, listener).await.is_none()
                 }
             };
             if late {

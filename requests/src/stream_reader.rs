@@ -7,6 +7,7 @@ use deltawire_framing::DeltaFields;
 use deltawire_framing::requests::RefusalCode;
 
 use crate::answers::payload;
+use crate::core::Pinned;
 use crate::error::RequestError;
 use crate::shared::Handle;
 
@@ -87,23 +88,23 @@ impl fmt::Debug for StreamReader {
     }
 }
 
-/// A piece of a stream, where it came: nothing was copied for it over a link, unless it waited long. Keeping it keeps its part
-/// of the session's window.
-#[derive(Clone, Debug)]
+/// A piece of a stream, where it came: nothing was copied for it over a link, unless much
+/// [waited](crate::RequestsOptions::max_uncopied) or it came together with others.
+#[derive(Debug)]
 pub struct Piece {
-    message: Message,
+    message: Pinned,
 }
 
 impl Piece {
     /// Its bytes, at least one.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
-        payload(&self.message)
+        payload(self.message.message())
     }
 
-    /// The message that it came in.
+    /// The message that it came in. Keeping it keeps its part of the session's window, as of any [`Message`].
     #[must_use]
     pub fn into_message(self) -> Message {
-        self.message
+        self.message.into_message()
     }
 }

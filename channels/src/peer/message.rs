@@ -141,6 +141,16 @@ impl Message {
         self.frame().delta()
     }
 
+    /// How much of the window that it came through its memory keeps, bytes: with all messages in the same memory; 0 of a
+    /// copy, of one from the same process, and of what was [kept](Self::into_kept).
+    #[must_use]
+    pub fn kept_window(&self) -> usize {
+        match &self.0 {
+            Place::Part(kept, _) if kept.home.is_some() => kept.cost.load(Ordering::Relaxed),
+            Place::Part(..) | Place::Whole(_) => 0,
+        }
+    }
+
     /// A copy in memory of its own. When this one and all that share its memory are dropped, the peer
     /// gets the room back.
     #[must_use]

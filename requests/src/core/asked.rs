@@ -7,7 +7,7 @@ use std::time::Duration;
 use deltawire_channels::Message;
 use deltawire_framing::requests::{CreditOf, message_cost};
 
-use super::held::{Held, Holding};
+use super::held::{Held, Holding, Pinned};
 use super::{Core, Granted, Reply, out_of_place, poll_with};
 use crate::error::{Ended, RequestError, Violation};
 
@@ -133,7 +133,7 @@ impl Core {
         &mut self,
         id: u32,
         context: &Context<'_>,
-    ) -> Poll<Result<Option<Message>, RequestError>> {
+    ) -> Poll<Result<Option<Pinned>, RequestError>> {
         let longest = message_cost(self.options.max_answer_len);
         let Some(asked) = self.asked.get_mut(&id) else { return Poll::Ready(Ok(None)) };
         if let Some(held) = asked.answers.pop_front() {
@@ -141,7 +141,7 @@ impl Core {
             if let Some(granted) = &mut asked.granted
                 && asked.done.is_none()
             {
-                let len = message.frame().request().map_or(0, |it| it.payload().len());
+                let len = message.message().frame().request().map_or(0, |it| it.payload().len());
                 let nothing_waits = asked.answers.is_empty();
                 if let Some(bytes) = granted.read(message_cost(len), nothing_waits, longest) {
                     self.replies.push_back(Reply::Credit(id, CreditOf::Answers, bytes));

@@ -23,6 +23,7 @@ use crate::error::{Ended, RequestError, Violation};
 use crate::options::RequestsOptions;
 use asked::Asked;
 use held::Holding;
+pub(crate) use held::Pinned;
 use ids::Ids;
 use read::Read;
 pub use reply::{MAX_REPLIES, Reply};

@@ -7,7 +7,7 @@ use deltawire_channels::Message;
 use deltawire_framing::DeltaFields;
 use deltawire_framing::requests::{CreditOf, RefusalCode, message_cost};
 
-use super::held::{Held, Holding};
+use super::held::{Held, Holding, Pinned};
 use super::{Core, Granted, Reply, out_of_place, poll_with};
 use crate::error::{Ended, RequestError, Violation};
 
@@ -129,12 +129,12 @@ impl Core {
         &mut self,
         id: u32,
         context: &Context<'_>,
-    ) -> Poll<Result<Option<Message>, RequestError>> {
+    ) -> Poll<Result<Option<Pinned>, RequestError>> {
         let Some(read) = self.read.get_mut(&id) else { return Poll::Ready(Ok(None)) };
         if let Some(held) = read.pieces.pop_front() {
             let message = self.holding.take(held);
             if read.done.is_none() {
-                let len = message.frame().request().map_or(0, |it| it.payload().len());
+                let len = message.message().frame().request().map_or(0, |it| it.payload().len());
                 if let Some(bytes) =
                     read.granted.read(message_cost(len), read.pieces.is_empty(), message_cost(1))
                 {

@@ -1,7 +1,7 @@
 use deltawire_framing::requests::{CreditOf, RefusalCode, RequestMessage};
 
 /// Replies that wait for room; past it nothing more of the peer's is taken in.
-pub const MAX_REPLIES: usize = 256;
+pub const MAX_REPLIES: usize = 1_024;
 
 /// What is to be said without anybody waiting for it.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use deltawire_channels::Message;
 use deltawire_framing::DeltaFields;
 use deltawire_framing::requests::{MESSAGE_OVERHEAD, RefusalCode};
 
-use super::held::Held;
+use super::held::{Held, Pinned};
 use super::{Core, grant, out_of_place, poll_with};
 use crate::error::{RequestError, Violation};
 
@@ -69,7 +69,7 @@ pub(crate) enum Taken {
         /// Whether many answers may go.
         many: bool,
         /// The message.
-        message: Message,
+        message: Pinned,
     },
     /// A stream.
     Stream {

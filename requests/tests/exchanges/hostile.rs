@@ -51,8 +51,14 @@ fn credit(id: u32, of: CreditOf, bytes: u32) -> RequestMessage<'static> {
 
 /// One call, one call for many, and one stream of this side's are open: 1, 2 and 3.
 async fn violation(messages: &[RequestMessage<'_>]) -> Violation {
-    let (opened, mut command) =
-        against(RequestsOptions { max_incoming: 4, max_streams: 4, ..RequestsOptions::default() });
+    let (opened, mut command) = against(RequestsOptions {
+        max_incoming: 4,
+        max_streams: 4,
+        max_answer_len: 8 << 10,
+        answer_window: 16 << 10,
+        stream_window: 16 << 10,
+        ..RequestsOptions::default()
+    });
     let requests = opened.requests.clone();
     let one = tokio::spawn({
         let requests = requests.clone();
@@ -124,7 +130,7 @@ async fn every_rule_has_a_name() {
         ),
     ];
     for (messages, expected) in cases {
-        let what = format!("{:?}", messages.last());
+        let what = expected.to_string();
         assert_eq!(violation(&messages).await, expected, "{what}");
         assert!(!expected.to_string().is_empty());
     }
