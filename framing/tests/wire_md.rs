@@ -82,6 +82,7 @@ fn messages_are_valid_and_say_what_the_text_says() {
         "close restart",
         "subscribe 1",
         "mark 5",
+        "request 1 \"ask\"",
     ];
     assert_eq!(found, expected);
 }
