@@ -53,17 +53,19 @@ impl Asked {
 
 impl Core {
     /// Whether one more may be asked.
-    pub(crate) fn has_place_to_ask(&self) -> bool {
+    #[must_use]
+    pub fn has_place_to_ask(&self) -> bool {
         self.asked.len() < self.options.max_pending
     }
 
     /// The number that the next request or stream has.
-    pub(crate) fn next_id(&self) -> u32 {
+    #[must_use]
+    pub fn next_id(&self) -> u32 {
         self.own.next()
     }
 
     /// A request with [`next_id`](Self::next_id) was sent: its answers are awaited until then.
-    pub(crate) fn asked(&mut self, many: bool, now: Duration, timeout: Duration) -> u32 {
+    pub fn asked(&mut self, many: bool, now: Duration, timeout: Duration) -> u32 {
         let id = self.own.next();
         self.own.open();
         let deadline = now.checked_add(timeout).map(|at| (at, timeout));
@@ -129,7 +131,7 @@ impl Core {
     }
 
     /// The next answer; `None` after the last. An error, and the end, are told once: the exchange is then gone.
-    pub(crate) fn poll_answer(
+    pub fn poll_answer(
         &mut self,
         id: u32,
         context: &Context<'_>,
@@ -161,7 +163,7 @@ impl Core {
     }
 
     /// Nobody waits for its answers any more.
-    pub(crate) fn drop_asked(&mut self, id: u32) {
+    pub fn drop_asked(&mut self, id: u32) {
         let Some(asked) = self.asked.get(&id) else { return };
         if asked.done.is_none() {
             self.replies.push_back(Reply::Cancel(id));

@@ -26,23 +26,26 @@ impl Uncopied {
 
 /// A message, which counts against what may lie uncopied until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Pinned {
+pub struct Pinned {
     message: Message,
     counted: Option<(Uncopied, usize)>,
 }
 
 impl Pinned {
-    pub(crate) fn message(&self) -> &Message {
+    /// The message itself.
+    #[must_use]
+    pub fn message(&self) -> &Message {
         &self.message
     }
 
     /// From here on it is the application's.
-    pub(crate) fn into_message(self) -> Message {
+    #[must_use]
+    pub fn into_message(self) -> Message {
         self.message.clone()
     }
 
     /// A copy takes its place.
-    pub(crate) fn release(&mut self) {
+    pub fn release(&mut self) {
         if self.message.kept_window() > 0 {
             self.message = self.message.detach();
         }

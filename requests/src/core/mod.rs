@@ -23,7 +23,7 @@ use crate::error::{Ended, RequestError, Violation};
 use crate::options::RequestsOptions;
 use asked::Asked;
 use held::Holding;
-pub(crate) use held::Pinned;
+pub use held::Pinned;
 use ids::Ids;
 use read::Read;
 pub use reply::{MAX_REPLIES, Reply};
@@ -31,7 +31,7 @@ use served::Served;
 use written::Written;
 
 use served::Arrival;
-pub(crate) use served::Taken;
+pub use served::Taken;
 
 /// The state of all exchanges over one channel of one link.
 pub struct Core {
@@ -229,7 +229,7 @@ impl Core {
     }
 
     /// An error for what was not sent because it is over.
-    pub(crate) fn check_open(&self) -> Result<(), RequestError> {
+    pub fn check_open(&self) -> Result<(), RequestError> {
         match &self.ended {
             None => Ok(()),
             Some(ended) => {
@@ -239,7 +239,7 @@ impl Core {
     }
 
     /// Those to wake, and how many places have become free.
-    pub(crate) fn take_woken(&mut self) -> (Vec<Waker>, usize) {
+    pub fn take_woken(&mut self) -> (Vec<Waker>, usize) {
         (core::mem::take(&mut self.woken), core::mem::take(&mut self.freed))
     }
 
@@ -320,3 +320,6 @@ fn poll_with(waker: &mut Option<Waker>, context: &Context<'_>) -> Poll<core::con
     }
     Poll::Pending
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,7 +125,7 @@ impl Core {
     }
 
     /// The next piece; `None` after the last, and then its writer is told that all was read.
-    pub(crate) fn poll_piece(
+    pub fn poll_piece(
         &mut self,
         id: u32,
         context: &Context<'_>,
@@ -156,7 +156,7 @@ impl Core {
     }
 
     /// Nobody reads it any more.
-    pub(crate) fn drop_read(&mut self, id: u32, code: RefusalCode, reason: String) {
+    pub fn drop_read(&mut self, id: u32, code: RefusalCode, reason: String) {
         let Some(read) = self.read.get(&id) else { return };
         if !matches!(read.done, Some(Err(_))) && self.ended.is_none() {
             self.refuse(id, code, reason, true);

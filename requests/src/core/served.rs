@@ -61,7 +61,7 @@ pub(super) enum Arrival {
 pub(super) struct HeldRequest(Held, usize);
 
 /// What was taken.
-pub(crate) enum Taken {
+pub enum Taken {
     /// A request.
     Request {
         /// Its number.
@@ -144,7 +144,7 @@ impl Core {
     }
 
     /// What the peer opened next; `None` when nothing comes any more.
-    pub(crate) fn poll_arrival(&mut self, context: &Context<'_>) -> Poll<Option<Taken>> {
+    pub fn poll_arrival(&mut self, context: &Context<'_>) -> Poll<Option<Taken>> {
         match self.arrivals.pop_front() {
             Some(arrival) => Poll::Ready(Some(self.take_arrival(arrival))),
             None if self.ended.is_some() => Poll::Ready(None),
@@ -163,7 +163,7 @@ impl Core {
     }
 
     /// Nobody takes them any more: those that wait are refused, as are those that come.
-    pub(crate) fn stop_serving(&mut self) {
+    pub fn stop_serving(&mut self) {
         self.unserved = true;
         while let Some(arrival) = self.arrivals.pop_front() {
             match self.take_arrival(arrival) {
@@ -215,7 +215,7 @@ impl Core {
     }
 
     /// Whether an answer that takes `cost` may go now.
-    pub(crate) fn check_answer(&self, id: u32, cost: u64) -> Result<bool, RequestError> {
+    pub fn check_answer(&self, id: u32, cost: u64) -> Result<bool, RequestError> {
         let Some(served) = self.served.get(&id) else { return Err(RequestError::Cancelled) };
         if served.cancelled {
             return Err(RequestError::Cancelled);
@@ -230,7 +230,7 @@ impl Core {
     }
 
     /// Waits until it may.
-    pub(crate) fn poll_answer_room(
+    pub fn poll_answer_room(
         &mut self,
         id: u32,
         cost: u64,
@@ -246,7 +246,7 @@ impl Core {
     }
 
     /// An answer was sent.
-    pub(crate) fn answered(&mut self, id: u32, cost: u64, more: bool) {
+    pub fn answered(&mut self, id: u32, cost: u64, more: bool) {
         if !more {
             self.served.remove(&id);
         } else if let Some(Served { credit: Some(credit), .. }) = self.served.get_mut(&id) {
@@ -255,7 +255,7 @@ impl Core {
     }
 
     /// Refuses a request that was taken, unless it was answered or cancelled.
-    pub(crate) fn refuse_served(&mut self, id: u32, code: RefusalCode, reason: String) {
+    pub fn refuse_served(&mut self, id: u32, code: RefusalCode, reason: String) {
         if let Some(served) = self.served.remove(&id)
             && !served.cancelled
             && self.ended.is_none()
@@ -265,7 +265,7 @@ impl Core {
     }
 
     /// Ready when nobody waits for the answer any more.
-    pub(crate) fn poll_cancelled(&mut self, id: u32, context: &Context<'_>) -> Poll<()> {
+    pub fn poll_cancelled(&mut self, id: u32, context: &Context<'_>) -> Poll<()> {
         match self.served.get_mut(&id) {
             Some(served) if !served.cancelled && !served.ended => {
                 poll_with(&mut served.cancel_waker, context).map(|never| match never {})

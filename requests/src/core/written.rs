@@ -8,7 +8,7 @@ use super::{Core, Reply, grant, out_of_place, poll_with};
 use crate::error::{Ended, RequestError, Violation};
 
 /// The longest piece: with its headers it is a frame of the default length.
-pub(crate) const MAX_PIECE: usize = 16_384 - 32;
+const MAX_PIECE: usize = 16_384 - 32;
 
 pub(super) struct Written {
     len: Option<u64>,
@@ -50,12 +50,14 @@ impl Written {
 }
 
 impl Core {
-    pub(crate) fn has_place_to_write(&self) -> bool {
+    /// Whether one more stream may be announced.
+    #[must_use]
+    pub fn has_place_to_write(&self) -> bool {
         self.written.len() < self.options.max_streams
     }
 
     /// A stream with [`next_id`](Self::next_id) was announced.
-    pub(crate) fn wrote_open(&mut self, len: Option<u64>) -> u32 {
+    pub fn wrote_open(&mut self, len: Option<u64>) -> u32 {
         let id = self.own.next();
         self.own.open();
         let written = Written { len, sent: 0, credit: 0, finished: false, done: None, waker: None };
@@ -79,7 +81,7 @@ impl Core {
 
     /// How many bytes of `rest` the next piece may have; 0 where it has to wait. Of the last piece also how many it
     /// may have, when `rest` is 0.
-    pub(crate) fn check_piece(&self, id: u32, rest: usize) -> Result<Option<usize>, RequestError> {
+    pub fn check_piece(&self, id: u32, rest: usize) -> Result<Option<usize>, RequestError> {
         let Some(written) = self.written.get(&id) else { return Err(RequestError::Cancelled) };
         if let Some(Err(error)) = &written.done {
             return Err(error.clone());
@@ -100,7 +102,7 @@ impl Core {
     }
 
     /// Waits until a piece may go.
-    pub(crate) fn poll_piece_room(
+    pub fn poll_piece_room(
         &mut self,
         id: u32,
         rest: usize,
@@ -116,7 +118,7 @@ impl Core {
     }
 
     /// A piece was sent.
-    pub(crate) fn wrote_piece(&mut self, id: u32, len: usize, last: bool) {
+    pub fn wrote_piece(&mut self, id: u32, len: usize, last: bool) {
         if let Some(written) = self.written.get_mut(&id) {
             written.sent += len as u64;
             written.credit = written.credit.saturating_sub(message_cost(len));
@@ -125,7 +127,7 @@ impl Core {
     }
 
     /// What was announced and what was sent, if the two are not the same.
-    pub(crate) fn check_written(&self, id: u32) -> Result<(), RequestError> {
+    pub fn check_written(&self, id: u32) -> Result<(), RequestError> {
         match self.written.get(&id) {
             Some(Written { len: Some(len), sent, .. }) if sent != len => {
                 Err(RequestError::WrongLength { len: *len, written: *sent })
@@ -135,11 +137,7 @@ impl Core {
     }
 
     /// Ready when all of it was read.
-    pub(crate) fn poll_taken(
-        &mut self,
-        id: u32,
-        context: &Context<'_>,
-    ) -> Poll<Result<(), RequestError>> {
+    pub fn poll_taken(&mut self, id: u32, context: &Context<'_>) -> Poll<Result<(), RequestError>> {
         let Some(written) = self.written.get_mut(&id) else { return Poll::Ready(Ok(())) };
         match written.done.take() {
             Some(done) => {
@@ -151,7 +149,7 @@ impl Core {
     }
 
     /// Nobody writes it any more, or waits for it to be read.
-    pub(crate) fn drop_written(&mut self, id: u32) {
+    pub fn drop_written(&mut self, id: u32) {
         let Some(written) = self.written.get(&id) else { return };
         if written.done.is_none() && !written.finished && self.ended.is_none() {
             self.replies.push_back(Reply::Cancel(id));
