@@ -55,3 +55,8 @@ pub use options::{CallOptions, RequestsOptions, WhenFull};
 pub use requests::{Opened, Requests};
 pub use stream_reader::{Piece, StreamReader};
 pub use stream_writer::StreamWriter;
+
+/// The examples of `docs/REQUESTS.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/REQUESTS.md")]
+struct Documented;
