@@ -34,6 +34,8 @@ pub use deltawire_node::{
 };
 #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
 pub use deltawire_quic as quic;
+#[cfg(feature = "requests")]
+pub use deltawire_requests as requests;
 #[cfg(feature = "webrtc")]
 pub use deltawire_sdp as sdp;
 pub use deltawire_signalling as signalling;

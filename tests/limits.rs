@@ -6,12 +6,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use deltawire_channels::session::{ACKNOWLEDGE_EACH, ACKNOWLEDGE_WITHIN, MAX_PONGS};
-use deltawire_channels::{Limits, MAX_SHARED};
+use deltawire_channels::{Limits, MAX_HANDED_OVER, MAX_SHARED};
 
 use deltawire::documents::store::LogOptions;
 use deltawire::documents::{DocumentsOptions, HubOptions};
 use deltawire::limits::{CONNECT_TIMEOUT, MAX_WAITING, REQUESTS, SOCKET_BUFFER};
 use deltawire::link::{LAST_WORDS, MAX_STREAM_MESSAGE};
+use deltawire::requests::{
+    MAX_REFUSAL_REASON, MAX_REPLIES, MESSAGE_OVERHEAD, RequestsOptions,
+};
 use deltawire::sdp::{MAX_CANDIDATES, MAX_DESCRIPTION_LEN, MAX_SCTP_INIT_LEN};
 use deltawire::signalling::{Rate, SdpFragment, ServerLimits, SignallingOptions};
 use deltawire::webrtc::{
@@ -108,6 +111,26 @@ fn in_code() -> BTreeMap<String, String> {
         max_unacknowledged_bytes: size,
         presence_interval: time,
     });
+    fields!(RequestsOptions {
+        max_pending: count,
+        max_incoming: count,
+        max_incoming_bytes: size,
+        max_request_len: size,
+        max_answer_len: size,
+        answer_window: |len: u32| bytes(len.into()),
+        max_streams: count,
+        max_stream_len: bytes,
+        stream_window: |len: u32| bytes(len.into()),
+        max_uncopied: size,
+        timeout: time,
+    });
+    constants! {
+        "RequestsOptions::memory_bound" => mebibytes(RequestsOptions::default().memory_bound()),
+        "requests::MAX_REPLIES" => count(MAX_REPLIES),
+        "requests::MESSAGE_OVERHEAD" => format!("{MESSAGE_OVERHEAD} bytes"),
+        "requests::MAX_REFUSAL_REASON" => format!("{MAX_REFUSAL_REASON} bytes"),
+        "MAX_HANDED_OVER" => size(MAX_HANDED_OVER),
+    }
     let HubOptions {
         log,
         shards: _,

@@ -32,8 +32,8 @@ pub use deltawire_framing::control::{Delivery, Order, Reliability};
 pub use limits::{InvalidLimits, Limits};
 pub use memory::TransportMessage;
 pub use peer::{
-    ChannelClosed, Command, DeltaGrant, MAX_SHARED, Message, OpaqueGrant, Peer, Receiver,
-    SendError, Sender, SharedSender, TryNextError,
+    ChannelClosed, Command, DeltaGrant, MAX_HANDED_OVER, MAX_SHARED, Message, OpaqueGrant, Peer,
+    Receiver, SendError, Sender, SharedSender, SplitError, TryNextError,
 };
 #[cfg(feature = "futures")]
 pub use peer::{DeltaSink, Messages};

@@ -17,6 +17,7 @@ use clap::{Parser, ValueEnum};
 use deltawire_framing::control::Control;
 use deltawire_framing::documents::Document;
 use deltawire_framing::operations::{Operation, Operations};
+use deltawire_framing::requests::RequestMessage;
 use deltawire_framing::{
     Delta, DeltaType, Frame, FrameHeader, Frames, Kind, Reassembled, Reassembler, ReassemblerLimits,
 };
@@ -163,6 +164,7 @@ fn print_header(frame: Frame<'_>, printer: &mut Printer) {
         Kind::Control => "control",
         Kind::Opaque => "opaque",
         Kind::Document => "document",
+        Kind::Request => "request",
     };
     let channel = format!("{:?}", header.channel()).to_lowercase();
     printer.field("version", 1);
@@ -191,7 +193,15 @@ fn inspect_body(kind: Kind, body: &[u8], printer: &mut Printer) -> anyhow::Resul
             print_document(Document::parse(body)?, printer);
             Ok(())
         }
+        Kind::Request => {
+            print_request(RequestMessage::parse(body)?, printer);
+            Ok(())
+        }
     }
+}
+
+fn print_request(request: RequestMessage<'_>, printer: &mut Printer) {
+    printer.field("request", format_args!("{request:?}"));
 }
 
 fn print_document(document: Document<'_>, printer: &mut Printer) {

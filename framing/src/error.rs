@@ -83,8 +83,18 @@ pub enum Field {
     Why,
     /// `position` of a message about documents.
     Position,
-    /// `reason` of a close message.
+    /// `reason` of a close or refused message.
     Reason,
+    /// `request_type` of a message of a request or stream.
+    RequestType,
+    /// `code` of a message of a request or stream.
+    Code,
+    /// `id` of a message of a request or stream.
+    Id,
+    /// `credit` of a message of a request or stream.
+    Credit,
+    /// `stream_len` of an open.
+    StreamLen,
 }
 
 impl Field {
@@ -124,6 +134,11 @@ impl Field {
             Self::Why => "why",
             Self::Position => "position",
             Self::Reason => "reason",
+            Self::RequestType => "request_type",
+            Self::Code => "code",
+            Self::Id => "id",
+            Self::Credit => "credit",
+            Self::StreamLen => "stream_len",
         }
     }
 }

@@ -9,7 +9,7 @@
 //! | write a delta where it will be sent from | [`DeltaWriter`], in a [`RecordBuf`] for alignment |
 //! | send a message longer than a frame | [`Fragmenter`] |
 //! | join small frames into one transport message | [`run()`] |
-//! | read a transport message | [`Frames`], then [`Frame::delta`], [`Frame::control`] or [`Frame::document`] |
+//! | read a transport message | [`Frames`], then [`Frame::delta`], [`Frame::control`], [`Frame::document`] or [`Frame::request`] |
 //! | put fragments together | [`Reassembler`] |
 //! | edit lists as payload | [`operations`] |
 //! | keep a delta with what the node knows of it | [`Record`], [`SharedRecord`] |
@@ -36,6 +36,7 @@ mod frame;
 pub mod operations;
 mod reassembler;
 mod record;
+pub mod requests;
 
 pub use delta::{
     Checksum, Delta, DeltaFields, DeltaHeader, DeltaMut, DeltaType, DeltaWriter, DocId, payload_as,

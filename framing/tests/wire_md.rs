@@ -5,6 +5,7 @@ use std::time::Duration;
 use deltawire_framing::control::Control;
 use deltawire_framing::documents::Document;
 use deltawire_framing::operations::{Operation, Operations};
+use deltawire_framing::requests::RequestMessage;
 use deltawire_framing::{
     FrameHeader, Frames, Kind, Malformed, Reassembled, Reassembler, ReassemblerLimits,
 };
@@ -54,6 +55,12 @@ fn messages_are_valid_and_say_what_the_text_says() {
                         Document::Mark(mark) => format!("mark {}", mark.fields().position),
                         other => panic!("{other:?}"),
                     },
+                    Kind::Request => match frame.request().unwrap() {
+                        RequestMessage::Request { id, payload, .. } => {
+                            format!("request {id} {:?}", payload.escape_ascii().to_string())
+                        }
+                        other => format!("{other:?}"),
+                    },
                     Kind::Opaque => format!("opaque {}", frame.body().escape_ascii()),
                 }),
                 Reassembled::Complete(message) => {
@@ -75,6 +82,7 @@ fn messages_are_valid_and_say_what_the_text_says() {
         "close restart",
         "subscribe 1",
         "mark 5",
+        "request 1 \"ask\"",
     ];
     assert_eq!(found, expected);
 }

@@ -1,12 +1,14 @@
 //! What the fuzz targets check. The same functions run over the committed corpus in
 //! `cargo test` (`framing/tests/corpus.rs`, `channels/tests/corpus.rs`, `transport/webrtc/tests/engine`,
-//! `transport/websocket/tests/corpus.rs`, `store/tests/corpus.rs`).
+//! `transport/websocket/tests/corpus.rs`, `store/tests/corpus.rs`,
+//! `requests/tests/corpus.rs`).
 
 #[cfg(feature = "engine")]
 pub mod engine;
 pub mod framing;
 #[cfg(feature = "engine")]
 pub mod hostile;
+pub mod requests;
 pub mod session;
 pub mod store;
 pub mod stream;

@@ -29,9 +29,10 @@ const LIBRARY: &str = "deltawire";
 const FEATURES: &str = "--features deltawire/futures,deltawire/https,deltawire/hub-files,deltawire/metrics,deltawire/quic,deltawire/sim,deltawire/str0m,deltawire/tcp,deltawire/unix";
 
 /// Sets of features that compile by themselves, and the most packages that each may bring: README has them.
-const FEATURE_SETS: [(&str, usize); 13] = [
+const FEATURE_SETS: [(&str, usize); 14] = [
     ("", 54),
     ("documents", 60),
+    ("requests", 55),
     ("hub-files", 77),
     ("metrics", 58),
     ("tcp", 58),

@@ -141,11 +141,30 @@ impl Message {
         self.frame().delta()
     }
 
+    /// How much of the window that it came through its memory keeps, bytes: with all messages in the same memory; 0 of a
+    /// copy, of one from the same process, and of what was [kept](Self::into_kept).
+    #[must_use]
+    pub fn kept_window(&self) -> usize {
+        match &self.0 {
+            Place::Part(kept, _) if kept.home.is_some() => kept.cost.load(Ordering::Relaxed),
+            Place::Part(..) | Place::Whole(_) => 0,
+        }
+    }
+
     /// A copy in memory of its own. When this one and all that share its memory are dropped, the peer
     /// gets the room back.
     #[must_use]
     pub fn detach(&self) -> Self {
         Self::copy_of(self.frame())
+    }
+}
+
+impl Message {
+    /// It was not read, and never will be: what it took of the window stays taken.
+    pub(super) fn forfeit(self) {
+        if let Place::Part(kept, _) = &self.0 {
+            kept.forfeit();
+        }
     }
 }
 
@@ -176,6 +195,7 @@ fn check(frame: Frame<'_>) -> Result<(), Malformed> {
     match frame.kind() {
         Kind::Opaque => Ok(()),
         Kind::Document => frame.document().map(drop),
+        Kind::Request => frame.request().map(drop),
         // Control messages are the session's own.
         Kind::Delta | Kind::Control => frame.delta()?.verify_checksum(),
     }

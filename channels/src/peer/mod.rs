@@ -8,6 +8,7 @@ mod message;
 mod receiver;
 mod sender;
 mod shared;
+mod split;
 
 pub(crate) use closed::EndNotice;
 pub use closed::{ChannelClosed, SendError};
@@ -19,6 +20,7 @@ pub(crate) use receiver::{Arrived, Memory, Returned};
 pub use receiver::{Receiver, TryNextError};
 pub use sender::{DeltaGrant, OpaqueGrant, Sender};
 pub use shared::{MAX_SHARED, SharedSender};
+pub use split::{MAX_HANDED_OVER, SplitError};
 
 /// The application's handle on a session: three channels. The parts can be moved to different
 /// threads or tasks.

@@ -7,6 +7,7 @@ use deltawire_framing::{Frame, Frames, Kind, Malformed, RecordBuf, frame_step};
 
 use super::closed::{ChannelClosed, EndNotice};
 use super::message::{Kept, Message};
+use super::split::{Part, SplitError};
 use crate::memory::{Aligned, TransportMessage};
 use crate::ring::byte::Ahead;
 use crate::ring::{PopError, ReadError, byte, slot};
@@ -28,11 +29,13 @@ pub struct Receiver {
     end: EndNotice,
 }
 
-enum Source {
+pub(super) enum Source {
     /// The sender's own ring, in the same process.
     Ring(RingSource),
     /// What a session took from a link.
     Queue(QueueSource),
+    /// One of those two, with others who take other kinds.
+    Part(Part),
 }
 
 /// What [`Receiver::try_next`] has instead of a message.
@@ -145,14 +148,42 @@ impl Receiver {
         })
     }
 
+    /// Takes the messages of one kind out of this receiver, into one of their own. Both then have
+    /// one source between them, behind a lock: whoever is polled takes in what comes, and hands what is
+    /// the other's over to it, in order. Nothing is copied (but within one process, as by
+    /// [`take`](Self::take)).
+    ///
+    /// **Both have to be read.** What waits for one keeps its part of the window, as ever, so whoever does not
+    /// read holds up both once the window is full. Within one process, where there is no window, at most
+    /// [`MAX_HANDED_OVER`](super::MAX_HANDED_OVER) bytes and one message wait for the other; then both wait for it.
+    ///
+    /// When the receiver of the kind is dropped, its messages go to this one again, those too that waited for
+    /// it. When this one is dropped, what comes for it is not read, as of any receiver that is dropped. Both hear
+    /// of the session's end when they have read what came before it. A split can be repeated for another kind.
+    ///
+    /// # Errors
+    /// When the kind has a receiver of its own already, or is that of control messages, which no receiver gives.
+    pub fn split(&mut self, kind: Kind) -> Result<Self, SplitError> {
+        let part = match &mut self.source {
+            Source::Part(part) => part.split(kind)?,
+            source => {
+                SplitError::check(kind)?;
+                // Stands in for as long as the source is moved behind the lock.
+                let (_, nothing) = byte::ring(64);
+                let ring = RingSource { ring: nothing, current: None };
+                let source = core::mem::replace(source, Source::Ring(ring));
+                let (rest, part) = Part::pair(source, kind);
+                self.source = Source::Part(rest);
+                part
+            }
+        };
+        Ok(Self { source: Source::Part(part), end: self.end.clone() })
+    }
+
     /// Why nothing more comes; `None` while something may. What came before can still be read.
     #[must_use]
     pub fn closed_reason(&self) -> Option<ChannelClosed> {
-        let closed = match &self.source {
-            Source::Ring(source) => source.ring.is_closed(),
-            Source::Queue(source) => source.arrivals.is_closed(),
-        };
-        closed.then(|| self.end.why())
+        self.source.is_closed().then(|| self.end.why())
     }
 
     /// Gives the room of the message that was read last back to the peer, without asking for the
@@ -163,6 +194,7 @@ impl Receiver {
             Source::Queue(queue) if queue.is_read() => queue.release(),
             // Other messages lie in the same memory: it goes back with the last of them.
             Source::Queue(_) => {}
+            Source::Part(part) => part.release(),
         }
     }
 }
@@ -172,34 +204,36 @@ impl fmt::Debug for Receiver {
         let source = match &self.source {
             Source::Ring(_) => "ring",
             Source::Queue(_) => "queue",
+            Source::Part(_) => "part",
         };
         f.debug_struct("Receiver").field("source", &source).finish_non_exhaustive()
     }
 }
 
 /// Where the current message lies in its source.
-type Found = Range<usize>;
+pub(super) type Found = Range<usize>;
 
 /// What a source has instead of a message.
-enum Nothing {
+pub(super) enum Nothing {
     Yet,
     EverAgain,
 }
 
 /// The source is closed, and everything was read.
-struct Over;
+pub(super) struct Over;
 
 impl Source {
     #[inline]
-    fn try_next(&mut self) -> Result<Found, Nothing> {
+    pub(super) fn try_next(&mut self) -> Result<Found, Nothing> {
         match self {
             Self::Ring(ring) => ring.try_next(),
             Self::Queue(queue) => queue.try_next(),
+            Self::Part(part) => part.try_next(),
         }
     }
 
     #[inline]
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Found, Over>> {
+    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Found, Over>> {
         loop {
             match self.try_next() {
                 Ok(found) => return Poll::Ready(Ok(found)),
@@ -212,6 +246,7 @@ impl Source {
                     Some(arrived) => queue.start(arrived),
                     None => return Poll::Ready(Err(Over)),
                 },
+                Self::Part(part) => return part.poll_next(context),
             }
         }
     }
@@ -225,6 +260,7 @@ impl Source {
         let bytes = match self {
             Self::Ring(ring) => ring.bytes(),
             Self::Queue(queue) => queue.current.as_ref().map_or(&[][..], Current::bytes),
+            Self::Part(part) => part.bytes(),
         };
         let bytes = bytes.get(found).unwrap_or_default();
         Frame::parse(bytes).unwrap_or_else(|error| checked(error))
@@ -232,23 +268,33 @@ impl Source {
 }
 
 impl Source {
+    /// Whether nothing more comes than what came.
+    pub(super) fn is_closed(&self) -> bool {
+        match self {
+            Self::Ring(source) => source.ring.is_closed(),
+            Self::Queue(source) => source.arrivals.is_closed(),
+            Self::Part(part) => part.is_closed(),
+        }
+    }
+
     /// The message at `found`, for as long as somebody wants it.
-    fn keep(&mut self, found: Found) -> Message {
+    pub(super) fn keep(&mut self, found: Found) -> Message {
         let message = match self {
             Self::Ring(_) => Message::copy_of(self.frame(found)),
             Self::Queue(queue) => queue.keep(found),
+            Self::Part(part) => return part.keep(),
         };
         // What was copied, or was the last in its memory, is not held up here.
         match self {
             Self::Ring(ring) => ring.release(),
             Self::Queue(queue) if queue.is_read() => queue.release(),
-            Self::Queue(_) => {}
+            Self::Queue(_) | Self::Part(_) => {}
         }
         message
     }
 }
 
-struct RingSource {
+pub(super) struct RingSource {
     ring: byte::Consumer,
     current: Option<Ahead>,
 }
@@ -281,7 +327,7 @@ impl RingSource {
     }
 }
 
-struct QueueSource {
+pub(super) struct QueueSource {
     arrivals: slot::Consumer<Arrived>,
     returns: slot::Producer<Returned>,
     /// Whether it was dropped by a panic.

@@ -207,6 +207,34 @@ impl Sender {
         Ok(grant.commit(body.len())?)
     }
 
+    /// Waits for room for `len` bytes of a [message of a request or stream](deltawire_framing::requests), for
+    /// futures written by hand. Only to a peer that
+    /// [speaks of them](deltawire_framing::control::HelloFields::REQUESTS).
+    ///
+    /// # Errors
+    /// As those of [`send_opaque`](Self::send_opaque).
+    pub fn poll_reserve_request(
+        &mut self,
+        context: &mut Context<'_>,
+        len: usize,
+    ) -> Poll<Result<OpaqueGrant<'_>, SendError>> {
+        let Self { ring, channel, end, limit } = self;
+        limit.check(len)?;
+        let grant = ready!(ring.poll_reserve(context, len))
+            .map_err(|error| SendError::of_ring(error, end))?;
+        Poll::Ready(Ok(OpaqueGrant { grant, channel: *channel, kind: Kind::Request }))
+    }
+
+    /// The same, if there is room now.
+    ///
+    /// # Errors
+    /// Also when the ring is full.
+    pub fn try_reserve_request(&mut self, len: usize) -> Result<OpaqueGrant<'_>, SendError> {
+        let mut grant = self.try_reserve_opaque(len)?;
+        grant.kind = Kind::Request;
+        Ok(grant)
+    }
+
     /// Wakes who sends, after commits without notify.
     pub fn notify(&mut self) {
         self.ring.notify();

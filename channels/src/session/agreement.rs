@@ -88,7 +88,8 @@ impl Session {
 fn features(config: &SessionConfig) -> u64 {
     let hub = if config.serves_documents { HelloFields::HUB } else { 0 };
     let resume = if can_resume(config) { HelloFields::RESUME } else { 0 };
-    HelloFields::CLOSING | HelloFields::GROWING | HelloFields::DOCUMENTS | hub | resume
+    let messages = HelloFields::DOCUMENTS | HelloFields::REQUESTS;
+    HelloFields::CLOSING | HelloFields::GROWING | messages | hub | resume
 }
 
 /// What a session says first.

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use deltawire_framing::control::{Delivery, Hello, HelloFields, Order, Window};
 use deltawire_framing::documents::Document;
+use deltawire_framing::requests::RequestMessage;
 use deltawire_framing::{
     Channel, Delta, Frame, FrameHeader, Frames, Kind, Reassembled, Reassembler, ReassemblerLimits,
     RecordBuf, Refused,
@@ -396,6 +397,7 @@ pub(super) fn check(kind: Kind, body: &[u8]) -> Result<(), ProtocolError> {
         Kind::Delta => Ok(Delta::parse(body)?.verify_checksum()?),
         Kind::Opaque => Ok(()),
         Kind::Document => Ok(Document::parse(body).map(drop)?),
+        Kind::Request => Ok(RequestMessage::parse(body).map(drop)?),
         Kind::Control => Err(ProtocolError::OutOfPlace("a control message in fragments")),
     }
 }

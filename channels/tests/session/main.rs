@@ -15,5 +15,6 @@ mod properties;
 mod resume;
 mod rules;
 mod shared;
+mod split;
 mod trace;
 mod waking;

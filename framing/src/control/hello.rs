@@ -61,6 +61,8 @@ impl HelloFields {
     /// Among the [`features`](Self::features): its session can go on over another link, and it acknowledges
     /// what it takes in.
     pub const RESUME: u64 = 16;
+    /// Among the [`features`](Self::features): it takes [messages of requests and streams](crate::requests).
+    pub const REQUESTS: u64 = 32;
 }
 
 /// The first frame each way: version, limits, session. 64 bytes.

@@ -49,6 +49,11 @@ impl fmt::Debug for DocId {
 pub struct DeltaType(u16);
 
 impl DeltaType {
+    /// What the wire says, also where it is reserved.
+    pub(crate) const fn of_wire(value: u16) -> Self {
+        Self(value)
+    }
+
     /// Bytes that only the application understands.
     pub const OPAQUE: Self = Self(0);
     /// A list of [operations](crate::operations).

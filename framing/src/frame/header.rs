@@ -34,6 +34,9 @@ pub enum Kind {
     /// A [message about documents](crate::documents), to a peer that speaks
     /// [`HelloFields::DOCUMENTS`](crate::control::HelloFields::DOCUMENTS).
     Document = 4,
+    /// A [message of a request or stream](crate::requests), to a peer that speaks
+    /// [`HelloFields::REQUESTS`](crate::control::HelloFields::REQUESTS).
+    Request = 5,
 }
 
 /// Which channel a frame belongs to. Direction is never written: it is who sent the frame.
@@ -152,7 +155,8 @@ impl FrameHeader {
             1 => Kind::Delta,
             2 => Kind::Control,
             3 => Kind::Opaque,
-            _ => Kind::Document,
+            4 => Kind::Document,
+            _ => Kind::Request,
         }
     }
 
@@ -206,7 +210,7 @@ impl FrameHeader {
     pub(super) fn is_sound_whole(&self) -> bool {
         const KIND: u32 = 0x0700;
         const FIRST: u32 = 0x0100;
-        const KINDS: u32 = 0x0400;
+        const KINDS: u32 = 0x0500;
         const CHANNEL: u32 = 0x0001_0000;
         const INDEX_0_OF_1: u32 = 0x0001_0000;
         let [first, message_id, _, fragment]: [U32; 4] = zerocopy::transmute!(*self);

@@ -6,8 +6,8 @@ use super::header::{Channel, FRAME_ALIGN, FrameHeader, Kind};
 use crate::control::Control;
 use crate::delta::Delta;
 use crate::documents::Document;
-
 use crate::error::{Expected, Field, Malformed};
+use crate::requests::RequestMessage;
 
 /// A view over the bytes of one frame, all of its rules checked. Cheap to copy and to throw away.
 ///
@@ -171,6 +171,17 @@ impl<'a> Frame<'a> {
         Ok(document)
     }
 
+    /// The body as a message of a request or stream: for an unfragmented frame of [`Kind::Request`].
+    ///
+    /// # Errors
+    /// A frame of another kind ([`Field::Kind`]), a fragment ([`Field::FragmentCount`]), or what
+    /// [`RequestMessage::parse`] finds.
+    #[inline]
+    pub fn request(&self) -> Result<RequestMessage<'a>, Malformed> {
+        self.expect_whole(Kind::Request)?;
+        RequestMessage::parse(self.body())
+    }
+
     /// The body as a delta: for an unfragmented frame of [`Kind::Delta`].
     ///
     /// # Errors
@@ -223,8 +234,9 @@ fn check_header(header: &FrameHeader) -> Result<(), Malformed> {
     let (field, value, expected) = if header.version != FrameHeader::VERSION {
         let expected = Expected::Exactly(u64::from(FrameHeader::VERSION));
         (Field::Version, u32::from(header.version), expected)
-    } else if !(1..=4).contains(&header.kind) {
-        let kinds = Expected::OneOf("1 (delta), 2 (control), 3 (opaque), 4 (document)");
+    } else if !(1..=5).contains(&header.kind) {
+        let kinds =
+            Expected::OneOf("1 (delta), 2 (control), 3 (opaque), 4 (document), 5 (request)");
         (Field::Kind, u32::from(header.kind), kinds)
     } else if header.channel > 1 {
         let channels = Expected::OneOf("0 (command), 1 (data)");
