@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
+use deltawire_framing::bulk::Bulk;
 use deltawire_framing::control::Control;
 use deltawire_framing::documents::Document;
 use deltawire_framing::operations::{Operation, Operations};
@@ -163,6 +164,7 @@ fn print_header(frame: Frame<'_>, printer: &mut Printer) {
         Kind::Control => "control",
         Kind::Opaque => "opaque",
         Kind::Document => "document",
+        Kind::Bulk => "bulk",
     };
     let channel = format!("{:?}", header.channel()).to_lowercase();
     printer.field("version", 1);
@@ -187,11 +189,34 @@ fn inspect_body(kind: Kind, body: &[u8], printer: &mut Printer) -> anyhow::Resul
             printer.bytes("body", body);
             Ok(())
         }
+        Kind::Bulk => {
+            print_bulk(Bulk::parse(body)?, printer);
+            Ok(())
+        }
         Kind::Document => {
             print_document(Document::parse(body)?, printer);
             Ok(())
         }
     }
+}
+
+fn print_bulk(bulk: Bulk<'_>, printer: &mut Printer) {
+    let bulk = match bulk {
+        Bulk::Offer(offer, name) => format!("offer of {name:?}, {:?}", offer.fields()),
+        Bulk::Accept(accept) => format!("accept, id {}, has {} bytes", accept.id(), accept.have()),
+        Bulk::Ask(ask) => format!("ask, {:?}", ask.fields()),
+        Bulk::Piece(piece, bytes) => {
+            format!("piece, id {}, index {}, {} bytes", piece.id(), piece.index(), bytes.len())
+        }
+        Bulk::Hashes(hashes, them) => {
+            let (id, wanted, first) = (hashes.id(), hashes.wanted(), hashes.first());
+            format!("hashes, id {id}, {wanted:?} from {first}, {}", them.len())
+        }
+        Bulk::Done(done) => format!("done, {:?}", done.fields()),
+        Bulk::Get(get, name) => format!("get, id {}, {:?} {name:?}", get.id(), get.what()),
+        other => format!("{other:?}"),
+    };
+    printer.field("bulk", bulk);
 }
 
 fn print_document(document: Document<'_>, printer: &mut Printer) {

@@ -85,6 +85,26 @@ pub enum Field {
     Position,
     /// `reason` of a close message.
     Reason,
+    /// `bulk_type` of a message about bulk.
+    BulkType,
+    /// `len` of an offer.
+    Len,
+    /// `piece_len` of an offer.
+    PieceLen,
+    /// `name` of an offer or a get: its length.
+    Name,
+    /// `wanted` of a get, an ask or hashes.
+    What,
+    /// `id` of a get.
+    Id,
+    /// `first` of an ask or of hashes.
+    First,
+    /// `count` of an ask.
+    Count,
+    /// `index` of a piece.
+    Index,
+    /// `subject` of a done.
+    Subject,
 }
 
 impl Field {
@@ -124,6 +144,16 @@ impl Field {
             Self::Why => "why",
             Self::Position => "position",
             Self::Reason => "reason",
+            Self::BulkType => "bulk_type",
+            Self::Len => "len",
+            Self::PieceLen => "piece_len",
+            Self::Name => "name",
+            Self::What => "wanted",
+            Self::Id => "id",
+            Self::First => "first",
+            Self::Count => "count",
+            Self::Index => "index",
+            Self::Subject => "subject",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use deltawire_framing::bulk::Bulk;
 use deltawire_framing::control::Control;
 use deltawire_framing::documents::Document;
 use deltawire_framing::operations::{Operation, Operations};
@@ -52,6 +53,11 @@ fn messages_are_valid_and_say_what_the_text_says() {
                             format!("subscribe {}", subscribe.fields().id)
                         }
                         Document::Mark(mark) => format!("mark {}", mark.fields().position),
+                        other => panic!("{other:?}"),
+                    },
+                    Kind::Bulk => match frame.bulk().unwrap() {
+                        Bulk::Offer(offer, name) => format!("offer {} {name}", offer.fields().id),
+                        Bulk::Ask(ask) => format!("ask {}", ask.fields().first),
                         other => panic!("{other:?}"),
                     },
                     Kind::Opaque => format!("opaque {}", frame.body().escape_ascii()),

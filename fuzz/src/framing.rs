@@ -39,6 +39,7 @@ pub fn frame(data: &[u8]) {
                 Kind::Delta => frame.delta().map_or((), group),
                 Kind::Control => drop(frame.control()),
                 Kind::Document => drop(frame.document()),
+                Kind::Bulk => drop(frame.bulk()),
                 Kind::Opaque => {}
             }
         }

@@ -176,6 +176,7 @@ fn check(frame: Frame<'_>) -> Result<(), Malformed> {
     match frame.kind() {
         Kind::Opaque => Ok(()),
         Kind::Document => frame.document().map(drop),
+        Kind::Bulk => frame.bulk().map(drop),
         // Control messages are the session's own.
         Kind::Delta | Kind::Control => frame.delta()?.verify_checksum(),
     }

@@ -76,5 +76,5 @@ impl Session {
 /// What this side speaks beyond version 1.
 pub(super) fn features(config: &SessionConfig) -> u64 {
     let hub = if config.serves_documents { HelloFields::HUB } else { 0 };
-    HelloFields::CLOSING | HelloFields::GROWING | HelloFields::DOCUMENTS | hub
+    HelloFields::CLOSING | HelloFields::GROWING | HelloFields::DOCUMENTS | HelloFields::BULK | hub
 }

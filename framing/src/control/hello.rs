@@ -58,6 +58,8 @@ impl HelloFields {
     /// Among the [`features`](Self::features): it serves documents, so that one can subscribe to them and
     /// publish to them.
     pub const HUB: u64 = 8;
+    /// Among the [`features`](Self::features): it takes [messages about bulk](crate::bulk).
+    pub const BULK: u64 = 64;
 }
 
 /// The first frame each way: version, limits, session. 64 bytes.

@@ -34,6 +34,9 @@ pub enum Kind {
     /// A [message about documents](crate::documents), to a peer that speaks
     /// [`HelloFields::DOCUMENTS`](crate::control::HelloFields::DOCUMENTS).
     Document = 4,
+    /// A [message about bulk](crate::bulk), to a peer that speaks
+    /// [`HelloFields::BULK`](crate::control::HelloFields::BULK).
+    Bulk = 6,
 }
 
 /// Which channel a frame belongs to. Direction is never written: it is who sent the frame.
@@ -152,6 +155,7 @@ impl FrameHeader {
             1 => Kind::Delta,
             2 => Kind::Control,
             3 => Kind::Opaque,
+            6 => Kind::Bulk,
             _ => Kind::Document,
         }
     }
@@ -205,13 +209,13 @@ impl FrameHeader {
     #[inline]
     pub(super) fn is_sound_whole(&self) -> bool {
         const KIND: u32 = 0x0700;
-        const FIRST: u32 = 0x0100;
-        const KINDS: u32 = 0x0400;
+        /// Bit n: there is a kind n.
+        const KINDS: u32 = 0b0101_1110;
         const CHANNEL: u32 = 0x0001_0000;
         const INDEX_0_OF_1: u32 = 0x0001_0000;
         let [first, message_id, _, fragment]: [U32; 4] = zerocopy::transmute!(*self);
         first.get() & !(KIND | CHANNEL) == u32::from(Self::VERSION)
-            && (first.get() & KIND).wrapping_sub(FIRST) < KINDS
+            && KINDS >> ((first.get() & KIND) >> 8) & 1 == 1
             && message_id.get() == 0
             && fragment.get() == INDEX_0_OF_1
     }
