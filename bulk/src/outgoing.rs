@@ -7,8 +7,9 @@ use deltawire_framing::bulk::{AskFields, Wanted};
 
 use crate::layout::Layout;
 
-/// Runs of parts that may wait to be sent, a transfer. A receiver of ours has at most five at a time.
-pub const MAX_ASKS: usize = 64;
+/// Runs of parts that may wait to be sent, a transfer. What follows the last run belongs to it, and what came wrong is asked
+/// for alone, so a receiver of ours has as many as pieces that came wrong, and a few more.
+pub const MAX_ASKS: usize = 256;
 
 /// Parts that may be asked for once more, a transfer. A receiver of ours asks for at most 192.
 pub const MAX_ASKED_AGAIN: u64 = 1_024;
@@ -97,10 +98,13 @@ impl Outgoing {
         if self.asked > once + MAX_ASKED_AGAIN {
             return Err(Misplaced("the same parts were asked for again and again"));
         }
-        if self.asks.len() >= MAX_ASKS {
-            return Err(Misplaced("more asks than may wait"));
+        match self.asks.back_mut() {
+            Some(last) if last.wanted == wanted && last.first + last.count == first => {
+                last.count += count;
+            }
+            _ if self.asks.len() >= MAX_ASKS => return Err(Misplaced("more asks than may wait")),
+            _ => self.asks.push_back(Run { wanted, first, count }),
         }
-        self.asks.push_back(Run { wanted, first, count });
         self.handle_alive(written, now);
         Ok(())
     }

@@ -107,9 +107,9 @@ mod tests {
                 expected.sort_unstable();
                 assert_eq!(missing, expected);
                 assert_eq!(Pieces::of_bytes(&pieces.to_bytes(), len), Some(pieces.clone()));
-                assert!(pieces.insert(*index) && !pieces.insert(*index) && !pieces.is_full());
+                assert!(pieces.insert(*index) && !pieces.insert(*index));
+                assert_eq!(pieces.is_full(), done + 1 == order.len());
             }
-            pieces.count = pieces.words.iter().map(|word| word.count_ones()).sum();
             assert!(pieces.is_full() && !pieces.insert(len) && pieces.next_missing(0).is_none());
         }
         assert_eq!(Pieces::of_bytes(&[0xff], 7), None, "a piece that is not there");

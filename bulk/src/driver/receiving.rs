@@ -20,6 +20,9 @@ use crate::pieces::Pieces;
 use crate::sink::{Sink, SinkKind};
 use crate::transfer::{Phase, Report, Transfer};
 
+/// The fewest bytes that are asked for at a time, but for the end of a file: the longest piece.
+const LEAST: usize = 64 << 10;
+
 /// An offer that was accepted and waits for its turn.
 pub(super) struct Accepted {
     pub(super) offer: PeerOffer,
@@ -200,7 +203,7 @@ impl State {
         let mut left = most.saturating_sub(self.receiving.values().map(asked).sum());
         // What each of those that want something gets, so that none takes all.
         let active = self.receiving.len().max(1);
-        let share = (most / active).max(64 << 10);
+        let share = (most / active).max(LEAST);
         let turn = self.ask_turn;
         let after = self.receiving.range(turn + 1..).map(|(key, _)| *key);
         let order: Vec<u64> =
@@ -211,6 +214,8 @@ impl State {
             let mut asks = Vec::new();
             loop {
                 let room = left.min(share.saturating_sub(incoming.asked_bytes()));
+                // Not a message for each of many short pieces.
+                let room = if room < LEAST { 0 } else { room };
                 let before = incoming.asked_bytes();
                 let Some(asking) = incoming.poll_ask(room, now) else { break };
                 left -= (incoming.asked_bytes() - before).min(left);
@@ -356,12 +361,6 @@ impl State {
             self.pump_asks();
         }
         Ok(look.map(|(index, hash)| Work::Look(index, hash)))
-    }
-
-    /// The pieces that are written.
-    #[cfg_attr(not(feature = "files"), allow(dead_code))]
-    pub(crate) fn have(&self, key: u64) -> Option<Pieces> {
-        Some(self.receiving.get(&key)?.incoming.as_ref()?.have().clone())
     }
 
     /// A file is whole and safe.

@@ -1,0 +1,5 @@
+//! Bulk over real links.
+
+mod lab;
+mod moved;
+
