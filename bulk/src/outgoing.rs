@@ -98,11 +98,12 @@ impl Outgoing {
         if self.asked > once + MAX_ASKED_AGAIN {
             return Err(Misplaced("the same parts were asked for again and again"));
         }
+        let waiting = self.asks.len();
         match self.asks.back_mut() {
             Some(last) if last.wanted == wanted && last.first + last.count == first => {
                 last.count += count;
             }
-            _ if self.asks.len() >= MAX_ASKS => return Err(Misplaced("more asks than may wait")),
+            _ if waiting >= MAX_ASKS => return Err(Misplaced("more asks than may wait")),
             _ => self.asks.push_back(Run { wanted, first, count }),
         }
         self.handle_alive(written, now);
