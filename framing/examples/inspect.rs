@@ -28,8 +28,8 @@ const MAX_UNFINISHED_BYTES: u64 = 1 << 30;
 /// Prints what Deltawire transport messages hold, frame by frame and field by field.
 ///
 /// Ends with status 1, and says where and why, when bytes break the format.
-#[derive(Parser)]
-struct Arguments {
+#[derive(Clone, Debug, Parser)]
+pub(crate) struct Arguments {
     /// The file to read, or - for standard input.
     file: PathBuf,
     /// The input is hexadecimal text; white space does not matter.
@@ -43,7 +43,7 @@ struct Arguments {
     bytes: usize,
 }
 
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Form {
     /// Messages, if lengths lead exactly to the input's end; else one message.
     Auto,
@@ -54,18 +54,22 @@ enum Form {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let mut printer = Printer { out: String::new(), shown: arguments.bytes };
-    let result = inspect(&arguments, &mut printer);
-    // A reader that has seen enough (`| head`) is no failure.
-    let _ = io::stdout().write_all(printer.out.as_bytes());
-    match result {
+    match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints what an input holds, and says what is wrong with it.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let mut printer = Printer { out: String::new(), shown: arguments.bytes };
+    let result = inspect(arguments, &mut printer);
+    // A reader that has seen enough (`| head`) is no failure.
+    let _ = io::stdout().write_all(printer.out.as_bytes());
+    result
 }
 
 fn inspect(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<()> {
