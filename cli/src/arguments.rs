@@ -13,19 +13,19 @@ use deltawire_bulk::Existing;
 /// reached; 5 the other side refused; 130 Ctrl+C.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "deltawire", version, after_help = EXAMPLES)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// What to do.
     #[command(subcommand)]
-    pub task: Task,
+    pub(crate) task: Task,
     /// Says what happens as JSON, a line each.
     #[arg(long, global = true)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// Says nothing but errors.
     #[arg(long, global = true)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// The bearer token: what who connects says, and who accepts asks for.
     #[arg(long, global = true, env = "DELTAWIRE_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    pub(crate) token: Option<String>,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -43,7 +43,7 @@ const EXAMPLES: &str = "Examples:
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
 #[non_exhaustive]
-pub enum Task {
+pub(crate) enum Task {
     /// Takes files that others send.
     #[command(after_help = "Example: deltawire receive --listen 127.0.0.1:8080 --to inbox")]
     Receive(Receive),
@@ -82,15 +82,15 @@ stays beside it as `name (1).ext`. Subfolders, hidden files and names that some 
 
 /// Where to listen.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Listen {
+pub(crate) struct Listen {
     /// Where to listen: HTTP, over which links open; port 0 takes one that is free.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
 }
 
 /// What becomes of a file that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum IfExists {
+pub(crate) enum IfExists {
     /// It stays, and the new one is refused.
     Refuse,
     /// It stays, and the new one is called `name (1).ext`.
@@ -111,107 +111,107 @@ impl From<IfExists> for Existing {
 
 /// Takes files that others send.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Receive {
+pub(crate) struct Receive {
     /// Where.
     #[command(flatten)]
-    pub listen: Listen,
+    pub(crate) listen: Listen,
     /// The folder that they go to.
     #[arg(long, default_value = ".", value_name = "DIR")]
-    pub to: PathBuf,
+    pub(crate) to: PathBuf,
     /// Ends when one peer has sent something, and all of it is there.
     #[arg(long)]
-    pub once: bool,
+    pub(crate) once: bool,
     /// What becomes of a file that is there already.
     #[arg(long, value_enum, default_value_t = IfExists::Refuse)]
-    pub if_exists: IfExists,
+    pub(crate) if_exists: IfExists,
     /// The longest file that is taken, MiB.
     #[arg(long, default_value_t = 1_024, value_name = "MIB")]
-    pub max_len: u64,
+    pub(crate) max_len: u64,
 }
 
 /// Sends files.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Send {
+pub(crate) struct Send {
     /// The files, and where to: the last is the address, such as http://127.0.0.1:8080/.
     #[arg(required = true, num_args = 2.., value_names = ["FILE", "URL"])]
-    pub files_and_url: Vec<String>,
+    pub(crate) files_and_url: Vec<String>,
     /// How often connecting may fail in a row.
     #[arg(long, default_value_t = 8)]
-    pub retries: u32,
+    pub(crate) retries: u32,
     /// Bytes a second, KiB; 0: as fast as it goes.
     #[arg(long, default_value_t = 0, value_name = "KIB")]
-    pub rate: u64,
+    pub(crate) rate: u64,
 }
 
 /// Gives files to those who ask.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Serve {
+pub(crate) struct Serve {
     /// The folder.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// Where.
     #[command(flatten)]
-    pub listen: Listen,
+    pub(crate) listen: Listen,
     /// Takes files too, as `sync` sends them.
     #[arg(long)]
-    pub writable: bool,
+    pub(crate) writable: bool,
     /// The longest file that is taken, MiB.
     #[arg(long, default_value_t = 1_024, value_name = "MIB")]
-    pub max_len: u64,
+    pub(crate) max_len: u64,
 }
 
 /// Fetches a file.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Get {
+pub(crate) struct Get {
     /// Where from.
-    pub url: String,
+    pub(crate) url: String,
     /// What it is called there. Without it: lists what there is.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// The folder that it goes to.
     #[arg(long, default_value = ".", value_name = "DIR")]
-    pub to: PathBuf,
+    pub(crate) to: PathBuf,
     /// What becomes of a file that is there already.
     #[arg(long, value_enum, default_value_t = IfExists::Refuse)]
-    pub if_exists: IfExists,
+    pub(crate) if_exists: IfExists,
     /// The longest file that is taken, MiB.
     #[arg(long, default_value_t = 1_024, value_name = "MIB")]
-    pub max_len: u64,
+    pub(crate) max_len: u64,
     /// How often connecting may fail in a row.
     #[arg(long, default_value_t = 8)]
-    pub retries: u32,
+    pub(crate) retries: u32,
 }
 
 /// Makes two folders have the same files.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Sync {
+pub(crate) struct Sync {
     /// The folder here.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// Where the other is.
-    pub url: String,
+    pub(crate) url: String,
     /// Keeps this side's older file beside the newer one, as `name (1).ext`.
     #[arg(long)]
-    pub keep: bool,
+    pub(crate) keep: bool,
     /// The longest file that is taken, MiB.
     #[arg(long, default_value_t = 1_024, value_name = "MIB")]
-    pub max_len: u64,
+    pub(crate) max_len: u64,
     /// How often connecting may fail in a row.
     #[arg(long, default_value_t = 8)]
-    pub retries: u32,
+    pub(crate) retries: u32,
 }
 
 /// Measures round trips and throughput.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Ping {
+pub(crate) struct Ping {
     /// Where `echo` is.
-    pub url: String,
+    pub(crate) url: String,
     /// Round trips.
     #[arg(long, default_value_t = 1_000)]
-    pub rounds: u32,
+    pub(crate) rounds: u32,
     /// Payload of a round trip, bytes.
     #[arg(long, default_value_t = 64)]
-    pub size: usize,
+    pub(crate) size: usize,
     /// How much goes there and back, MiB; 0 skips it.
     #[arg(long, default_value_t = 64, value_name = "MIB")]
-    pub throughput: u64,
+    pub(crate) throughput: u64,
 }
 
 /// Prints the completions of a shell.

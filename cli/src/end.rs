@@ -3,7 +3,7 @@
 /// Why the program did not do what it was asked for. Its exit code is part of what it promises.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum End {
+pub(crate) enum End {
     /// A file was not sent, received or read: 1.
     #[error("{0}")]
     Failed(String),
@@ -24,7 +24,7 @@ pub enum End {
 impl End {
     /// The exit code. 0 is everything done, 2 wrong arguments.
     #[must_use]
-    pub const fn code(&self) -> u8 {
+    pub(crate) const fn code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
             Self::NotStarted(_) => 3,

@@ -17,14 +17,11 @@ mod sync;
 
 use std::process::ExitCode;
 
-pub use arguments::{Arguments, Task};
-pub use end::End;
+use arguments::{Arguments, Task};
+use end::End;
 
 /// Does what the arguments say.
-///
-/// # Errors
-/// Says what did not work, and the exit code for it.
-pub async fn run(arguments: Arguments) -> Result<(), End> {
+async fn run(arguments: Arguments) -> Result<(), End> {
     let Arguments { task, json, quiet, token } = arguments;
     let output = output::Output::new(json, quiet);
     let node = link::Options { token };

@@ -363,6 +363,15 @@ impl State {
         Ok(look.map(|(index, hash)| Work::Look(index, hash)))
     }
 
+    /// The file is there already, whole and with its name.
+    #[cfg_attr(not(feature = "files"), allow(dead_code))]
+    pub(crate) fn handle_there(&mut self, key: u64, path: std::path::PathBuf) {
+        if let Some(receiving) = self.receiving.get_mut(&key) {
+            receiving.resumed = receiving.offer.layout.len();
+        }
+        self.handle_finished(key, Some(path), None);
+    }
+
     /// A file is whole and safe.
     pub(crate) fn handle_finished(
         &mut self,

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use deltawire_framing::bulk::BulkStatus;
 use rustix::fs::FallocateFlags;
 
+use super::hash_list::hash_file;
 use super::saved;
 use crate::error::TransferError;
 use crate::hashing::{Hash, hash_piece};
@@ -41,6 +42,8 @@ pub(super) struct Part {
 pub(super) enum NotOpened {
     /// Another transfer has it.
     Busy,
+    /// The very file is there, whole, under its name.
+    There(PathBuf),
     Failed(TransferError),
 }
 
@@ -66,7 +69,22 @@ impl Part {
         }
         let folder = sink.folder.clone();
         let target = folder.join(name.as_str());
+        let path = folder.join(format!("{name}{PART}"));
+        let state = folder.join(format!("{name}{STATE}"));
         let there = fs::symlink_metadata(&target);
+        if there.as_ref().is_ok_and(|it| it.is_file() && it.len() == layout.len())
+            && hash_file(&target, layout.piece_len())
+                .is_ok_and(|found| found.layout.root() == layout.root())
+        {
+            // Whoever gave it its name may have had no time to tell, and to clear up.
+            if let Ok(part) = File::open(&path)
+                && part.try_lock().is_ok()
+            {
+                let _ = fs::remove_file(&path);
+                saved::forget(&state);
+            }
+            return Err(NotOpened::There(target));
+        }
         match (&there, sink.existing) {
             (Ok(_), Existing::Refuse) => return Err(refused(BulkStatus::EXISTS)),
             (Ok(it), Existing::Replace) if !it.is_file() => {
@@ -74,8 +92,6 @@ impl Part {
             }
             _ => {}
         }
-        let path = folder.join(format!("{name}{PART}"));
-        let state = folder.join(format!("{name}{STATE}"));
         let open = TransferError::io("open the file to write");
         if fs::symlink_metadata(&path).is_ok_and(|it| !it.is_file()) {
             return Err(refused(BulkStatus::EXISTS));

@@ -71,6 +71,10 @@ fn open(
         match Part::open(sink, name, layout, modified) {
             Ok(opened) => return Ok(Some(opened)),
             Err(NotOpened::Failed(error)) => return Err(error),
+            Err(NotOpened::There(path)) => {
+                shared.lock().handle_there(key, path);
+                return Ok(None);
+            }
             Err(NotOpened::Busy) if begun.elapsed() >= LOCK_TIMEOUT => {
                 return Err(TransferError::Here(BulkStatus::BUSY));
             }
