@@ -30,7 +30,7 @@ fn a_file_survives_the_death_of_either_end() {
         };
         let send = || {
             let file = file.to_str().unwrap();
-            Running::start(deltawire(&["send", "--json", "--rate", "65536", file, &url]))
+            Running::start(&mut deltawire(&["send", "--json", "--rate", "65536", file, &url]))
         };
         let (mut receiving, mut sending) = (receive(), send());
         std::thread::sleep(Duration::from_millis(random_numbers.u64(50..700)));

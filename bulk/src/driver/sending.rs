@@ -44,7 +44,7 @@ pub(super) enum Step {
     /// The peer has been told.
     Offered { id: u32, since: Duration },
     /// The peer has accepted.
-    Moving { id: u32, outgoing: Outgoing, begun: Duration, had: u64 },
+    Moving { id: u32, outgoing: Outgoing, begun: Duration },
 }
 
 impl Sending {
@@ -136,17 +136,14 @@ impl State {
             (Step::Offered { .. }, Some(layout)) => {
                 let outgoing = Outgoing::new(layout, have, idle, now);
                 let had = outgoing.written();
-                sending.step = Step::Moving { id, outgoing, begun: now, had };
+                sending.step = Step::Moving { id, outgoing, begun: now };
                 sending.transfer.update(|progress| {
                     progress.phase = Phase::Moving;
                     progress.written = had;
                 });
             }
-            (Step::Moving { outgoing, had, .. }, _) => {
+            (Step::Moving { outgoing, .. }, _) => {
                 outgoing.handle_alive(have, now);
-                if outgoing.sent() == 0 {
-                    *had = outgoing.written();
-                }
                 let written = outgoing.written();
                 sending.transfer.update(|progress| progress.written = written);
             }
@@ -191,12 +188,12 @@ impl State {
             return self.offer_next();
         }
         let ended = match (status, &sending.step, sending.layout) {
-            (BulkStatus::COMPLETE, Step::Moving { outgoing, begun, had, .. }, Some(layout)) => {
+            (BulkStatus::COMPLETE, Step::Moving { outgoing, begun, .. }, Some(layout)) => {
                 Ok(Report {
                     name: sending.name.clone(),
                     len: layout.len(),
                     root: *layout.root(),
-                    resumed: *had,
+                    resumed: layout.len().saturating_sub(outgoing.sent()),
                     moved: outgoing.sent(),
                     repeated: 0,
                     took: now.saturating_sub(*begun),
