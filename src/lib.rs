@@ -4,11 +4,11 @@
 /// The web framework whose `Router` [`Node::router`] gives: the version that it has to be.
 #[cfg(all(feature = "signalling-server", not(target_arch = "wasm32")))]
 pub use axum;
+#[cfg(all(any(feature = "webrtc", feature = "websocket"), target_arch = "wasm32"))]
+pub use deltawire_browser as browser;
 /// Files over links, beside what overtakes them.
 #[cfg(feature = "bulk")]
 pub use deltawire_bulk as bulk;
-#[cfg(all(any(feature = "webrtc", feature = "websocket"), target_arch = "wasm32"))]
-pub use deltawire_browser as browser;
 pub use deltawire_channels as channels;
 pub use deltawire_framing as framing;
 pub use deltawire_link as link;

@@ -332,9 +332,8 @@ impl Incoming {
             self.groups = Groups::Wanted;
             return self.count_wrong();
         }
-        let asked = |page: &&mut Page| {
-            page.group == first && matches!(page.hashes, PageHashes::Asked)
-        };
+        let asked =
+            |page: &&mut Page| page.group == first && matches!(page.hashes, PageHashes::Asked);
         let Some(page) = self.pages.iter_mut().find(asked) else {
             return Err(Misplaced("hashes of pieces that were not asked for").into());
         };

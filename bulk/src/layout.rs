@@ -16,7 +16,9 @@ pub struct Layout {
 
 /// A file that cannot be cut so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{len} bytes cannot be cut into at most 524288 pieces of {piece_len} bytes: that is a power of two from 1 KiB to 64 KiB")]
+#[error(
+    "{len} bytes cannot be cut into at most 524288 pieces of {piece_len} bytes: that is a power of two from 1 KiB to 64 KiB"
+)]
 pub struct LayoutError {
     /// Bytes of the file.
     pub len: u64,

@@ -86,11 +86,8 @@ struct State {
 
 impl Transfer {
     pub(crate) fn new(cancel: impl Fn() + Send + Sync + 'static) -> Self {
-        let shared = Shared {
-            state: Mutex::default(),
-            changed: Event::new(),
-            cancel: Box::new(cancel),
-        };
+        let shared =
+            Shared { state: Mutex::default(), changed: Event::new(), cancel: Box::new(cancel) };
         Self { shared: Arc::new(shared) }
     }
 

@@ -67,7 +67,9 @@ stays beside it as `name (1).ext`. Subfolders, hidden files and names that some 
     #[command(after_help = "Example: deltawire echo --listen 127.0.0.1:8080")]
     Echo(Listen),
     /// Measures round trips and throughput to `echo`.
-    #[command(after_help = "Example: deltawire ping http://127.0.0.1:8080/ --rounds 1000 --throughput 256")]
+    #[command(
+        after_help = "Example: deltawire ping http://127.0.0.1:8080/ --rounds 1000 --throughput 256"
+    )]
     Ping(Ping),
     /// Shows what bytes of Deltawire's wire mean.
     #[command(after_help = "Example: deltawire inspect --hex message.txt")]
@@ -216,12 +218,7 @@ pub(crate) struct Ping {
 
 /// Prints the completions of a shell.
 pub(crate) fn complete(shell: Shell) {
-    clap_complete::generate(
-        shell,
-        &mut Arguments::command(),
-        "deltawire",
-        &mut std::io::stdout(),
-    );
+    clap_complete::generate(shell, &mut Arguments::command(), "deltawire", &mut std::io::stdout());
 }
 
 #[cfg(test)]

@@ -33,7 +33,9 @@ async fn run(arguments: Arguments) -> Result<(), End> {
         Task::Sync(task) => sync::sync(&task, &node, &output).await,
         Task::Echo(task) => echo::echo(&task, &node, &output).await,
         Task::Ping(task) => ping::ping(&task, &node, &output).await,
-        Task::Inspect(task) => inspect::run(&task).map_err(|error| End::Failed(format!("{error:#}"))),
+        Task::Inspect(task) => {
+            inspect::run(&task).map_err(|error| End::Failed(format!("{error:#}")))
+        }
         Task::Completions { shell } => {
             arguments::complete(shell);
             Ok(())

@@ -82,7 +82,8 @@ pub(crate) async fn keep<T>(
             match event {
                 ReconnectEvent::Up(peer, link) => {
                     // Its other channels stay as they are.
-                    let deltawire_channels::Peer { command: _command, send: _send, receive } = *peer;
+                    let deltawire_channels::Peer { command: _command, send: _send, receive } =
+                        *peer;
                     if let Err(error) = bulk.attend(&link, receive).await {
                         link.close(CloseCode::NORMAL, "no bulk");
                         return End::Refused(error.to_string());

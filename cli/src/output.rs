@@ -21,7 +21,6 @@ impl Output {
         Self { json, quiet, bars: Arc::new(MultiProgress::with_draw_target(target)) }
     }
 
-
     /// Something that happened: as `text` for people, as `event` with `fields` for programs.
     pub(crate) fn say(&self, event: &str, text: &str, fields: Value) {
         if self.json {

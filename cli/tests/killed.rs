@@ -22,9 +22,9 @@ fn a_file_survives_the_death_of_either_end() {
         let url = format!("http://{listen}/");
         let receive = || {
             let to = to.0.to_str().unwrap();
-            let receiving = Running::start(deltawire(&["receive", "--once", "--json"]).args([
-                "--listen", &listen, "--to", to,
-            ]));
+            let receiving = Running::start(
+                deltawire(&["receive", "--once", "--json"]).args(["--listen", &listen, "--to", to]),
+            );
             receiving.says("\"listening\"");
             receiving
         };

@@ -169,10 +169,9 @@ impl State {
                         self.withdraw(done.subject, done.id);
                         self.handle_receiving_done(done.id, done.status);
                     }
-                    Subject::YourRequest => self.end_getting(
-                        done.id,
-                        crate::error::TransferError::Peer(done.status),
-                    ),
+                    Subject::YourRequest => {
+                        self.end_getting(done.id, crate::error::TransferError::Peer(done.status))
+                    }
                     Subject::MyRequest => {
                         self.withdraw(done.subject, done.id);
                         self.withdraw_answers(done.id, done.status);

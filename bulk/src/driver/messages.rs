@@ -18,8 +18,8 @@ pub(crate) fn written<E>(
 ) -> Result<Message, E> {
     let mut record = RecordBuf::with_body_capacity(len);
     write(record.body_mut().get_mut(..len).unwrap_or_default())?;
-    let sealed = FrameHeader::whole(Kind::Bulk, Channel::Data, len)
-        .and_then(|header| record.seal(header));
+    let sealed =
+        FrameHeader::whole(Kind::Bulk, Channel::Data, len).and_then(|header| record.seal(header));
     if let Err(error) = sealed {
         unreachable!("messages about bulk are short and not empty: {error}");
     }

@@ -20,9 +20,9 @@ use deltawire_link::{Link, LinkEnded};
 #[cfg(all(feature = "files", unix))]
 pub(crate) use messages::{hashes as hashes_message, piece as piece_message};
 pub use proposal::{Offer, Proposal, Request};
-use receiving::{GetStep, Getting};
 #[cfg(all(feature = "files", unix))]
 pub(crate) use receiving::Work;
+use receiving::{GetStep, Getting};
 use sending::{Origin, Sending, Step};
 pub(crate) use state::Shared;
 
@@ -149,8 +149,7 @@ impl Bulk {
         state.sending.insert(key, sending);
         #[cfg(all(feature = "files", unix))]
         if let SourceKind::File(path) = source.0 {
-            let spawned =
-                crate::files::spawn_reader(self.shared.clone(), key, path, piece_len);
+            let spawned = crate::files::spawn_reader(self.shared.clone(), key, path, piece_len);
             if let Err(error) = spawned {
                 let error = TransferError::io("start a thread")(error);
                 state.end_sending(key, Err(error), true);
@@ -294,8 +293,7 @@ impl state::State {
         }
         for key in self.receiving.keys().copied().collect::<Vec<_>>() {
             if let Some(receiving) = self.receiving.get(&key) {
-                let (name, transfer) =
-                    (receiving.offer.name.clone(), receiving.transfer.clone());
+                let (name, transfer) = (receiving.offer.name.clone(), receiving.transfer.clone());
                 unfinished.push(Unfinished { name, transfer });
             }
             self.end_receiving(key, error(), true);

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use deltawire_channels::Message;
-use deltawire_framing::bulk::{
-    Accept, Ask, AskFields, BulkStatus, Get, GetWhat, Subject, Wanted,
-};
+use deltawire_framing::bulk::{Accept, Ask, AskFields, BulkStatus, Get, GetWhat, Subject, Wanted};
 use zerocopy::IntoBytes;
 
 use super::state::{PeerOffer, State};
@@ -74,7 +72,10 @@ enum Place {
     Memory(Vec<u8>),
     /// A thread checks and writes, and waits for more to do.
     #[cfg_attr(not(feature = "files"), allow(dead_code))]
-    Thread { queue: VecDeque<Arrival>, wake: Arc<Condvar> },
+    Thread {
+        queue: VecDeque<Arrival>,
+        wake: Arc<Condvar>,
+    },
 }
 
 /// A piece that came.
@@ -98,7 +99,14 @@ pub(crate) enum Work {
 
 impl State {
     /// Takes an offer: at once, or when it is its turn.
-    pub(super) fn accept(&mut self, offer: PeerOffer, sink: Sink, transfer: Transfer, get: Option<u32>, key: u64) {
+    pub(super) fn accept(
+        &mut self,
+        offer: PeerOffer,
+        sink: Sink,
+        transfer: Transfer,
+        get: Option<u32>,
+        key: u64,
+    ) {
         let accept = Accept::new(offer.id, 0);
         self.tell(accept.as_bytes().to_vec());
         let told = self.now;
@@ -405,9 +413,8 @@ impl State {
         let Some(receiving) = self.receiving.remove(&key) else { return };
         receiving.place.wake();
         if tells {
-            let status = ended.as_ref().map_or_else(TransferError::status, |_| {
-                BulkStatus::COMPLETE
-            });
+            let status =
+                ended.as_ref().map_or_else(TransferError::status, |_| BulkStatus::COMPLETE);
             self.tell_done(Subject::YourOffer, receiving.offer.id, status);
         }
         receiving.transfer.end(ended);
@@ -491,12 +498,8 @@ impl State {
         let (now, answer, idle) =
             (self.now, self.options.answer_timeout, self.options.idle_timeout);
         let late = |step: &GetStep| matches!(step, GetStep::Asked { since } if now >= since.saturating_add(answer));
-        let unanswered: Vec<u32> = self
-            .getting
-            .iter()
-            .filter(|(_, it)| late(&it.step))
-            .map(|(id, _)| *id)
-            .collect();
+        let unanswered: Vec<u32> =
+            self.getting.iter().filter(|(_, it)| late(&it.step)).map(|(id, _)| *id).collect();
         for id in unanswered {
             self.tell_done(Subject::MyRequest, id, BulkStatus::IDLE);
             self.end_getting(id, TransferError::Unanswered);

@@ -35,7 +35,10 @@ pub(super) enum Origin {
     Memory(InMemory),
     /// A thread reads them, and waits for more to do.
     #[cfg_attr(not(feature = "files"), allow(dead_code))]
-    Thread { ready: VecDeque<(Part, Message)>, wake: Arc<Condvar> },
+    Thread {
+        ready: VecDeque<(Part, Message)>,
+        wake: Arc<Condvar>,
+    },
 }
 
 pub(super) enum Step {

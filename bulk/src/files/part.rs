@@ -197,7 +197,12 @@ impl Part {
     }
 
     /// Makes what is written safe, and remembers it.
-    pub(super) fn save(file: &File, state: &Path, layout: &Layout, have: &Pieces) -> io::Result<()> {
+    pub(super) fn save(
+        file: &File,
+        state: &Path,
+        layout: &Layout,
+        have: &Pieces,
+    ) -> io::Result<()> {
         file.sync_data()?;
         saved::save(state, layout, have)
     }

@@ -89,9 +89,7 @@ fn read_part(file: &File, list: &HashList, id: u32, part: Part) -> io::Result<Me
         Part::Piece(index) => piece_message(id, index, layout.len_of(index), |room| {
             file.read_exact_at(room, layout.offset(index))
         }),
-        Part::PieceHashes(group) => {
-            Ok(hashes_message(id, part, &list.pieces_of(file, group)?))
-        }
+        Part::PieceHashes(group) => Ok(hashes_message(id, part, &list.pieces_of(file, group)?)),
         Part::GroupHashes => Ok(hashes_message(id, part, &list.groups)),
     }
 }

@@ -32,7 +32,8 @@ pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
     pub(crate) fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("deltawire-bulk-{}-{name}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("deltawire-bulk-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)

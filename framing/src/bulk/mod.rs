@@ -99,7 +99,8 @@ impl<'a> Bulk<'a> {
                 Get::parse(body).map(|(it, name)| Self::Get(it, name))
             }
             other => {
-                let types = "1 (offer), 2 (accept), 3 (ask), 4 (piece), 5 (hashes), 6 (done), 7 (get)";
+                let types =
+                    "1 (offer), 2 (accept), 3 (ask), 4 (piece), 5 (hashes), 6 (done), 7 (get)";
                 let expected = Expected::OneOf(types);
                 Err(Malformed::new(Field::BulkType, u64::from(other), expected))
             }

@@ -99,8 +99,8 @@ impl Offer {
             Self::ref_from_prefix(body).map_err(|_| too_short(body.len(), size_of::<Self>()))?;
         check_reserved(message.reserved.get())?;
         let piece_len = message.piece_len.get();
-        let is_valid = piece_len.is_power_of_two()
-            && (MIN_PIECE_LEN..=MAX_PIECE_LEN).contains(&piece_len);
+        let is_valid =
+            piece_len.is_power_of_two() && (MIN_PIECE_LEN..=MAX_PIECE_LEN).contains(&piece_len);
         let most = u64::from(MAX_PIECES) * u64::from(piece_len);
         if is_valid && message.len.get() > most {
             return Err(Malformed::new(Field::Len, message.len.get(), Expected::AtMost(most)));

@@ -30,8 +30,7 @@ fn each_says_what_it_was_made_of() {
     let Bulk::Hashes(read, hashes) = Bulk::parse(&body).unwrap() else { panic!("another type") };
     assert_eq!((read.id(), read.wanted(), read.first()), (7, Wanted::PieceHashes, 2));
     assert_eq!(hashes, [[5; 32]; 2]);
-    for subject in
-        [Subject::YourOffer, Subject::MyOffer, Subject::YourRequest, Subject::MyRequest]
+    for subject in [Subject::YourOffer, Subject::MyOffer, Subject::YourRequest, Subject::MyRequest]
     {
         let fields = DoneFields { subject, id: 7, status: BulkStatus::NO_ROOM };
         let body = BulkDone::new(fields);
