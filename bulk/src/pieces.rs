@@ -81,7 +81,8 @@ impl Pieces {
             word.get_mut(..chunk.len())?.copy_from_slice(chunk);
             words.push(u64::from_le_bytes(word));
         }
-        let behind = words.last().is_some_and(|last| len % 64 != 0 && last >> (len % 64) != 0);
+        let behind =
+            words.last().is_some_and(|last| !len.is_multiple_of(64) && last >> (len % 64) != 0);
         let count = words.iter().map(|word| word.count_ones()).sum();
         (!behind).then_some(Self { words, len, count })
     }

@@ -81,6 +81,8 @@ fn messages_are_valid_and_say_what_the_text_says() {
         "close restart",
         "subscribe 1",
         "mark 5",
+        "offer 7 a.bin",
+        "ask 1",
     ];
     assert_eq!(found, expected);
 }

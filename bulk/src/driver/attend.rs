@@ -15,7 +15,7 @@ use deltawire_link::runtime::SharedRuntime;
 use super::sources::Source;
 use super::state::{MAX_CONTROL, State};
 use super::{Shared, messages};
-use crate::error::AttendError;
+use crate::error::{AttendError, TransferError};
 
 /// Messages that are taken in at a time, before others have their turn.
 const MAX_TURN: usize = 64;
@@ -170,7 +170,7 @@ impl State {
                         self.handle_receiving_done(done.id, done.status);
                     }
                     Subject::YourRequest => {
-                        self.end_getting(done.id, crate::error::TransferError::Peer(done.status))
+                        self.end_getting(done.id, TransferError::Peer(done.status));
                     }
                     Subject::MyRequest => {
                         self.withdraw(done.subject, done.id);

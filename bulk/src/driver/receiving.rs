@@ -260,14 +260,13 @@ impl State {
             return self.end_receiving(key, Err(error), true);
         };
         match incoming.handle_piece(index, bytes.len(), now) {
-            Err(bad) => return self.end_receiving(key, Err(error_of(bad)), true),
+            Err(bad) => self.end_receiving(key, Err(error_of(bad)), true),
             Ok(hash) => {
                 receiving.moved += bytes.len() as u64;
                 match &mut receiving.place {
                     Place::Thread { queue, wake } => {
                         queue.push_back(Arrival { index, hash, message: message.clone() });
                         wake.notify_one();
-                        return;
                     }
                     Place::Memory(memory) => {
                         let layout = *incoming.layout();

@@ -344,8 +344,8 @@ impl State {
             let Some((part, message)) = self.take_part(key) else { continue };
             self.turn = key;
             let now = self.now;
-            if self.options.max_rate > 0 {
-                let nanos = len_of(&message) as u64 * 1_000_000_000 / self.options.max_rate;
+            let nanos = len_of(&message) as u64 * 1_000_000_000;
+            if let Some(nanos) = nanos.checked_div(self.options.max_rate) {
                 self.paced = self.paced.max(now).saturating_add(Duration::from_nanos(nanos));
             }
             if let Some(Sending { step: Step::Moving { outgoing, .. }, transfer, .. }) =
