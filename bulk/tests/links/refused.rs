@@ -112,7 +112,7 @@ async fn either_side_cancels_and_the_other_hears_of_it() {
     let _taking = take_all(&far, &to.0, Existing::Refuse);
     let sent = near.send(Source::file(&path), name("a")).unwrap();
     let report = soon("end", sent.finished()).await.unwrap();
-    assert!(report.resumed >= 2 << 20 && report.moved < 7 << 20, "{report:?}");
+    assert!(report.resumed >= 1 << 20 && report.moved <= 7 << 20, "{report:?}");
     assert!(to.get("a") == bytes);
     assert_eq!(to.names(), ["a"]);
 }
