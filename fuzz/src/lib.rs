@@ -2,6 +2,7 @@
 //! `cargo test` (`framing/tests/corpus.rs`, `channels/tests/corpus.rs`, `transport/webrtc/tests/engine`,
 //! `transport/websocket/tests/corpus.rs`, `store/tests/corpus.rs`).
 
+pub mod bulk;
 #[cfg(feature = "engine")]
 pub mod engine;
 pub mod framing;
