@@ -119,6 +119,7 @@ impl TransferError {
     }
 
     /// An error of the system's.
+    #[cfg_attr(not(feature = "files"), allow(dead_code))]
     pub(crate) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Io { doing, error: Arc::new(error) }
     }

@@ -79,6 +79,7 @@ enum Place {
 }
 
 /// A piece that came.
+#[cfg_attr(not(feature = "files"), allow(dead_code))]
 pub(crate) struct Arrival {
     pub(crate) index: u32,
     pub(crate) hash: Hash,
