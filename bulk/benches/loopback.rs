@@ -36,10 +36,19 @@ async fn main() {
     }
     let mut all = [const { Vec::new() }; 4];
     let (mut beside, mut alone) = (Vec::new(), Vec::new());
+    let mut spent = [0.0; 3];
     for _ in 0..ROUNDS {
+        let start = cpu();
         all[0].push(rate(len, plain(&source, &folder.join("plain"))));
+        let after_plain = cpu();
         all[1].push(rate(len, raw(len).await));
+        let after_raw = cpu();
         let (hashed, moved, times) = bulk(&source, &folder).await;
+        for (sum, spent) in
+            spent.iter_mut().zip([after_plain - start, after_raw - after_plain, cpu() - after_raw])
+        {
+            *sum += spent;
+        }
         all[2].push(rate(len, moved));
         all[3].push(rate(len, hashed));
         beside.extend(times);
@@ -56,10 +65,20 @@ async fn main() {
     println!("| the link, messages of 64 KiB, no files | {raw:.0} |");
     println!("| bulk, from file to file, checked | {bulk:.0} |");
     println!("| hashing before the offer | {hashing:.0} |");
+    let [plain, link, moved] = spent.map(|it| 1e3 * it / (ROUNDS as f64 * mib as f64 / 1_024.0));
+    println!("CPU of both ends, ms a GiB: plain {plain:.0}, the link {link:.0}, bulk with hashing {moved:.0}");
     println!("bulk is {:.0} % of the link's own", 100.0 * bulk / raw);
     let (alone, beside) = (percentile(&mut alone), percentile(&mut beside));
     println!("a command's round trip, p95: {alone:.1?} alone, {beside:.1?} beside bulk");
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Seconds of CPU that this process has spent; 0 where the system does not say.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let behind = stat.rsplit_once(") ").map_or("", |(_, behind)| behind);
+    let ticks = behind.split(' ').skip(11).take(2).filter_map(|it| it.parse::<f64>().ok());
+    ticks.sum::<f64>() / 100.0
 }
 
 fn rate(len: u64, took: Duration) -> f64 {
@@ -132,7 +151,7 @@ async fn raw(len: u64) -> Duration {
 async fn bulk(source: &Path, to: &Path) -> (Duration, Duration, Vec<Duration>) {
     let ([(near, near_link), (far, far_link)], nodes) = link().await;
     let [here, there] =
-        nodes.each_ref().map(|it| Bulk::new(it.runtime().clone(), BulkOptions::default()).unwrap());
+        nodes.each_ref().map(|it| Bulk::new(it.runtime().clone(), options()).unwrap());
     let (receive, command) = (near.receive, near.command);
     let attending = here.clone();
     tokio::spawn(async move { attending.attend(&near_link, receive).await });
@@ -182,4 +201,13 @@ async fn round_trips_alone() -> Vec<Duration> {
     asking.abort();
     echoing.abort();
     core::mem::take(&mut *TIMES.lock().unwrap())
+}
+
+/// `BULK_ASKED`: KiB that are asked for at a time.
+fn options() -> BulkOptions {
+    let mut options = BulkOptions::default();
+    if let Ok(asked) = std::env::var("BULK_ASKED") {
+        options.max_asked = asked.parse::<usize>().unwrap() << 10;
+    }
+    options
 }

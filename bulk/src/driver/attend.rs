@@ -99,6 +99,8 @@ async fn run(
     poll_fn(|context| {
         let mut state = shared.lock();
         state.now = runtime.now();
+        // What is done here does not wake this task.
+        state.attendant = None;
         if state.closed && state.control.is_empty() {
             return Poll::Ready(Err(AttendError::Closed));
         }

@@ -124,7 +124,6 @@ impl State {
                 Err(error) => unreachable!("a layout and a name can be offered: {error}"),
             }
         }
-        self.wake_attendant();
     }
 
     fn sending_of(&mut self, id: u32) -> Option<(u64, &mut Sending)> {
