@@ -66,7 +66,9 @@ async fn main() {
     println!("| bulk, from file to file, checked | {bulk:.0} |");
     println!("| hashing before the offer | {hashing:.0} |");
     let [plain, link, moved] = spent.map(|it| 1e3 * it / (ROUNDS as f64 * mib as f64 / 1_024.0));
-    println!("CPU of both ends, ms a GiB: plain {plain:.0}, the link {link:.0}, bulk with hashing {moved:.0}");
+    println!(
+        "CPU of both ends, ms a GiB: plain {plain:.0}, the link {link:.0}, bulk with hashing {moved:.0}"
+    );
     println!("bulk is {:.0} % of the link's own", 100.0 * bulk / raw);
     let (alone, beside) = (percentile(&mut alone), percentile(&mut beside));
     println!("a command's round trip, p95: {alone:.1?} alone, {beside:.1?} beside bulk");

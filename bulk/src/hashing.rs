@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     fn check(len: usize, piece_len: u32) {
-        let bytes: Vec<u8> = (0..len).map(|i| (i * 31 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..len).map(|i| ((i * 31) >> 3) as u8).collect();
         let root = *blake3::hash(&bytes).as_bytes();
         let layout = Layout::new(len as u64, root, piece_len).unwrap();
         let piece = |index: u32| {

@@ -49,7 +49,7 @@ struct File {
 
 impl File {
     fn new(len: usize, piece_len: u32) -> Self {
-        let bytes: Vec<u8> = (0..len).map(|i| (i * i >> 4) as u8).collect();
+        let bytes: Vec<u8> = (0..len).map(|i| ((i * i) >> 4) as u8).collect();
         let layout = Layout::new(len as u64, *blake3::hash(&bytes).as_bytes(), piece_len).unwrap();
         Self { bytes, layout }
     }

@@ -66,10 +66,10 @@ impl Drop for Folder {
 
 /// One end of a link.
 pub(crate) struct End {
-    pub(crate) bulk: Bulk,
     pub(crate) link: Link,
-    pub(crate) send: Sender,
-    pub(crate) command: Command,
+    /// The application's own, which keep the session.
+    _send: Sender,
+    _command: Command,
     pub(crate) attending: JoinHandle<Result<LinkEnded, AttendError>>,
 }
 
@@ -100,7 +100,7 @@ impl Nodes {
             let (attending, at) = (bulk.clone(), link.clone());
             let receive: Receiver = peer.receive;
             let attending = tokio::spawn(async move { attending.attend(&at, receive).await });
-            End { bulk: bulk.clone(), link, send: peer.send, command: peer.command, attending }
+            End { link, _send: peer.send, _command: peer.command, attending }
         };
         [end(near, near_peer, near_link), end(far, far_peer, far_link)]
     }
