@@ -6,6 +6,9 @@
 pub use axum;
 #[cfg(all(any(feature = "webrtc", feature = "websocket"), target_arch = "wasm32"))]
 pub use deltawire_browser as browser;
+/// Files over links, beside what overtakes them.
+#[cfg(feature = "bulk")]
+pub use deltawire_bulk as bulk;
 pub use deltawire_channels as channels;
 pub use deltawire_framing as framing;
 pub use deltawire_link as link;

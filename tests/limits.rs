@@ -8,6 +8,9 @@ use std::time::Duration;
 use deltawire_channels::session::{ACKNOWLEDGE_EACH, ACKNOWLEDGE_WITHIN, MAX_PONGS};
 use deltawire_channels::{Limits, MAX_HANDED_OVER, MAX_SHARED};
 
+use deltawire::bulk::{
+    BulkOptions, MAX_ASKED_AGAIN, MAX_ASKS, MAX_PAGES, MAX_WRONG, MAX_WRONG_OF_PIECE,
+};
 use deltawire::documents::store::LogOptions;
 use deltawire::documents::{DocumentsOptions, HubOptions};
 use deltawire::limits::{CONNECT_TIMEOUT, MAX_WAITING, REQUESTS, SOCKET_BUFFER};
@@ -131,6 +134,19 @@ fn in_code() -> BTreeMap<String, String> {
         "requests::MAX_REFUSAL_REASON" => format!("{MAX_REFUSAL_REASON} bytes"),
         "MAX_HANDED_OVER" => size(MAX_HANDED_OVER),
     }
+    let no_bound = |rate: u64| if rate == 0 { "no bound".to_owned() } else { rate.to_string() };
+    fields!(BulkOptions {
+        max_len: bytes,
+        max_pending: count,
+        max_active: count,
+        max_asked: size,
+        max_read_ahead: size,
+        piece_len: |len: u32| bytes(len.into()),
+        max_rate: no_bound,
+        idle_timeout: time,
+        answer_timeout: time,
+        max_retries: |count: u32| count.to_string(),
+    });
     let HubOptions {
         log,
         shards: _,
@@ -209,6 +225,12 @@ fn in_code() -> BTreeMap<String, String> {
         "SignallingOptions::max_rate_keys" => count(max_rate_keys),
         "SdpFragment::MAX_CANDIDATES" => count(SdpFragment::MAX_CANDIDATES),
         "SdpFragment::MAX_CANDIDATE_LEN" => size(SdpFragment::MAX_CANDIDATE_LEN),
+        "bulk::MAX_ASKS" => count(MAX_ASKS),
+        "bulk::MAX_ASKED_AGAIN" => MAX_ASKED_AGAIN.to_string(),
+        "bulk::MAX_PAGES" => count(MAX_PAGES),
+        "bulk::MAX_WRONG_OF_PIECE" => MAX_WRONG_OF_PIECE.to_string(),
+        "bulk::MAX_WRONG" => MAX_WRONG.to_string(),
+        "bulk::MAX_CONTROL" => count(stated(BULK, "MAX_CONTROL")),
         "browser::EARLY" => size(stated(CHANNELS, "EARLY")),
         "websocket::MAX_WAITING" => size(stated(INBOX, "MAX_WAITING")),
         "MAX_STREAM_MESSAGE" => size(MAX_STREAM_MESSAGE),
@@ -256,6 +278,7 @@ fn in_code() -> BTreeMap<String, String> {
 }
 
 /// Where constants stand that are not public, or of the browser's part, which is not compiled here.
+const BULK: &str = include_str!("../bulk/src/driver/state.rs");
 const CHANNELS: &str = include_str!("../transport/browser/src/channels.rs");
 const INBOX: &str = include_str!("../transport/websocket/src/browser/inbox.rs");
 const FRAMING: &str = include_str!("../transport/stream/src/framing.rs");

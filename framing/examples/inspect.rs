@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
+use deltawire_framing::bulk::Bulk;
 use deltawire_framing::control::Control;
 use deltawire_framing::documents::Document;
 use deltawire_framing::operations::{Operation, Operations};
@@ -28,8 +29,8 @@ const MAX_UNFINISHED_BYTES: u64 = 1 << 30;
 /// Prints what Deltawire transport messages hold, frame by frame and field by field.
 ///
 /// Ends with status 1, and says where and why, when bytes break the format.
-#[derive(Parser)]
-struct Arguments {
+#[derive(Clone, Debug, Parser)]
+pub(crate) struct Arguments {
     /// The file to read, or - for standard input.
     file: PathBuf,
     /// The input is hexadecimal text; white space does not matter.
@@ -43,7 +44,7 @@ struct Arguments {
     bytes: usize,
 }
 
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Form {
     /// Messages, if lengths lead exactly to the input's end; else one message.
     Auto,
@@ -54,18 +55,22 @@ enum Form {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let mut printer = Printer { out: String::new(), shown: arguments.bytes };
-    let result = inspect(&arguments, &mut printer);
-    // A reader that has seen enough (`| head`) is no failure.
-    let _ = io::stdout().write_all(printer.out.as_bytes());
-    match result {
+    match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints what an input holds, and says what is wrong with it.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let mut printer = Printer { out: String::new(), shown: arguments.bytes };
+    let result = inspect(arguments, &mut printer);
+    // A reader that has seen enough (`| head`) is no failure.
+    let _ = io::stdout().write_all(printer.out.as_bytes());
+    result
 }
 
 fn inspect(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<()> {
@@ -165,6 +170,7 @@ fn print_header(frame: Frame<'_>, printer: &mut Printer) {
         Kind::Opaque => "opaque",
         Kind::Document => "document",
         Kind::Request => "request",
+        Kind::Bulk => "bulk",
     };
     let channel = format!("{:?}", header.channel()).to_lowercase();
     printer.field("version", 1);
@@ -189,6 +195,10 @@ fn inspect_body(kind: Kind, body: &[u8], printer: &mut Printer) -> anyhow::Resul
             printer.bytes("body", body);
             Ok(())
         }
+        Kind::Bulk => {
+            print_bulk(Bulk::parse(body)?, printer);
+            Ok(())
+        }
         Kind::Document => {
             print_document(Document::parse(body)?, printer);
             Ok(())
@@ -202,6 +212,23 @@ fn inspect_body(kind: Kind, body: &[u8], printer: &mut Printer) -> anyhow::Resul
 
 fn print_request(request: RequestMessage<'_>, printer: &mut Printer) {
     printer.field("request", format_args!("{request:?}"));
+fn print_bulk(bulk: Bulk<'_>, printer: &mut Printer) {
+    let bulk = match bulk {
+        Bulk::Offer(offer, name) => format!("offer of {name:?}, {:?}", offer.fields()),
+        Bulk::Accept(accept) => format!("accept, id {}, has {} bytes", accept.id(), accept.have()),
+        Bulk::Ask(ask) => format!("ask, {:?}", ask.fields()),
+        Bulk::Piece(piece, bytes) => {
+            format!("piece, id {}, index {}, {} bytes", piece.id(), piece.index(), bytes.len())
+        }
+        Bulk::Hashes(hashes, them) => {
+            let (id, wanted, first) = (hashes.id(), hashes.wanted(), hashes.first());
+            format!("hashes, id {id}, {wanted:?} from {first}, {}", them.len())
+        }
+        Bulk::Done(done) => format!("done, {:?}", done.fields()),
+        Bulk::Get(get, name) => format!("get, id {}, {:?} {name:?}", get.id(), get.what()),
+        other => format!("{other:?}"),
+    };
+    printer.field("bulk", bulk);
 }
 
 fn print_document(document: Document<'_>, printer: &mut Printer) {

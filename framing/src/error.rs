@@ -89,12 +89,30 @@ pub enum Field {
     RequestType,
     /// `code` of a message of a request or stream.
     Code,
-    /// `id` of a message of a request or stream.
+    /// `id` of a message of a request or stream, or of a get.
     Id,
     /// `credit` of a message of a request or stream.
     Credit,
     /// `stream_len` of an open.
     StreamLen,
+    /// `bulk_type` of a message about bulk.
+    BulkType,
+    /// `len` of an offer.
+    Len,
+    /// `piece_len` of an offer.
+    PieceLen,
+    /// `name` of an offer or a get: its length.
+    Name,
+    /// `wanted` of a get, an ask or hashes.
+    What,
+    /// `first` of an ask or of hashes.
+    First,
+    /// `count` of an ask.
+    Count,
+    /// `index` of a piece.
+    Index,
+    /// `subject` of a done.
+    Subject,
 }
 
 impl Field {
@@ -139,6 +157,15 @@ impl Field {
             Self::Id => "id",
             Self::Credit => "credit",
             Self::StreamLen => "stream_len",
+            Self::BulkType => "bulk_type",
+            Self::Len => "len",
+            Self::PieceLen => "piece_len",
+            Self::Name => "name",
+            Self::What => "wanted",
+            Self::First => "first",
+            Self::Count => "count",
+            Self::Index => "index",
+            Self::Subject => "subject",
         }
     }
 }

@@ -9,7 +9,7 @@
 //! | write a delta where it will be sent from | [`DeltaWriter`], in a [`RecordBuf`] for alignment |
 //! | send a message longer than a frame | [`Fragmenter`] |
 //! | join small frames into one transport message | [`run()`] |
-//! | read a transport message | [`Frames`], then [`Frame::delta`], [`Frame::control`], [`Frame::document`] or [`Frame::request`] |
+//! | read a transport message | [`Frames`], then [`Frame::delta`], [`Frame::control`], [`Frame::document`], [`Frame::request`] or [`Frame::bulk`] |
 //! | put fragments together | [`Reassembler`] |
 //! | edit lists as payload | [`operations`] |
 //! | keep a delta with what the node knows of it | [`Record`], [`SharedRecord`] |
@@ -27,6 +27,7 @@ extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
+pub mod bulk;
 pub mod control;
 mod delta;
 pub mod documents;

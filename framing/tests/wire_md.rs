@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use deltawire_framing::bulk::Bulk;
 use deltawire_framing::control::Control;
 use deltawire_framing::documents::Document;
 use deltawire_framing::operations::{Operation, Operations};
@@ -61,6 +62,11 @@ fn messages_are_valid_and_say_what_the_text_says() {
                         }
                         other => format!("{other:?}"),
                     },
+                    Kind::Bulk => match frame.bulk().unwrap() {
+                        Bulk::Offer(offer, name) => format!("offer {} {name}", offer.fields().id),
+                        Bulk::Ask(ask) => format!("ask {}", ask.fields().first),
+                        other => panic!("{other:?}"),
+                    },
                     Kind::Opaque => format!("opaque {}", frame.body().escape_ascii()),
                 }),
                 Reassembled::Complete(message) => {
@@ -83,6 +89,8 @@ fn messages_are_valid_and_say_what_the_text_says() {
         "subscribe 1",
         "mark 5",
         "request 1 \"ask\"",
+        "offer 7 a.bin",
+        "ask 1",
     ];
     assert_eq!(found, expected);
 }

@@ -40,6 +40,7 @@ pub fn frame(data: &[u8]) {
                 Kind::Control => drop(frame.control()),
                 Kind::Document => drop(frame.document()),
                 Kind::Request => drop(frame.request()),
+                Kind::Bulk => drop(frame.bulk()),
                 Kind::Opaque => {}
             }
         }

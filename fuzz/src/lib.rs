@@ -3,6 +3,7 @@
 //! `transport/websocket/tests/corpus.rs`, `store/tests/corpus.rs`,
 //! `requests/tests/corpus.rs`).
 
+pub mod bulk;
 #[cfg(feature = "engine")]
 pub mod engine;
 pub mod framing;

@@ -94,7 +94,7 @@ pub(crate) fn priorities() -> Result<String, String> {
     );
     for on in CARRIERS {
         for (name, priority, bound) in
-            [("of the same priority", 0, 150 * MS), ("of a higher one", 1, 80 * MS)]
+            [("of the same priority", 64, 150 * MS), ("of a higher one", 65, 80 * MS)]
         {
             let bulk = (SendPriority::default(), 60_000, Duration::ZERO);
             let small = (SendPriority { priority, ..SendPriority::default() }, 64, 50 * MS);

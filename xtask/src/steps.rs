@@ -26,11 +26,12 @@ const RIVALS_BENCHES: [(&str, &str); 2] = [
 const LIBRARY: &str = "deltawire";
 
 /// All that it has.
-const FEATURES: &str = "--features deltawire/futures,deltawire/https,deltawire/hub-files,deltawire/metrics,deltawire/quic,deltawire/sim,deltawire/str0m,deltawire/tcp,deltawire/unix";
+const FEATURES: &str = "--features deltawire/bulk-files,deltawire/futures,deltawire/https,deltawire/hub-files,deltawire/metrics,deltawire/quic,deltawire/sim,deltawire/str0m,deltawire/tcp,deltawire/unix";
 
 /// Sets of features that compile by themselves, and the most packages that each may bring: README has them.
 const FEATURE_SETS: [(&str, usize); 14] = [
     ("", 54),
+    ("bulk-files", 64),
     ("documents", 60),
     ("requests", 55),
     ("hub-files", 77),

@@ -196,6 +196,7 @@ fn check(frame: Frame<'_>) -> Result<(), Malformed> {
         Kind::Opaque => Ok(()),
         Kind::Document => frame.document().map(drop),
         Kind::Request => frame.request().map(drop),
+        Kind::Bulk => frame.bulk().map(drop),
         // Control messages are the session's own.
         Kind::Delta | Kind::Control => frame.delta()?.verify_checksum(),
     }

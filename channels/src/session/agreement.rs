@@ -88,7 +88,7 @@ impl Session {
 fn features(config: &SessionConfig) -> u64 {
     let hub = if config.serves_documents { HelloFields::HUB } else { 0 };
     let resume = if can_resume(config) { HelloFields::RESUME } else { 0 };
-    let messages = HelloFields::DOCUMENTS | HelloFields::REQUESTS;
+    let messages = HelloFields::DOCUMENTS | HelloFields::REQUESTS | HelloFields::BULK;
     HelloFields::CLOSING | HelloFields::GROWING | messages | hub | resume
 }
 

@@ -4,6 +4,7 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 use std::collections::VecDeque;
 
+use deltawire_framing::bulk::Bulk;
 use deltawire_framing::control::{Delivery, Hello, HelloFields, Order, Window};
 use deltawire_framing::documents::Document;
 use deltawire_framing::requests::RequestMessage;
@@ -398,6 +399,7 @@ pub(super) fn check(kind: Kind, body: &[u8]) -> Result<(), ProtocolError> {
         Kind::Opaque => Ok(()),
         Kind::Document => Ok(Document::parse(body).map(drop)?),
         Kind::Request => Ok(RequestMessage::parse(body).map(drop)?),
+        Kind::Bulk => Ok(Bulk::parse(body).map(drop)?),
         Kind::Control => Err(ProtocolError::OutOfPlace("a control message in fragments")),
     }
 }

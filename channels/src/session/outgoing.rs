@@ -19,7 +19,7 @@ use crate::peer::{Message, MessageLimit};
 /// How a sender's messages compete with those of the session's other senders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendPriority {
-    /// Higher goes first. Default: 0.
+    /// Higher goes first. Default: 64. 0 is below everything: for bulk, which anything may overtake.
     pub priority: u8,
     /// How much of the link a sender gets beside others of its priority; at least 1. Default: 1.
     pub weight: u8,
@@ -27,7 +27,7 @@ pub struct SendPriority {
 
 impl Default for SendPriority {
     fn default() -> Self {
-        Self { priority: 0, weight: 1 }
+        Self { priority: 64, weight: 1 }
     }
 }
 

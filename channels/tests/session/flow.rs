@@ -336,7 +336,7 @@ fn both_closing_at_once_lose_nothing() {
 fn an_urgent_message_that_must_wait_does_not_stop_one_that_has_begun() {
     let mut link = open();
     let mut urgent =
-        link.ends[0].session.open_sender(SendPriority { priority: 9, weight: 1 }).unwrap();
+        link.ends[0].session.open_sender(SendPriority { priority: 99, weight: 1 }).unwrap();
     link.budget = 16_384;
     send(&mut link, 0, &[1; 600_000]);
     let first = link.ends[0].session.poll_transmit(16_384).unwrap();

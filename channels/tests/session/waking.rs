@@ -91,7 +91,7 @@ fn what_has_a_higher_priority_than_what_waits_for_a_window_goes_at_once() {
     link.run_for(Duration::from_millis(100));
     let share = |priority| SendPriority { priority, weight: 1 };
     let [mut urgent, mut equal] =
-        [9, 0].map(|priority| link.ends[0].session.open_sender(share(priority)).unwrap());
+        [65, 64].map(|priority| link.ends[0].session.open_sender(share(priority)).unwrap());
     send(&mut link, 900_000);
     link.run_for(Duration::from_millis(100));
     send(&mut link, 500_000);

@@ -63,6 +63,8 @@ impl HelloFields {
     pub const RESUME: u64 = 16;
     /// Among the [`features`](Self::features): it takes [messages of requests and streams](crate::requests).
     pub const REQUESTS: u64 = 32;
+    /// Among the [`features`](Self::features): it takes [messages about bulk](crate::bulk).
+    pub const BULK: u64 = 64;
 }
 
 /// The first frame each way: version, limits, session. 64 bytes.

@@ -37,6 +37,9 @@ pub enum Kind {
     /// A [message of a request or stream](crate::requests), to a peer that speaks
     /// [`HelloFields::REQUESTS`](crate::control::HelloFields::REQUESTS).
     Request = 5,
+    /// A [message about bulk](crate::bulk), to a peer that speaks
+    /// [`HelloFields::BULK`](crate::control::HelloFields::BULK).
+    Bulk = 6,
 }
 
 /// Which channel a frame belongs to. Direction is never written: it is who sent the frame.
@@ -156,6 +159,7 @@ impl FrameHeader {
             2 => Kind::Control,
             3 => Kind::Opaque,
             4 => Kind::Document,
+            6 => Kind::Bulk,
             _ => Kind::Request,
         }
     }
@@ -209,13 +213,13 @@ impl FrameHeader {
     #[inline]
     pub(super) fn is_sound_whole(&self) -> bool {
         const KIND: u32 = 0x0700;
-        const FIRST: u32 = 0x0100;
-        const KINDS: u32 = 0x0500;
+        /// Bit n: there is a kind n.
+        const KINDS: u32 = 0b0111_1110;
         const CHANNEL: u32 = 0x0001_0000;
         const INDEX_0_OF_1: u32 = 0x0001_0000;
         let [first, message_id, _, fragment]: [U32; 4] = zerocopy::transmute!(*self);
         first.get() & !(KIND | CHANNEL) == u32::from(Self::VERSION)
-            && (first.get() & KIND).wrapping_sub(FIRST) < KINDS
+            && KINDS >> ((first.get() & KIND) >> 8) & 1 == 1
             && message_id.get() == 0
             && fragment.get() == INDEX_0_OF_1
     }

@@ -3,6 +3,7 @@ use core::fmt;
 use zerocopy::FromBytes;
 
 use super::header::{Channel, FRAME_ALIGN, FrameHeader, Kind};
+use crate::bulk::Bulk;
 use crate::control::Control;
 use crate::delta::Delta;
 use crate::documents::Document;
@@ -182,6 +183,20 @@ impl<'a> Frame<'a> {
         RequestMessage::parse(self.body())
     }
 
+    /// The body as a message about bulk: for an unfragmented frame of [`Kind::Bulk`] on the data channel.
+    ///
+    /// # Errors
+    /// A frame of another kind ([`Field::Kind`]) or channel ([`Field::Channel`]), a fragment
+    /// ([`Field::FragmentCount`]), or what [`Bulk::parse`] finds.
+    pub fn bulk(&self) -> Result<Bulk<'a>, Malformed> {
+        self.expect_whole(Kind::Bulk)?;
+        if self.channel() != Channel::Data {
+            let expected = Expected::Exactly(Channel::Data as u64);
+            return Err(Malformed::new(Field::Channel, self.channel() as u64, expected));
+        }
+        Bulk::parse(self.body())
+    }
+
     /// The body as a delta: for an unfragmented frame of [`Kind::Delta`].
     ///
     /// # Errors
@@ -234,9 +249,10 @@ fn check_header(header: &FrameHeader) -> Result<(), Malformed> {
     let (field, value, expected) = if header.version != FrameHeader::VERSION {
         let expected = Expected::Exactly(u64::from(FrameHeader::VERSION));
         (Field::Version, u32::from(header.version), expected)
-    } else if !(1..=5).contains(&header.kind) {
-        let kinds =
-            Expected::OneOf("1 (delta), 2 (control), 3 (opaque), 4 (document), 5 (request)");
+    } else if !(1..=6).contains(&header.kind) {
+        let kinds = Expected::OneOf(
+            "1 (delta), 2 (control), 3 (opaque), 4 (document), 5 (request), 6 (bulk)",
+        );
         (Field::Kind, u32::from(header.kind), kinds)
     } else if header.channel > 1 {
         let channels = Expected::OneOf("0 (command), 1 (data)");

@@ -184,7 +184,7 @@ impl Task<'_> {
                     let of = (delta.doc_id(), delta.delta_type());
                     self.client.lock().handle_delta(of, message);
                 }
-                Kind::Opaque | Kind::Control | Kind::Request => {
+                Kind::Opaque | Kind::Control | Kind::Request | Kind::Bulk => {
                     tracing::debug!("a message that is not about documents was passed over");
                 }
             }

@@ -1,0 +1,6 @@
+//! Bulk over real links.
+
+mod hostile;
+mod lab;
+mod moved;
+mod refused;

@@ -1,0 +1,1 @@
+../../framing/examples/inspect.rs
