@@ -28,7 +28,7 @@ impl Options {
 pub(crate) fn client(options: &Options, retries: u32) -> Result<Node, End> {
     let options = ClientOptions { token: options.token()?, ..ClientOptions::default() };
     let backoff = Backoff { max_attempts: Some(retries.max(1)), ..Backoff::default() };
-    let node = Node::builder().signalling(options).backoff(backoff).build();
+    let node = Node::builder().resume(None).signalling(options).backoff(backoff).build();
     node.map_err(|error| End::NotStarted(error.to_string()))
 }
 
@@ -40,7 +40,8 @@ pub(crate) async fn server(
 ) -> Result<Node, End> {
     let not_started = |error: &dyn std::fmt::Display| End::NotStarted(error.to_string());
     let udp = SocketAddr::new(address.ip(), 0);
-    let node = Node::builder().listen(udp).build().map_err(|error| not_started(&error))?;
+    let node =
+        Node::builder().resume(None).listen(udp).build().map_err(|error| not_started(&error))?;
     let signalling = SignallingOptions { token: options.token()?, ..SignallingOptions::default() };
     let router = node.router(signalling);
     let server =

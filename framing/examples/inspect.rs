@@ -212,6 +212,8 @@ fn inspect_body(kind: Kind, body: &[u8], printer: &mut Printer) -> anyhow::Resul
 
 fn print_request(request: RequestMessage<'_>, printer: &mut Printer) {
     printer.field("request", format_args!("{request:?}"));
+}
+
 fn print_bulk(bulk: Bulk<'_>, printer: &mut Printer) {
     let bulk = match bulk {
         Bulk::Offer(offer, name) => format!("offer of {name:?}, {:?}", offer.fields()),
