@@ -407,8 +407,5 @@ fn a_runtime_that_is_shut_down_leaves_nobody_waiting() {
     assert!(matches!(requests.ended(), Some(Ended::Closed(_))));
     let error = pollster::block_on(requests.stream(fields(), None)).unwrap_err();
     assert!(matches!(error, RequestError::LinkOver { may_have_run: false, .. }), "{error}");
-    assert!(
-        pollster::block_on({ far.incoming }.next()).is_some_and(|_| true)
-            || far.requests.ended().is_some()
-    );
+    drop(far);
 }
