@@ -12,9 +12,7 @@ use deltawire::documents::store::LogOptions;
 use deltawire::documents::{DocumentsOptions, HubOptions};
 use deltawire::limits::{CONNECT_TIMEOUT, MAX_WAITING, REQUESTS, SOCKET_BUFFER};
 use deltawire::link::{LAST_WORDS, MAX_STREAM_MESSAGE};
-use deltawire::requests::{
-    MAX_REFUSAL_REASON, MAX_REPLIES, MESSAGE_OVERHEAD, RequestsOptions,
-};
+use deltawire::requests::{MAX_REFUSAL_REASON, MAX_REPLIES, MESSAGE_OVERHEAD, RequestsOptions};
 use deltawire::sdp::{MAX_CANDIDATES, MAX_DESCRIPTION_LEN, MAX_SCTP_INIT_LEN};
 use deltawire::signalling::{Rate, SdpFragment, ServerLimits, SignallingOptions};
 use deltawire::webrtc::{
