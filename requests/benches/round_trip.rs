@@ -44,8 +44,8 @@ fn open(command: Command, link: Option<&Link>) -> Opened {
 }
 
 fn round_trips(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all();
-    let runtime: Runtime = { runtime }.build().unwrap();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime: Runtime = builder.worker_threads(2).enable_all().build().unwrap();
     for kind in ["tcp", "memory"] {
         let ends = |runtime: &Runtime| {
             if kind == "tcp" { runtime.block_on(over_tcp()) } else { runtime.block_on(in_memory()) }

@@ -5,7 +5,7 @@ use core::task::{Context, Poll};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deltawire_channels::Receiver;
+use deltawire_channels::{ChannelClosed, Receiver};
 use deltawire_framing::control::CloseCode;
 use deltawire_link::Link;
 use deltawire_link::runtime::Timer;
@@ -17,15 +17,25 @@ use crate::shared::Shared;
 const MAX_TURN: usize = 256;
 
 /// Takes in what comes, until the session is over, the peer breaks a rule, or no handle is left.
-pub(crate) async fn drive(shared: Arc<Shared>, receiver: Receiver, link: Option<Link>) {
+pub(crate) async fn drive(driven: Driven, receiver: Receiver, link: Option<Link>) {
+    let shared = &driven.0;
     let timer = shared.runtime.timer();
-    let mut task = Task { shared: &shared, receiver, timer, due: None };
+    let mut task = Task { shared, receiver, timer, due: None };
     let ended = poll_fn(|context| task.poll(context)).await;
     if let (Ended::Violation(violation), Some(link)) = (&ended, &link) {
         tracing::warn!(link = %link.id(), %violation, "a peer broke a rule of requests");
         link.close(CloseCode::OUT_OF_PLACE, &violation.to_string());
     }
     shared.end(ended);
+}
+
+/// Ends everything when the task is dropped, as by a runtime that is shut down: nobody waits for what never comes.
+pub(crate) struct Driven(pub(crate) Arc<Shared>);
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        self.0.end(Ended::Closed(ChannelClosed::Dropped));
+    }
 }
 
 struct Task<'a> {

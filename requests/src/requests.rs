@@ -10,7 +10,7 @@ use deltawire_link::runtime::SharedRuntime;
 
 use crate::answers::{Answer, Answers};
 use crate::commands::Commands;
-use crate::driver::drive;
+use crate::driver::{Driven, drive};
 use crate::error::{Ended, OpenError, RequestError};
 use crate::incoming::IncomingRequests;
 use crate::options::{CallOptions, RequestsOptions, WhenFull};
@@ -119,7 +119,7 @@ impl Requests {
         let shared = Arc::new(Shared::new(sender, runtime.clone(), options));
         let requests = Self { handle: Handle::new(shared.clone()) };
         let incoming = IncomingRequests::new(requests.handle.clone());
-        runtime.spawn(Box::pin(drive(shared, asked, link)));
+        runtime.spawn(Box::pin(drive(Driven(shared), asked, link)));
         (requests, incoming)
     }
 

@@ -309,8 +309,10 @@ impl Shared {
         }
     }
 
+    /// Whether nobody is left who asks, and everything was said.
     pub(crate) fn is_left(&self) -> bool {
-        self.lock().handles == 0
+        let state = self.lock();
+        state.handles == 0 && state.core.reply().is_none()
     }
 
     /// Opens an exchange: waits for a place and for room, until then.

@@ -389,3 +389,23 @@ async fn a_channel_has_requests_once() {
     tokio::spawn(echo(far.incoming));
     assert_eq!(near.requests.call(b"a", CallOptions::default()).await.unwrap().payload(), b"aa");
 }
+
+#[test]
+fn a_runtime_that_is_shut_down_leaves_nobody_waiting() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let [near, far] = runtime.block_on(async { pair() });
+    let requests = near.requests.clone();
+    runtime.block_on(async {
+        let call = tokio::spawn({
+            let requests = requests.clone();
+            async move { requests.call(b"", CallOptions::default()).await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        call.abort();
+    });
+    drop(runtime);
+    assert!(matches!(requests.ended(), Some(Ended::Closed(_))));
+    let error = pollster::block_on(requests.stream(fields(), None)).unwrap_err();
+    assert!(matches!(error, RequestError::LinkOver { may_have_run: false, .. }), "{error}");
+    drop(far);
+}
