@@ -1,7 +1,7 @@
 //! What the fuzz targets check. The same functions run over the committed corpus in
 //! `cargo test` (`framing/tests/corpus.rs`, `channels/tests/corpus.rs`, `transport/webrtc/tests/engine`,
-//! `transport/websocket/tests/corpus.rs`, `store/tests/corpus.rs`,
-//! `requests/tests/corpus.rs`).
+//! `transport/websocket/tests/corpus.rs`, `store/tests/corpus.rs`, `requests/tests/corpus.rs`,
+//! `bulk/tests/corpus.rs`).
 
 pub mod bulk;
 #[cfg(feature = "engine")]

@@ -82,9 +82,9 @@ impl Origin {
     }
 }
 
-/// What a message counts as read ahead.
+/// What a message counts as read ahead, and at the rate: its bytes or hashes.
 pub(crate) fn len_of(message: &Message) -> usize {
-    message.frame().body().len()
+    message.frame().body().len().saturating_sub(Piece::SIZE)
 }
 
 impl State {
@@ -296,15 +296,15 @@ impl State {
         let room = self.options.max_read_ahead;
         let sending = self.sending.get_mut(&key)?;
         let Step::Moving { id, outgoing, .. } = &mut sending.step else { return None };
-        if self.read_ahead > 0 && self.read_ahead + messages::LONGEST > room + Piece::SIZE {
+        if self.read_ahead > 0 && self.read_ahead + messages::LONGEST - Piece::SIZE > room {
             return None;
         }
         let part = outgoing.poll_part()?;
         let layout = outgoing.layout();
         let len = match part {
-            Part::Piece(index) => Piece::SIZE + layout.len_of(index),
-            Part::PieceHashes(group) => 16 + 32 * layout.pieces_of(group).len(),
-            Part::GroupHashes => 16 + 32 * layout.groups() as usize,
+            Part::Piece(index) => layout.len_of(index),
+            Part::PieceHashes(group) => 32 * layout.pieces_of(group).len(),
+            Part::GroupHashes => 32 * layout.groups() as usize,
         };
         self.read_ahead += len;
         Some((*id, part, len))
