@@ -29,7 +29,7 @@ const LIBRARY: &str = "deltawire";
 const FEATURES: &str = "--features deltawire/bulk-files,deltawire/futures,deltawire/https,deltawire/hub-files,deltawire/metrics,deltawire/quic,deltawire/sim,deltawire/str0m,deltawire/tcp,deltawire/unix";
 
 /// Sets of features that compile by themselves, and the most packages that each may bring: README has them.
-const FEATURE_SETS: [(&str, usize); 14] = [
+const FEATURE_SETS: [(&str, usize); 15] = [
     ("", 54),
     ("bulk-files", 60),
     ("documents", 60),
