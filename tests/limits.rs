@@ -86,7 +86,7 @@ fn in_code() -> BTreeMap<String, String> {
         resume_timeout: time,
         max_detached: count,
         max_detached_bytes: bytes,
-        max_detached_per_identity: count,
+        max_detached_per_owner: count,
     });
     fields!(NodeLimits {
         max_peers: count,

@@ -190,6 +190,8 @@ fn a_session_that_is_closed_without_a_link_ends_and_says_what_it_had() {
     assert!(link.ended().is_none());
     drop(near);
     sim.run_for(SECOND);
+    assert!(link.ended().is_none(), "it waits as a close does");
+    sim.run_for(6 * SECOND);
     assert!(matches!(link.ended(), Some(LinkEnded::Session(_))), "{:?}", link.ended());
     assert_eq!(link.take_returned().len(), 1);
     let over = sim.block_on(20 * SECOND, server.shut_down(10 * SECOND)).unwrap();
@@ -216,4 +218,25 @@ fn senders_asked_for_without_a_link_are_there_when_there_is_one() {
     sim.set_cut(&[phone], &[tower], false);
     let message = sim.block_on(50 * SECOND, far.receive.next()).unwrap().unwrap();
     assert_eq!(message.delta().unwrap().payload(), b"by another");
+}
+
+#[test]
+fn what_was_sent_before_a_close_in_an_outage_still_comes() {
+    let path = Path { latency: 10 * MS, ..Path::default() };
+    let (mut sim, [phone, tower], client, server) = nodes(1, path, SessionsLimits::default());
+    let ((near, link), (mut far, _)) = connect(&mut sim, &client, &server);
+    let deltawire_channels::Peer { mut send, receive, command } = near;
+    self::send(&mut sim, &mut send, b"before");
+    sim.set_cut(&[phone], &[tower], true);
+    self::send(&mut sim, &mut send, b"in the outage");
+    // Both were handed out: nothing waits in the ring but what is kept.
+    sim.run_for(500 * MS);
+    link.migrate();
+    sim.run_for(100 * MS);
+    sim.set_cut(&[phone], &[tower], false);
+    drop((send, receive, command));
+    for expected in ["before", "in the outage"] {
+        let message = sim.block_on(40 * SECOND, far.receive.next()).unwrap().unwrap();
+        assert_eq!(message.delta().unwrap().payload(), expected.as_bytes());
+    }
 }

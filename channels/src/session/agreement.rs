@@ -15,7 +15,6 @@ impl Session {
         if fields.role == self.config.role {
             return Err(ProtocolError::OutOfPlace("a hello in the same role"));
         }
-        self.resumption.hello_came = true;
         match self.peer {
             Some(before) if before == fields => return Ok(()),
             // The last one before the session goes on counts: others are of a session that was begun on the link.
@@ -25,7 +24,10 @@ impl Session {
                 return Ok(());
             }
             Some(_) => return Err(ProtocolError::OutOfPlace("a second hello that differs")),
-            None => self.peer = Some(fields),
+            None => {
+                self.peer = Some(fields);
+                self.resumption.hello_came = true;
+            }
         }
         self.check_delivery(&fields)?;
         // The hello's windows are the first limits: control messages that came ahead of it on an

@@ -355,7 +355,8 @@ impl Session {
     }
 
     /// Whether the session is open, and nobody is left to talk to the peer.
-    pub(super) fn is_abandoned(&self) -> bool {
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
         matches!(self.state, State::Open)
             && self.outgoing.iter().all(Outgoing::is_abandoned)
             && self.incoming.iter().all(Incoming::is_abandoned)
@@ -378,6 +379,8 @@ impl Session {
         // What the last words may say, only the peer's hello tells.
         let drained =
             self.peer.is_some() && (unread || self.outgoing.iter_mut().all(Outgoing::is_empty));
+        // Without a link, what was handed out may have to go again.
+        let drained = drained && !self.resumption.is_apart();
         let came = self.incoming.iter().all(Incoming::is_complete);
         if told {
             self.settle_told(came, late);

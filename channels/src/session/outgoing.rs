@@ -166,6 +166,23 @@ impl Outgoing {
         true
     }
 
+    /// The link is gone: of what is not kept, a message that was sent in part never comes to its end.
+    pub(super) fn lose_unkept(&mut self) {
+        self.release_sent();
+        if self.replay.is_some() {
+            return;
+        }
+        for lane in &mut self.lanes {
+            if let Some(long) = lane.long.take() {
+                let cost = long.cost();
+                self.window.sent -= cost;
+                self.unsent.0 += 1;
+                self.unsent.1 += cost;
+                lane.source.release(long);
+            }
+        }
+    }
+
     /// Goes on over another link, whose peer has taken in `taken` bytes: the rest is sent again, or, where it is
     /// not kept, is gone. Gives how many bytes go again; `None` if the peer cannot have taken in as many.
     pub(super) fn begin_again(&mut self, taken: u64) -> Option<u64> {
@@ -176,15 +193,8 @@ impl Outgoing {
         let mut messages = 0;
         for lane in &mut self.lanes {
             (lane.deficit, lane.unasked) = (0, 0);
-            let long = lane.long.take();
             if self.replay.is_some() {
-                messages += lane.source.send_again(long);
-            } else if let Some(long) = long {
-                let cost = long.cost();
-                self.window.sent -= cost;
-                self.unsent.0 += 1;
-                self.unsent.1 += cost;
-                lane.source.release(long);
+                messages += lane.source.send_again(lane.long.take());
             }
         }
         self.window.ask_again();

@@ -233,6 +233,7 @@ impl Session {
         self.events.forget_link();
         self.pending.clear();
         self.incoming.iter_mut().for_each(|incoming| incoming.forget_unfinished());
+        self.outgoing.iter_mut().for_each(|outgoing| outgoing.lose_unkept());
         true
     }
 
@@ -477,8 +478,13 @@ impl Session {
     /// Both sides are on the link: sends again what the peer has not taken in.
     fn go_on(&mut self, resume: &Resume) -> Result<(), ProtocolError> {
         let mut repeated = 0;
+        let Some(peer) = self.peer else {
+            return Err(ProtocolError::OutOfPlace("a resume before the hello"));
+        };
+        let max_frame_len = self.max_frame_len(&peer);
         for channel in CHANNELS {
             let at = channel as usize;
+            self.incoming[at].learn(&self.config.limits, max_frame_len, peer.features);
             let (taken, sent) = (resume.taken()[at], resume.sent()[at]);
             let outgoing = &mut self.outgoing[at];
             let ahead = outgoing.window.sent;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -31,8 +32,9 @@ pub struct SessionsLimits {
     pub max_detached: usize,
     /// What they hold in all for and of their applications, bytes. Default: 256 MiB.
     pub max_detached_bytes: u64,
-    /// How many are kept of peers of one identity. Default: 64.
-    pub max_detached_per_identity: usize,
+    /// How many are kept of peers of one identity, or, where nobody was asked for one, of peers at one address (of
+    /// IPv6 the first 64 bits count). Default: 64.
+    pub max_detached_per_owner: usize,
 }
 
 impl Default for SessionsLimits {
@@ -41,7 +43,7 @@ impl Default for SessionsLimits {
             resume_timeout: Duration::from_secs(60),
             max_detached: 1_024,
             max_detached_bytes: 256 << 20,
-            max_detached_per_identity: 64,
+            max_detached_per_owner: 64,
         }
     }
 }
@@ -54,6 +56,8 @@ struct State {
     entries: HashMap<SessionName, Entry>,
     /// Wakes who works for those without a link.
     worker: Option<Waker>,
+    /// Whether nobody will work for them any more.
+    stopped: bool,
 }
 
 struct Entry {
@@ -162,7 +166,15 @@ impl Sessions {
         detached.link.went_down(detached.why.clone());
         let mut state = self.state();
         let name = detached.name;
-        let Some(entry) = state.entries.get_mut(&name) else { return vec![detached.end_evicted()] };
+        if state.stopped {
+            state.entries.remove(&name);
+            drop(state);
+            return vec![detached.end(LinkEnded::Stopped)];
+        }
+        let Some(entry) = state.entries.get_mut(&name) else {
+            drop(state);
+            return vec![detached.end_evicted()];
+        };
         let waiting: Vec<_> = entry.waiting.iter().map(|waiting| waiting.waker.clone()).collect();
         entry.place = Place::Detached(detached);
         let evicted = state.evict(self.limits, name);
@@ -196,8 +208,16 @@ impl Sessions {
         if let Place::Detached(detached) = &entry.place
             && request.is_none_or(|request| detached.session.shows_ticket(request))
         {
-            entry.taken(by.id());
-            return match std::mem::replace(&mut entry.place, Place::Attached) {
+            let stale = entry.taken(by.id());
+            let wanted = entry.waiting.iter().any(|waiting| waiting.refused.is_none());
+            let (link, place) =
+                (entry.link.clone(), std::mem::replace(&mut entry.place, Place::Attached));
+            drop(state);
+            stale.into_iter().for_each(Waker::wake);
+            if wanted {
+                link.want();
+            }
+            return match place {
                 Place::Detached(detached) => Taken::Here(detached),
                 Place::Attached => Taken::Later,
             };
@@ -214,7 +234,9 @@ impl Sessions {
             None => {
                 let request = request.copied();
                 entry.waiting.push(Waiting { link: by.id(), request, waker, refused: None });
-                entry.link.want();
+                let link = entry.link.clone();
+                drop(state);
+                link.want();
             }
         }
         Taken::Later
@@ -231,17 +253,19 @@ impl Sessions {
     pub(crate) fn is_wanted(&self, name: SessionName, session: &Session) -> bool {
         let mut state = self.state();
         let Some(entry) = state.entries.get_mut(&name) else { return false };
-        let mut wanted = false;
+        let (mut wanted, mut refused) = (false, Vec::new());
         for waiting in &mut entry.waiting {
             match &waiting.request {
                 _ if waiting.refused.is_some() => {}
                 Some(request) if !session.shows_ticket(request) => {
                     waiting.refused = Some(ResumeError::Secret);
-                    waiting.waker.wake_by_ref();
+                    refused.push(waiting.waker.clone());
                 }
                 _ => wanted = true,
             }
         }
+        drop(state);
+        refused.into_iter().for_each(Waker::wake);
         wanted
     }
 
@@ -250,48 +274,82 @@ impl Sessions {
         let now = self.runtime.now();
         let mut state = self.state();
         state.worker = Some(context.waker().clone());
-        let (mut over, mut next) = (Vec::new(), None::<Duration>);
-        for entry in state.entries.values_mut() {
-            let Place::Detached(detached) = &mut entry.place else { continue };
-            match detached.work(now, context) {
-                Some(ended) => over.push((detached.name, ended)),
+        let detached = state.take_detached();
+        // What belongs to applications is told nothing under the lock.
+        drop(state);
+        let (mut over, mut next, mut woken) = (Vec::new(), None::<Duration>, Vec::new());
+        for mut detached in detached {
+            let (name, ended) = (detached.name, detached.work(now, context));
+            let mut state = self.state();
+            match ended {
+                Some(ended) => {
+                    let entry = state.entries.remove(&name);
+                    drop(state);
+                    let waiting = entry.into_iter().flat_map(|entry| entry.waiting);
+                    woken.extend(waiting.map(|waiting| waiting.waker));
+                    over.push(detached.end(ended));
+                }
                 None => {
                     next = next.into_iter().chain(detached.poll_timeout()).min();
+                    if let Some(entry) = state.entries.get_mut(&name) {
+                        // Who asked meanwhile found nothing here.
+                        woken.extend(entry.waiting.iter().map(|waiting| waiting.waker.clone()));
+                        entry.place = Place::Detached(detached);
+                    }
                 }
             }
         }
-        let mut gone = Vec::new();
-        for (name, ended) in over {
-            if let Some(Entry { place: Place::Detached(detached), waiting, .. }) =
-                state.entries.remove(&name)
-            {
-                gone.push((detached, ended));
-                waiting.into_iter().for_each(|waiting| waiting.waker.wake());
-            }
+        woken.into_iter().for_each(Waker::wake);
+        (over, next)
+    }
+
+    /// Ends those without a link, and those that lose theirs from now on: nobody lets time pass for them any more.
+    pub fn stop(&self) {
+        let mut state = self.state();
+        state.stopped = true;
+        let detached = state.take_detached();
+        for detached in &detached {
+            state.entries.remove(&detached.name);
         }
         drop(state);
-        (gone.into_iter().map(|(detached, ended)| detached.end(ended)).collect(), next)
+        for detached in detached {
+            detached.end(LinkEnded::Stopped);
+        }
     }
 }
 
 impl Entry {
     /// This link has the session. Those that asked before it are of links that the peer has given up; those that asked
     /// since get it next.
-    fn taken(&mut self, by: LinkId) {
+    /// Gives whom to wake, as they are refused.
+    fn taken(&mut self, by: LinkId) -> Vec<Waker> {
         self.waiting.retain(|waiting| waiting.link != by);
-        for waiting in &mut self.waiting {
-            if waiting.link < by {
-                waiting.refused = Some(ResumeError::NotDetached);
-                waiting.waker.wake_by_ref();
-            }
-        }
-        if self.waiting.iter().any(|waiting| waiting.refused.is_none()) {
-            self.link.want();
-        }
+        let stale = self.waiting.iter_mut().filter(|waiting| waiting.link < by);
+        let refused = stale.map(|waiting| {
+            waiting.refused = Some(ResumeError::NotDetached);
+            waiting.waker.clone()
+        });
+        refused.collect()
     }
 }
 
 impl State {
+    /// Takes out those without a link; their entries stay.
+    fn take_detached(&mut self) -> Vec<Box<Detached>> {
+        let entries = self.entries.values_mut();
+        let taken = entries.filter_map(|entry| {
+            let place = match &mut entry.place {
+                Place::Detached(_) => std::mem::replace(&mut entry.place, Place::Attached),
+                Place::Attached => Place::Attached,
+            };
+            match place {
+                Place::Detached(detached) => Some(detached),
+                Place::Attached => None,
+            }
+        });
+        taken.collect()
+    }
+
     fn detached(&self) -> impl Iterator<Item = &Detached> {
         self.entries.values().filter_map(|entry| match &entry.place {
             Place::Detached(detached) => Some(&**detached),
@@ -299,34 +357,42 @@ impl State {
         })
     }
 
-    /// Takes out what is beyond the limits, now that `newest` came.
+    /// Takes out what is beyond the limits, now that `newest` came: of those of its owner the ones without a link
+    /// for longest, then of all; and that one itself where it holds too much alone.
     fn evict(&mut self, limits: SessionsLimits, newest: SessionName) -> Vec<Detached> {
         let mut evicted = Vec::new();
-        let subject = self.entries.get(&newest).and_then(|entry| entry.link.identity());
-        let subject = subject.map(|identity| identity.subject().to_owned());
+        let owner = self.detached().find(|it| it.name == newest).and_then(Detached::owner);
         loop {
-            let of_identity = |it: &&Detached| {
-                subject.is_some() && it.link.identity().map(|it| it.subject()) == subject.as_deref()
-            };
-            let same = self.detached().filter(of_identity).count();
+            let of_owner = |it: &&Detached| owner.is_some() && it.owner() == owner;
             let (count, bytes) = self
                 .detached()
                 .fold((0, 0_u64), |(n, bytes), it| (n + 1, bytes + it.session.held_bytes()));
+            let alone = self.detached().find(|it| it.name == newest);
+            let alone = alone.filter(|it| it.session.held_bytes() > limits.max_detached_bytes);
             let too_many = count > limits.max_detached || bytes > limits.max_detached_bytes;
-            let oldest = if same > limits.max_detached_per_identity {
-                self.detached().filter(of_identity).min_by_key(|it| it.since)
+            let goes = if alone.is_some() {
+                alone
+            } else if self.detached().filter(of_owner).count() > limits.max_detached_per_owner {
+                self.detached().filter(of_owner).min_by_key(|it| it.since)
             } else if too_many {
                 self.detached().min_by_key(|it| it.since)
             } else {
                 None
             };
-            let Some(name) = oldest.map(|it| it.name) else { return evicted };
+            let Some(name) = goes.map(|it| it.name) else { return evicted };
             if let Some(Entry { place: Place::Detached(detached), .. }) = self.entries.remove(&name)
             {
                 evicted.push(*detached);
             }
         }
     }
+}
+
+/// Who has a session: whom its peer's identity names, or where it was.
+#[derive(Clone, PartialEq, Eq)]
+enum Owner {
+    Subject(String),
+    Network(IpAddr),
 }
 
 impl Detached {
@@ -362,6 +428,22 @@ impl Detached {
         self.since
     }
 
+    /// Of those that peers started.
+    fn owner(&self) -> Option<Owner> {
+        if self.name.0 == Role::Initiator {
+            return None;
+        }
+        if let Some(identity) = self.link.identity() {
+            return Some(Owner::Subject(identity.subject().to_owned()));
+        }
+        let network = match self.traffic.remote_address?.ip() {
+            // Who has one address of IPv6 has at least so many.
+            IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+            address => address,
+        };
+        Some(Owner::Network(network))
+    }
+
     fn expires(&self) -> Duration {
         self.since.saturating_add(self.session.resume_timeout())
     }
@@ -384,10 +466,10 @@ impl Detached {
         if self.session.poll_timeout().is_some_and(|at| at <= now) {
             self.session.handle_timeout(now);
         }
-        if self.session.poll_ready(context) {
-            // Its application is gone.
+        // Wakes the task when the application is gone: what it committed still waits for a link, as in any close.
+        let _ = self.session.poll_ready(context);
+        if self.session.is_abandoned() {
             self.session.close(CloseCode::NORMAL, "the application dropped its peer", now);
-            self.session.cut_short(now);
         }
         while let Some(event) = self.session.poll_event() {
             if let Event::Closed(closed) = event {

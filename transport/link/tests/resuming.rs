@@ -293,3 +293,34 @@ fn one_whose_link_hangs_up_waits_for_the_next() {
     carries(&mut next, &mut session, &mut peer, &mut far, &nodes);
     assert_eq!(nodes.detached(), 0);
 }
+
+/// A peer that begins a session of the same name on a second link, and then asks there, with the secret that it has, is
+/// out of place: that session was given to the application.
+#[test]
+fn who_asks_on_a_link_that_is_open_is_out_of_place() {
+    let nodes = nodes();
+    let (mut session, mut peer) = initiator();
+    let mut first = End::new(&nodes, 1, "alice");
+    first.exchange(&mut session, &nodes);
+    let mut far = first.peer.take().unwrap();
+    let (mut second, _its_peer) = initiator();
+    let mut open = End::new(&nodes, 2, "alice");
+    open.exchange(&mut second, &nodes);
+    assert!(open.peer.is_some() && !open.link.is_resumable(), "the name is taken");
+    assert!(session.detach(NOW));
+    session.resume(TRAITS, NOW);
+    for end in [&mut open, &mut first] {
+        while let Some(message) = session.poll_transmit(1 << 20) {
+            end.back.borrow_mut().push_back((message.channel(), message.to_vec()));
+        }
+        end.work(&nodes);
+        // What the other is to get.
+        assert!(session.detach(NOW));
+        session.resume(TRAITS, NOW);
+    }
+    assert!(matches!(open.link.ended(), Some(LinkEnded::Session(Closed::Error(_)))));
+    // On its own link it is no better.
+    assert!(matches!(first.link.ended(), Some(LinkEnded::Session(Closed::Error(_)))));
+    assert!(peer.send.try_send(DeltaFields::new(DocId([1; 16])), b"late").is_ok());
+    assert!(far.receive.try_next().is_err());
+}

@@ -72,6 +72,15 @@ impl Inner {
     }
 }
 
+/// Ends sessions without a link when nobody works for them any more.
+struct StopSessions(Arc<Sessions>);
+
+impl Drop for StopSessions {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 impl Network {
     pub(crate) fn new(limits: NodeLimits, sessions: Option<Arc<Sessions>>) -> Self {
         let inner = Inner {
@@ -254,11 +263,13 @@ impl Network {
         let (shared, sessions) = (Arc::downgrade(&self.shared), sessions.clone());
         let runtime = sessions.runtime().clone();
         let mut timer = runtime.timer();
+        // Whatever ends the task, no session is left that seems to live.
+        let stop = StopSessions(sessions);
         runtime.spawn(Box::pin(std::future::poll_fn(move |context| {
             loop {
                 let Some(shared) = shared.upgrade() else { return Poll::Ready(()) };
                 let network = Self { shared };
-                let (over, next) = sessions.poll(context);
+                let (over, next) = stop.0.poll(context);
                 let none = over.is_empty();
                 for (id, ended) in over {
                     network.ended(id, ended);

@@ -180,7 +180,11 @@ impl Consumer {
 
     /// Shows all messages from the first that is kept on, and those that were not read yet: their frames.
     pub fn look_through(&mut self, mut look: impl FnMut(&[u8])) {
+        let given_back = self.read == self.reader.head() && self.read == self.reader.tail();
         self.reader.refresh();
+        if given_back {
+            self.go_to_head();
+        }
         let mut at = self.kept.as_ref().map_or(self.read, |kept| kept.from);
         while at != self.reader.tail() {
             match self.frame_len(at) {
@@ -332,11 +336,7 @@ impl Consumer {
                 let given_back = self.read == self.reader.head();
                 self.reader.refresh();
                 if given_back {
-                    // The producer may have begun anew at the ring's start.
-                    self.read = self.reader.head();
-                    if let Some(kept) = &mut self.kept {
-                        kept.from = self.read;
-                    }
+                    self.go_to_head();
                 }
                 if self.read == self.reader.tail() {
                     return None;
@@ -347,6 +347,14 @@ impl Consumer {
                 return Some(Found { start, len });
             }
             self.step_over();
+        }
+    }
+
+    /// Goes where the producer goes on, as everything was given back: it may have begun anew at the ring's start.
+    fn go_to_head(&mut self) {
+        self.read = self.reader.head();
+        if let Some(kept) = &mut self.kept {
+            kept.from = self.read;
         }
     }
 

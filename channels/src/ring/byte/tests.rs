@@ -294,7 +294,7 @@ fn what_is_kept_can_be_read_again_wherever_the_ring_stands() {
             let (mut written, mut next, mut acknowledged) = (0_u64, 0_u64, 0_u64);
             let mut lens = Vec::new();
             for _ in 0..20_000 {
-                match random(8) {
+                match random(9) {
                     0..3 => {
                         let len = 1 + random(capacity as u64 - 16) as usize;
                         if let Ok(mut grant) = producer.try_reserve(len) {
@@ -330,9 +330,18 @@ fn what_is_kept_can_be_read_again_wherever_the_ring_stands() {
                         assert!(consumer.acknowledge(first.map(|len| room_for(*len)).sum()));
                         acknowledged += count;
                     }
-                    _ => {
+                    7 => {
                         assert_eq!(consumer.read_again(), next - acknowledged);
                         next = acknowledged;
+                    }
+                    _ => {
+                        let mut number = acknowledged;
+                        consumer.look_through(|frame| {
+                            let body = &frame[FrameHeader::SIZE..];
+                            assert_eq!(body, vec![number as u8; lens[number as usize]]);
+                            number += 1;
+                        });
+                        assert_eq!(number, written);
                     }
                 }
             }

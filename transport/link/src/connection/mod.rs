@@ -80,7 +80,7 @@ pub struct Connection<T> {
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     route: Route,
-    remote_address: Option<SocketAddr>,
+    pub(crate) remote_address: Option<SocketAddr>,
     datagrams_received: u64,
     datagrams_sent: u64,
     bytes_received: u64,

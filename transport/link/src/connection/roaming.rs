@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use deltawire_channels::Session;
 use deltawire_channels::session::{
     Closed, LinkTraits, ProtocolError, ResumeRequest, SessionConfig,
 };
+use deltawire_channels::{Peer, Session};
 use deltawire_framing::control::{Role, SECRET_LEN};
 
 use super::{Connection, Progress, Stage};
@@ -112,6 +112,7 @@ impl<T: MessageTransport> Connection<T> {
     }
 
     pub(super) fn await_session(&mut self, request: Box<ResumeRequest>) {
+        debug_assert!(self.peer.is_some(), "a session asks before it is given to anybody");
         let name = (Role::Acceptor, request.session_id());
         self.roaming.awaited = Some(Awaited::new(name, Some(request)));
     }
@@ -149,7 +150,12 @@ impl<T: MessageTransport> Connection<T> {
     /// Lets the session wait for another link, if it can. Says whether it does.
     pub(super) fn detach(&mut self, why: &LinkEnded, now: Duration) -> bool {
         let Some(name) = self.roaming.name else { return false };
-        if self.stage != Stage::Open || self.ended.is_some() || !self.session.detach(now) {
+        // One that waits for another has none of its own that anybody was given.
+        if self.roaming.awaits()
+            || self.stage != Stage::Open
+            || self.ended.is_some()
+            || !self.session.detach(now)
+        {
             return false;
         }
         let Ok((mut nothing, _)) = Session::new(self.roaming.config, now) else {
@@ -197,6 +203,10 @@ impl<T: MessageTransport> Connection<T> {
             self.refuse("another link did not let the session go in time", context);
             return None;
         }
+        if self.peer.is_none() {
+            self.refuse("the session that was begun on the link was given to somebody", context);
+            return None;
+        }
         let Some(sessions) = self.sessions() else {
             self.refuse("sessions do not outlive their links here", context);
             return None;
@@ -231,12 +241,13 @@ impl<T: MessageTransport> Connection<T> {
                         }
                     }
                 }
-                Some(self.adopt(*detached, now))
+                let peer = self.peer.take()?;
+                Some(self.adopt(*detached, peer, now))
             }
         }
     }
 
-    fn adopt(&mut self, detached: Detached, now: Duration) -> Progress {
+    fn adopt(&mut self, detached: Detached, peer: Box<Peer>, now: Duration) -> Progress {
         self.roaming.name = Some(detached.name());
         let took_over = *detached.why() == LinkEnded::TakenOver;
         self.roaming.lost_at = Some(detached.since()).filter(|_| !took_over);
@@ -250,9 +261,6 @@ impl<T: MessageTransport> Connection<T> {
             self.shared.attach(driver.clone());
         }
         self.take_requests(now);
-        let Some(peer) = self.peer.take() else {
-            unreachable!("a session that nobody was given is replaced")
-        };
         Progress::Merged { peer, link: self.shared.id() }
     }
 
