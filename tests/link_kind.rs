@@ -220,7 +220,7 @@ async fn server(node: Node) -> (Node, SocketAddr) {
 }
 
 fn client() -> Node {
-    Node::builder().link_kind(FramedTcp::default()).build().unwrap()
+    Node::builder().resume(None).link_kind(FramedTcp::default()).build().unwrap()
 }
 
 fn url(address: SocketAddr) -> String {
@@ -232,7 +232,7 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 async fn connected() -> (Node, Node, (Peer, Link), (Peer, Link)) {
-    let (server, address) = server(Node::builder().build().unwrap()).await;
+    let (server, address) = server(Node::builder().resume(None).build().unwrap()).await;
     let client = client();
     let near = soon("link", client.connect(&url(address))).await.unwrap();
     let far = soon("peer", server.accept()).await.unwrap();
