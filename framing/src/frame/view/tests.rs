@@ -126,7 +126,7 @@ fn errors_name_field_value_and_limit() {
     assert_eq!(std::format!("{error}"), "malformed: fragment_index is 3, must be below 3");
     bytes[1] = 9;
     let error = Frame::parse(&bytes).unwrap_err();
-    let text =
-        "malformed: kind is 9, must be one of 1 (delta), 2 (control), 3 (opaque), 4 (document)";
+    let text = "malformed: kind is 9, must be one of 1 (delta), 2 (control), 3 (opaque), \
+                4 (document), 5 (request), 6 (bulk)";
     assert_eq!(std::format!("{error}"), text);
 }
