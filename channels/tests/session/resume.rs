@@ -9,9 +9,10 @@ use deltawire_channels::session::{
 use deltawire_channels::{
     Delivery, Limits, Message, Order, Peer, Reliability, Sender, Session, SharedSender,
 };
-use deltawire_framing::control::CloseCode;
-use deltawire_framing::{DeltaFields, DocId};
+use deltawire_framing::control::{Acknowledge, CloseCode, Resume, Ticket};
+use deltawire_framing::{Channel, DeltaFields, DocId, Frame, FrameHeader, Kind};
 use proptest::prelude::*;
+use zerocopy::IntoBytes;
 
 use crate::pipe::{End, Link, Random, configs};
 
@@ -415,4 +416,123 @@ fn without_both_sides_nothing_is_kept() {
     link.run_for(100 * MS);
     link.ends[1].session.give_ticket([1; 32]);
     assert!(!link.ends.iter().any(|end| end.session.is_resumable()));
+}
+
+/// What a peer can say of acknowledging, tickets and resuming, whether it has a place or not.
+#[derive(Clone, Debug)]
+enum Say {
+    Acknowledge { data: bool, asks: bool, ticket: u32, taken: u64 },
+    Resume { ticket: u32, taken: [u64; 2], sent: [u64; 2], secret: u8, with_hello: bool },
+    Ticket(u32),
+    Commit(usize),
+    Send,
+    Lose,
+    Wait(u64),
+}
+
+fn says() -> impl Strategy<Value = Say> {
+    let number = || prop_oneof![0u64..200, (0u64..600).prop_map(|n| n * 16), any::<u64>()].boxed();
+    prop_oneof![
+        4 => (any::<bool>(), any::<bool>(), 0u32..4, number())
+            .prop_map(|(data, asks, ticket, taken)| Say::Acknowledge { data, asks, ticket, taken }),
+        3 => (0u32..4, [number(), number()], [number(), number()], 0u8..4, any::<bool>()).prop_map(
+            |(ticket, taken, sent, secret, with_hello)| {
+                Say::Resume { ticket, taken, sent, secret, with_hello }
+            }
+        ),
+        1 => (0u32..4).prop_map(Say::Ticket),
+        4 => (1usize..4_000).prop_map(Say::Commit),
+        4 => Just(Say::Send),
+        2 => Just(Say::Lose),
+        2 => (0u64..3_000).prop_map(Say::Wait),
+    ]
+}
+
+fn control(bodies: &[&[u8]]) -> Vec<u8> {
+    let mut message: Vec<u8> = Vec::new();
+    for body in bodies {
+        message.resize(message.len().next_multiple_of(16), 0);
+        let header = FrameHeader::whole(Kind::Control, Channel::Command, body.len()).unwrap();
+        message.extend_from_slice(header.as_bytes());
+        message.extend_from_slice(body);
+    }
+    message
+}
+
+proptest! {
+    /// A peer that says whatever it likes ends its session at worst, and makes nothing grow.
+    #[test]
+    fn no_peer_breaks_a_session_that_can_go_on(
+        what in proptest::collection::vec(says(), 1..60), acceptor: bool, lossy: bool,
+    ) {
+        let reliability =
+            if lossy { Reliability::MaxRetransmits(0) } else { Reliability::Reliable };
+        let configs = both(Delivery { reliability, ..Delivery::default() });
+        let config = configs[usize::from(acceptor)];
+        let theirs = configs[usize::from(!acceptor)];
+        let mut now = Duration::ZERO;
+        let (mut session, mut peer) = Session::new(config, now).unwrap();
+        let (mut other, _peer) = Session::new(theirs, now).unwrap();
+        let hello = other.poll_transmit(1 << 12).unwrap().to_vec();
+        session.handle_message(Channel::Command, hello.clone(), now);
+        session.give_ticket([1; 32]);
+        let hello = Frame::parse(&hello).unwrap().body().to_vec();
+        let mut request = None;
+        for say in what {
+            match say {
+                Say::Acknowledge { data, asks, ticket, taken } => {
+                    let channel = if data { Channel::Data } else { Channel::Command };
+                    let it = Acknowledge::new(channel, taken).with_ticket(ticket);
+                    let it = if asks { it.asking() } else { it };
+                    session.handle_message(Channel::Command, control(&[it.as_bytes()]), now);
+                }
+                Say::Resume { ticket, taken, sent, secret, with_hello } => {
+                    let resume = Resume::new(ticket, taken, sent, [secret; 32]);
+                    let resume = resume.as_bytes();
+                    let message = match with_hello {
+                        true => control(&[&hello, resume]),
+                        false => control(&[resume]),
+                    };
+                    // As it would come to a session that was begun for it.
+                    let (mut fresh, _peer) = Session::new(config, now).unwrap();
+                    fresh.handle_message(Channel::Command, message.clone(), now);
+                    while let Some(event) = fresh.poll_event() {
+                        if let Event::ResumeRequested(asked) = event {
+                            request = Some(asked);
+                        }
+                    }
+                    session.handle_message(Channel::Command, message, now);
+                    if let Some(asked) = &request
+                        && let Ok(()) = session.accept_resume(asked, [2; 32], TRAITS, now)
+                    {
+                        prop_assert!(session.is_resumable() || session.is_ending());
+                    }
+                }
+                Say::Ticket(number) => {
+                    let ticket = Ticket::new(number, 1_000, [1; 32]);
+                    session.handle_message(Channel::Command, control(&[ticket.as_bytes()]), now);
+                }
+                Say::Commit(len) => {
+                    let fields = DeltaFields::new(DocId([1; 16]));
+                    let _ = peer.send.try_send(fields, &vec![0; len]);
+                    let _ = peer.command.send.try_send(fields, &vec![0; len % 1_000]);
+                }
+                Say::Send => while session.poll_transmit(1_024).is_some() {},
+                Say::Lose => {
+                    if session.detach(now) && !acceptor {
+                        session.resume(TRAITS, now);
+                    }
+                }
+                Say::Wait(time) => {
+                    now += Duration::from_millis(time);
+                    session.handle_timeout(now);
+                }
+            }
+            let _ = session.poll_timeout();
+            prop_assert!(session.held_bytes() < 1 << 17, "{}", session.held_bytes());
+        }
+        session.lose_link();
+        let _ = session.take_returned();
+        prop_assert!(session.is_finished());
+    }
 }
