@@ -30,6 +30,10 @@
 //! [`Runtime`](deltawire_link::Runtime) takes in what comes, natively and in a browser's worker.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    target_arch = "wasm32",
+    allow(clippy::arc_with_non_send_sync, reason = "the same types as where there are threads")
+)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]
 
 mod answers;

@@ -335,6 +335,7 @@ impl Entry {
 
 impl State {
     /// Takes out those without a link; their entries stay.
+    #[allow(clippy::vec_box, reason = "they go back into the boxes that they came in")]
     fn take_detached(&mut self) -> Vec<Box<Detached>> {
         let entries = self.entries.values_mut();
         let taken = entries.filter_map(|entry| {
