@@ -18,7 +18,8 @@ use crate::peer::Message;
 /// How long what was taken in may go without being acknowledged.
 pub const ACKNOWLEDGE_WITHIN: Duration = Duration::from_millis(25);
 
-/// How much may be taken in without being acknowledged, bytes.
+/// How much may be taken in without being acknowledged, bytes: or half of the largest window, if that is more. Each time that
+/// a window is told an acknowledge goes along.
 pub const ACKNOWLEDGE_EACH: u64 = 65_536;
 
 /// The shortest `max_frame_len` with which a session can be resumed: a hello and a [`Resume`] go together.
@@ -392,7 +393,10 @@ impl Session {
         for channel in CHANNELS {
             let taken = self.incoming[channel as usize].taken();
             let untold = taken - self.resumption.acknowledged[channel as usize];
-            if untold >= ACKNOWLEDGE_EACH {
+            // As a window is told more often by who reads, an acknowledge goes along with that.
+            let each =
+                (self.incoming[channel as usize].window.max_size() / 2).max(ACKNOWLEDGE_EACH);
+            if untold >= each {
                 self.acknowledge(channel);
             } else if untold > 0 && self.resumption.due_at.is_none() {
                 self.resumption.due_at = Some(now.saturating_add(ACKNOWLEDGE_WITHIN));
@@ -428,9 +432,21 @@ impl Session {
         matches!(self.resumption.phase, Phase::Resuming { deadline } if deadline <= now)
     }
 
+    /// Acknowledges what was not yet, in the message in which a window is told.
+    pub(super) fn acknowledge_along(&mut self, channel: Channel) {
+        let taken = self.incoming[channel as usize].taken();
+        if self.resumption.agreed && taken > self.resumption.acknowledged[channel as usize] {
+            self.acknowledge(channel);
+        }
+    }
+
     fn acknowledge(&mut self, channel: Channel) {
         let taken = self.incoming[channel as usize].taken();
         self.resumption.acknowledged[channel as usize] = taken;
+        let taken_in = [self.incoming[0].taken(), self.incoming[1].taken()];
+        if self.resumption.acknowledged == taken_in {
+            self.resumption.due_at = None;
+        }
         let ticket = match self.config.role {
             Role::Initiator => self.resumption.ticket.map_or(0, |ticket| ticket.number),
             Role::Acceptor => 0,

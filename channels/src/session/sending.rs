@@ -103,6 +103,7 @@ impl Session {
             let incoming = &mut self.incoming[channel as usize];
             if incoming.is_window_due() && self.peer.is_some() {
                 self.pending.windows[channel as usize] = Some(incoming.advertise());
+                self.acknowledge_along(channel);
             }
         }
     }
