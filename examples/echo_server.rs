@@ -39,8 +39,7 @@ async fn echo(mut receive: Receiver, mut send: Sender) -> Result<()> {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    // Its pages' checks look at how links end: their sessions end with them.
-    let node = Node::builder().resume(None).listen(arguments.listen).build()?;
+    let node = Node::builder().listen(arguments.listen).build()?;
     let router = node.router(SignallingOptions::default());
     let server = SignallingServer::bind(arguments.signalling, router).await?;
     println!("connect to http://{}/webrtc ; Ctrl+C ends", server.local_addr());
