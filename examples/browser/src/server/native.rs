@@ -47,7 +47,8 @@ pub(super) fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<(), Error> {
     let files = Arc::new(read(&arguments.site)?);
     let local = if arguments.lan { lan_address()? } else { Ipv4Addr::LOCALHOST.into() };
-    let node = Node::builder().listen((local, 0).into()).limits(service::limits()).build()?;
+    let node =
+        Node::builder().resume(None).listen((local, 0).into()).limits(service::limits()).build()?;
     let guarded = SignallingOptions {
         token: Some(Token::new(TOKEN)?),
         path: "/guarded/webrtc".parse()?,
