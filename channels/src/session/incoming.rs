@@ -128,6 +128,12 @@ impl Incoming {
         Ok(())
     }
 
+    /// Whether messages can get lost.
+    #[inline]
+    pub(super) fn may_lose(&self) -> bool {
+        self.may_lose
+    }
+
     /// Bytes of messages that came to their end, cumulative.
     #[inline]
     pub(super) fn taken(&self) -> u64 {

@@ -3,6 +3,7 @@
 //! Both peers run the same one. Calls go in the order of the verbs: `handle_*` takes in what
 //! happened, `poll_*` gives out what to do.
 
+mod acknowledging;
 mod agreement;
 mod closing;
 mod config;
@@ -29,10 +30,12 @@ use core::time::Duration;
 use deltawire_framing::Channel;
 use deltawire_framing::control::{Delivery, HelloFields};
 
+use self::acknowledging::Acknowledged;
 use self::agreement::hello;
 use self::closing::State;
 pub use self::control::MAX_PONGS;
 use self::control::Pending;
+pub use acknowledging::{ACKNOWLEDGE_EACH, ACKNOWLEDGE_WITHIN};
 pub use closing::HangUp;
 pub use config::SessionConfig;
 pub use error::ProtocolError;
@@ -44,10 +47,7 @@ use outgoing::Outgoing;
 pub use outgoing::SendPriority;
 pub use outgoing_message::OutgoingMessage;
 use resume::Resumption;
-pub use resume::{
-    ACKNOWLEDGE_EACH, ACKNOWLEDGE_WITHIN, LinkTraits, MIN_RESUMABLE_FRAME, ResumeError,
-    ResumeRequest,
-};
+pub use resume::{LinkTraits, MIN_RESUMABLE_FRAME, ResumeError, ResumeRequest};
 pub use source::FrameSource;
 pub use stats::{ChannelStats, Stats};
 pub use window::MAX_POSITION;
@@ -85,6 +85,7 @@ pub struct Session {
     control_sent: u64,
     control_received: u64,
     windows_repeated: u64,
+    acknowledged: Acknowledged,
     /// Going on over another link.
     resumption: Resumption,
 }
@@ -139,6 +140,7 @@ impl Session {
             control_sent: 0,
             control_received: 0,
             windows_repeated: 0,
+            acknowledged: Acknowledged::default(),
             resumption: Resumption::new(&config),
             config,
         };
@@ -219,8 +221,8 @@ impl Session {
         };
         let incoming = self.incoming.iter().filter_map(Incoming::poll_timeout).min();
         let liveness = (!self.is_apart_or_new()).then(|| self.liveness.poll_timeout());
-        let resumption = self.resumption.poll_timeout();
-        [state, incoming, liveness, resumption].into_iter().flatten().min()
+        let others = [self.resumption.poll_timeout(), self.acknowledged.poll_timeout()];
+        [state, incoming, liveness].into_iter().chain(others).flatten().min()
     }
 
     /// Whether there is nobody on the link to be heard of, or not yet.

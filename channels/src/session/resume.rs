@@ -6,21 +6,12 @@
 use core::time::Duration;
 
 use deltawire_framing::Channel;
-use deltawire_framing::control::{
-    Acknowledge, Hello, HelloFields, Order, Resume, Role, SECRET_LEN, Ticket,
-};
+use deltawire_framing::control::{Hello, HelloFields, Order, Resume, Role, SECRET_LEN, Ticket};
 
 use super::closing::State;
 use super::liveness::Liveness;
 use super::{CHANNELS, ProtocolError, Session, SessionConfig};
 use crate::peer::Message;
-
-/// How long what was taken in may go without being acknowledged.
-pub const ACKNOWLEDGE_WITHIN: Duration = Duration::from_millis(25);
-
-/// How much may be taken in without being acknowledged, bytes: or half of the largest window, if that is more. Each time that
-/// a window is told an acknowledge goes along.
-pub const ACKNOWLEDGE_EACH: u64 = 65_536;
 
 /// The shortest `max_frame_len` with which a session can be resumed: a hello and a [`Resume`] go together.
 pub const MIN_RESUMABLE_FRAME: usize = 256;
@@ -37,10 +28,6 @@ pub(super) struct Resumption {
     before: Option<Given>,
     /// For how long the peer keeps the session.
     peer_timeout: Duration,
-    /// What is known to be told of what came, by channel.
-    acknowledged: [u64; 2],
-    /// When the rest is told at the latest.
-    due_at: Option<Duration>,
     /// Whether a hello came in the transport message that is being taken in.
     pub(super) hello_came: bool,
     /// As configured; that of a link can be less.
@@ -123,11 +110,27 @@ impl Resumption {
             ticket: None,
             before: None,
             peer_timeout: Duration::MAX,
-            acknowledged: [0; 2],
-            due_at: None,
             hello_came: false,
             max_frame_len: config.limits.max_frame_len,
             returned: Vec::new(),
+        }
+    }
+
+    /// Whether both sides can.
+    #[inline]
+    pub(super) fn is_agreed(&self) -> bool {
+        self.agreed
+    }
+
+    /// The number of the newest ticket; 0 for none.
+    pub(super) fn ticket_number(&self) -> u32 {
+        self.ticket.map_or(0, |ticket| ticket.number)
+    }
+
+    /// Of the acceptor: the initiator holds the ticket of this number. The ones before are worth nothing from then on.
+    pub(super) fn confirm(&mut self, number: u32) {
+        if number != 0 && number == self.ticket_number() {
+            self.before = None;
         }
     }
 
@@ -143,8 +146,7 @@ impl Resumption {
 
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
         match self.phase {
-            Phase::Attached => self.due_at,
-            Phase::Detached => None,
+            Phase::Attached | Phase::Detached => None,
             Phase::Resuming { deadline } => Some(deadline),
         }
     }
@@ -230,7 +232,7 @@ impl Session {
             return false;
         }
         self.resumption.phase = Phase::Detached;
-        self.resumption.due_at = None;
+        self.acknowledged.forget_due();
         self.events.forget_link();
         self.pending.clear();
         self.incoming.iter_mut().for_each(|incoming| incoming.forget_unfinished());
@@ -362,99 +364,9 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn handle_acknowledge(
-        &mut self,
-        acknowledge: &Acknowledge,
-    ) -> Result<(), ProtocolError> {
-        if !self.resumption.agreed {
-            return Err(ProtocolError::OutOfPlace("an acknowledge"));
-        }
-        let (channel, taken) = (acknowledge.channel(), acknowledge.taken());
-        let outgoing = &mut self.outgoing[channel as usize];
-        if !outgoing.acknowledge(taken) {
-            return Err(ProtocolError::Acknowledged { channel, taken, sent: outgoing.window.sent });
-        }
-        let newest = self.resumption.ticket.is_some_and(|it| it.number == acknowledge.ticket());
-        if self.config.role == Role::Acceptor && newest {
-            self.resumption.before = None;
-        }
-        if acknowledge.asks() {
-            self.acknowledge(channel);
-        }
-        Ok(())
-    }
-
-    /// Has told, in time, what was taken in.
-    #[inline]
-    pub(super) fn note_taken(&mut self, now: Duration) {
-        if !self.resumption.agreed || self.resumption.is_apart() {
-            return;
-        }
-        for channel in CHANNELS {
-            let taken = self.incoming[channel as usize].taken();
-            let untold = taken - self.resumption.acknowledged[channel as usize];
-            // As a window is told more often by who reads, an acknowledge goes along with that.
-            let each =
-                (self.incoming[channel as usize].window.max_size() / 2).max(ACKNOWLEDGE_EACH);
-            if untold >= each {
-                self.acknowledge(channel);
-            } else if untold > 0 && self.resumption.due_at.is_none() {
-                self.resumption.due_at = Some(now.saturating_add(ACKNOWLEDGE_WITHIN));
-            }
-        }
-    }
-
-    /// Tells what was taken in, where that is due, or something is told anyway.
-    pub(super) fn tell_taken(&mut self, now: Duration) {
-        if self.resumption.due_at.take_if(|at| *at <= now).is_some() {
-            for channel in CHANNELS {
-                let taken = self.incoming[channel as usize].taken();
-                if taken > self.resumption.acknowledged[channel as usize] {
-                    self.acknowledge(channel);
-                }
-            }
-        }
-    }
-
-    /// Asks the peer what it has taken in, where a sender waits for it.
-    pub(super) fn ask_taken(&mut self) {
-        for channel in CHANNELS {
-            if core::mem::take(&mut self.outgoing[channel as usize].asks) {
-                self.acknowledge(channel);
-                let pending = &mut self.pending.acknowledges[channel as usize];
-                *pending = pending.map(Acknowledge::asking);
-            }
-        }
-    }
-
     /// When the peer does not answer over the link over which the session is to go on.
     pub(super) fn is_late_to_resume(&self, now: Duration) -> bool {
         matches!(self.resumption.phase, Phase::Resuming { deadline } if deadline <= now)
-    }
-
-    /// Acknowledges what was not yet, in the message in which a window is told.
-    pub(super) fn acknowledge_along(&mut self, channel: Channel) {
-        let taken = self.incoming[channel as usize].taken();
-        if self.resumption.agreed && taken > self.resumption.acknowledged[channel as usize] {
-            self.acknowledge(channel);
-        }
-    }
-
-    fn acknowledge(&mut self, channel: Channel) {
-        let taken = self.incoming[channel as usize].taken();
-        self.resumption.acknowledged[channel as usize] = taken;
-        let taken_in = [self.incoming[0].taken(), self.incoming[1].taken()];
-        if self.resumption.acknowledged == taken_in {
-            self.resumption.due_at = None;
-        }
-        let ticket = match self.config.role {
-            Role::Initiator => self.resumption.ticket.map_or(0, |ticket| ticket.number),
-            Role::Acceptor => 0,
-        };
-        let pending = &mut self.pending.acknowledges[channel as usize];
-        let asks = pending.is_some_and(|pending| pending.asks());
-        let acknowledge = Acknowledge::new(channel, taken).with_ticket(ticket);
-        *pending = Some(if asks { acknowledge.asking() } else { acknowledge });
     }
 
     /// Whether a hello is of the peer that the session had.
@@ -486,9 +398,8 @@ impl Session {
     }
 
     fn positions(&self, ticket: u32, secret: [u8; SECRET_LEN]) -> Resume {
-        let taken = [self.incoming[0].taken(), self.incoming[1].taken()];
         let sent = [self.outgoing[0].window.sent, self.outgoing[1].window.sent];
-        Resume::new(ticket, taken, sent, secret)
+        Resume::new(ticket, self.taken(), sent, secret)
     }
 
     /// Both sides are on the link: sends again what the peer has not taken in.
@@ -511,10 +422,9 @@ impl Session {
             })?;
             self.incoming[at].lose_until(sent)?;
             self.pending.windows[at] = Some(self.incoming[at].advertise());
-            self.resumption.acknowledged[at] = self.incoming[at].taken();
         }
         self.resumption.phase = Phase::Attached;
-        self.resumption.due_at = None;
+        self.acknowledged.begin_again(self.taken());
         self.events.resumed(repeated);
         self.progress();
         Ok(())
