@@ -1,18 +1,19 @@
 //! Sessions that outlive their links: where they are between two of them.
 
+mod detached;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use deltawire_channels::Session;
-use deltawire_channels::session::{Closed, Event, ResumeError, ResumeRequest};
-use deltawire_framing::control::{CloseCode, Role, SECRET_LEN};
+use deltawire_channels::session::{ResumeError, ResumeRequest};
+use deltawire_framing::control::{Role, SECRET_LEN};
 
-use crate::connection::Traffic;
+pub use self::detached::Detached;
 use crate::link::{LinkEnded, LinkId, LinkState};
 use crate::runtime::SharedRuntime;
 
@@ -84,16 +85,6 @@ struct Waiting {
 /// Links that may wait for one session.
 const MAX_WAITING: usize = 4;
 
-/// A session without a link.
-pub struct Detached {
-    pub(crate) session: Session,
-    pub(crate) link: Arc<LinkState>,
-    pub(crate) traffic: Traffic,
-    name: SessionName,
-    since: Duration,
-    why: LinkEnded,
-}
-
 /// What comes of asking for a session.
 pub(crate) enum Taken {
     Here(Box<Detached>),
@@ -163,9 +154,9 @@ impl Sessions {
     /// Keeps a session until a link goes on with it, or it is over. Gives those that had to go instead, over, with
     /// why.
     pub fn put(&self, detached: Box<Detached>) -> Vec<(LinkId, LinkEnded)> {
-        detached.link.went_down(detached.why.clone());
+        detached.link.went_down(detached.why().clone());
         let mut state = self.state();
-        let name = detached.name;
+        let name = detached.name();
         if state.stopped {
             state.entries.remove(&name);
             drop(state);
@@ -279,7 +270,7 @@ impl Sessions {
         drop(state);
         let (mut over, mut next, mut woken) = (Vec::new(), None::<Duration>, Vec::new());
         for mut detached in detached {
-            let (name, ended) = (detached.name, detached.work(now, context));
+            let (name, ended) = (detached.name(), detached.work(now, context));
             let mut state = self.state();
             match ended {
                 Some(ended) => {
@@ -309,7 +300,7 @@ impl Sessions {
         state.stopped = true;
         let detached = state.take_detached();
         for detached in &detached {
-            state.entries.remove(&detached.name);
+            state.entries.remove(&detached.name());
         }
         drop(state);
         for detached in detached {
@@ -362,25 +353,25 @@ impl State {
     /// for longest, then of all; and that one itself where it holds too much alone.
     fn evict(&mut self, limits: SessionsLimits, newest: SessionName) -> Vec<Detached> {
         let mut evicted = Vec::new();
-        let owner = self.detached().find(|it| it.name == newest).and_then(Detached::owner);
+        let owner = self.detached().find(|it| it.name() == newest).and_then(Detached::owner);
         loop {
             let of_owner = |it: &&Detached| owner.is_some() && it.owner() == owner;
             let (count, bytes) = self
                 .detached()
                 .fold((0, 0_u64), |(n, bytes), it| (n + 1, bytes + it.session.held_bytes()));
-            let alone = self.detached().find(|it| it.name == newest);
+            let alone = self.detached().find(|it| it.name() == newest);
             let alone = alone.filter(|it| it.session.held_bytes() > limits.max_detached_bytes);
             let too_many = count > limits.max_detached || bytes > limits.max_detached_bytes;
             let goes = if alone.is_some() {
                 alone
             } else if self.detached().filter(of_owner).count() > limits.max_detached_per_owner {
-                self.detached().filter(of_owner).min_by_key(|it| it.since)
+                self.detached().filter(of_owner).min_by_key(|it| it.since())
             } else if too_many {
-                self.detached().min_by_key(|it| it.since)
+                self.detached().min_by_key(|it| it.since())
             } else {
                 None
             };
-            let Some(name) = goes.map(|it| it.name) else { return evicted };
+            let Some(name) = goes.map(|it| it.name()) else { return evicted };
             if let Some(Entry { place: Place::Detached(detached), .. }) = self.entries.remove(&name)
             {
                 evicted.push(*detached);
@@ -389,135 +380,11 @@ impl State {
     }
 }
 
-/// Who has a session: whom its peer's identity names, or where it was.
-#[derive(Clone, PartialEq, Eq)]
-enum Owner {
-    Subject(String),
-    Network(IpAddr),
-}
-
-impl Detached {
-    /// A session whose link is gone because of `why`.
-    pub(crate) fn new(
-        session: Session,
-        link: Arc<LinkState>,
-        traffic: Traffic,
-        name: SessionName,
-        since: Duration,
-        why: LinkEnded,
-    ) -> Self {
-        Self { session, link, traffic, name, since, why }
-    }
-
-    /// The link whose session it is.
-    #[must_use]
-    pub fn id(&self) -> LinkId {
-        self.link.id()
-    }
-
-    /// Why its link is gone.
-    #[must_use]
-    pub fn why(&self) -> &LinkEnded {
-        &self.why
-    }
-
-    pub(crate) fn name(&self) -> SessionName {
-        self.name
-    }
-
-    pub(crate) fn since(&self) -> Duration {
-        self.since
-    }
-
-    /// Of those that peers started.
-    fn owner(&self) -> Option<Owner> {
-        if self.name.0 == Role::Initiator {
-            return None;
-        }
-        if let Some(identity) = self.link.identity() {
-            return Some(Owner::Subject(identity.subject().to_owned()));
-        }
-        let network = match self.traffic.remote_address?.ip() {
-            // Who has one address of IPv6 has at least so many.
-            IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
-            address => address,
-        };
-        Some(Owner::Network(network))
-    }
-
-    fn expires(&self) -> Duration {
-        self.since.saturating_add(self.session.resume_timeout())
-    }
-
-    fn poll_timeout(&self) -> Option<Duration> {
-        Some(self.session.poll_timeout().map_or(self.expires(), |at| at.min(self.expires())))
-    }
-
-    /// Does what is due. Says how it has ended, if it has.
-    fn work(&mut self, now: Duration, context: &mut Context<'_>) -> Option<LinkEnded> {
-        self.link.attach(context.waker().clone());
-        if self.link.take_asked() {
-            if let Some((code, reason)) = self.link.take_close() {
-                self.session.close(code, &reason, now);
-            }
-            if self.link.take_cut() {
-                self.session.cut_short(now);
-            }
-        }
-        if self.session.poll_timeout().is_some_and(|at| at <= now) {
-            self.session.handle_timeout(now);
-        }
-        // Wakes the task when the application is gone: what it committed still waits for a link, as in any close.
-        let _ = self.session.poll_ready(context);
-        if self.session.is_abandoned() {
-            self.session.close(CloseCode::NORMAL, "the application dropped its peer", now);
-        }
-        while let Some(event) = self.session.poll_event() {
-            if let Event::Closed(closed) = event {
-                return Some(LinkEnded::Session(closed));
-            }
-        }
-        (now >= self.expires()).then(|| self.not_resumed())
-    }
-
-    fn not_resumed(&self) -> LinkEnded {
-        let within = self.session.resume_timeout();
-        LinkEnded::NotResumed { lost: Box::new(self.why.clone()), within }
-    }
-
-    /// There is no room for it.
-    fn end_evicted(self) -> (LinkId, LinkEnded) {
-        let ended = LinkEnded::Evicted { lost: Box::new(self.why.clone()) };
-        self.end(ended)
-    }
-
-    /// Tells everybody that it is over, and gives back what its peer is not known to have.
-    fn end(mut self, ended: LinkEnded) -> (LinkId, LinkEnded) {
-        self.session.explain_loss(&ended);
-        let closed = self.session.lose_link();
-        // Closed in order meanwhile, or lost with its link.
-        debug_assert!(!matches!(closed, Closed::Error(_)));
-        self.link.give_back(self.session.take_returned());
-        self.link.end(ended.clone(), self.session.undelivered());
-        (self.link.id(), ended)
-    }
-}
-
 impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sessions")
             .field("limits", &self.limits)
             .field("detached", &self.detached())
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Detached {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Detached")
-            .field("id", &self.link.id())
-            .field("since", &self.since)
-            .field("why", &self.why)
             .finish_non_exhaustive()
     }
 }
