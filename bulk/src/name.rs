@@ -44,6 +44,10 @@ pub const PART: &str = ".part";
 /// What the state of a transfer is called, behind the name of what its file becomes.
 pub const STATE: &str = ".part-state";
 
+/// The longest name that leaves room for files beside it with longer names, which may have 255 bytes.
+#[cfg(all(feature = "files", any(unix, target_arch = "wasm32")))]
+pub(crate) const MAX_STEM: usize = MAX_NAME_LEN - STATE.len() - 1;
+
 /// What Windows takes for devices, with any extension.
 const DEVICES: [&str; 8] = ["con", "prn", "aux", "nul", "conin$", "conout$", "com", "lpt"];
 
@@ -101,6 +105,21 @@ fn is_device(name: &str) -> bool {
         }
         None => false,
     })
+}
+
+#[cfg(all(feature = "files", any(unix, target_arch = "wasm32")))]
+impl FileName {
+    /// `name (1).ext`; with 0 the name itself.
+    pub(crate) fn numbered(&self, number: u32) -> String {
+        let name = self.as_str();
+        if number == 0 {
+            return name.to_owned();
+        }
+        match name.rsplit_once('.') {
+            Some((stem, extension)) if !stem.is_empty() => format!("{stem} ({number}).{extension}"),
+            _ => format!("{name} ({number})"),
+        }
+    }
 }
 
 impl AsRef<str> for FileName {

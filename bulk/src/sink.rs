@@ -3,8 +3,16 @@
 #[cfg(all(feature = "files", unix))]
 use std::path::PathBuf;
 
-#[cfg(all(feature = "files", unix))]
+#[cfg(all(feature = "files", target_arch = "wasm32"))]
+use web_sys::FileSystemDirectoryHandle;
+
+#[cfg(all(feature = "files", any(unix, target_arch = "wasm32")))]
 use crate::name::FileName;
+
+#[cfg(all(feature = "files", unix))]
+type Folder = PathBuf;
+#[cfg(all(feature = "files", target_arch = "wasm32"))]
+type Folder = FileSystemDirectoryHandle;
 
 /// What becomes of a file that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -27,16 +35,17 @@ pub(crate) enum SinkKind {
     Memory {
         max: usize,
     },
-    #[cfg(all(feature = "files", unix))]
+    #[cfg(all(feature = "files", any(unix, target_arch = "wasm32")))]
     Folder(FolderSink),
 }
 
-#[cfg(all(feature = "files", unix))]
+#[cfg(all(feature = "files", any(unix, target_arch = "wasm32")))]
 #[derive(Clone, Debug)]
 pub(crate) struct FolderSink {
-    pub(crate) folder: PathBuf,
+    pub(crate) folder: Folder,
     pub(crate) existing: Existing,
     pub(crate) name: Option<FileName>,
+    #[cfg(unix)]
     pub(crate) keep_modified: bool,
 }
 
@@ -57,8 +66,17 @@ impl Sink {
         Self(SinkKind::Folder(sink))
     }
 
+    /// A folder of the origin's own file system, in a dedicated worker: of `navigator.storage.getDirectory()`. Until the file is
+    /// whole it is called `name.part`, beside which `name.part-state` says which pieces are there: a later transfer of the
+    /// same file goes on with them. The file that is there in the end is a `Blob` by `FileSystemFileHandle.getFile()`.
+    #[cfg(all(feature = "files", target_arch = "wasm32"))]
+    #[must_use]
+    pub const fn folder(folder: FileSystemDirectoryHandle, existing: Existing) -> Self {
+        Self(SinkKind::Folder(FolderSink { folder, existing, name: None }))
+    }
+
     /// Has the file get this name in place of the one that it is offered by.
-    #[cfg(all(feature = "files", unix))]
+    #[cfg(all(feature = "files", any(unix, target_arch = "wasm32")))]
     #[must_use]
     pub fn named(mut self, name: FileName) -> Self {
         if let SinkKind::Folder(folder) = &mut self.0 {

@@ -17,6 +17,8 @@ pub(crate) enum SourceKind {
     Memory(Bytes),
     #[cfg(all(feature = "files", unix))]
     File(PathBuf),
+    #[cfg(all(feature = "files", target_arch = "wasm32"))]
+    Blob(web_sys::Blob),
 }
 
 impl Source {
@@ -31,6 +33,14 @@ impl Source {
     #[must_use]
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(SourceKind::File(path.into()))
+    }
+
+    /// A blob, or a file that a page's user has chosen, or one of the origin's own file system: read as it is asked for. One
+    /// that changes meanwhile ends the transfer.
+    #[cfg(all(feature = "files", target_arch = "wasm32"))]
+    #[must_use]
+    pub fn blob(blob: impl Into<web_sys::Blob>) -> Self {
+        Self(SourceKind::Blob(blob.into()))
     }
 }
 

@@ -17,6 +17,7 @@
 
 mod arrivals;
 mod client;
+mod outages;
 #[cfg(all(feature = "serve", not(target_arch = "wasm32")))]
 mod server;
 

@@ -222,3 +222,43 @@ fn a_hub_that_forgot_everything_is_another_epoch_and_readers_are_told() {
     assert_eq!(new, [(1, 100), (2, 101), (3, 102)]);
     assert_ne!(seen.deltas[10].0.epoch, old);
 }
+
+#[test]
+fn who_cannot_be_reached_is_not_there_and_is_again_once_the_session_goes_on() {
+    let mut sim = Simulation::new(4);
+    let [tower, phone, desk] = sim.add_hosts();
+    sim.set_default_path(Path { latency: 10 * MS, ..Path::default() });
+    let (hub, node) = hub_on(&mut sim, tower);
+    let [away, there] = [phone, desk].map(|host| documents_on(&mut sim, host));
+    let mut traveller = away.presence(DOCS[0]).unwrap();
+    traveller.set(b"traveller").unwrap();
+    let mut others = there.presence(DOCS[0]).unwrap();
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let told = seen.clone();
+    sim.spawn(async move {
+        while let Ok(item) = others.next().await {
+            match item {
+                Item::Present { message, .. } => {
+                    told.borrow_mut().push(message.delta().unwrap().payload().to_vec());
+                }
+                Item::Gone { .. } => told.borrow_mut().push(b"gone".to_vec()),
+                _ => {}
+            }
+        }
+    });
+    sim.run_for(SECOND);
+    assert_eq!(*seen.borrow(), [b"traveller"]);
+    assert!(away.is_connected() && there.is_connected());
+    let before: Vec<_> = node.peers().iter().map(|it| it.link.id()).collect();
+    sim.set_cut(&[phone], &[tower], true);
+    sim.run_for(10 * SECOND);
+    assert!(away.is_attended() && !away.is_connected() && there.is_connected());
+    assert_eq!(seen.borrow().last().unwrap(), b"gone");
+    assert_eq!(hub.stats().present, 0);
+    sim.set_cut(&[phone], &[tower], false);
+    sim.run_for(5 * SECOND);
+    assert!(away.is_connected());
+    assert_eq!(*seen.borrow(), [&b"traveller"[..], b"gone", b"traveller"]);
+    let after: Vec<_> = node.peers().iter().map(|it| it.link.id()).collect();
+    assert_eq!(before, after, "the session is the same");
+}

@@ -1,6 +1,7 @@
 //! Programs that run beside this one.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -63,6 +64,12 @@ impl Server {
             }
         }
     }
+}
+
+/// Of a URL that has no more than that.
+pub(crate) fn host_and_port(url: &str) -> anyhow::Result<SocketAddr> {
+    let address = url.trim_start_matches("http://").trim_end_matches('/');
+    address.parse().with_context(|| format!("{url} has no address and port"))
 }
 
 /// A process that ends with this value.

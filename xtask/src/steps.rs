@@ -54,10 +54,10 @@ const TARGETS: &str = "--lib --bins --tests --examples";
 const NO_STD: &str = "test -p deltawire-framing --no-default-features --lib --test golden";
 
 /// What is tested in a browser without a server.
-const WASM_TESTS: &str = "-p deltawire-browser -p deltawire-node -p deltawire-signalling -p deltawire-websocket --lib --test worker";
+const WASM_TESTS: &str = "-p deltawire-browser -p deltawire-bulk --features deltawire-bulk/files -p deltawire-node -p deltawire-signalling -p deltawire-websocket --lib --test worker";
 
 /// The crates that run in the browser too.
-const WASM: &str = "-p deltawire -p deltawire-browser-demo --lib";
+const WASM: &str = "-p deltawire --features deltawire/bulk-files -p deltawire-browser-demo --lib";
 
 /// A page whose links are WebSockets and nothing else.
 const WASM_WEBSOCKET: &str = "-p deltawire --no-default-features --features websocket --lib";

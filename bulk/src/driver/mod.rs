@@ -17,10 +17,10 @@ use deltawire_framing::bulk::{BulkStatus, GetWhat, Subject};
 use deltawire_link::runtime::{SharedRuntime, sleep};
 use deltawire_link::{Link, LinkEnded};
 
-#[cfg(all(feature = "files", unix))]
+#[cfg(all(feature = "files", any(unix, target_arch = "wasm32")))]
 pub(crate) use messages::{hashes as hashes_message, piece as piece_message};
 pub use proposal::{Offer, Proposal, Request};
-#[cfg(all(feature = "files", unix))]
+#[cfg(all(feature = "files", any(unix, target_arch = "wasm32")))]
 pub(crate) use receiving::Work;
 use receiving::{GetStep, Getting};
 use sending::{Origin, Sending, Step};
@@ -119,11 +119,8 @@ impl Bulk {
                 let layout = *memory.layout();
                 (Origin::Memory(memory), Some(layout))
             }
-            #[cfg(all(feature = "files", unix))]
-            SourceKind::File(_) => {
-                let wake = Arc::default();
-                (Origin::Thread { ready: Default::default(), wake }, None)
-            }
+            #[cfg(all(feature = "files", any(unix, target_arch = "wasm32")))]
+            _ => (Origin::Read { ready: Default::default(), wake: Arc::default() }, None),
         };
         let mut state = self.shared.lock();
         state.check_open(state.sending.len())?;
@@ -154,6 +151,10 @@ impl Bulk {
                 let error = TransferError::io("start a thread")(error);
                 state.end_sending(key, Err(error), true);
             }
+        }
+        #[cfg(all(feature = "files", target_arch = "wasm32"))]
+        if let SourceKind::Blob(blob) = source.0 {
+            crate::browser::spawn_reader(self.shared.clone(), key, blob, piece_len);
         }
         state.offer_next();
         state.wake_attendant();

@@ -1,7 +1,7 @@
 //! The peer's files, from when they are accepted to when they are there.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use crate::hashing::{Hash, hash_piece};
 use crate::incoming::{Asking, Bad, Incoming};
 use crate::name::FileName;
 use crate::pieces::Pieces;
+use crate::signal::Signal;
 use crate::sink::{Sink, SinkKind};
 use crate::transfer::{Phase, Report, Transfer};
 
@@ -70,11 +71,11 @@ pub(crate) struct Receiving {
 
 enum Place {
     Memory(Vec<u8>),
-    /// A thread checks and writes, and waits for more to do.
+    /// A thread or task checks and writes, and waits for more to do.
     #[cfg_attr(not(feature = "files"), allow(dead_code))]
-    Thread {
+    Written {
         queue: VecDeque<Arrival>,
-        wake: Arc<Condvar>,
+        wake: Arc<Signal>,
     },
 }
 
@@ -137,9 +138,18 @@ impl State {
                 }
                 Place::Memory(Vec::new())
             }
+            #[cfg(all(feature = "files", target_arch = "wasm32"))]
+            SinkKind::Folder(folder) => {
+                let wake = Arc::<Signal>::default();
+                if let Some(shared) = self.shared.upgrade() {
+                    let name = offer.name.clone();
+                    crate::browser::spawn_writer(shared, key, layout, name, folder, wake.clone());
+                }
+                Place::Written { queue: VecDeque::new(), wake }
+            }
             #[cfg(all(feature = "files", unix))]
             SinkKind::Folder(ref folder) => {
-                let wake = Arc::new(Condvar::new());
+                let wake = Arc::<Signal>::default();
                 let spawned = self.shared.upgrade().map(|shared| {
                     let (name, folder) = (offer.name.clone(), folder.clone());
                     let (modified, wake) = (offer.modified, wake.clone());
@@ -151,7 +161,7 @@ impl State {
                     transfer.end(Err(error));
                     return self.end_get(get);
                 }
-                Place::Thread { queue: VecDeque::new(), wake }
+                Place::Written { queue: VecDeque::new(), wake }
             }
         };
         let in_memory = matches!(place, Place::Memory(_));
@@ -201,7 +211,7 @@ impl State {
                 let bytes = core::mem::take(bytes);
                 self.handle_finished(key, None, Some(bytes.into()));
             }
-            Place::Thread { wake, .. } => wake.notify_all(),
+            Place::Written { wake, .. } => wake.notify(),
         }
     }
 
@@ -265,9 +275,9 @@ impl State {
             Ok(hash) => {
                 receiving.moved += bytes.len() as u64;
                 match &mut receiving.place {
-                    Place::Thread { queue, wake } => {
+                    Place::Written { queue, wake } => {
                         queue.push_back(Arrival { index, hash, message: message.clone() });
-                        wake.notify_one();
+                        wake.notify();
                     }
                     Place::Memory(memory) => {
                         let layout = *incoming.layout();
@@ -302,8 +312,8 @@ impl State {
         match incoming.handle_hashes(wanted, first, hashes, now) {
             Ok(()) => {
                 // There may be something to look for.
-                if let Place::Thread { wake, .. } = &receiving.place {
-                    wake.notify_one();
+                if let Place::Written { wake, .. } = &receiving.place {
+                    wake.notify();
                 }
                 self.pump_asks();
             }
@@ -355,7 +365,7 @@ impl State {
     pub(crate) fn poll_work(&mut self, key: u64) -> Result<Option<Work>, ()> {
         let receiving = self.receiving.get_mut(&key).ok_or(())?;
         let Some(incoming) = &mut receiving.incoming else { return Ok(None) };
-        let Place::Thread { queue, .. } = &mut receiving.place else { return Err(()) };
+        let Place::Written { queue, .. } = &mut receiving.place else { return Err(()) };
         if let Some(arrival) = queue.pop_front() {
             return Ok(Some(Work::Write(arrival)));
         }
@@ -533,8 +543,8 @@ impl State {
 
 impl Place {
     fn wake(&self) {
-        if let Self::Thread { wake, .. } = self {
-            wake.notify_all();
+        if let Self::Written { wake, .. } = self {
+            wake.notify();
         }
     }
 }

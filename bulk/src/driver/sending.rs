@@ -1,7 +1,7 @@
 //! Files of this side's, from when they are given to when the peer has them.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar};
+use std::sync::Arc;
 use std::time::Duration;
 
 use deltawire_channels::Message;
@@ -13,6 +13,7 @@ use crate::error::TransferError;
 use crate::layout::Layout;
 use crate::name::FileName;
 use crate::outgoing::{Outgoing, Part};
+use crate::signal::Signal;
 use crate::source::InMemory;
 use crate::transfer::{Phase, Report, Transfer};
 
@@ -33,11 +34,11 @@ pub(crate) struct Sending {
 /// Where its pieces come from.
 pub(super) enum Origin {
     Memory(InMemory),
-    /// A thread reads them, and waits for more to do.
+    /// A thread or task reads them, and waits for more to do.
     #[cfg_attr(not(feature = "files"), allow(dead_code))]
-    Thread {
+    Read {
         ready: VecDeque<(Part, Message)>,
-        wake: Arc<Condvar>,
+        wake: Arc<Signal>,
     },
 }
 
@@ -74,8 +75,8 @@ impl Origin {
     fn clear(&mut self) -> usize {
         match self {
             Self::Memory(_) => 0,
-            Self::Thread { ready, wake } => {
-                wake.notify_all();
+            Self::Read { ready, wake } => {
+                wake.notify();
                 ready.drain(..).map(|(_, message)| len_of(&message)).sum()
             }
         }
@@ -166,8 +167,8 @@ impl State {
             Ok(()) => {
                 let written = outgoing.written();
                 sending.transfer.update(|progress| progress.written = written);
-                if let Origin::Thread { wake, .. } = &sending.origin {
-                    wake.notify_all();
+                if let Origin::Read { wake, .. } = &sending.origin {
+                    wake.notify();
                 } else {
                     self.wake_pieces();
                 }
@@ -283,8 +284,8 @@ impl State {
         self.read_ahead = self.read_ahead.saturating_sub(len);
         if len > 0 {
             for sending in self.sending.values() {
-                if let Origin::Thread { wake, .. } = &sending.origin {
-                    wake.notify_all();
+                if let Origin::Read { wake, .. } = &sending.origin {
+                    wake.notify();
                 }
             }
         }
@@ -318,7 +319,7 @@ impl State {
             Some(Sending { step: Step::Moving { id: current, .. }, origin, .. })
                 if *current == id =>
             {
-                if let Origin::Thread { ready, .. } = origin {
+                if let Origin::Read { ready, .. } = origin {
                     ready.push_back((part, message));
                 }
                 self.wake_pieces();
@@ -381,7 +382,7 @@ impl State {
                 };
                 Some((part, message))
             }
-            Origin::Thread { ready, .. } => {
+            Origin::Read { ready, .. } => {
                 let (part, message) = ready.pop_front()?;
                 let len = len_of(&message);
                 self.free_read(len);
@@ -403,9 +404,9 @@ impl State {
 
     /// What a thread waits on that reads a file; `None` when that is over.
     #[cfg_attr(not(feature = "files"), allow(dead_code))]
-    pub(crate) fn reader_of(&self, key: u64) -> Option<Arc<Condvar>> {
+    pub(crate) fn reader_of(&self, key: u64) -> Option<Arc<Signal>> {
         match &self.sending.get(&key)?.origin {
-            Origin::Thread { wake, .. } => Some(wake.clone()),
+            Origin::Read { wake, .. } => Some(wake.clone()),
             Origin::Memory(_) => None,
         }
     }

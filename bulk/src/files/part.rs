@@ -14,12 +14,9 @@ use super::saved;
 use crate::error::TransferError;
 use crate::hashing::{Hash, hash_piece};
 use crate::layout::Layout;
-use crate::name::{FileName, PART, STATE};
+use crate::name::{FileName, MAX_STEM, PART, STATE};
 use crate::pieces::Pieces;
 use crate::sink::{Existing, FolderSink};
-
-/// The longest name that a file system takes, bytes.
-const LONGEST: usize = 255;
 
 /// A file that is not whole yet. It is locked: no other transfer writes to it.
 pub(super) struct Part {
@@ -63,8 +60,7 @@ impl Part {
     ) -> Result<(Self, Pieces), NotOpened> {
         let refused = |status| NotOpened::Failed(TransferError::Here(status));
         let name = sink.name.clone().unwrap_or_else(|| name.clone());
-        // Beside it lie files with longer names.
-        if name.as_str().len() + STATE.len() + 1 > LONGEST {
+        if name.as_str().len() > MAX_STEM {
             return Err(refused(BulkStatus::NAME));
         }
         let folder = sink.folder.clone();
@@ -239,7 +235,7 @@ impl Part {
     /// Gives it a name that no file has: the first that is free.
     fn link_free_name(&self) -> Result<PathBuf, TransferError> {
         for number in 0..10_000_u32 {
-            let target = self.folder.join(numbered(self.name.as_str(), number));
+            let target = self.folder.join(self.name.numbered(number));
             // A link never takes the place of what is there.
             match fs::hard_link(&self.path, &target) {
                 Ok(()) => {
@@ -271,16 +267,5 @@ impl Part {
     fn discard(&self) {
         saved::forget(&self.state);
         let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// `name (1).ext`; with 0 the name itself.
-fn numbered(name: &str, number: u32) -> String {
-    if number == 0 {
-        return name.to_owned();
-    }
-    match name.rsplit_once('.') {
-        Some((stem, extension)) if !stem.is_empty() => format!("{stem} ({number}).{extension}"),
-        _ => format!("{name} ({number})"),
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
 use deltawire_channels::Message;
@@ -69,7 +69,7 @@ fn read(shared: &Shared, key: u64, path: &Path, piece_len: u32) -> Result<(), Tr
                 if let Some(next) = state.poll_read(key) {
                     break next;
                 }
-                state = wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = wake.wait(state);
             }
         };
         match read_part(&file, &list, id, part) {

@@ -1,50 +1,19 @@
-//! What is remembered of a file that is not whole: which of its pieces are safe.
+//! Where it is remembered what is safe of a file that is not whole.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use zerocopy::byteorder::little_endian::{U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
-
 use crate::layout::Layout;
 use crate::pieces::Pieces;
-
-/// What the file begins with; the pieces' bits follow, and the BLAKE3 of all that.
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-struct Header {
-    magic: [u8; 8],
-    len: U64,
-    root: [u8; 32],
-    piece_len: U32,
-    reserved: U32,
-}
-
-const _: () = assert!(size_of::<Header>() == 56);
-
-const MAGIC: [u8; 8] = *b"DLBULK1\n";
-
-/// The longest such file: 2¹⁹ bits, and what stands around them.
-const MAX_LEN: u64 = (1 << 16) + 56 + 32;
+use crate::saved;
 
 /// Writes it in one step: what was there stays until all of this is safe.
 pub(super) fn save(path: &Path, layout: &Layout, have: &Pieces) -> io::Result<()> {
-    let header = Header {
-        magic: MAGIC,
-        len: U64::new(layout.len()),
-        root: *layout.root(),
-        piece_len: U32::new(layout.piece_len()),
-        reserved: U32::ZERO,
-    };
-    let mut bytes = header.as_bytes().to_vec();
-    bytes.extend(have.to_bytes());
-    let hash = *blake3::hash(&bytes).as_bytes();
-    bytes.extend(hash);
     let mut new = path.as_os_str().to_owned();
     new.push("~");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&new)?;
-    file.write_all(&bytes)?;
+    file.write_all(&saved::write(layout, have))?;
     file.sync_data()?;
     fs::rename(&new, path)
 }
@@ -52,17 +21,8 @@ pub(super) fn save(path: &Path, layout: &Layout, have: &Pieces) -> io::Result<()
 /// What was remembered of this very file; `None` if nothing, or of another.
 pub(super) fn load(path: &Path, layout: &Layout) -> Option<Pieces> {
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(MAX_LEN + 1).read_to_end(&mut bytes).ok()?;
-    let (content, hash) = bytes.split_last_chunk::<32>()?;
-    if blake3::hash(content).as_bytes() != hash {
-        return None;
-    }
-    let (header, bits) = Header::ref_from_prefix(content).ok()?;
-    let same = header.magic == MAGIC
-        && header.len.get() == layout.len()
-        && header.root == *layout.root()
-        && header.piece_len.get() == layout.piece_len();
-    same.then(|| Pieces::of_bytes(bits, layout.pieces())).flatten()
+    File::open(path).ok()?.take(saved::MAX_LEN + 1).read_to_end(&mut bytes).ok()?;
+    saved::read(&bytes, layout)
 }
 
 /// Forgets it.

@@ -1,7 +1,7 @@
 //! A thread that checks pieces, writes them, and makes them safe.
 
 use std::io;
-use std::sync::{Arc, Condvar, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use crate::error::TransferError;
 use crate::layout::Layout;
 use crate::name::FileName;
 use crate::pieces::Pieces;
+use crate::signal::Signal;
 use crate::sink::FolderSink;
 use deltawire_framing::bulk::{Bulk, BulkStatus};
 
@@ -31,7 +32,7 @@ pub(crate) fn spawn_writer(
     name: FileName,
     modified: u64,
     sink: FolderSink,
-    wake: Arc<Condvar>,
+    wake: Arc<Signal>,
 ) -> io::Result<()> {
     let work = move || {
         let guard = Guard { shared: &shared, key };
@@ -93,7 +94,7 @@ fn write(
     name: &FileName,
     modified: u64,
     sink: &FolderSink,
-    wake: &Condvar,
+    wake: &Signal,
 ) -> Result<(), TransferError> {
     let Some((mut part, have)) = open(shared, key, layout, name, modified, sink)? else {
         return Ok(());
@@ -110,7 +111,7 @@ fn write(
                     Ok(Some(work)) => break Some(work),
                     Ok(None) => {}
                 }
-                state = wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = wake.wait(state);
             }
         };
         let failed = TransferError::io("write the file");

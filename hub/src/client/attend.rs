@@ -16,6 +16,7 @@ use super::AttendError;
 use super::outgoing::Outgoing;
 use super::state::Client;
 use crate::arrivals::{Arrivals, Over};
+use crate::outages;
 
 /// Deltas that are taken in at a time, before others have their turn.
 const MAX_TURN: usize = 256;
@@ -37,7 +38,8 @@ pub(super) async fn over_link(
         return if over { Ok(()) } else { Err(error.into()) };
     }
     let Peer { command, send: _send, receive } = peer;
-    run(client, runtime, command, Arrivals::Link(receive)).await
+    let attending = run(client, runtime, command, Arrivals::Link(receive));
+    outages::told(link, attending, |down| client.lock().set_down(down)).await
 }
 
 #[cfg(feature = "serve")]

@@ -200,10 +200,19 @@ impl Documents {
         &self.runtime
     }
 
-    /// Whether there is a link.
+    /// Whether there is a link. Where sessions outlive their links it may be down: see
+    /// [`is_connected`](Self::is_connected).
     #[must_use]
     pub fn is_attended(&self) -> bool {
         self.client.lock().attended
+    }
+
+    /// Whether there is a link that is not down: what is published goes out now, and what others publish comes as
+    /// they do.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        let state = self.client.lock();
+        state.attended && !state.down
     }
 
     /// Ends them: subscriptions and publications give an error, and [`attend`](Self::attend) returns. What was not

@@ -50,6 +50,8 @@ pub(super) struct State {
     /// Which subscription's delta follows, of which writer.
     present: Option<(u32, u64)>,
     pub(super) attended: bool,
+    /// Whether what the link goes over is gone, and it waits for another way.
+    pub(super) down: bool,
     /// Counts the links.
     pub(super) link: u64,
     pub(super) closed: bool,
@@ -105,6 +107,7 @@ impl State {
     /// A link is there: everything is asked for anew, from where it stands.
     pub(super) fn begin(&mut self) {
         self.attended = true;
+        self.down = false;
         self.link += 1;
         self.next_id = 0;
         self.requests.clear();
@@ -136,6 +139,14 @@ impl State {
             subscription.detach();
         }
         self.publications.values_mut().for_each(Published::detach);
+    }
+
+    /// The link goes down, or on.
+    pub(super) fn set_down(&mut self, down: bool) {
+        if std::mem::replace(&mut self.down, down) && !down {
+            // The hub has let it go meanwhile.
+            self.refresh_presences();
+        }
     }
 
     /// Whether this link is the one that there is.

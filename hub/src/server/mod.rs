@@ -38,6 +38,7 @@ pub use rates::PeerRates;
 pub use watching::{LiveDocument, SlowReader};
 
 use crate::arrivals::Arrivals;
+use crate::outages;
 use crate::{Documents, DocumentsOptions, Place, Start, SubscribeOptions, Subscription};
 use attendant::Attendant;
 use inner::Inner;
@@ -235,12 +236,18 @@ impl Hub {
             it.order != deltawire_channels::Order::Ordered
                 || it.reliability != Reliability::Reliable
         });
+        let orders = shared.clone();
         let attendant =
             Attendant::new(self.inner.clone(), identity, shared, command, arrivals, unreliable);
         if link.open_source(Box::new(source), SendPriority::default()).await.is_err() {
             return;
         }
-        attendant.run().await;
+        let say = |down| {
+            if down {
+                orders.order(Order::Down);
+            }
+        };
+        outages::told(link, attendant.run(), say).await;
     }
 
     /// Documents of this hub for somebody in the same process: the same as over a link, without a copy. A task of the

@@ -46,6 +46,8 @@ pub(crate) enum Order {
     Revoke { subject: Option<Arc<str>>, doc_id: Option<DocId> },
     /// A document was deleted.
     Deleted(DocId),
+    /// The peer cannot be reached for now.
+    Down,
     /// The hub goes away.
     GoAway,
 }

@@ -12,7 +12,7 @@ use super::build::Site;
 use super::install::Browser;
 use super::report::print_results;
 use super::session::Session;
-use crate::processes::Server;
+use crate::processes::{Server, host_and_port};
 use crate::steps::target;
 
 /// How long a page may take to connect, and to see what another one did.
@@ -179,7 +179,7 @@ impl Pages {
         let noticed = gone.elapsed();
         // Both draw on by themselves.
         self.each(|index, session| wave(session, "mouse", index, STROKES))?;
-        self.server = Some(keeper.start(port(address)?)?);
+        self.server = Some(keeper.start(host_and_port(address)?.port())?);
         self.each(|_, session| session.wait_for_text("state", PATIENCE, is_live).map(drop))?;
         let agreed = self.agree(|shown| {
             strokes(shown) == strokes(&before) + 2 && shown["text"] == before["text"]
@@ -196,7 +196,7 @@ impl Pages {
         self.each(|_, session| session.open("about:blank"))?;
         // By SIGKILL.
         self.server = None;
-        let server = keeper.start(port(address)?)?;
+        let server = keeper.start(host_and_port(address)?.port())?;
         // It listens then.
         server.address()?;
         self.server = Some(server);
@@ -237,11 +237,6 @@ impl Pages {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-}
-
-fn port(address: &str) -> anyhow::Result<u16> {
-    let port = address.trim_end_matches('/').rsplit(':').next();
-    port.and_then(|port| port.parse().ok()).context("the address has no port")
 }
 
 fn is_live(state: &str) -> bool {

@@ -1,14 +1,16 @@
 //! What people do with a page, and what happens to it: how both ends take it.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::ensure;
 
 use super::FIGURES;
 use super::build::Site;
+use super::relay::Relay;
 use super::report::print_results;
 use super::session::Session;
-use crate::processes::Server;
+use crate::processes::{Server, host_and_port};
 
 /// A page that is gone is noticed at once: the browser hangs up for it. Unless it keeps the page, frozen, for who goes
 /// back.
@@ -16,6 +18,12 @@ const AT_ONCE: Duration = Duration::from_secs(4);
 
 /// A server that is gone, or a page that is frozen, is noticed when it was silent for 5 s; then the page tries again.
 const AFTER_SILENCE: Duration = Duration::from_secs(30);
+
+/// Where links over WebRTC come to that go by a relay.
+const RELAYED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+
+/// For how long a relay leads nowhere: longer than silence may last.
+const OUTAGE: Duration = Duration::from_secs(8);
 
 /// Tries all of them over a kind of link, which the page takes from its `query`, and prints how it went.
 pub(super) fn run(
@@ -33,6 +41,7 @@ pub(super) fn run(
             ("a text that is typed", say(session, url)),
             ("a page reloaded in mid-transfer", reload(session, &server, url)),
             ("a page left in mid-transfer", leave(session, &server, url)),
+            ("a way that goes dead and comes back", go_on(session, site, query)),
             ("a server that restarts", restart(session, server, &address, url, site)),
         ],
     ))
@@ -79,6 +88,33 @@ fn leave(session: &mut Session, server: &Server, url: &str) -> anyhow::Result<St
     Ok(format!("the server noticed after {:.1?} ({ended})", started.elapsed()))
 }
 
+/// The whole way there leads nowhere for a while, in the middle of a transfer: the page's bytes are counted and in
+/// order, or it says so.
+fn go_on(session: &mut Session, site: &Site, query: &str) -> anyhow::Result<String> {
+    let mut command = site.server();
+    let server = Server::start(command.args(["--port", "0", "--advertise", &RELAYED.to_string()]))?;
+    let page = host_and_port(&server.address()?)?;
+    let line = server.wait_for(AT_ONCE, |line| line.starts_with("links over WebRTC"))?;
+    let relayed: SocketAddr = line.rsplit(' ').next().unwrap_or_default().parse()?;
+    let listening = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), relayed.port());
+    let datagrams = Relay::of_datagrams(relayed, listening)?;
+    let streams = Relay::of_streams(page)?;
+    let set_dead = |dead| [&datagrams, &streams].map(|relay| relay.set_dead(dead));
+    transfer(session, &format!("http://{}/{FIGURES}{query}", streams.address))?;
+    ensure!(session.text("progress")? != "100%", "the transfer was over before the way was dead");
+    set_dead(true);
+    std::thread::sleep(OUTAGE);
+    let down = session.text("state")?;
+    ensure!(down.contains("goes on as soon"), "after {OUTAGE:?} the page said: {down}");
+    set_dead(false);
+    let went_on = wait_for_state(session, "went on", AFTER_SILENCE)?;
+    session.wait_for_text("progress", AFTER_SILENCE, |progress| progress == "100%")?;
+    let after = session.text("state")?;
+    ensure!(after == went_on, "the page says: {after}");
+    server.wait_for(AT_ONCE, |line| line.contains("went on"))?;
+    Ok(format!("{went_on}; the transfer was whole"))
+}
+
 fn restart(
     session: &mut Session,
     server: Server,
@@ -91,10 +127,9 @@ fn restart(
     // Without a word, as when it crashes.
     drop(server);
     let gone = Instant::now();
-    let noticed = wait_for_state(session, "next try", AFTER_SILENCE)?;
+    let noticed = wait_for_state(session, "goes on as soon", AFTER_SILENCE)?;
     let after = gone.elapsed();
-    let port = address.trim_end_matches('/').rsplit(':').next().and_then(|port| port.parse().ok());
-    let _server = site.start(port.context("the address has no port")?)?;
+    let _server = site.start(host_and_port(address)?.port())?;
     wait_for_state(session, "connected", AFTER_SILENCE)?;
     Ok(format!("the page noticed after {after:.1?} ({noticed}), and connected anew"))
 }

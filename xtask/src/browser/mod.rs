@@ -6,6 +6,8 @@ mod faults;
 mod install;
 mod lacking;
 mod marionette;
+mod modules;
+mod relay;
 mod report;
 mod session;
 mod webdriver;
@@ -18,12 +20,16 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 
 use self::build::Site;
 pub(crate) use self::install::Browser;
+pub(crate) use self::modules::run_in_firefox;
 use self::report::Report;
 use self::session::Session;
 pub(crate) use self::yardstick::measure;
 use crate::processes::{Server, Stopped};
 use crate::steps::{target, took};
 use crate::wasm::Compiler;
+
+/// The variable that has modules of wasm tests run in Firefox, and not in Chromium.
+pub(crate) const IN_FIREFOX: &str = "DELTAWIRE_WASM_TESTS_IN_FIREFOX";
 
 /// The page of figures and checks.
 const FIGURES: &str = "figures.html";

@@ -9,6 +9,7 @@ use anyhow::Context;
 use wasm_bindgen_cli::wasm_bindgen_test_runner::run_cli_with_args;
 
 use self::debian::Debian;
+use crate::browser::{IN_FIREFOX, run_in_firefox};
 use crate::steps::{cargo, run};
 
 /// What code for the browser is compiled for.
@@ -22,6 +23,9 @@ pub(crate) fn set_up(debian: bool) -> anyhow::Result<()> {
 
 /// Runs a module of tests.
 pub(crate) fn run_tests(arguments: Vec<String>) -> anyhow::Result<()> {
+    if std::env::var_os(IN_FIREFOX).is_some() {
+        return run_in_firefox(&arguments);
+    }
     let program = "wasm-bindgen-test-runner".to_owned();
     run_cli_with_args(iter::once(program).chain(arguments))
 }
@@ -61,8 +65,13 @@ impl Compiler {
         command
     }
 
-    /// Runs tests in Chromium.
+    /// Runs tests in Chromium, and then in Firefox.
     pub(crate) fn test(&self, tests: &str) -> anyhow::Result<()> {
+        run("wasm32 tests in Chromium", &mut self.tests(tests)?)?;
+        run("wasm32 tests in Firefox", self.tests(tests)?.env(IN_FIREFOX, "1"))
+    }
+
+    fn tests(&self, tests: &str) -> anyhow::Result<Command> {
         let mut command = self.cargo(&format!("test {tests}"));
         let runner = format!("{} run-wasm", std::env::current_exe()?.display());
         command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
@@ -70,7 +79,7 @@ impl Compiler {
         // Machines that test are busy. Seconds.
         command.env("WASM_BINDGEN_TEST_DRIVER_TIMEOUT", "60");
         command.env("WASM_BINDGEN_TEST_TIMEOUT", "120");
-        run("wasm32 tests", &mut command)
+        Ok(command)
     }
 
     /// Lints, where there are any; else compiles.

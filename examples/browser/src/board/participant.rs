@@ -94,7 +94,7 @@ impl Participant {
     /// How it is connected, but for the kind of its link.
     #[must_use]
     pub fn status(&self) -> Status {
-        let attended = self.documents.is_attended();
+        let attended = self.documents.is_connected();
         Status {
             author: self.author,
             attended,

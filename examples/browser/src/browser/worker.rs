@@ -1,11 +1,12 @@
 //! The worker: has the peer, and does what the page wants.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::time::Duration;
 
 use deltawire::prelude::*;
 use deltawire::signalling::ClientOptions;
-use deltawire::{ConnectError, ReconnectEvent, Reconnecting, TransportErrorKind};
+use deltawire::{ConnectError, LinkChange, ReconnectEvent, Reconnecting, TransportErrorKind};
 use futures_channel::mpsc;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
@@ -103,9 +104,14 @@ async fn stay_connected(server: &Server, wanted: &mut mpsc::UnboundedReceiver<To
     while let Some(change) = connection.next().await {
         match change {
             ReconnectEvent::Up(mut peer, link) => {
-                state("connected", true);
-                show(&ToPage::Channels("open".to_owned()));
-                if let Err(error) = attend(&mut peer, &link, wanted).await {
+                let watched = watch(&link);
+                let attended = attend(&mut peer, &link, wanted);
+                let attended = match select(pin!(attended), pin!(watched)).await {
+                    Either::Left((attended, _)) => attended,
+                    // Whoever attends it hears of that too.
+                    Either::Right(((), attended)) => attended.await,
+                };
+                if let Err(error) = attended {
                     let ended = link.ended().map(|ended: LinkEnded| ended.to_string());
                     state(&ended.unwrap_or_else(|| error.to_string()), false);
                 }
@@ -118,6 +124,32 @@ async fn stay_connected(server: &Server, wanted: &mut mpsc::UnboundedReceiver<To
                 let hint = hint(server, &error).unwrap_or_default();
                 state(&format!("{}; {}{hint}", explain(error), next_try(retry_after)), false);
             }
+            _ => {}
+        }
+    }
+}
+
+/// Shows how a link is until it is over.
+async fn watch(link: &Link) {
+    let mut changes = link.changes();
+    let open = |text: &str| {
+        state(text, true);
+        show(&ToPage::Channels("open".to_owned()));
+    };
+    open("connected");
+    loop {
+        match changes.next().await {
+            LinkChange::Down { why } => {
+                state(&format!("{why}; goes on as soon as there is another way"), false);
+                show(&ToPage::Channels("closed".to_owned()));
+            }
+            LinkChange::Resumed(resumed) => {
+                open(&format!(
+                    "connected; went on over {} after {:.1?}, {} bytes again",
+                    resumed.kind, resumed.after, resumed.repeated_bytes
+                ));
+            }
+            LinkChange::Over(_) => return,
             _ => {}
         }
     }
@@ -153,7 +185,7 @@ async fn attend(
     wanted: &mut mpsc::UnboundedReceiver<ToWorker>,
 ) -> Result<(), Error> {
     loop {
-        let wish = match select(wanted.next(), std::pin::pin!(sleep(QUIET))).await {
+        let wish = match select(wanted.next(), pin!(sleep(QUIET))).await {
             Either::Left((wish, _)) => wish,
             Either::Right(_) => None,
         };

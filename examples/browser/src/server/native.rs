@@ -8,6 +8,7 @@ use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use clap::Parser;
+use deltawire::LinkChange;
 use deltawire::prelude::*;
 use deltawire::signalling::{SignallingOptions, SignallingServer, Token};
 use deltawire_browser_demo::service::{self, Error};
@@ -24,6 +25,9 @@ struct Arguments {
     /// Folder that keeps the board. Default: it is kept in memory.
     #[arg(long)]
     board: Option<PathBuf>,
+    /// Address at which links reach it, if it is another one than where it listens.
+    #[arg(long)]
+    advertise: Option<IpAddr>,
     /// Can be reached from this machine's network too, by anybody. Default: from this machine only.
     #[arg(long)]
     lan: bool,
@@ -47,8 +51,11 @@ pub(super) fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<(), Error> {
     let files = Arc::new(read(&arguments.site)?);
     let local = if arguments.lan { lan_address()? } else { Ipv4Addr::LOCALHOST.into() };
-    let node =
-        Node::builder().resume(None).listen((local, 0).into()).limits(service::limits()).build()?;
+    let node = Node::builder()
+        .listen((local, 0).into())
+        .advertise(arguments.advertise)
+        .limits(service::limits())
+        .build()?;
     let guarded = SignallingOptions {
         token: Some(Token::new(TOKEN)?),
         path: "/guarded/webrtc".parse()?,
@@ -62,18 +69,35 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
     let address = SocketAddr::new(local, arguments.port);
     let server = SignallingServer::bind(address, router).await?;
     println!("open http://{}/ in a browser ; Ctrl+C ends", server.local_addr());
+    for address in node.addresses() {
+        println!("links over WebRTC reach {address}");
+    }
     tokio::spawn(server.serve(std::future::pending()));
     while let Some((peer, link)) = node.accept().await {
         println!("{}: connected", link.id());
+        tokio::spawn(tell(link.clone()));
         tokio::spawn(async move {
-            let result = service::serve(peer).await;
-            println!("{}: {}", link.id(), link.closed().await);
-            if let Err(error) = result {
+            if let Err(error) = service::serve(peer).await {
                 println!("{}: {error}", link.id());
             }
         });
     }
     Ok(())
+}
+
+/// Prints what becomes of a link.
+async fn tell(link: Link) {
+    let (id, mut changes) = (link.id(), link.changes());
+    loop {
+        match changes.next().await {
+            LinkChange::Down { why } => println!("{id}: down, {why}"),
+            LinkChange::Resumed(resumed) => {
+                println!("{id}: went on over {} after {:.1?}", resumed.kind, resumed.after);
+            }
+            LinkChange::Over(ended) => return println!("{id}: {ended}"),
+            _ => {}
+        }
+    }
 }
 
 /// The address that this machine's network knows it by. Nothing is sent.

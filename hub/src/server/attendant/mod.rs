@@ -427,6 +427,10 @@ impl Attendant {
         }
     }
 
+    fn leave_presences(&self) {
+        self.publications.values().for_each(|publication| self.leave_presence(publication));
+    }
+
     fn leave_presence(&self, publication: &Publication) {
         if publication.presence {
             let now = self.hub.runtime.now();
@@ -453,6 +457,8 @@ impl Attendant {
                 Order::Deleted(doc_id) => {
                     self.revoke_publications(|of| of == doc_id, DeniedCode::DELETED);
                 }
+                // It says anew that it is there once it can.
+                Order::Down => self.leave_presences(),
                 Order::GoAway => {
                     self.going_away = true;
                     self.revoke(|_| true, DeniedCode::GOING_AWAY);
@@ -548,9 +554,7 @@ impl Drop for Attendant {
         for subscription in self.subscriptions.values() {
             subscription.leave(&self.hub);
         }
-        for publication in self.publications.values() {
-            self.leave_presence(publication);
-        }
+        self.leave_presences();
         self.hub.forget_link(&self.shared);
     }
 }

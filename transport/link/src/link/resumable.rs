@@ -28,6 +28,13 @@ impl Link {
         state.session.is_some() && state.ended.is_none()
     }
 
+    /// Whether what it goes over is gone, and its session waits for another link.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        let state = self.shared.state();
+        state.down && state.ended.is_none()
+    }
+
     /// Has this node open another transport for the session while this one lives, as when the network has changed;
     /// the session goes on over it as soon as it is open. Only on links that this side started; others, and those that
     /// cannot be resumed, are left as they are.
