@@ -236,13 +236,14 @@ impl Shared {
     /// Changes something, says what there is to say about it, and wakes whom it concerns.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
-        let before = state.wanted;
+        // Of what waited before, the task waits for room already.
+        let (before, waited) = (state.wanted, state.core.reply().is_some());
         let result = change(&mut state);
         let late = match (state.core.poll_timeout(), state.timer) {
             (Some(due), Some(timer)) => due < timer,
             (due, _) => due.is_some(),
         };
-        let stuck = !state.write_replies() || state.wanted > before || late;
+        let stuck = (!state.write_replies() && !waited) || state.wanted > before || late;
         let driver = if stuck { state.driver.clone() } else { None };
         self.settle(state);
         if let Some(driver) = driver {

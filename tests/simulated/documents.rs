@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use deltawire::Backoff;
 use deltawire::documents::store::Read;
 use deltawire::documents::{
     Documents, DocumentsOptions, Everyone, Gap, Hub, HubOptions, Item, Place, SubscribeOptions,
@@ -16,15 +15,24 @@ use deltawire::framing::{DeltaFields, Frame};
 use deltawire::link::runtime::sleep;
 use deltawire::prelude::*;
 use deltawire::sim::{Host, Loss, Path, Simulation};
+use deltawire::{Backoff, SessionsLimits};
 
 use crate::lab::{MS, SECOND, URL, builder, server_with};
 
 const DOCS: [DocId; 2] = [DocId([1; 16]), DocId([2; 16])];
 const PER_WRITER: u32 = 300;
 
+/// Whether sessions outlive their links.
+type Resume = Option<SessionsLimits>;
+
+/// As by default.
+fn goes_on() -> Resume {
+    Some(SessionsLimits::default())
+}
+
 /// A hub on a host, which all that connect are served by.
-fn hub_on(sim: &mut Simulation, host: Host) -> (Hub, Node) {
-    let node = server_with(sim, host, |builder| builder.serve_documents());
+fn hub_on(sim: &mut Simulation, host: Host, resume: Resume) -> (Hub, Node) {
+    let node = server_with(sim, host, |builder| builder.resume(resume).serve_documents());
     let hub = Hub::in_memory(HubOptions::default(), Everyone, node.runtime().clone());
     let (serving, served) = (hub.clone(), node.clone());
     sim.spawn(async move { serve(&served, &serving).await });
@@ -32,9 +40,9 @@ fn hub_on(sim: &mut Simulation, host: Host) -> (Hub, Node) {
 }
 
 /// Documents of a host, kept attended.
-fn documents_on(sim: &mut Simulation, host: Host) -> Documents {
+fn documents_on(sim: &mut Simulation, host: Host, resume: Resume) -> Documents {
     let backoff = Backoff { first: 100 * MS, longest: SECOND, ..Backoff::default() };
-    let node = builder(sim, host).backoff(backoff).build().unwrap();
+    let node = builder(sim, host).resume(resume).backoff(backoff).build().unwrap();
     let documents = Documents::new(node.runtime().clone(), DocumentsOptions::default());
     let keeping = documents.clone();
     sim.spawn(async move { keep(&node, URL, &keeping).await.unwrap() });
@@ -116,10 +124,11 @@ fn each_delta_once_and_in_one_order_whatever_becomes_of_links() {
             loss: Loss::Independent(0.01),
             ..Path::default()
         });
-        let (hub, node) = hub_on(&mut sim, tower);
+        let resume = if seed % 2 == 0 { None } else { goes_on() };
+        let (hub, node) = hub_on(&mut sim, tower, resume);
         let (mut logs, mut writers) = (Vec::new(), Vec::new());
         for (index, phone) in phones.into_iter().enumerate() {
-            let documents = documents_on(&mut sim, phone);
+            let documents = documents_on(&mut sim, phone, resume);
             for doc_id in DOCS {
                 logs.push((doc_id, read(&mut sim, &documents, doc_id)));
                 let pace = MS * (5 + 7 * index as u32);
@@ -196,20 +205,24 @@ fn kept(hub: &Hub, doc_id: &DocId) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_hub_that_forgot_everything_is_another_epoch_and_readers_are_told() {
+    [None, goes_on()].into_iter().for_each(forgets);
+}
+
+fn forgets(resume: Resume) {
     let mut sim = Simulation::new(3);
     let [tower, phone] = sim.add_hosts();
-    let (hub, _node) = hub_on(&mut sim, tower);
+    let (hub, _node) = hub_on(&mut sim, tower, resume);
     for number in 0..10_u8 {
         hub.append(DeltaFields::new(DOCS[0]), &[number]).unwrap();
     }
-    let documents = documents_on(&mut sim, phone);
+    let documents = documents_on(&mut sim, phone, resume);
     let seen = read(&mut sim, &documents, DOCS[0]);
     sim.run_for(5 * SECOND);
     assert_eq!(seen.borrow().deltas.len(), 10);
     let old = seen.borrow().deltas[0].0.epoch;
     sim.kill(tower);
     sim.run_for(20 * SECOND);
-    let (hub, _node) = hub_on(&mut sim, tower);
+    let (hub, _node) = hub_on(&mut sim, tower, resume);
     for number in 0..3_u8 {
         hub.append(DeltaFields::new(DOCS[0]), &[100 + number]).unwrap();
     }
@@ -228,8 +241,8 @@ fn who_cannot_be_reached_is_not_there_and_is_again_once_the_session_goes_on() {
     let mut sim = Simulation::new(4);
     let [tower, phone, desk] = sim.add_hosts();
     sim.set_default_path(Path { latency: 10 * MS, ..Path::default() });
-    let (hub, node) = hub_on(&mut sim, tower);
-    let [away, there] = [phone, desk].map(|host| documents_on(&mut sim, host));
+    let (hub, node) = hub_on(&mut sim, tower, goes_on());
+    let [away, there] = [phone, desk].map(|host| documents_on(&mut sim, host, goes_on()));
     let mut traveller = away.presence(DOCS[0]).unwrap();
     traveller.set(b"traveller").unwrap();
     let mut others = there.presence(DOCS[0]).unwrap();
@@ -256,7 +269,7 @@ fn who_cannot_be_reached_is_not_there_and_is_again_once_the_session_goes_on() {
     assert_eq!(seen.borrow().last().unwrap(), b"gone");
     assert_eq!(hub.stats().present, 0);
     sim.set_cut(&[phone], &[tower], false);
-    sim.run_for(5 * SECOND);
+    sim.run_for(10 * SECOND);
     assert!(away.is_connected());
     assert_eq!(*seen.borrow(), [&b"traveller"[..], b"gone", b"traveller"]);
     let after: Vec<_> = node.peers().iter().map(|it| it.link.id()).collect();

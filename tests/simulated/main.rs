@@ -9,6 +9,8 @@ mod documents;
 mod ends;
 mod lab;
 mod reconnecting;
+#[cfg(feature = "requests")]
+mod requests;
 mod resuming;
 #[cfg(feature = "quic")]
 mod slow;

@@ -40,13 +40,18 @@ pub(crate) fn keep(node: &Node, url: &str, link: &Link) {
 
 /// Whether the session wants another transport, as its own is gone, or may soon be; not when it is over.
 async fn wants_transport(node: &Node, link: &Link) -> bool {
-    let mut wants = std::pin::pin!(link.wants_transport());
+    until_changed(node, link.wants_transport()).await.unwrap_or(true)
+}
+
+/// What a future gives, unless the host's network changes before.
+async fn until_changed<T>(node: &Node, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
     let mut changed = node.runtime().network_changed();
     std::future::poll_fn(|context| {
-        if let Poll::Ready(wants) = wants.as_mut().poll(context) {
-            return Poll::Ready(wants);
+        if let Poll::Ready(done) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(done));
         }
-        changed.as_mut().poll(context).map(|()| true)
+        changed.as_mut().poll(context).map(|()| None)
     })
     .await
 }
@@ -64,7 +69,14 @@ async fn try_all(
             sleep(&**node.runtime(), wait).await;
             node.connect_once(url).await
         };
-        let Some(connected) = until_over(link, attempt).await else { return false };
+        let Some(connected) = until_over(link, until_changed(node, attempt)).await else {
+            return false;
+        };
+        let Some(connected) = connected else {
+            // Where it was under way to may not be reached from here any more.
+            wait = Duration::ZERO;
+            continue;
+        };
         match connected {
             // The peer is of a session that was not begun.
             Ok((_nobody, _link)) => return true,
