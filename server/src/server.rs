@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use deltawire_hub::store::OpenError;
 use deltawire_hub::{Hub, HubOptions};
+use deltawire_link::SessionsLimits;
 use deltawire_link::runtime::SharedRuntime;
 use deltawire_node::{BuildError, Node, NodeLimits, ShutDown, TokioRuntime};
 use deltawire_signalling::{
@@ -303,7 +304,14 @@ fn node(config: &Config) -> Result<Node, StartError> {
         max_per_address: hub.max_peers_per_address.min(hub.max_peers),
         ..NodeLimits::default()
     };
-    let mut builder = Node::builder().node_limits(limits).serve_documents();
+    let sessions = SessionsLimits {
+        resume_timeout: hub.resume_timeout,
+        max_detached: hub.max_detached,
+        max_detached_bytes: hub.max_detached_bytes,
+        max_detached_per_owner: hub.max_detached_per_owner,
+    };
+    let sessions = (!hub.resume_timeout.is_zero()).then_some(sessions);
+    let mut builder = Node::builder().node_limits(limits).resume(sessions).serve_documents();
     if let Some(listen) = config.server.listen {
         builder = builder.listen(listen);
     }
@@ -348,7 +356,8 @@ fn differences(old: &Config, new: &Config) -> (Vec<&'static str>, Vec<&'static s
     }
     compare!(fixed: server.http, server.listen, server.advertise, server.path, server.allow_anonymous,
         server.origins, server.trusted_proxies, server.forwarded, server.shutdown, server.log_format,
-        hub.shards, hub.max_peers, hub.max_peers_per_address, hub.max_pending, hub.max_documents,
+        hub.shards, hub.max_peers, hub.max_peers_per_address, hub.max_pending,
+        hub.resume_timeout, hub.max_detached, hub.max_detached_bytes, hub.max_detached_per_owner, hub.max_documents,
         hub.max_subscriptions_per_peer, hub.tail, hub.max_tail_bytes, hub.deliver, hub.max_keyed,
         hub.peer_deltas, hub.peer_bytes, hub.peer_documents, hub.max_present,
         hub.max_presence_len, hub.presence_timeout, hub.pin, store.directory, store.log,

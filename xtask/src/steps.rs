@@ -47,8 +47,8 @@ const FEATURE_SETS: [(&str, usize); 15] = [
     ("lean,signalling-client,signalling-server,websocket", 190),
 ];
 
-/// What of them is tested, and the programs that tests start.
-const TARGETS: &str = "--lib --bins --tests --examples";
+/// What of them is tested, and the programs that tests start. Lints compile examples and benches too.
+const TARGETS: &str = "--lib --bins --tests";
 
 /// What needs no std is tested without it, so that CRC-32C by table is too.
 const NO_STD: &str = "test -p deltawire-framing --no-default-features --lib --test golden";

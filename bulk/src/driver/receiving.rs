@@ -9,7 +9,7 @@ use deltawire_channels::Message;
 use deltawire_framing::bulk::{Accept, Ask, AskFields, BulkStatus, Get, GetWhat, Subject, Wanted};
 use zerocopy::IntoBytes;
 
-use super::state::{PeerOffer, State};
+use super::state::{PeerOffer, State, Wakes};
 use crate::error::TransferError;
 use crate::hashing::{Hash, hash_piece};
 use crate::incoming::{Asking, Bad, Incoming};
@@ -19,7 +19,8 @@ use crate::signal::Signal;
 use crate::sink::{Sink, SinkKind};
 use crate::transfer::{Phase, Report, Transfer};
 
-/// The fewest bytes that are asked for at a time, but for the end of a file: the longest piece.
+/// The fewest bytes that are asked for at a time, but for the end of a file: the longest piece, and more of one file that has all
+/// that may be asked for.
 const LEAST: usize = 64 << 10;
 
 /// An offer that was accepted and waits for its turn.
@@ -211,7 +212,7 @@ impl State {
                 let bytes = core::mem::take(bytes);
                 self.handle_finished(key, None, Some(bytes.into()));
             }
-            Place::Written { wake, .. } => wake.notify(),
+            Place::Written { wake, .. } => self.wakes.signal(wake),
         }
     }
 
@@ -223,6 +224,7 @@ impl State {
         // What each of those that want something gets, so that none takes all.
         let active = self.receiving.len().max(1);
         let share = (most / active).max(LEAST);
+        let least = (share / 2).clamp(LEAST, 2 * LEAST);
         let turn = self.ask_turn;
         let after = self.receiving.range(turn + 1..).map(|(key, _)| *key);
         let order: Vec<u64> =
@@ -234,7 +236,7 @@ impl State {
             loop {
                 let room = left.min(share.saturating_sub(incoming.asked_bytes()));
                 // Not a message for each of many short pieces.
-                let room = if room < LEAST { 0 } else { room };
+                let room = if room < least { 0 } else { room };
                 let before = incoming.asked_bytes();
                 let Some(asking) = incoming.poll_ask(room, now) else { break };
                 left -= (incoming.asked_bytes() - before).min(left);
@@ -277,7 +279,8 @@ impl State {
                 match &mut receiving.place {
                     Place::Written { queue, wake } => {
                         queue.push_back(Arrival { index, hash, message: message.clone() });
-                        wake.notify();
+                        let wake = wake.clone();
+                        self.wakes.signal(&wake);
                     }
                     Place::Memory(memory) => {
                         let layout = *incoming.layout();
@@ -313,7 +316,8 @@ impl State {
             Ok(()) => {
                 // There may be something to look for.
                 if let Place::Written { wake, .. } = &receiving.place {
-                    wake.notify();
+                    let wake = wake.clone();
+                    self.wakes.signal(&wake);
                 }
                 self.pump_asks();
             }
@@ -421,7 +425,7 @@ impl State {
         tells: bool,
     ) {
         let Some(receiving) = self.receiving.remove(&key) else { return };
-        receiving.place.wake();
+        receiving.place.wake(&mut self.wakes);
         if tells {
             let status =
                 ended.as_ref().map_or_else(TransferError::status, |_| BulkStatus::COMPLETE);
@@ -466,7 +470,7 @@ impl State {
     pub(super) fn rest_receiving(&mut self) {
         let mut over = Vec::new();
         for (_, receiving) in core::mem::take(&mut self.receiving) {
-            receiving.place.wake();
+            receiving.place.wake(&mut self.wakes);
             over.push((receiving.get, receiving.transfer));
         }
         over.extend(self.accepted.drain(..).map(|it| (it.get, it.transfer)));
@@ -542,9 +546,9 @@ impl State {
 }
 
 impl Place {
-    fn wake(&self) {
+    fn wake(&self, wakes: &mut Wakes) {
         if let Self::Written { wake, .. } = self {
-            wake.notify();
+            wakes.signal(wake);
         }
     }
 }

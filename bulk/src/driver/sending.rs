@@ -8,7 +8,7 @@ use deltawire_channels::Message;
 use deltawire_framing::bulk::{AskFields, BulkStatus, Offer, OfferFields, Piece, Subject};
 
 use super::messages;
-use super::state::State;
+use super::state::{State, Wakes};
 use crate::error::TransferError;
 use crate::layout::Layout;
 use crate::name::FileName;
@@ -63,20 +63,20 @@ impl Sending {
         }
     }
 
-    fn rest(&mut self, until: Duration) -> usize {
+    fn rest(&mut self, until: Duration, wakes: &mut Wakes) -> usize {
         self.step = Step::Waiting { until };
         self.transfer.update(|progress| progress.phase = Phase::Waiting);
-        self.origin.clear()
+        self.origin.clear(wakes)
     }
 }
 
 impl Origin {
     /// Forgets what was read: gives its bytes.
-    fn clear(&mut self) -> usize {
+    fn clear(&mut self, wakes: &mut Wakes) -> usize {
         match self {
             Self::Memory(_) => 0,
             Self::Read { ready, wake } => {
-                wake.notify();
+                wakes.signal(wake);
                 ready.drain(..).map(|(_, message)| len_of(&message)).sum()
             }
         }
@@ -167,10 +167,12 @@ impl State {
             Ok(()) => {
                 let written = outgoing.written();
                 sending.transfer.update(|progress| progress.written = written);
-                if let Origin::Read { wake, .. } = &sending.origin {
-                    wake.notify();
-                } else {
-                    self.wake_pieces();
+                match &sending.origin {
+                    Origin::Read { wake, .. } => {
+                        let wake = wake.clone();
+                        self.wakes.signal(&wake);
+                    }
+                    Origin::Memory(_) => self.wake_pieces(),
                 }
             }
             Err(misplaced) => {
@@ -182,11 +184,12 @@ impl State {
     /// The peer has ended a transfer of this side's file.
     pub(super) fn handle_sending_done(&mut self, id: u32, status: BulkStatus) {
         let (now, most) = (self.now, self.options.max_retries);
-        let Some((key, sending)) = self.sending_of(id) else { return };
+        let Some((key, _)) = self.sending_of(id) else { return };
+        let Some(sending) = self.sending.get_mut(&key) else { return };
         if status == BulkStatus::BUSY && sending.retries < most {
             let wait = Duration::from_secs(1 << sending.retries.min(5));
             sending.retries += 1;
-            let read = sending.rest(now.saturating_add(wait));
+            let read = sending.rest(now.saturating_add(wait), &mut self.wakes);
             self.free_read(read);
             return self.offer_next();
         }
@@ -228,7 +231,7 @@ impl State {
         tells: bool,
     ) {
         let Some(mut sending) = self.sending.remove(&key) else { return };
-        let read = sending.origin.clear();
+        let read = sending.origin.clear(&mut self.wakes);
         self.free_read(read);
         if let (Err(error), true) = (&ended, tells) {
             match (sending.id(), sending.request) {
@@ -252,7 +255,7 @@ impl State {
             if sending.request != 0 {
                 self.end_sending(key, Err(TransferError::LinkLost), false);
             } else if sending.is_active() {
-                let read = sending.rest(Duration::ZERO);
+                let read = sending.rest(Duration::ZERO, &mut self.wakes);
                 self.free_read(read);
             }
         }
@@ -285,7 +288,7 @@ impl State {
         if len > 0 {
             for sending in self.sending.values() {
                 if let Origin::Read { wake, .. } = &sending.origin {
-                    wake.notify();
+                    self.wakes.signal(wake);
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! What the tasks, threads and handles of one [`Bulk`](super::Bulk) share.
 
+use core::ops::{Deref, DerefMut};
 use core::task::Waker;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,6 +15,7 @@ use super::sending::Sending;
 use crate::error::Refused;
 use crate::name::FileName;
 use crate::options::BulkOptions;
+use crate::signal::Signal;
 
 /// Messages without pieces that may wait for the link; past it nothing more is taken from the peer.
 pub(super) const MAX_CONTROL: usize = 256;
@@ -33,8 +35,86 @@ impl Shared {
         })
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Locked { shared: self, state: Some(state) }
+    }
+}
+
+/// The state, for as long as nobody else has it. Whoever is to be woken is woken after that, as they want it too.
+pub(crate) struct Locked<'a> {
+    #[cfg_attr(not(all(feature = "files", unix)), allow(dead_code))]
+    shared: &'a Shared,
+    /// Always there but in the end.
+    state: Option<MutexGuard<'a, State>>,
+}
+
+impl Locked<'_> {
+    /// Gives the state up until there may be something to do.
+    #[cfg(all(feature = "files", unix))]
+    pub(crate) fn wait(mut self, signal: &Signal) -> Self {
+        let shared = self.shared;
+        match self.state.take() {
+            Some(state) if state.wakes.is_empty() => {
+                Self { shared, state: Some(signal.wait(state)) }
+            }
+            state => {
+                drop(Self { shared, state });
+                shared.lock()
+            }
+        }
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        match &self.state {
+            Some(state) => state,
+            None => unreachable!("a state that was given up is not asked"),
+        }
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        match &mut self.state {
+            Some(state) => state,
+            None => unreachable!("a state that was given up is not asked"),
+        }
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let Some(mut state) = self.state.take() else { return };
+        let wakes = core::mem::take(&mut state.wakes);
+        drop(state);
+        wakes.tasks.into_iter().for_each(Waker::wake);
+        wakes.signals.iter().for_each(|signal| signal.notify());
+    }
+}
+
+/// Whom to wake.
+#[derive(Default)]
+pub(crate) struct Wakes {
+    tasks: Vec<Waker>,
+    signals: Vec<Arc<Signal>>,
+}
+
+impl Wakes {
+    #[cfg(all(feature = "files", unix))]
+    fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.signals.is_empty()
+    }
+
+    pub(super) fn task(&mut self, waker: &mut Option<Waker>) {
+        self.tasks.extend(waker.take());
+    }
+
+    pub(super) fn signal(&mut self, signal: &Arc<Signal>) {
+        self.signals.push(signal.clone());
     }
 }
 
@@ -74,6 +154,8 @@ pub(crate) struct State {
     pub(super) paced: Duration,
     /// Whether a piece waits for that.
     pub(super) waits_for_pace: bool,
+    /// Whom to wake once nobody has this.
+    pub(super) wakes: Wakes,
 }
 
 /// What the peer would send or have.
@@ -127,6 +209,7 @@ impl State {
             read_ahead: 0,
             paced: Duration::ZERO,
             waits_for_pace: false,
+            wakes: Wakes::default(),
         }
     }
 
@@ -161,7 +244,7 @@ impl State {
     pub(crate) fn tell(&mut self, body: Vec<u8>) {
         if self.attended {
             self.control.push_back(body);
-            wake(&mut self.control_source);
+            self.wakes.task(&mut self.control_source);
         }
     }
 
@@ -172,11 +255,11 @@ impl State {
 
     /// Has the link's task look.
     pub(crate) fn wake_attendant(&mut self) {
-        wake(&mut self.attendant);
+        self.wakes.task(&mut self.attendant);
     }
 
     pub(crate) fn wake_pieces(&mut self) {
-        wake(&mut self.piece_source);
+        self.wakes.task(&mut self.piece_source);
     }
 
     /// Tells those who wait for proposals and ends.
@@ -206,8 +289,8 @@ impl State {
         self.proposed.clear();
         self.rest_sending();
         self.rest_receiving();
-        wake(&mut self.control_source);
-        wake(&mut self.piece_source);
+        self.wakes.task(&mut self.control_source);
+        self.wakes.task(&mut self.piece_source);
         self.note_change();
     }
 
@@ -215,7 +298,7 @@ impl State {
     pub(super) fn handle_time(&mut self) {
         if self.waits_for_pace && self.now >= self.paced {
             self.waits_for_pace = false;
-            wake(&mut self.piece_source);
+            self.wakes.task(&mut self.piece_source);
         }
         self.time_out_sending();
         self.time_out_receiving();
@@ -229,11 +312,5 @@ impl State {
         let pace = self.waits_for_pace.then_some(self.paced);
         let tick = self.is_timed().then(|| self.now.saturating_add(TICK));
         pace.into_iter().chain(tick).min()
-    }
-}
-
-pub(super) fn wake(waker: &mut Option<Waker>) {
-    if let Some(waker) = waker.take() {
-        waker.wake();
     }
 }

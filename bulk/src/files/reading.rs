@@ -69,7 +69,7 @@ fn read(shared: &Shared, key: u64, path: &Path, piece_len: u32) -> Result<(), Tr
                 if let Some(next) = state.poll_read(key) {
                     break next;
                 }
-                state = wake.wait(state);
+                state = state.wait(&wake);
             }
         };
         match read_part(&file, &list, id, part) {

@@ -111,7 +111,7 @@ fn write(
                     Ok(Some(work)) => break Some(work),
                     Ok(None) => {}
                 }
-                state = wake.wait(state);
+                state = state.wait(wake);
             }
         };
         let failed = TransferError::io("write the file");

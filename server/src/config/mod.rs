@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use deltawire_hub::store::{Durability, LogOptions};
 use deltawire_hub::{Deliver, HubOptions, PeerRates};
+use deltawire_link::SessionsLimits;
 use deltawire_signalling::{Cors, PathPrefix, Token, TrustedProxies};
 
 pub use error::{ConfigError, ConfigErrors, Origin};
@@ -120,6 +121,14 @@ pub struct HubConfig {
     pub max_peers_per_address: usize,
     /// Links that are being opened. Default: 64.
     pub max_pending: usize,
+    /// For how long a peer's session is kept without a link; 0: it ends with its link. Default: 60 s.
+    pub resume_timeout: Duration,
+    /// How many are kept so. Default: 1,024.
+    pub max_detached: usize,
+    /// What they hold in all, bytes. Default: 256 MiB.
+    pub max_detached_bytes: u64,
+    /// How many are kept of one identity, or of an address. Default: 64.
+    pub max_detached_per_owner: usize,
     /// Documents that are known. Default: 1,000,000.
     pub max_documents: usize,
     /// Subscriptions and publications of a peer. Default: 1,024.
@@ -237,11 +246,16 @@ impl Default for ServerConfig {
 impl Default for HubConfig {
     fn default() -> Self {
         let options = HubOptions::default();
+        let sessions = SessionsLimits::default();
         Self {
             shards: None,
             max_peers: 10_000,
             max_peers_per_address: 128,
             max_pending: 64,
+            resume_timeout: sessions.resume_timeout,
+            max_detached: sessions.max_detached,
+            max_detached_bytes: sessions.max_detached_bytes,
+            max_detached_per_owner: sessions.max_detached_per_owner,
             max_documents: 1_000_000,
             max_subscriptions_per_peer: options.max_open_per_peer,
             tail: options.tail,

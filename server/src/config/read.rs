@@ -229,6 +229,10 @@ impl HubConfig {
         of.number("max_peers", &mut self.max_peers, 1..=10_000_000);
         of.number("max_peers_per_address", &mut self.max_peers_per_address, 1..=10_000_000);
         of.number("max_pending", &mut self.max_pending, 1..=1_000_000);
+        of.time("resume_timeout", &mut self.resume_timeout, Duration::ZERO..=HOUR);
+        of.number("max_detached", &mut self.max_detached, 1..=10_000_000);
+        of.long_size("max_detached_bytes", &mut self.max_detached_bytes, MIB..=1_024 * GIB);
+        of.number("max_detached_per_owner", &mut self.max_detached_per_owner, 1..=10_000_000);
         of.number("max_documents", &mut self.max_documents, 1..=1_000_000_000);
         let most = 1_000_000;
         of.number("max_subscriptions_per_peer", &mut self.max_subscriptions_per_peer, 1..=most);

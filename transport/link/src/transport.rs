@@ -30,7 +30,8 @@ pub trait MessageTransport {
     /// that this side hung up, still reaches the peer.
     fn poll_output(&mut self) -> Result<Output, TransportError>;
 
-    /// Takes over a transport message, whole or not at all. Only when the channels are open.
+    /// Takes over a transport message, whole or not at all. Only when the channels are open. It may wait to be handed on
+    /// until the next [`poll_output`](Self::poll_output), which comes before anything else is waited for.
     ///
     /// No more is written than may be in flight, and one message of the longest kind beside it, so that
     /// commands need not wait: a transport that has no room for that, and says `false`, is at fault, and its

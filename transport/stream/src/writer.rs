@@ -11,7 +11,13 @@ use crate::framing::{Framing, Mask, PieceKind};
 /// Memory that is kept while nothing waits, bytes.
 const KEPT: usize = 40 << 10;
 
-/// What the system has not taken yet. How much that may be, the caller says.
+/// Messages of at most so many bytes are gathered, to be handed on with one call: that costs more than to copy them.
+const SHORT: usize = 2 << 10;
+
+/// When so much was gathered it is handed on, bytes.
+const GATHERED: usize = 16 << 10;
+
+/// What was gathered, and what the system has not taken yet. How much that may be, the caller says.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     buffer: Vec<u8>,
@@ -33,7 +39,7 @@ impl Writer {
     }
 
     /// Sends a message from where it lies, as far as the system takes it; the rest waits. In front of it goes
-    /// `prefix`, as it is.
+    /// `prefix`, as it is. One that is short waits for the next, or for [`flush`](Self::flush).
     pub(crate) fn send<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
@@ -44,13 +50,23 @@ impl Writer {
     ) -> io::Result<()> {
         let head = framing.write(PieceKind::Message, message.len());
         let parts = [prefix, head.as_bytes(), message];
+        let is_short = message.len() <= SHORT;
         let mut taken = 0;
-        if self.len() == 0 && head.mask.is_none() && stream.is_write_vectored() {
-            let slices = parts.map(IoSlice::new);
+        if !is_short && head.mask.is_none() && stream.is_write_vectored() {
+            let waiting = self.buffer.get(self.taken..).unwrap_or_default();
+            let [prefix, head, message] = parts;
+            let slices = [waiting, prefix, head, message].map(IoSlice::new);
             if let Poll::Ready(len) = Pin::new(&mut *stream).poll_write_vectored(context, &slices) {
                 taken = len?;
                 self.dirty = true;
+                let of_waiting = taken.min(waiting.len());
+                taken -= of_waiting;
+                self.taken += of_waiting;
             }
+        }
+        if self.taken == self.buffer.len() {
+            self.buffer.clear();
+            self.taken = 0;
         }
         for part in parts {
             let skipped = taken.min(part.len());
@@ -60,7 +76,7 @@ impl Writer {
         if let Some(mask) = head.mask {
             mask_last(&mut self.buffer, message.len(), mask);
         }
-        self.flush(stream, context)
+        if is_short && self.len() < GATHERED { Ok(()) } else { self.flush(stream, context) }
     }
 
     /// Gives room back that what was taken had: on a link that always has something to send, nothing else does.

@@ -83,6 +83,7 @@ async fn what_comes_is_acknowledged_with_the_next_message_or_when_it_is_due() {
     assert_eq!(drain(&mut transport).len(), 1);
     assert_eq!(read(&mut far).await, [], "not by itself");
     assert!(transport.write(Channel::Command, &frame(0, 20)).unwrap());
+    assert_eq!(drain(&mut transport), []);
     let both = [framed(&100_u64.to_le_bytes()), framed(&frame(0, 20))].concat();
     assert_eq!(read(&mut far).await, both);
     assert_eq!(transport.in_flight(), 20);
@@ -99,6 +100,33 @@ async fn what_comes_is_acknowledged_with_the_next_message_or_when_it_is_due() {
     far.write_all(&framed(&frame(1, 40_000))).await.unwrap();
     drain(&mut transport);
     assert_eq!(read(&mut far).await, framed(&40_150_u64.to_le_bytes()));
+}
+
+#[tokio::test]
+async fn short_messages_are_handed_on_together_and_before_longer_ones() {
+    let (mut transport, mut far) = transport(1 << 20);
+    let mut expected = Vec::new();
+    for number in 0..10 {
+        let message = frame(1, 100 + number);
+        assert!(transport.write(Channel::Data, &message).unwrap());
+        expected.extend(framed(&message));
+    }
+    assert_eq!(read(&mut far).await, [], "not one by one");
+    assert_eq!(transport.in_flight(), 10 * 100 + 45, "they are on their way");
+    let long = frame(1, 16_000);
+    assert!(transport.write(Channel::Data, &long).unwrap());
+    expected.extend(framed(&long));
+    assert_eq!(read(&mut far).await, expected);
+    // Many do not wait for anything.
+    let message = frame(1, 2_000);
+    for _ in 0..9 {
+        assert!(transport.write(Channel::Data, &message).unwrap());
+    }
+    assert_eq!(read(&mut far).await, framed(&message).repeat(9));
+    assert!(transport.write(Channel::Data, &message).unwrap());
+    assert_eq!(read(&mut far).await, []);
+    assert_eq!(drain(&mut transport), []);
+    assert_eq!(read(&mut far).await, framed(&message));
 }
 
 #[tokio::test]
@@ -148,6 +176,7 @@ async fn what_no_honest_peer_says_ends_the_link_and_it_is_told() {
         assert_eq!(drain(&mut transport), []);
         read(&mut far).await;
         assert!(transport.write(Channel::Command, &frame(0, 30)).unwrap());
+        assert_eq!(drain(&mut transport), []);
         assert!(read(&mut far).await.ends_with(&framed(&frame(0, 30))));
         assert_eq!(transport.in_flight(), 0, "nobody acknowledges any more");
     }

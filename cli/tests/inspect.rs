@@ -1,10 +1,11 @@
-//! The `inspect` example, run as a user runs it.
+//! `deltawire inspect`, which is the example of deltawire-framing, run as a user runs it.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 fn inspect(arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = program()
+    let mut child = Command::new(env!("CARGO_BIN_EXE_deltawire"))
+        .arg("inspect")
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -15,19 +16,8 @@ fn inspect(arguments: &[&str], input: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// The example where cargo has just built it; by itself, this test has it built.
-fn program() -> Command {
-    let built = std::env::current_exe().unwrap().with_file_name("../examples/inspect");
-    if built.exists() {
-        return Command::new(built);
-    }
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["run", "-q", "-p", "deltawire-framing", "--example", "inspect", "--"]);
-    cargo
-}
-
 fn vectors() -> serde_json::Value {
-    serde_json::from_str(include_str!("../vectors/wire-v1.json")).unwrap()
+    serde_json::from_str(include_str!("../../framing/vectors/wire-v1.json")).unwrap()
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
