@@ -4,10 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use deltawire::bulk::{Bulk, BulkOptions, FileName, Proposal, Sink, Source};
 use deltawire::channels::session::Closed;
 use deltawire::channels::{Limits, Peer, Receiver, Sender};
 use deltawire::framing::control::CloseCode;
 use deltawire::framing::{DeltaFields, DocId};
+use deltawire::requests::{CallOptions, Incoming, Opened, Requests, RequestsOptions};
 use deltawire::signalling::Token;
 use deltawire::{Backoff, Link, LinkEnded, Node, ReconnectEvent};
 
@@ -28,10 +30,12 @@ const SIZES: [usize; 22] = [
 
 type Check = fn(Kind) -> Pin<Box<dyn Future<Output = ()>>>;
 
-pub(crate) const ALL: [(&str, Check); 8] = [
+pub(crate) const ALL: [(&str, Check); 10] = [
     ("22 sizes both ways", |kind| Box::pin(sizes(kind))),
     ("10,000 mixed messages", |kind| Box::pin(mixed(kind))),
     ("a reader that stalls", |kind| Box::pin(stalled(kind))),
+    ("files both ways", |kind| Box::pin(files(kind))),
+    ("requests and a stream", |kind| Box::pin(requests(kind))),
     ("kill -9", |kind| Box::pin(killed(kind))),
     ("restart", |kind| Box::pin(restarted(kind))),
     ("token", |kind| Box::pin(token(kind))),
@@ -59,7 +63,7 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 struct Pair {
-    _served: Served,
+    served: Served,
     client: Node,
     near: (Peer, Link),
     far: (Peer, Link),
@@ -71,7 +75,7 @@ async fn pair(kind: Kind) -> Pair {
     let near = soon("link", client.connect(&served.url)).await.unwrap();
     let far = soon("peer", served.node.accept()).await.unwrap();
     assert_eq!((near.1.kind(), far.1.kind()), (kind.name, kind.name));
-    Pair { _served: served, client, near, far }
+    Pair { served, client, near, far }
 }
 
 async fn send(sender: &mut Sender, number: u64, len: usize) {
@@ -172,6 +176,110 @@ async fn stalled(kind: Kind) {
     send(&mut here.send, accepted, LEN).await;
     receive(&mut there.receive, accepted, LEN).await;
     assert_eq!(link.ended(), None);
+}
+
+/// Each side sends a file beside deltas and commands, which go on.
+async fn files(kind: Kind) {
+    const LEN: usize = 5_000_000;
+    const BESIDE: u64 = 50;
+    let pair = pair(kind).await;
+    let mut tasks = Vec::new();
+    for (number, ((peer, link), node)) in
+        (0..).zip([(pair.near, pair.client.clone()), (pair.far, pair.served.node.clone())])
+    {
+        let Peer { mut send, receive, mut command } = peer;
+        let bulk = Bulk::new(node.runtime().clone(), BulkOptions::default()).unwrap();
+        let (others, mut deltas) = tokio::sync::mpsc::unbounded_channel();
+        let attending = bulk.clone();
+        tokio::spawn(async move {
+            // It ends with the link.
+            let _ended =
+                attending.attend_beside(&link, receive, |message| drop(others.send(message))).await;
+        });
+        tasks.push(tokio::spawn(async move {
+            let mut bytes = vec![0; LEN];
+            Random(number).fill(&mut bytes);
+            let sent = bulk.send(Source::memory(bytes), FileName::new("file").unwrap()).unwrap();
+            let Some(Proposal::Offer(offer)) = soon("offer", bulk.proposals()).await else {
+                panic!("no offer")
+            };
+            let received = offer.accept(Sink::memory(LEN)).unwrap();
+            for number in 0..BESIDE {
+                self::send(&mut command.send, number, 100).await;
+                self::receive(&mut command.receive, number, 100).await;
+                self::send(&mut send, number, 1_000).await;
+                let delta = soon("delta", deltas.recv()).await.unwrap();
+                assert_eq!(u64::from(delta.delta().unwrap().sequence()), number);
+            }
+            let report = soon("file", received.finished()).await.unwrap();
+            soon("its end", sent.finished()).await.unwrap();
+            let mut expected = vec![0; LEN];
+            Random(1 - number).fill(&mut expected);
+            assert!(report.bytes.unwrap() == expected, "the file is damaged");
+            (send, command)
+        }));
+    }
+    let mut ends = Vec::new();
+    for task in tasks {
+        ends.push(soon("end of both", task).await.unwrap());
+    }
+}
+
+/// Each side asks and answers, and streams what is longer than any ring.
+async fn requests(kind: Kind) {
+    const CALLS: u32 = 200;
+    const STREAM: usize = 3_000_000;
+    let pair = pair(kind).await;
+    let mut tasks = Vec::new();
+    for ((peer, link), node) in
+        [(pair.near, pair.client.clone()), (pair.far, pair.served.node.clone())]
+    {
+        let Peer { command, send, receive } = peer;
+        let runtime = node.runtime().clone();
+        let options = RequestsOptions::default();
+        let opened = Requests::over_commands(&link, command, runtime, options).unwrap();
+        let Opened { requests, mut incoming, commands } = opened;
+        tasks.push(tokio::spawn(async move {
+            let asking = async {
+                for number in 0..CALLS {
+                    let asked = number.to_le_bytes();
+                    let answer = requests.call(&asked, CallOptions::default());
+                    assert_eq!(soon("answer", answer).await.unwrap().payload(), asked);
+                }
+            };
+            let streaming = async {
+                let mut writer = requests.stream(DeltaFields::new(DOC), None).await.unwrap();
+                for _ in 0..STREAM / 1_000 {
+                    soon("room", writer.write(&[7; 1_000])).await.unwrap();
+                }
+                writer.finish().await.unwrap();
+            };
+            let answering = async {
+                let (mut asked, mut streamed) = (0, 0);
+                while asked < CALLS || streamed < STREAM {
+                    match soon("request", incoming.next()).await.unwrap() {
+                        Incoming::Request(request) => {
+                            let payload = request.payload().to_vec();
+                            request.respond(&payload).await.unwrap();
+                            asked += 1;
+                        }
+                        Incoming::Stream(mut stream) => {
+                            while let Some(piece) = soon("piece", stream.next()).await.unwrap() {
+                                streamed += piece.payload().len();
+                            }
+                        }
+                    }
+                }
+                assert_eq!((asked, streamed), (CALLS, STREAM));
+            };
+            tokio::join!(asking, streaming, answering);
+            (link, requests, incoming, commands, send, receive)
+        }));
+    }
+    let mut ends = Vec::new();
+    for task in tasks {
+        ends.push(soon("end of both", task).await.unwrap());
+    }
 }
 
 /// Who loses its peer is told in time.
