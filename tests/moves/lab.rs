@@ -16,17 +16,26 @@ use crate::echo::IDLE;
 /// The host that stays is at 10.9.0.1.
 const HERE: [u8; 4] = [10, 9, 0, 1];
 
+/// Kinds of links: one that goes on by itself from another address, and one whose session goes on over another link.
+const KINDS: [&str; 2] = ["webrtc", "websocket"];
+
+/// Before silence says that a link is gone, something else has.
+const SOON: Duration = Duration::from_secs(15);
+const _: () = assert!(SOON.as_secs() < IDLE.as_secs());
+
 /// What becomes of the other host's address, one after the other.
 const MOVES: [(&str, &[&str]); 4] = [
-    ("another address", &["addr flush dev far0", "addr add 10.9.0.3/24 dev far0"]),
-    ("back to the old one", &["addr flush dev far0", "addr add 10.9.0.2/24 dev far0"]),
+    (
+        "another address",
+        &["addr flush dev far0", "addr add 10.9.0.3/24 dev far0", "route add default via 10.9.0.1"],
+    ),
+    (
+        "back to the old one",
+        &["addr flush dev far0", "addr add 10.9.0.2/24 dev far0", "route add default via 10.9.0.1"],
+    ),
     (
         "another network",
-        &[
-            "addr flush dev far0",
-            "addr add 10.8.0.2/24 dev far0",
-            "route add 10.9.0.0/24 via 10.8.0.1",
-        ],
+        &["addr flush dev far0", "addr add 10.8.0.2/24 dev far0", "route add default via 10.8.0.1"],
     ),
     // Without an address there is no way to send for a while.
     (
@@ -36,6 +45,7 @@ const MOVES: [(&str, &[&str]); 4] = [
             "addr flush dev far0",
             "addr add 10.9.0.4/24 dev far0",
             "link set far0 up",
+            "route add default via 10.9.0.1",
         ],
     ),
 ];
@@ -75,10 +85,10 @@ fn there(host: &Host, words: &str) {
 }
 
 /// The other host, on its end of the wire.
-fn other_host() -> Host {
+fn other_host(kind: &str) -> Host {
     let program = std::env::current_exe().unwrap();
     let mut command = Command::new("unshare");
-    command.arg("-n").arg(program).env(crate::ROLE, "echo");
+    command.arg("-n").arg(program).env(crate::ROLE, "echo").env(crate::KIND, kind);
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut host = Host(child);
     let mut ready = String::new();
@@ -87,13 +97,21 @@ fn other_host() -> Host {
     system(&format!("ip link set far0 netns {}", host.0.id()));
     there(&host, "addr add 10.9.0.2/24 dev far0");
     there(&host, "link set far0 up");
+    // Its way into the network beyond, of which it only looks where that begins.
+    there(&host, "route add default via 10.9.0.1");
     host
 }
 
 pub(crate) fn run() {
     system("ip link set lo up");
+    KINDS.into_iter().for_each(run_over);
+}
+
+fn run_over(kind: &str) {
+    println!("over {kind}:");
+    // The wire goes with the host at its other end.
     system("ip link add near0 type veth peer name far0");
-    let mut host = other_host();
+    let mut host = other_host(kind);
     system("ip addr add 10.9.0.1/24 dev near0");
     system("ip addr add 10.8.0.1/24 dev near0");
     system("ip link set near0 up");
@@ -122,6 +140,8 @@ pub(crate) fn run() {
         link.closed().await;
     });
     assert!(host.0.wait().unwrap().success());
+    // It may have gone with its other end, which takes its time.
+    let _ = Command::new("ip").args(["link", "del", "near0"]).stderr(Stdio::null()).status();
 }
 
 /// Sends numbered deltas, not too far ahead of what came back.
@@ -168,8 +188,10 @@ async fn move_about(host: &Host, progress: &Progress) {
         until(DELTAS * round - AHEAD).await;
         commands.iter().for_each(|words| there(host, words));
         let began = Instant::now();
+        let moved_at = progress.came.get();
         // What was on its way when it moved, and more.
-        until(progress.came.get() + AHEAD + 1).await;
+        until(moved_at + AHEAD + 1).await;
+        assert!(began.elapsed() < SOON, "{what}: it went on by silence");
         println!(
             "{what}: went on after {:?}",
             Duration::from_millis(began.elapsed().as_millis() as u64)

@@ -13,6 +13,10 @@ mod lab;
 #[cfg(all(target_os = "linux", not(target_arch = "wasm32")))]
 const ROLE: &str = "DELTAWIRE_TEST_ROLE";
 
+/// By which kind of link the host that moves connects.
+#[cfg(all(target_os = "linux", not(target_arch = "wasm32")))]
+const KIND: &str = "DELTAWIRE_TEST_KIND";
+
 /// `no` where namespaces are not to be had, and it is known.
 #[cfg(all(target_os = "linux", not(target_arch = "wasm32")))]
 const NAMESPACES: &str = "DELTAWIRE_TEST_NAMESPACES";

@@ -35,6 +35,8 @@ mod manager;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod network;
+#[cfg(not(target_arch = "wasm32"))]
+mod network_watch;
 mod node;
 mod patience;
 #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]

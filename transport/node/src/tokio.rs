@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ use tokio::io::Interest;
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
 
+use crate::network_watch::NetworkWatch;
+
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// Buffers that one receiving call fills at most.
@@ -26,6 +29,7 @@ const MAX_BUFFERS: usize = 16;
 pub struct TokioRuntime {
     handle: Handle,
     start: Instant,
+    network: Arc<NetworkWatch>,
 }
 
 impl TokioRuntime {
@@ -36,7 +40,7 @@ impl TokioRuntime {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn current() -> Self {
-        Self { handle: Handle::current(), start: Instant::now() }
+        Self { handle: Handle::current(), start: Instant::now(), network: Arc::default() }
     }
 }
 
@@ -69,6 +73,11 @@ impl Runtime for TokioRuntime {
         port: u16,
     ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
         Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+    }
+
+    /// When the host's default route leads out from another address: it is looked once a second.
+    fn network_changed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.network.listen(&self.handle))
     }
 
     fn local_address<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<IpAddr>> {
