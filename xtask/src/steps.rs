@@ -132,9 +132,9 @@ fn feature_sets() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// With all features, so that nothing is built once more for one of them.
+/// With all features, so that nothing is built once more for one of them; all of them, whichever fail.
 pub(crate) fn tests() -> Command {
-    cargo(&format!("test --workspace {FEATURES} {TARGETS}"))
+    cargo(&format!("test --no-fail-fast --workspace {FEATURES} {TARGETS}"))
 }
 
 /// In a folder of its own, because the flag makes everything be built anew.
