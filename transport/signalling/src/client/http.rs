@@ -44,6 +44,8 @@ impl SignallingClient {
         let builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
+            // A connection that is left may lead nowhere when the next link is wanted: that is why one is.
+            .pool_max_idle_per_host(0)
             .no_proxy()
             .user_agent(concat!("deltawire/", env!("CARGO_PKG_VERSION")));
         #[cfg(feature = "https")]
