@@ -163,6 +163,14 @@ impl Incoming {
         self.asked_bytes
     }
 
+    /// In how many runs the pieces lie that were asked for and are not written yet.
+    #[must_use]
+    pub fn asked_runs(&self) -> usize {
+        let follows = |pair: &[Asked]| matches!(pair, [a, b] if a.index + 1 == b.index);
+        let joints = self.asked.windows(2).filter(|pair| follows(pair)).count();
+        self.asked.len() - joints
+    }
+
     /// How often parts came wrong.
     #[must_use]
     pub const fn times_wrong(&self) -> u32 {

@@ -3,6 +3,7 @@
 
 mod blob;
 mod error;
+mod lock;
 mod part;
 mod reading;
 mod storage;

@@ -7,6 +7,7 @@ use deltawire_framing::bulk::BulkStatus;
 use web_sys::{Blob, FileSystemDirectoryHandle, FileSystemFileHandle};
 
 use super::blob::{self, HashList};
+use super::lock::Lock;
 use super::storage::{self, Open};
 use crate::error::TransferError;
 use crate::hashing::{Hash, hash_piece};
@@ -84,10 +85,19 @@ impl Part {
         if there.is_some() && sink.existing == Existing::Refuse {
             return Err(refused(BulkStatus::EXISTS));
         }
+        // Between the end of another's work at it and its name nobody opens it.
+        let _lock = Lock::new().await;
         let handle = storage::find(&directory, &path, true).await.map_err(open())?;
+        storage::check_rename(&handle).map_err(open())?;
         let file = match Open::new(&handle).await {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            // In use, or it has got its name just now.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ResourceBusy | io::ErrorKind::NotFound
+                ) =>
+            {
                 return Err(NotOpened::Busy);
             }
             Err(error) => return Err(open()(error).into()),
@@ -172,13 +182,14 @@ impl Part {
     pub(super) async fn finish(self) -> Result<PathBuf, TransferError> {
         let Self { open, handle, directory, name, existing, .. } = self;
         open.sync().map_err(TransferError::io("sync the file"))?;
+        let _lock = Lock::new().await;
         // One that is open keeps its name.
         drop(open);
         let target = match existing {
             Existing::Replace => name.as_str().to_owned(),
             Existing::Refuse | Existing::Rename => free_name(&directory, &name, existing).await?,
         };
-        let renamed = storage::rename(&handle, &target).await;
+        let renamed = storage::rename(&handle, &directory, &target).await;
         renamed.map_err(TransferError::io("give the file its name"))?;
         storage::remove(&directory, &format!("{name}{STATE}")).await;
         Ok(target.into())
@@ -204,6 +215,9 @@ async fn free_name(
         let target = name.numbered(number);
         match storage::find(directory, &target, false).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(target),
+            Err(error) if error.kind() != io::ErrorKind::IsADirectory => {
+                return Err(TransferError::io("look for a free name")(error));
+            }
             _ if existing == Existing::Refuse => break,
             _ => {}
         }

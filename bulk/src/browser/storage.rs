@@ -38,9 +38,20 @@ pub(super) async fn remove(directory: &FileSystemDirectoryHandle, name: &str) {
     let _ = JsFuture::from(directory.remove_entry(name)).await;
 }
 
-/// Gives a file another name in its folder.
-pub(super) async fn rename(file: &FileSystemFileHandle, name: &str) -> io::Result<()> {
-    let renamed = method(file, "move")?.call1(file, &JsString::from(name)).map_err(of_browser)?;
+/// Whether this browser can give a file another name: it is not in the standard yet.
+pub(super) fn check_rename(file: &FileSystemFileHandle) -> io::Result<()> {
+    method(file, "move").map(drop)
+}
+
+/// Gives a file another name in its folder, where it takes the place of what has that.
+pub(super) async fn rename(
+    file: &FileSystemFileHandle,
+    directory: &FileSystemDirectoryHandle,
+    name: &str,
+) -> io::Result<()> {
+    // Not every browser takes the name alone.
+    let moved = method(file, "move")?.call2(file, directory, &JsString::from(name));
+    let renamed = moved.map_err(of_browser)?;
     let renamed: Promise = expect(renamed, "FileSystemFileHandle.move")?;
     JsFuture::from(renamed).await.map_err(of_browser).map(drop)
 }

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use js_sys::{Date, Promise};
+use js_sys::{JsString, Promise, Reflect};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
 
 use super::error::method;
 
-/// Time since the Unix epoch, which the user may change.
+/// Time since any fixed start.
 pub(super) fn now() -> Duration {
-    Duration::from_secs_f64(Date::now().max(0.0) / 1e3)
+    let performance = Reflect::get(&js_sys::global(), &JsString::from("performance"));
+    let now = performance.ok().and_then(|it| method(&it, "now").ok()?.call0(&it).ok()?.as_f64());
+    Duration::from_secs_f64(now.unwrap_or_default().max(0.0) / 1e3)
 }
 
 /// Lets the browser do other things, for so long at least.

@@ -60,7 +60,7 @@ async fn open(
                 shared.lock().handle_there(key, path);
                 return Ok(None);
             }
-            Err(NotOpened::Busy) if time::now().saturating_sub(begun) >= LOCK_TIMEOUT => {
+            Err(NotOpened::Busy) if time::now() - begun >= LOCK_TIMEOUT => {
                 return Err(TransferError::Here(BulkStatus::BUSY));
             }
             Err(NotOpened::Busy) => time::pause(Duration::from_millis(20)).await,
@@ -142,7 +142,7 @@ async fn write(
             return Err(TransferError::io("write the file")(error));
         }
         let now = time::now();
-        let due = unsafe_bytes >= SYNC_EVERY || now.saturating_sub(saved_at) >= SYNC_AFTER;
+        let due = unsafe_bytes >= SYNC_EVERY || now - saved_at >= SYNC_AFTER;
         if unsafe_bytes > 0 && due {
             if let Err(error) = part.save(&known).await {
                 // Pieces that are not remembered are found by their hashes.

@@ -107,7 +107,10 @@ async fn run(
         let mut again = true;
         for _ in 0..MAX_TURN {
             if state.control.len() >= MAX_CONTROL {
-                // Answers wait for the link: who takes no answers asks for no more.
+                // Answers wait for the link: who takes no answers asks for no more. One that is over takes none ever.
+                if receive.closed_reason().is_some() {
+                    return Poll::Ready(Ok(()));
+                }
                 again = false;
                 break;
             }

@@ -100,14 +100,16 @@ impl State {
             if active >= self.options.max_active {
                 return;
             }
-            let (now, id) = (self.now, self.id());
-            let Some(sending) = self.sending.get_mut(&key) else { continue };
-            let (Some(layout), Step::Waiting { until }) = (sending.layout, &sending.step) else {
-                continue;
-            };
-            if *until > now {
+            let now = self.now;
+            let is_ready = self.sending.get(&key).is_some_and(|it| {
+                matches!(it.step, Step::Waiting { until } if until <= now) && it.layout.is_some()
+            });
+            if !is_ready {
                 continue;
             }
+            let id = self.id();
+            let Some(sending) = self.sending.get_mut(&key) else { continue };
+            let Some(layout) = sending.layout else { continue };
             let fields = OfferFields {
                 id,
                 request: sending.request,

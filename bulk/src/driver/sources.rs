@@ -63,9 +63,17 @@ impl FrameSource for Source {
 
     fn close(&mut self) {
         self.closed = true;
+        // Whoever waits for room among its messages waits in vain.
+        self.shared.lock().wake_attendant();
     }
 
     fn is_closed(&self) -> bool {
         self.closed || !self.shared.lock().is_attended_by(self.link)
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.shared.lock().wake_attendant();
     }
 }

@@ -141,10 +141,11 @@ impl State {
         self.publications.values_mut().for_each(Published::detach);
     }
 
-    /// The link goes down, or on.
+    /// The link goes down, or on: maybe both since this was told last.
     pub(super) fn set_down(&mut self, down: bool) {
-        if std::mem::replace(&mut self.down, down) && !down {
-            // The hub has let it go meanwhile.
+        self.down = down;
+        if !down {
+            // The hub may have let this side go meanwhile.
             self.refresh_presences();
         }
     }

@@ -242,11 +242,7 @@ impl Hub {
         if link.open_source(Box::new(source), SendPriority::default()).await.is_err() {
             return;
         }
-        let say = |down| {
-            if down {
-                orders.order(Order::Down);
-            }
-        };
+        let say = |down| orders.order(if down { Order::Down } else { Order::Up });
         outages::told(link, attendant.run(), say).await;
     }
 

@@ -48,6 +48,8 @@ pub(crate) enum Order {
     Deleted(DocId),
     /// The peer cannot be reached for now.
     Down,
+    /// It can be.
+    Up,
     /// The hub goes away.
     GoAway,
 }

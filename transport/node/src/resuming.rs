@@ -28,6 +28,12 @@ pub(crate) fn keep(node: &Node, url: &str, link: &Link) {
                 wait = attempts.ended(node.backoff(), was_up, jitter(&**node.runtime()));
             }
             if !try_all(&node, &url, &link, wait, &mut attempts).await {
+                if !link.is_down() && link.ended().is_none() {
+                    // It was only to go another way, and there is none.
+                    attempts.succeeded();
+                    since = node.runtime().now();
+                    continue;
+                }
                 link.close(CloseCode::NORMAL, "no link could be opened to go on over");
                 link.cut_short();
                 return;
@@ -64,6 +70,7 @@ async fn try_all(
     mut wait: Duration,
     attempts: &mut Attempts,
 ) -> bool {
+    let mut told_to_wait = false;
     loop {
         let attempt = async {
             sleep(&**node.runtime(), wait).await;
@@ -73,8 +80,10 @@ async fn try_all(
             return false;
         };
         let Some(connected) = connected else {
-            // Where it was under way to may not be reached from here any more.
-            wait = Duration::ZERO;
+            // Where it was under way to may not be reached from here any more. What the server asked for holds.
+            if !told_to_wait {
+                wait = Duration::ZERO;
+            }
             continue;
         };
         match connected {
@@ -82,7 +91,13 @@ async fn try_all(
             Ok((_nobody, _link)) => return true,
             Err(ConnectError::Capacity(CapacityError::ShuttingDown)) => return false,
             Err(error) => {
+                if !link.is_down() {
+                    // It has a way, which the next change may still better.
+                    tracing::info!(url, %error, "no other link to go on over");
+                    return true;
+                }
                 let random = jitter(&**node.runtime());
+                told_to_wait = error.retry_after().is_some();
                 let retry = attempts.failed(node.backoff(), error.retry_after(), random);
                 tracing::info!(url, %error, ?retry, "no link to go on over");
                 match retry {

@@ -232,6 +232,8 @@ async fn a_message_costs_one_allocation_where_it_comes_and_none_where_it_is_sent
         for round in 0..=MESSAGES {
             let cost = allocation_counter::measure(|| {
                 assert!(near.write(Channel::Data, &message).unwrap());
+                // One that is short goes with the next, or now.
+                assert!(matches!(near.poll_output(), Ok(Output::Timeout(_))));
             });
             let mut came = None;
             let mut taking = 0;

@@ -104,6 +104,7 @@ fn go_on(session: &mut Session, site: &Site, query: &str) -> anyhow::Result<Stri
     ensure!(session.text("progress")? != "100%", "the transfer was over before the way was dead");
     set_dead(true);
     std::thread::sleep(OUTAGE);
+    ensure!(session.text("progress")? != "100%", "the transfer was over before the way was dead");
     let down = session.text("state")?;
     ensure!(down.contains("goes on as soon"), "after {OUTAGE:?} the page said: {down}");
     set_dead(false);
@@ -134,8 +135,9 @@ fn restart(
     Ok(format!("the page noticed after {after:.1?} ({noticed}), and connected anew"))
 }
 
+/// Whether the server says that a page is gone: its session is kept for a while, as it might come back.
 fn is_end(line: &str) -> bool {
-    line.starts_with("link ") && !line.ends_with(": connected")
+    line.starts_with("link ") && line.contains(": down, ")
 }
 
 /// Waits until the page says this of its link.

@@ -25,22 +25,32 @@ pub(crate) fn run_in_firefox(arguments: &[String]) -> anyhow::Result<()> {
     let mut server = Command::new(std::env::current_exe()?);
     server.arg("run-wasm").args(arguments).env_remove(super::IN_FIREFOX);
     server.env("NO_HEADLESS", "1").env("WASM_BINDGEN_TEST_ADDRESS", address.to_string());
-    let _server = Stopped(server.spawn().with_context(|| format!("cannot start {server:?}"))?);
-    wait_for(address)?;
+    let started = server.spawn().with_context(|| format!("cannot start {server:?}"))?;
+    let mut server = Stopped(started);
+    if !listens(&mut server, address)? {
+        // A module without tests.
+        return Ok(());
+    }
     let mut session = Session::start(Browser::Firefox)?;
     session.open(&format!("http://{address}/"))?;
     let ended = |output: &str| output.contains("test result:");
     let output = session.wait_for_text("output", PATIENCE, ended)?;
     println!("\n{output}");
-    ensure!(output.contains("test result: ok."), "tests failed in Firefox");
+    let passed = output.contains("test result: ok.") && !output.contains("ok. 0 passed");
+    ensure!(passed, "tests failed in Firefox");
     Ok(())
 }
 
-fn wait_for(address: SocketAddr) -> anyhow::Result<()> {
+/// Waits until it listens; not if it ends in order before.
+fn listens(server: &mut Stopped, address: SocketAddr) -> anyhow::Result<bool> {
     let begun = Instant::now();
     while TcpStream::connect(address).is_err() {
+        if let Some(status) = server.0.try_wait()? {
+            ensure!(status.success(), "what serves a module of tests ended with {status}");
+            return Ok(false);
+        }
         ensure!(begun.elapsed() < START, "nothing listens at {address} after {START:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
-    Ok(())
+    Ok(true)
 }

@@ -8,11 +8,15 @@ use super::{Arrival, Place, Receiving, State, Work, error_of};
 use crate::error::TransferError;
 use crate::hashing::{Hash, hash_piece};
 use crate::incoming::{Asking, Incoming};
+use crate::outgoing::MAX_ASKS;
 use crate::transfer::Phase;
 
 /// The fewest bytes that are asked for at a time, but for the end of a file: the longest piece, and more of one file that has all
 /// that may be asked for.
 const LEAST: usize = 64 << 10;
+
+/// The most runs of pieces that are asked for: fewer than the other side takes, whatever lies between them here.
+const MAX_RUNS: usize = MAX_ASKS / 2;
 
 impl State {
     pub(super) fn finish_if_complete(&mut self, key: u64) {
@@ -46,7 +50,7 @@ impl State {
             let Some(receiving) = self.receiving.get_mut(&key) else { continue };
             let Some(incoming) = &mut receiving.incoming else { continue };
             let mut asks = Vec::new();
-            loop {
+            while incoming.asked_runs() < MAX_RUNS {
                 let room = left.min(share.saturating_sub(incoming.asked_bytes()));
                 // Not a message for each of many short pieces.
                 let room = if room < least { 0 } else { room };

@@ -114,6 +114,9 @@ impl Attendant {
             return Ok(());
         };
         let Some(publication) = self.publications.get_mut(&id) else { return Ok(()) };
+        if presence && self.down {
+            return Ok(());
+        }
         if presence {
             let code = say(&self.hub, publication, self.number, delta, &message, batch);
             if let Err(code) = code {

@@ -63,6 +63,8 @@ pub(super) struct Attendant {
     /// Whether its peer is in this process: then nothing else tells it that the hub goes away.
     in_process: bool,
     going_away: bool,
+    /// Whether its peer cannot be reached for now: what it said of its presence before is not so any more.
+    down: bool,
     /// Refusals that wait to be sent.
     refusals: VecDeque<DeniedFields>,
     /// Publications whose acknowledgement waits to be sent.
@@ -149,6 +151,7 @@ impl Attendant {
             stalled: false,
             in_process,
             going_away: false,
+            down: false,
             refusals: VecDeque::new(),
             acknowledging: VecDeque::new(),
             timer,
@@ -458,7 +461,11 @@ impl Attendant {
                     self.revoke_publications(|of| of == doc_id, DeniedCode::DELETED);
                 }
                 // It says anew that it is there once it can.
-                Order::Down => self.leave_presences(),
+                Order::Down => {
+                    self.down = true;
+                    self.leave_presences();
+                }
+                Order::Up => self.down = false,
                 Order::GoAway => {
                     self.going_away = true;
                     self.revoke(|_| true, DeniedCode::GOING_AWAY);
