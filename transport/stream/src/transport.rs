@@ -146,17 +146,20 @@ where
 
     /// Has the system take what waits; what goes wrong shows in reading too.
     fn flush(&mut self) {
-        let mut context = Context::from_waker(&self.driver);
-        let sent = self.writer.flush(&mut self.stream, &mut context);
-        self.note(sent);
+        self.hand_on();
         // Behind that, as what was gathered takes its room.
         if self.has_room()
             && let Some(ping) = self.ping.take()
         {
             self.writer.push(self.reader.framing_mut(), PieceKind::Pong, &ping);
-            let sent = self.writer.flush(&mut self.stream, &mut context);
-            self.note(sent);
+            self.hand_on();
         }
+    }
+
+    fn hand_on(&mut self) {
+        let mut context = Context::from_waker(&self.driver);
+        let sent = self.writer.flush(&mut self.stream, &mut context);
+        self.note(sent);
     }
 
     fn note(&mut self, sent: io::Result<()>) {
