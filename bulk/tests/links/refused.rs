@@ -40,12 +40,13 @@ async fn limits_hold_before_the_first_byte() {
     assert_eq!(refused(&offered[1]).await, BulkStatus::EXISTS);
     assert!(transfer.finished().await.is_err());
     assert_eq!((to.names(), to.get("b")), (vec!["b".to_owned()], b"other".to_vec()));
-    // As many wait here as may.
-    let waiting: Vec<_> = (0..8)
-        .map(|i| near.send(Source::memory(vec![i]), name(&format!("{i}"))))
+    // As many wait here as may: without a link nobody takes one.
+    let alone = &nodes.bulk(BulkOptions { max_pending: 6, ..BulkOptions::default() })[0];
+    let refused: Vec<_> = (0..8)
+        .map(|i| alone.send(Source::memory(vec![i]), name(&format!("{i}"))))
         .filter_map(Result::err)
         .collect();
-    assert!(waiting.contains(&Refused::TooMany { limit: 6 }), "{waiting:?}");
+    assert_eq!(refused, [Refused::TooMany { limit: 6 }; 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
