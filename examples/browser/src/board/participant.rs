@@ -178,6 +178,8 @@ impl Participant {
             // The presence says so when the link is lost, which wakes this task.
             self.live = false;
         }
+        // What was done while the link was down.
+        self.send_waiting();
         loop {
             if let Some(told) = self.told.pop_front() {
                 return Poll::Ready(Ok(told));
@@ -213,7 +215,8 @@ impl Participant {
     }
 
     fn send_waiting(&mut self) {
-        if !self.live || !self.documents.is_attended() {
+        // While the link is down it is kept here: a hub that comes back without its deltas first gets those back.
+        if !self.live || !self.documents.is_connected() {
             return;
         }
         for waiting in self.waiting.iter_mut().filter(|it| !it.sent) {
