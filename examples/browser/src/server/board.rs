@@ -13,8 +13,7 @@ use deltawire_browser_demo::service::Error;
 /// Serves the board to all that connect, and keeps it in a folder or, without one, in memory. Gives the part of the web server
 /// that lets them in.
 pub(super) fn open(local: IpAddr, folder: Option<&Path>) -> Result<Router, Error> {
-    // A board goes on by its positions: a page knows at once that a server was killed, and keeps what is drawn meanwhile.
-    let node = Node::builder().resume(None).listen((local, 0).into()).serve_documents().build()?;
+    let node = Node::builder().listen((local, 0).into()).serve_documents().build()?;
     let (options, runtime) = (HubOptions::default(), node.runtime().clone());
     let hub = match folder {
         // It has one document. The number of shards is fixed with the folder, which may be read on another machine.
