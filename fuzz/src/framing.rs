@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use deltawire_framing::control::{Close, Control, Pong};
+use deltawire_framing::control::{Close, Control, Pong, Resume};
 use deltawire_framing::documents::{Group, GroupWriter};
 use deltawire_framing::operations::{Operation, Operations, OperationsWriter};
 use deltawire_framing::{
@@ -110,6 +110,14 @@ pub fn control(data: &[u8]) {
             let len = again.write(&mut written).unwrap();
             assert_eq!(&written[..len], data);
         }
+        Control::Acknowledge(acknowledge) => assert_eq!(acknowledge.as_bytes(), data),
+        Control::Resume(resume) => {
+            assert_eq!(resume.as_bytes(), data);
+            let (taken, sent) = (resume.taken(), resume.sent());
+            let again = Resume::new(resume.ticket(), taken, sent, *resume.secret());
+            assert_eq!(again.as_bytes(), data, "one way to write it");
+        }
+        Control::Ticket(ticket) => assert_eq!(ticket.as_bytes(), data),
         other => panic!("no check for {other:?}"),
     }
 }
