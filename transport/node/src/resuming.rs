@@ -67,13 +67,14 @@ async fn try_all(
     node: &Node,
     url: &str,
     link: &Link,
-    mut wait: Duration,
+    wait: Duration,
     attempts: &mut Attempts,
 ) -> bool {
     let mut told_to_wait = false;
+    let mut begin_at = node.runtime().now().saturating_add(wait);
     loop {
         let attempt = async {
-            sleep(&**node.runtime(), wait).await;
+            sleep(&**node.runtime(), begin_at.saturating_sub(node.runtime().now())).await;
             node.connect_once(url).await
         };
         let Some(connected) = until_over(link, until_changed(node, attempt)).await else {
@@ -82,7 +83,7 @@ async fn try_all(
         let Some(connected) = connected else {
             // Where it was under way to may not be reached from here any more. What the server asked for holds.
             if !told_to_wait {
-                wait = Duration::ZERO;
+                begin_at = Duration::ZERO;
             }
             continue;
         };
@@ -101,7 +102,7 @@ async fn try_all(
                 let retry = attempts.failed(node.backoff(), error.retry_after(), random);
                 tracing::info!(url, %error, ?retry, "no link to go on over");
                 match retry {
-                    Some(retry) => wait = retry,
+                    Some(retry) => begin_at = node.runtime().now().saturating_add(retry),
                     None => return false,
                 }
             }

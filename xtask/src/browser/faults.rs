@@ -76,7 +76,7 @@ fn reload(session: &mut Session, server: &Server, url: &str) -> anyhow::Result<S
     while server.wait_for(Duration::ZERO, |_| true).is_ok() {}
     let started = Instant::now();
     session.open(url)?;
-    let ended = server.wait_for(AT_ONCE, is_end)?;
+    let ended = server.wait_for(AT_ONCE, is_gone)?;
     let noticed = started.elapsed();
     wait_for_state(session, "connected", AT_ONCE)?;
     Ok(format!("the server noticed after {noticed:.1?} ({ended}), and has the new page"))
@@ -87,7 +87,7 @@ fn leave(session: &mut Session, server: &Server, url: &str) -> anyhow::Result<St
     while server.wait_for(Duration::ZERO, |_| true).is_ok() {}
     let started = Instant::now();
     session.open("about:blank")?;
-    let ended = server.wait_for(AFTER_SILENCE, is_end)?;
+    let ended = server.wait_for(AFTER_SILENCE, is_gone)?;
     Ok(format!("the server noticed after {:.1?} ({ended})", started.elapsed()))
 }
 
@@ -154,7 +154,7 @@ fn restart(
 }
 
 /// Whether the server says that a page is gone: its session is kept for a while, as it might come back.
-fn is_end(line: &str) -> bool {
+fn is_gone(line: &str) -> bool {
     line.starts_with("link ") && line.contains(": down, ")
 }
 
