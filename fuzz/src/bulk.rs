@@ -1,6 +1,7 @@
 //! Messages about bulk as a stranger sends them, and both sides of a transfer that are given what they say: never a panic,
 //! nothing is taken that was not asked for, and what is held is bounded.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use deltawire_bulk::{Incoming, Layout, MAX_ASKED_AGAIN, Outgoing, Pieces, hash_piece};
@@ -12,11 +13,16 @@ const LEN: usize = 300 << 10;
 /// The most that is asked for at a time.
 const ROOM: usize = 64 << 10;
 
+/// What the file would be: hashed once, not in each execution.
+static LAYOUT: LazyLock<Layout> = LazyLock::new(|| {
+    let root = *blake3::hash(&[7; LEN]).as_bytes();
+    Layout::new(LEN as u64, root, 1_024).unwrap()
+});
+
 /// One message, and then messages one after another: each behind its length, a byte, in units of four bytes.
 pub fn bulk(data: &[u8]) {
     let _ = Bulk::parse(data);
-    let bytes = vec![7; LEN];
-    let layout = Layout::new(LEN as u64, *blake3::hash(&bytes).as_bytes(), 1_024).unwrap();
+    let layout = *LAYOUT;
     let (idle, mut now) = (Duration::from_secs(30), Duration::ZERO);
     let none = Pieces::none(layout.pieces());
     let mut incoming = Incoming::new(layout, none, true, idle, now);

@@ -26,6 +26,9 @@ const OPTIONS: RequestsOptions = RequestsOptions {
     timeout: Duration::from_secs(1),
 };
 
+/// A few for each exchange may wait, however many others do.
+const MORE_REPLIES: usize = 2 * (3 + 3 + 2 + 2);
+
 /// Bytes as a message, then as a sequence of actions.
 pub fn requests(data: &[u8]) {
     if let Ok(message) = RequestMessage::parse(data) {
@@ -88,15 +91,12 @@ impl<'a> Run<'a> {
         }
         let (action, which) = (self.byte(), self.byte());
         if action < 160 {
-            if !self.core.is_choked() {
-                self.say(action, which);
-            }
+            self.say(action, which);
         } else {
             self.do_something(action, which);
         }
         drop(self.core.take_woken());
-        let replies = usize::from(self.core.reply().is_some());
-        assert!(replies <= MAX_REPLIES);
+        assert!(self.core.waiting_replies() <= MAX_REPLIES + MORE_REPLIES);
         assert!(self.core.held_bytes() as u64 <= OPTIONS.memory_bound());
         assert!(self.core.open_exchanges() <= 3 + 3 + 2 + 2);
         true
@@ -135,11 +135,13 @@ impl<'a> Run<'a> {
 
     fn do_something(&mut self, action: u8, which: u8) {
         let context = &mut Context::from_waker(Waker::noop());
+        // Whatever this side opens goes behind the replies.
+        let opens = self.core.ended().is_none() && self.core.reply().is_none();
         match action % 16 {
-            0 if self.core.has_place_to_ask() && self.core.ended().is_none() => {
+            0 if opens && self.core.has_place_to_ask() => {
                 self.calls.push(self.core.asked(which & 1 != 0, self.now, OPTIONS.timeout));
             }
-            1 if self.core.has_place_to_write() && self.core.ended().is_none() => {
+            1 if opens && self.core.has_place_to_write() => {
                 let len = (which & 1 != 0).then_some(u64::from(which) * 10);
                 self.writers.push(self.core.wrote_open(len));
             }

@@ -53,15 +53,9 @@ impl Task<'_> {
         }
         let mut turns = 0;
         loop {
-            // Says what is to be said first, so that it does not choke on it.
-            let (choked, ended) = self
-                .shared
-                .drive(context, |state| (state.core.is_choked(), state.core.ended().cloned()));
-            if let Some(ended) = ended {
+            // Says what is to be said first.
+            if let Some(ended) = self.shared.drive(context, |state| state.core.ended().cloned()) {
                 return Poll::Ready(ended);
-            }
-            if choked {
-                break;
             }
             if turns == MAX_TURN {
                 context.waker().wake_by_ref();

@@ -118,7 +118,7 @@ impl Core {
             let error = RequestError::AnswerTooLong { len: len as u64, limit: limit as u64 };
             asked.done = Some(Err(error));
             if more {
-                self.replies.push_back(Reply::Cancel(id));
+                self.replies.push(Reply::Cancel(id));
             }
         } else {
             asked.answers.push_back(self.holding.hold(message));
@@ -146,7 +146,7 @@ impl Core {
                 let len = message.message().frame().request().map_or(0, |it| it.payload().len());
                 let nothing_waits = asked.answers.is_empty();
                 if let Some(bytes) = granted.read(message_cost(len), nothing_waits, longest) {
-                    self.replies.push_back(Reply::Credit(id, CreditOf::Answers, bytes));
+                    self.replies.push(Reply::Credit(id, CreditOf::Answers, bytes));
                 }
             } else if asked.answers.is_empty() && asked.done == Some(Ok(())) {
                 self.forget_asked(id);
@@ -166,7 +166,7 @@ impl Core {
     pub fn drop_asked(&mut self, id: u32) {
         let Some(asked) = self.asked.get(&id) else { return };
         if asked.done.is_none() {
-            self.replies.push_back(Reply::Cancel(id));
+            self.replies.push(Reply::Cancel(id));
         }
         self.forget_asked(id);
     }
@@ -188,7 +188,7 @@ impl Core {
         {
             asked.done = Some(Err(RequestError::TimedOut { after, may_have_run: true }));
             self.woken.extend(asked.waker.take());
-            self.replies.push_back(Reply::Cancel(id));
+            self.replies.push(Reply::Cancel(id));
         }
     }
 }

@@ -13,6 +13,11 @@ impl Ids {
         (self.opened % COUNT) as u32 + 1
     }
 
+    /// The one that follows.
+    pub(super) fn after(id: u32) -> u32 {
+        id % u32::MAX + 1
+    }
+
     pub(super) fn open(&mut self) {
         self.opened += 1;
     }
@@ -37,6 +42,7 @@ mod tests {
         assert!(ids.was_opened(1) && !ids.was_opened(2));
         ids.opened = COUNT - 1;
         assert_eq!(ids.next(), u32::MAX);
+        assert_eq!((Ids::after(1), Ids::after(u32::MAX - 1), Ids::after(u32::MAX)), (2, u32::MAX, 1));
         ids.open();
         assert_eq!(ids.next(), 1);
         assert!(ids.was_opened(u32::MAX));

@@ -26,6 +26,7 @@ use held::Holding;
 pub use held::Pinned;
 use ids::Ids;
 use read::Read;
+use reply::Replies;
 pub use reply::{MAX_REPLIES, Reply};
 use served::Served;
 use written::Written;
@@ -51,7 +52,7 @@ pub struct Core {
     /// Whether nobody takes any more.
     unserved: bool,
     holding: Holding,
-    replies: VecDeque<Reply>,
+    replies: Replies,
     deadlines: BTreeSet<(Duration, u32)>,
     /// Those that are to be woken once the lock is free.
     woken: Vec<Waker>,
@@ -78,7 +79,7 @@ impl Core {
             taker: None,
             unserved: false,
             holding: Holding::new(options.max_uncopied),
-            replies: VecDeque::new(),
+            replies: Replies::default(),
             deadlines: BTreeSet::new(),
             woken: Vec::new(),
             freed: 0,
@@ -183,19 +184,17 @@ impl Core {
 
     /// It cannot be said at such length: its reason goes.
     pub fn shorten_reply(&mut self) {
-        if let Some(Reply::Refused { reason, .. }) = self.replies.front_mut() {
-            reason.clear();
-        }
+        self.replies.shorten_front();
     }
 
-    /// Whether so much is to be said that nothing more of the peer's is to be taken in before.
+    /// How many things are to be said, beside refusals that were given [for want of room](MAX_REPLIES).
     #[must_use]
-    pub fn is_choked(&self) -> bool {
-        self.replies.len() >= MAX_REPLIES
+    pub fn waiting_replies(&self) -> usize {
+        self.replies.len()
     }
 
     fn refuse(&mut self, id: u32, code: RefusalCode, reason: String, may_have_run: bool) {
-        self.replies.push_back(Reply::Refused { id, code, reason, may_have_run });
+        self.replies.push(Reply::Refused { id, code, reason, may_have_run });
     }
 
     /// Nothing more goes either way. What came can still be taken.

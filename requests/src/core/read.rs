@@ -45,6 +45,10 @@ impl Core {
         fields: DeltaFields,
     ) -> Result<(), Violation> {
         self.open_peers(id)?;
+        if self.replies.is_full() {
+            self.replies.refuse_opened(id);
+            return Ok(());
+        }
         let limits = &self.options;
         if self.unserved {
             self.refuse(id, RefusalCode::NOT_SERVED, String::new(), false);
@@ -60,7 +64,7 @@ impl Core {
             let read =
                 Read { len, came: 0, granted, pieces: VecDeque::new(), done: None, waker: None };
             self.read.insert(id, read);
-            self.replies.push_back(Reply::Credit(id, CreditOf::Pieces, window));
+            self.replies.push(Reply::Credit(id, CreditOf::Pieces, window));
             self.arrived_stream(id, len, fields);
         }
         Ok(())
@@ -138,7 +142,7 @@ impl Core {
                 if let Some(bytes) =
                     read.granted.read(message_cost(len), read.pieces.is_empty(), message_cost(1))
                 {
-                    self.replies.push_back(Reply::Credit(id, CreditOf::Pieces, bytes));
+                    self.replies.push(Reply::Credit(id, CreditOf::Pieces, bytes));
                 }
             }
             return Poll::Ready(Ok(Some(message)));
@@ -147,7 +151,7 @@ impl Core {
             Some(done) => {
                 self.forget_read(id);
                 if done.is_ok() && self.ended.is_none() {
-                    self.replies.push_back(Reply::Taken(id));
+                    self.replies.push(Reply::Taken(id));
                 }
                 Poll::Ready(done.map(|()| None))
             }

@@ -1,6 +1,12 @@
+//! What is to be said without anybody waiting for it.
+
+use std::collections::VecDeque;
+
 use deltawire_framing::requests::{CreditOf, RefusalCode, RequestMessage};
 
-/// Replies that wait for room; past it nothing more of the peer's is taken in.
+use super::ids::Ids;
+
+/// Replies that may wait for room; past it all that the peer opens is refused, until they have gone.
 pub const MAX_REPLIES: usize = 1_024;
 
 /// What is to be said without anybody waiting for it.
@@ -42,5 +48,92 @@ impl Reply {
             }
             Self::Taken(id) => RequestMessage::Answer { id: *id, more: false, payload: &[] },
         }
+    }
+}
+
+/// Replies that wait for room. However much a peer says that takes no replies, they are bounded: each exchange has a few at a
+/// time, and what is opened while they are [too many](Self::is_full) is refused by number only.
+///
+/// So what the peer says is always taken in: two sides that waited with that for each other's room would wait for ever.
+#[derive(Default)]
+pub(super) struct Replies {
+    queue: VecDeque<Reply>,
+    /// Behind those of the queue.
+    refused: Option<Run>,
+}
+
+/// Refusals of exchanges one after another: all that came since there was too much to say.
+struct Run {
+    next: Reply,
+    /// How many there are, with the next.
+    left: u64,
+}
+
+impl Replies {
+    pub(super) fn front(&self) -> Option<&Reply> {
+        self.queue.front().or_else(|| self.refused.as_ref().map(|run| &run.next))
+    }
+
+    pub(super) fn pop_front(&mut self) {
+        if self.queue.pop_front().is_some() {
+            return;
+        }
+        if let Some(run) = &mut self.refused {
+            run.left -= 1;
+            match &mut run.next {
+                Reply::Refused { id, .. } if run.left > 0 => *id = Ids::after(*id),
+                _ => self.refused = None,
+            }
+        }
+    }
+
+    /// The next cannot be said at such length: its reason goes.
+    pub(super) fn shorten_front(&mut self) {
+        let front = self.queue.front_mut();
+        let front = front.or_else(|| self.refused.as_mut().map(|run| &mut run.next));
+        if let Some(Reply::Refused { reason, .. }) = front {
+            reason.clear();
+        }
+    }
+
+    pub(super) fn push(&mut self, reply: Reply) {
+        if let Reply::Credit(of_id, of_what, bytes) = reply {
+            for waiting in &mut self.queue {
+                if let Reply::Credit(id, what, sum) = waiting
+                    && (*id, *what) == (of_id, of_what)
+                    && let Some(both) = sum.checked_add(bytes)
+                {
+                    *sum = both;
+                    return;
+                }
+            }
+        }
+        self.queue.push_back(reply);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether all that the peer opens is to be [refused](Self::refuse_opened).
+    pub(super) fn is_full(&self) -> bool {
+        self.refused.is_some() || self.queue.len() >= MAX_REPLIES
+    }
+
+    /// Refuses what the peer has just opened: as long as it is full, each exchange follows the one before.
+    pub(super) fn refuse_opened(&mut self, id: u32) {
+        match &mut self.refused {
+            Some(run) => run.left += 1,
+            None => {
+                let (code, reason) = (RefusalCode::TOO_MANY, "too many refusals wait".to_owned());
+                let next = Reply::Refused { id, code, reason, may_have_run: false };
+                self.refused = Some(Run { next, left: 1 });
+            }
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
+        self.refused = None;
     }
 }

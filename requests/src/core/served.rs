@@ -101,6 +101,10 @@ impl Core {
         message: Message,
     ) -> Result<(), Violation> {
         self.open_peers(id)?;
+        if self.replies.is_full() {
+            self.replies.refuse_opened(id);
+            return Ok(());
+        }
         let bytes = len.saturating_add(MESSAGE_OVERHEAD as usize);
         let limits = &self.options;
         let refused = if self.unserved {

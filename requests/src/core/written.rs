@@ -152,7 +152,7 @@ impl Core {
     pub fn drop_written(&mut self, id: u32) {
         let Some(written) = self.written.get(&id) else { return };
         if written.done.is_none() && !written.finished && self.ended.is_none() {
-            self.replies.push_back(Reply::Cancel(id));
+            self.replies.push(Reply::Cancel(id));
         }
         self.forget_written(id);
     }

@@ -10,7 +10,9 @@ use deltawire_requests::{
     Violation,
 };
 
-use crate::lab::{Linked, fields, runtime, soon};
+use tokio::task::JoinHandle;
+
+use crate::lab::{Linked, fields, pair_with, runtime, soon};
 
 fn say(sender: &mut Sender, message: RequestMessage<'_>) {
     let (head, payload) = (message.head(), message.payload());
@@ -256,11 +258,11 @@ async fn a_flood_of_requests_that_nobody_takes_is_bounded_and_answered() {
 }
 
 #[tokio::test]
-async fn a_peer_that_never_reads_stops_being_read() {
+async fn a_peer_that_never_reads_is_refused_and_costs_no_more() {
     let (opened, mut command) = against(RequestsOptions::default());
     drop(opened.incoming);
     let mut sent = 0_u32;
-    for _ in 0..2_000 {
+    while sent < 100_000 {
         while let Ok(mut grant) = command.send.try_reserve_request(16) {
             grant.body_mut().copy_from_slice(request(sent + 1, None, b"").head().as_bytes());
             grant.commit(16).unwrap();
@@ -268,7 +270,56 @@ async fn a_peer_that_never_reads_stops_being_read() {
         }
         tokio::task::yield_now().await;
     }
-    // Its own ring, what waits for room here, and this side's ring.
-    assert!(sent as usize <= 2 * (64 << 10) / 32 + MAX_REPLIES + 300, "{sent}");
     assert!(opened.requests.ended().is_none());
+    assert_eq!(opened.requests.open_exchanges(), 0);
+    // And if it reads after all, it is told of each.
+    for id in 1..=sent {
+        let frame = soon("refusal", command.receive.next()).await.unwrap();
+        match frame.request().unwrap() {
+            RequestMessage::Refused { id: of, code, may_have_run: false, .. } => {
+                assert_eq!(of, id);
+                assert!([RefusalCode::NOT_SERVED, RefusalCode::TOO_MANY].contains(&code));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_sides_that_only_refuse_do_not_wait_for_each_other() {
+    const CALLS: usize = 4_000;
+    let options = RequestsOptions {
+        max_pending: CALLS,
+        max_incoming: 1,
+        timeout: Duration::from_secs(20),
+        ..RequestsOptions::default()
+    };
+    let [near, far] = pair_with(options);
+    let mut calls = Vec::new();
+    for side in [&near, &far] {
+        for _ in 0..CALLS {
+            let requests = side.requests.clone();
+            calls.push(tokio::spawn(async move {
+                requests.call(&[7; 200], CallOptions::default()).await
+            }));
+        }
+    }
+    // One of each side's waits here, untaken; all others are refused.
+    let mut refused = 0;
+    while refused < 2 * (CALLS - 1) {
+        tokio::task::yield_now().await;
+        let (over, left): (Vec<_>, _) = calls.into_iter().partition(JoinHandle::is_finished);
+        calls = left;
+        for call in over {
+            let error = call.await.unwrap().unwrap_err();
+            let expected = matches!(error, RequestError::Refused { code: RefusalCode::TOO_MANY, .. });
+            assert!(expected, "{error}");
+            refused += 1;
+        }
+    }
+    drop((near.incoming, far.incoming));
+    for call in calls {
+        let error = soon("refusal", call).await.unwrap().unwrap_err();
+        assert!(matches!(error, RequestError::Refused { .. }), "{error}");
+    }
 }
