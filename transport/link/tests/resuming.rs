@@ -22,13 +22,16 @@ use deltawire_link::{
     TransportError,
 };
 
-/// Time that stands still, and secrets that differ.
+/// Time that stands still until it is set, and secrets that differ.
 #[derive(Debug, Default)]
-struct Surroundings(Mutex<u8>);
+struct Surroundings {
+    last: Mutex<u8>,
+    now: Mutex<Duration>,
+}
 
 impl Runtime for Surroundings {
     fn now(&self) -> Duration {
-        Duration::ZERO
+        *self.now.lock().unwrap()
     }
 
     fn timer(&self) -> Box<dyn Timer> {
@@ -40,7 +43,7 @@ impl Runtime for Surroundings {
     }
 
     fn random(&self, bytes: &mut [u8]) -> io::Result<()> {
-        let mut last = self.0.lock().unwrap();
+        let mut last = self.last.lock().unwrap();
         *last = last.wrapping_add(1);
         bytes.fill(*last);
         Ok(())
@@ -109,6 +112,8 @@ struct End {
     hung_up: Rc<RefCell<bool>>,
     peer: Option<Peer>,
     over: bool,
+    /// What had to go when its session lost its link.
+    instead: Vec<(LinkId, LinkEnded)>,
 }
 
 const NOW: Duration = Duration::ZERO;
@@ -134,7 +139,16 @@ impl End {
             valid_until: None,
         };
         let connection = Connection::new(pipe, config, state, NOW).unwrap();
-        Self { connection, link, there, back, hung_up, peer: None, over: false }
+        Self {
+            connection,
+            link,
+            there,
+            back,
+            hung_up,
+            peer: None,
+            over: false,
+            instead: Vec::new(),
+        }
     }
 
     fn work(&mut self, sessions: &Sessions) {
@@ -142,7 +156,7 @@ impl End {
         for _ in 0..20 {
             match self.connection.work(NOW, &mut context, &mut |_| {}) {
                 Progress::Opened(peer) => self.peer = Some(*peer),
-                Progress::Detached(detached) => assert!(sessions.put(detached).is_empty()),
+                Progress::Detached(detached) => self.instead.extend(sessions.put(detached)),
                 Progress::Over => self.over = true,
                 _ => {}
             }
@@ -166,13 +180,62 @@ impl End {
 }
 
 fn initiator() -> (Session, Peer) {
-    let config = SessionConfig { resumes: true, ..SessionConfig::new(Role::Initiator, NAME, 8) };
+    initiator_named(NAME)
+}
+
+fn initiator_named(name: [u8; 16]) -> (Session, Peer) {
+    let config = SessionConfig { resumes: true, ..SessionConfig::new(Role::Initiator, name, 8) };
     Session::new(config, NOW).unwrap()
 }
 
+/// A session that had a link.
+struct Left {
+    link: Link,
+    _peer: Peer,
+    /// What had to go instead.
+    instead: Vec<(LinkId, LinkEnded)>,
+}
+
+fn leave(nodes: &Arc<Sessions>, id: u64, subject: &str) -> Left {
+    let (mut session, _its_peer) = initiator_named(id.to_le_bytes().repeat(2).try_into().unwrap());
+    let mut end = End::new(nodes, id, subject);
+    end.exchange(&mut session, nodes);
+    let _peer = end.peer.take().unwrap();
+    *end.hung_up.borrow_mut() = true;
+    end.work(nodes);
+    assert!(end.over);
+    Left { link: end.link.clone(), _peer, instead: end.instead }
+}
+
+/// All that is over until nothing more happens at this time.
+fn settle(nodes: &Sessions) -> Vec<(LinkId, LinkEnded)> {
+    let (woken, mut over) = (Arc::new(Woken::default()), Vec::new());
+    let waker = Waker::from(woken.clone());
+    loop {
+        let (ended, next) = nodes.poll(&mut Context::from_waker(&waker));
+        over.extend(ended);
+        let due = next.is_some_and(|at| at <= nodes.runtime().now());
+        if !due && !std::mem::take(&mut *woken.0.lock().unwrap()) {
+            return over;
+        }
+    }
+}
+
+#[derive(Default)]
+struct Woken(Mutex<bool>);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        *self.0.lock().unwrap() = true;
+    }
+}
+
 fn nodes() -> Arc<Sessions> {
-    let runtime = Arc::new(Surroundings::default());
-    Arc::new(Sessions::new(SessionsLimits::default(), runtime))
+    nodes_with(SessionsLimits::default(), Arc::default())
+}
+
+fn nodes_with(limits: SessionsLimits, runtime: Arc<Surroundings>) -> Arc<Sessions> {
+    Arc::new(Sessions::new(limits, runtime))
 }
 
 const TRAITS: LinkTraits = LinkTraits { max_frame_len: 16 << 10, transport_hears: false };
@@ -323,4 +386,81 @@ fn who_asks_on_a_link_that_is_open_is_out_of_place() {
     assert!(matches!(first.link.ended(), Some(LinkEnded::Session(Closed::Error(_)))));
     assert!(peer.send.try_send(DeltaFields::new(DocId([1; 16])), b"late").is_ok());
     assert!(far.receive.try_next().is_err());
+}
+
+#[test]
+fn the_oldest_of_too_many_without_a_link_goes_first_that_of_its_owner_then_of_all() {
+    let limits =
+        SessionsLimits { max_detached: 4, max_detached_per_owner: 2, ..SessionsLimits::default() };
+    let nodes = nodes_with(limits, Arc::default());
+    let mut all = Vec::new();
+    for (id, subject, goes) in [
+        (1, "alice", None),
+        (2, "bob", None),
+        (3, "alice", None),
+        (4, "alice", Some(1)),
+        (5, "carol", None),
+        (6, "dave", Some(2)),
+        (7, "carol", Some(3)),
+        (8, "carol", Some(5)),
+    ] {
+        let left = leave(&nodes, id, subject);
+        let gone: Vec<_> = left.instead.iter().map(|(id, _)| id.0).collect();
+        assert_eq!(gone, goes.into_iter().collect::<Vec<_>>(), "when {id} came");
+        for (_, ended) in &left.instead {
+            assert!(matches!(ended, LinkEnded::Evicted { .. }), "{ended:?}");
+        }
+        all.push(left);
+    }
+    assert_eq!(settle(&nodes), []);
+    let ended: Vec<_> = all.iter().map(|left| left.link.ended().is_some()).collect();
+    assert_eq!(ended, [true, true, true, false, true, false, false, false]);
+    assert_eq!(nodes.detached(), 4);
+}
+
+#[test]
+fn one_that_holds_too_much_alone_goes_itself() {
+    let limits = SessionsLimits { max_detached_bytes: 1_000, ..SessionsLimits::default() };
+    let nodes = nodes_with(limits, Arc::default());
+    let (mut session, _its_peer) = initiator();
+    let mut end = End::new(&nodes, 1, "alice");
+    end.exchange(&mut session, &nodes);
+    let mut peer = end.peer.take().unwrap();
+    peer.send.try_send(DeltaFields::new(DocId([1; 16])), &[7; 2_000]).unwrap();
+    *end.hung_up.borrow_mut() = true;
+    end.work(&nodes);
+    assert!(matches!(end.instead[..], [(LinkId(1), LinkEnded::Evicted { .. })]));
+    assert_eq!(nodes.detached(), 0);
+}
+
+/// More than the line of those that have something to do has places.
+#[test]
+fn thousands_without_a_link_each_end_as_they_should() {
+    const COUNT: u64 = 5_000;
+    let limits = SessionsLimits {
+        max_detached: COUNT as usize,
+        max_detached_bytes: u64::MAX,
+        max_detached_per_owner: COUNT as usize,
+        ..SessionsLimits::default()
+    };
+    let runtime = Arc::<Surroundings>::default();
+    let nodes = nodes_with(limits, runtime.clone());
+    let mut left: Vec<_> = (1..=COUNT).map(|id| leave(&nodes, id, "alice")).collect();
+    assert!(left.iter().all(|left| left.instead.is_empty()));
+    assert_eq!(settle(&nodes), []);
+    // The applications of some go, others are closed: there might be a link yet to say so over.
+    left.retain(|left| left.link.id().0 % 5 > 0);
+    for left in left.iter().filter(|left| left.link.id().0 % 5 == 1) {
+        left.link.close(CloseCode::NORMAL, "enough");
+    }
+    assert_eq!(settle(&nodes), []);
+    let timeout = SessionsLimits::default().resume_timeout;
+    *runtime.now.lock().unwrap() = timeout - Duration::from_nanos(1);
+    assert_eq!(settle(&nodes).len() as u64, COUNT / 5 * 2);
+    *runtime.now.lock().unwrap() = timeout;
+    let over = settle(&nodes);
+    assert_eq!(over.len() as u64, COUNT / 5 * 3);
+    assert!(over.iter().all(|(_, ended)| matches!(ended, LinkEnded::NotResumed { .. })));
+    assert_eq!(nodes.detached(), 0);
+    assert!(left.iter().all(|left| left.link.ended().is_some()));
 }

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use deltawire_channels::Session;
 use deltawire_channels::session::{Closed, Event};
+use deltawire_channels::waking::ReadyHandle;
 use deltawire_framing::control::{CloseCode, Role};
 
 use super::SessionName;
@@ -22,10 +23,12 @@ pub struct Detached {
     name: SessionName,
     since: Duration,
     why: LinkEnded,
+    /// Has [`Sessions`](super::Sessions) look at it.
+    ready: Option<ReadyHandle>,
 }
 
 /// Who has a session: whom its peer's identity names, or where it was.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) enum Owner {
     Subject(String),
     Network(IpAddr),
@@ -41,7 +44,7 @@ impl Detached {
         since: Duration,
         why: LinkEnded,
     ) -> Self {
-        Self { session, link, traffic, name, since, why }
+        Self { session, link, traffic, name, since, why, ready: None }
     }
 
     /// The link whose session it is.
@@ -84,13 +87,28 @@ impl Detached {
         self.since.saturating_add(self.session.resume_timeout())
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Duration> {
-        Some(self.session.poll_timeout().map_or(self.expires(), |at| at.min(self.expires())))
+    /// When it is to be looked at, whatever its application does.
+    pub(super) fn deadline(&self) -> Duration {
+        self.session.poll_timeout().map_or(self.expires(), |at| at.min(self.expires()))
+    }
+
+    /// It is looked at when this is woken: it is now.
+    pub(super) fn set_ready(&mut self, ready: ReadyHandle) {
+        ready.waker().wake_by_ref();
+        self.ready = Some(ready);
     }
 
     /// Does what is due. Says how it has ended, if it has.
-    pub(super) fn work(&mut self, now: Duration, context: &mut Context<'_>) -> Option<LinkEnded> {
-        self.link.attach(context.waker().clone());
+    pub(super) fn work(&mut self, now: Duration) -> Option<LinkEnded> {
+        let waker = match &self.ready {
+            Some(ready) => {
+                ready.rearm();
+                ready.waker().clone()
+            }
+            None => Waker::noop().clone(),
+        };
+        let context = &mut Context::from_waker(&waker);
+        self.link.attach(waker.clone());
         if self.link.take_asked() {
             if let Some((code, reason)) = self.link.take_close() {
                 self.session.close(code, &reason, now);

@@ -1,6 +1,7 @@
 //! Sessions that outlive their links: where they are between two of them.
 
 mod detached;
+mod register;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,9 +12,12 @@ use std::time::Duration;
 
 use deltawire_channels::Session;
 use deltawire_channels::session::{ResumeError, ResumeRequest};
+use deltawire_channels::waking::ReadyQueue;
 use deltawire_framing::control::{Role, SECRET_LEN};
 
 pub use self::detached::Detached;
+use self::detached::Owner;
+use self::register::Register;
 use crate::link::{LinkEnded, LinkId, LinkState};
 use crate::runtime::SharedRuntime;
 
@@ -22,6 +26,8 @@ pub struct Sessions {
     limits: SessionsLimits,
     runtime: SharedRuntime,
     state: Mutex<State>,
+    /// Those without a link that have something to do.
+    ready: Arc<ReadyQueue>,
 }
 
 /// What bounds the sessions that a node keeps without a link. Beyond, the ones that are without one for longest end.
@@ -55,8 +61,8 @@ pub type SessionName = (Role, [u8; 16]);
 #[derive(Default)]
 struct State {
     entries: HashMap<SessionName, Entry>,
-    /// Wakes who works for those without a link.
-    worker: Option<Waker>,
+    /// Those without a link.
+    detached: Register,
     /// Whether nobody will work for them any more.
     stopped: bool,
 }
@@ -71,7 +77,8 @@ struct Entry {
 enum Place {
     /// A link's connection has it.
     Attached,
-    Detached(Box<Detached>),
+    /// Under this key.
+    Detached(usize, Box<Detached>),
 }
 
 struct Waiting {
@@ -85,6 +92,9 @@ struct Waiting {
 /// Links that may wait for one session.
 const MAX_WAITING: usize = 4;
 
+/// Sessions without a link that are looked at before others have their turn.
+const MAX_TURN: usize = 256;
+
 /// What comes of asking for a session.
 pub(crate) enum Taken {
     Here(Box<Detached>),
@@ -97,7 +107,9 @@ impl Sessions {
     /// None yet. Time and secrets are `runtime`'s.
     #[must_use]
     pub fn new(limits: SessionsLimits, runtime: SharedRuntime) -> Self {
-        Self { limits, runtime, state: Mutex::default() }
+        // A longer line costs more than to look at all of them once in a while.
+        let ready = ReadyQueue::new(limits.max_detached.clamp(MAX_TURN, 4_096));
+        Self { limits, runtime, state: Mutex::default(), ready }
     }
 
     /// What bounds it.
@@ -115,7 +127,7 @@ impl Sessions {
     /// How many sessions have no link.
     #[must_use]
     pub fn detached(&self) -> usize {
-        self.state().detached().count()
+        self.state().detached.len()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -156,23 +168,41 @@ impl Sessions {
     pub fn put(&self, detached: Box<Detached>) -> Vec<(LinkId, LinkEnded)> {
         detached.link.went_down(detached.why().clone());
         let mut state = self.state();
+        let State { entries, detached: register, stopped } = &mut *state;
         let name = detached.name();
-        if state.stopped {
-            state.entries.remove(&name);
+        if *stopped {
+            entries.remove(&name);
             drop(state);
             return vec![detached.end(LinkEnded::Stopped)];
         }
-        let Some(entry) = state.entries.get_mut(&name) else {
+        let Some(entry) = entries.get_mut(&name) else {
             drop(state);
             return vec![detached.end_evicted()];
         };
-        let waiting: Vec<_> = entry.waiting.iter().map(|waiting| waiting.waker.clone()).collect();
-        entry.place = Place::Detached(detached);
-        let evicted = state.evict(self.limits, name);
-        let worker = state.worker.clone();
+        let mut woken: Vec<_> = entry.waiting.iter().map(|it| it.waker.clone()).collect();
+        let newest = register.next_key();
+        register.insert(&detached);
+        let ready = self.ready.handle(newest);
+        entry.place = Place::Detached(newest, detached);
+        let mut evicted = Vec::new();
+        while let Some(key) = state.detached.exceeding(&self.limits, newest) {
+            let Some(name) = state.detached.remove(key) else { break };
+            let Some(entry) = state.entries.remove(&name) else { continue };
+            woken.extend(entry.waiting.into_iter().map(|waiting| waiting.waker));
+            // Who looks at one right now ends it.
+            if let Place::Detached(_, detached) = entry.place {
+                evicted.push(detached);
+            }
+        }
+        if let Some(Entry { place: Place::Detached(key, detached), .. }) =
+            state.entries.get_mut(&name)
+            && *key == newest
+        {
+            detached.set_ready(ready);
+        }
         drop(state);
-        waiting.into_iter().chain(worker).for_each(Waker::wake);
-        evicted.into_iter().map(Detached::end_evicted).collect()
+        woken.into_iter().for_each(Waker::wake);
+        evicted.into_iter().map(|detached| detached.end_evicted()).collect()
     }
 
     /// What a link that wants to go on with a session gets.
@@ -196,24 +226,26 @@ impl Sessions {
             entry.waiting.retain(|waiting| waiting.link != by.id());
             return Taken::Refused(refused.to_string());
         }
-        if let Place::Detached(detached) = &entry.place
+        if let Place::Detached(key, detached) = &entry.place
             && request.is_none_or(|request| detached.session.shows_ticket(request))
         {
+            let key = *key;
             let stale = entry.taken(by.id());
             let wanted = entry.waiting.iter().any(|waiting| waiting.refused.is_none());
             let (link, place) =
                 (entry.link.clone(), std::mem::replace(&mut entry.place, Place::Attached));
+            state.detached.remove(key);
             drop(state);
             stale.into_iter().for_each(Waker::wake);
             if wanted {
                 link.want();
             }
             return match place {
-                Place::Detached(detached) => Taken::Here(detached),
+                Place::Detached(_, detached) => Taken::Here(detached),
                 Place::Attached => Taken::Later,
             };
         }
-        if matches!(entry.place, Place::Detached(_)) {
+        if matches!(entry.place, Place::Detached(..)) {
             return Taken::Refused(ResumeError::Secret.to_string());
         }
         let waker = context.waker().clone();
@@ -260,50 +292,80 @@ impl Sessions {
         wanted
     }
 
-    /// Lets time pass for those without a link. Gives those that are over, and when to call it again.
+    /// Looks at those without a link that have something to do, or are due. Gives those that are over, and when to call it
+    /// again, if nobody wakes the task before.
     pub fn poll(&self, context: &mut Context<'_>) -> (Vec<(LinkId, LinkEnded)>, Option<Duration>) {
+        self.ready.register(context.waker());
         let now = self.runtime.now();
-        let mut state = self.state();
-        state.worker = Some(context.waker().clone());
-        let detached = state.take_detached();
-        // What belongs to applications is told nothing under the lock.
-        drop(state);
-        let (mut over, mut next, mut woken) = (Vec::new(), None::<Duration>, Vec::new());
-        for mut detached in detached {
-            let (name, ended) = (detached.name(), detached.work(now, context));
-            let mut state = self.state();
-            match ended {
-                Some(ended) => {
-                    let entry = state.entries.remove(&name);
-                    drop(state);
-                    let waiting = entry.into_iter().flat_map(|entry| entry.waiting);
-                    woken.extend(waiting.map(|waiting| waiting.waker));
-                    over.push(detached.end(ended));
-                }
-                None => {
-                    next = next.into_iter().chain(detached.poll_timeout()).min();
-                    if let Some(entry) = state.entries.get_mut(&name) {
-                        // Who asked meanwhile found nothing here.
-                        woken.extend(entry.waiting.iter().map(|waiting| waiting.waker.clone()));
-                        entry.place = Place::Detached(detached);
-                    }
-                }
+        let mut over = Vec::new();
+        for key in self.take_turn(now, context) {
+            over.extend(self.work(key, now));
+        }
+        (over, self.state().detached.deadline())
+    }
+
+    /// Whom to look at now.
+    fn take_turn(&self, now: Duration, context: &Context<'_>) -> Vec<usize> {
+        if self.ready.take_overflow() {
+            return self.state().detached.keys().collect();
+        }
+        let mut keys: Vec<_> = self.state().detached.due(now).take(MAX_TURN).collect();
+        while let Some(key) = self.ready.pop() {
+            keys.push(key);
+            if keys.len() >= MAX_TURN {
+                context.waker().wake_by_ref();
+                break;
             }
         }
-        woken.into_iter().for_each(Waker::wake);
-        (over, next)
+        keys
+    }
+
+    /// Does what one has to do. Says how it has ended, if it has.
+    fn work(&self, key: usize, now: Duration) -> Option<(LinkId, LinkEnded)> {
+        let mut detached = self.state().take_out(key)?;
+        // What belongs to applications is told nothing under the lock.
+        let (name, ended) = (detached.name(), detached.work(now));
+        let mut state = self.state();
+        let State { entries, detached: register, .. } = &mut *state;
+        // Unless it had to go meanwhile.
+        let kept = register.name(key).is_some();
+        if kept
+            && ended.is_none()
+            && let Some(entry) = entries.get_mut(&name)
+        {
+            register.update(key, &detached);
+            entry.place = Place::Detached(key, detached);
+            // Who asked meanwhile found nothing here.
+            let woken: Vec<_> = entry.waiting.iter().map(|it| it.waker.clone()).collect();
+            drop(state);
+            woken.into_iter().for_each(Waker::wake);
+            return None;
+        }
+        register.remove(key);
+        let entry = if kept { entries.remove(&name) } else { None };
+        drop(state);
+        let waiting = entry.into_iter().flat_map(|entry| entry.waiting);
+        waiting.for_each(|waiting| waiting.waker.wake());
+        Some(match ended {
+            Some(ended) => detached.end(ended),
+            None => detached.end_evicted(),
+        })
     }
 
     /// Ends those without a link, and those that lose theirs from now on: nobody lets time pass for them any more.
     pub fn stop(&self) {
         let mut state = self.state();
         state.stopped = true;
-        let detached = state.take_detached();
-        for detached in &detached {
-            state.entries.remove(&detached.name());
+        let keys: Vec<_> = state.detached.keys().collect();
+        let mut ended = Vec::new();
+        for key in keys {
+            ended.extend(state.take_out(key));
+            if let Some(name) = state.detached.remove(key) {
+                state.entries.remove(&name);
+            }
         }
         drop(state);
-        for detached in detached {
+        for detached in ended {
             detached.end(LinkEnded::Stopped);
         }
     }
@@ -325,56 +387,14 @@ impl Entry {
 }
 
 impl State {
-    /// Takes out those without a link; their entries stay.
-    #[allow(clippy::vec_box, reason = "they go back into the boxes that they came in")]
-    fn take_detached(&mut self) -> Vec<Box<Detached>> {
-        let entries = self.entries.values_mut();
-        let taken = entries.filter_map(|entry| {
-            let place = match &mut entry.place {
-                Place::Detached(_) => std::mem::replace(&mut entry.place, Place::Attached),
-                Place::Attached => Place::Attached,
-            };
-            match place {
-                Place::Detached(detached) => Some(detached),
-                Place::Attached => None,
-            }
-        });
-        taken.collect()
-    }
-
-    fn detached(&self) -> impl Iterator<Item = &Detached> {
-        self.entries.values().filter_map(|entry| match &entry.place {
-            Place::Detached(detached) => Some(&**detached),
-            Place::Attached => None,
-        })
-    }
-
-    /// Takes out what is beyond the limits, now that `newest` came: of those of its owner the ones without a link
-    /// for longest, then of all; and that one itself where it holds too much alone.
-    fn evict(&mut self, limits: SessionsLimits, newest: SessionName) -> Vec<Detached> {
-        let mut evicted = Vec::new();
-        let owner = self.detached().find(|it| it.name() == newest).and_then(Detached::owner);
-        loop {
-            let of_owner = |it: &&Detached| owner.is_some() && it.owner() == owner;
-            let (count, bytes) = self
-                .detached()
-                .fold((0, 0_u64), |(n, bytes), it| (n + 1, bytes + it.session.held_bytes()));
-            let alone = self.detached().find(|it| it.name() == newest);
-            let alone = alone.filter(|it| it.session.held_bytes() > limits.max_detached_bytes);
-            let too_many = count > limits.max_detached || bytes > limits.max_detached_bytes;
-            let goes = if alone.is_some() {
-                alone
-            } else if self.detached().filter(of_owner).count() > limits.max_detached_per_owner {
-                self.detached().filter(of_owner).min_by_key(|it| it.since())
-            } else if too_many {
-                self.detached().min_by_key(|it| it.since())
-            } else {
+    /// Takes one without a link out of its entry, to which it is to come back.
+    fn take_out(&mut self, key: usize) -> Option<Box<Detached>> {
+        let entry = self.entries.get_mut(&self.detached.name(key)?)?;
+        match std::mem::replace(&mut entry.place, Place::Attached) {
+            Place::Detached(of, detached) if of == key => Some(detached),
+            place => {
+                entry.place = place;
                 None
-            };
-            let Some(name) = goes.map(|it| it.name()) else { return evicted };
-            if let Some(Entry { place: Place::Detached(detached), .. }) = self.entries.remove(&name)
-            {
-                evicted.push(*detached);
             }
         }
     }
