@@ -4,12 +4,12 @@ use std::panic::catch_unwind;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use crate::{matrix, moves, outages, quiet, sharing, stalls, utilization};
+use crate::{matrix, moves, outages, quiet, resuming, sharing, stalls, utilization};
 
 type Check = (&'static str, Box<dyn Fn() -> Result<String, String> + Send>);
 
 /// The slowest first, so that no core is left with one in the end.
-fn all() -> Vec<Check> {
+fn all(seeds: u64) -> Vec<Check> {
     fn check(name: &'static str, run: fn() -> Result<String, String>) -> Check {
         (name, Box::new(run))
     }
@@ -17,6 +17,9 @@ fn all() -> Vec<Check> {
     let mut all: Vec<Check> = rows
         .map(|row| -> Check { (UTILIZATION, Box::new(move || utilization::check(row))) })
         .collect();
+    // Seven cuts each: with 20,000 seeds, 10,000 cuts.
+    let runs = if seeds == u64::MAX { 72 } else { seeds.div_ceil(14) };
+    all.push(("Sessions over links that are cut", Box::new(move || resuming::check(runs))));
     all.extend([
         check("The same seed", matrix::in_another_process),
         check("A path that loses nothing", matrix::nothing_lost),
@@ -41,9 +44,10 @@ fn failure(name: &str, reason: &str) -> String {
 }
 
 /// Runs all of them, or only those of this name.
-pub(crate) fn run(only: Option<&str>) -> Result<(), String> {
+/// `seeds` are those of the matrix.
+pub(crate) fn run(only: Option<&str>, seeds: u64) -> Result<(), String> {
     let started = Instant::now();
-    let mut all = all();
+    let mut all = all(seeds);
     all.retain(|(name, _)| only.is_none_or(|only| only == *name));
     if all.is_empty() {
         return Err(format!("there is no check {only:?}"));

@@ -13,6 +13,7 @@ mod moves;
 mod outages;
 mod probe;
 mod quiet;
+mod resuming;
 mod sharing;
 mod stalls;
 mod stream;
@@ -34,8 +35,10 @@ fn main() -> ExitCode {
     }
     let result = match arguments.seed {
         Some(seed) => matrix::replay(seed),
-        None if arguments.check.is_some() => checks::run(arguments.check.as_deref()),
-        None => matrix::run(&arguments).and_then(|()| checks::run(None)),
+        None if arguments.check.is_some() => {
+            checks::run(arguments.check.as_deref(), arguments.seeds)
+        }
+        None => matrix::run(&arguments).and_then(|()| checks::run(None, arguments.seeds)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

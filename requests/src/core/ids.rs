@@ -42,7 +42,10 @@ mod tests {
         assert!(ids.was_opened(1) && !ids.was_opened(2));
         ids.opened = COUNT - 1;
         assert_eq!(ids.next(), u32::MAX);
-        assert_eq!((Ids::after(1), Ids::after(u32::MAX - 1), Ids::after(u32::MAX)), (2, u32::MAX, 1));
+        assert_eq!(
+            (Ids::after(1), Ids::after(u32::MAX - 1), Ids::after(u32::MAX)),
+            (2, u32::MAX, 1)
+        );
         ids.open();
         assert_eq!(ids.next(), 1);
         assert!(ids.was_opened(u32::MAX));

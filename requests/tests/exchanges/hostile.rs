@@ -312,7 +312,8 @@ async fn two_sides_that_only_refuse_do_not_wait_for_each_other() {
         calls = left;
         for call in over {
             let error = call.await.unwrap().unwrap_err();
-            let expected = matches!(error, RequestError::Refused { code: RefusalCode::TOO_MANY, .. });
+            let expected =
+                matches!(error, RequestError::Refused { code: RefusalCode::TOO_MANY, .. });
             assert!(expected, "{error}");
             refused += 1;
         }
