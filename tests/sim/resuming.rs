@@ -82,6 +82,13 @@ fn run(seed: u64, delivery: Delivery, sums: &mut Sums) -> Result<(), String> {
     sim.serve(tower, URL, server.clone());
     let client = node(builder(&mut sim, phone, engine, delivery))?;
     let ((near, link), (far, _far_link)) = connect(&mut sim, &client, &server)?;
+    // Before its first ticket came, a session ends with its link.
+    for _ in 0..10_000 {
+        if link.stats().session.resumable {
+            break;
+        }
+        sim.run_for(MS);
+    }
     let resumed = Rc::new(Cell::new(0));
     sim.spawn(count(link.clone(), resumed.clone()));
     let (stop, clock) = (Rc::new(Cell::new(false)), sim.clock());

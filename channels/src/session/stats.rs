@@ -47,6 +47,9 @@ pub struct Stats {
     pub peer_features: u64,
     /// What the channels of deltas promise: of mine, of the peer's.
     pub deltas: [Delivery; 2],
+    /// Whether it can go on over another link if it loses its own now: both sides agreed to, and the initiator has its first
+    /// ticket, as it does a round trip after the link opened.
+    pub resumable: bool,
     /// Windows told once more in case that they got lost.
     pub windows_repeated: u64,
     /// Round-trip time, smoothed as in RFC 6298; `None` before the first pong.
@@ -68,6 +71,7 @@ impl Session {
             control_received: self.control_received,
             deltas: [self.config.send, self.config.receive],
             peer_features: self.peer.map_or(0, |peer| peer.features),
+            resumable: self.is_resumable(),
             windows_repeated: self.windows_repeated,
             round_trip: self.liveness.round_trip,
             round_trip_variation: self.liveness.variation,

@@ -1,5 +1,6 @@
 //! What waits to be sent, and how it is handed to the system.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,13 +10,16 @@ use tokio::io::AsyncWrite;
 use crate::framing::{Framing, Mask, PieceKind};
 
 /// Memory that is kept while nothing waits, bytes.
-const KEPT: usize = 40 << 10;
+const KEPT: usize = 8 << 10;
 
-/// Messages of at most so many bytes are gathered, to be handed on with one call: that costs more than to copy them.
-const SHORT: usize = 2 << 10;
+/// Messages are gathered until there is so much to hand on with one call, bytes: a call costs more than to copy what is in
+/// front of the last one.
+const GATHERED: usize = 64 << 10;
 
-/// When so much was gathered it is handed on, bytes.
-const GATHERED: usize = 16 << 10;
+thread_local! {
+    /// Room for what links of this thread gather in turn: not each keeps some.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// What was gathered, and what the system has not taken yet. How much that may be, the caller says.
 #[derive(Debug, Default)]
@@ -38,8 +42,8 @@ impl Writer {
         push(&mut self.buffer, framing, kind, bytes);
     }
 
-    /// Sends a message from where it lies, as far as the system takes it; the rest waits. In front of it goes
-    /// `prefix`, as it is. One that is short waits for the next, or for [`flush`](Self::flush).
+    /// Sends a message behind what waits, and `prefix`, as it is, in front of it. It waits for more, or for
+    /// [`flush`](Self::flush); where enough waits already, it goes from where it lies, as far as the system takes it.
     pub(crate) fn send<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
@@ -50,9 +54,10 @@ impl Writer {
     ) -> io::Result<()> {
         let head = framing.write(PieceKind::Message, message.len());
         let parts = [prefix, head.as_bytes(), message];
-        let is_short = message.len() <= SHORT;
+        let len = self.len() + parts.iter().map(|part| part.len()).sum::<usize>();
+        let is_enough = len >= GATHERED;
         let mut taken = 0;
-        if !is_short && head.mask.is_none() && stream.is_write_vectored() {
+        if is_enough && head.mask.is_none() && stream.is_write_vectored() {
             let waiting = self.buffer.get(self.taken..).unwrap_or_default();
             let [prefix, head, message] = parts;
             let slices = [waiting, prefix, head, message].map(IoSlice::new);
@@ -68,6 +73,9 @@ impl Writer {
             self.buffer.clear();
             self.taken = 0;
         }
+        if len > KEPT {
+            self.take_spare();
+        }
         for part in parts {
             let skipped = taken.min(part.len());
             taken -= skipped;
@@ -76,7 +84,25 @@ impl Writer {
         if let Some(mask) = head.mask {
             mask_last(&mut self.buffer, message.len(), mask);
         }
-        if is_short && self.len() < GATHERED { Ok(()) } else { self.flush(stream, context) }
+        if is_enough { self.flush(stream, context) } else { Ok(()) }
+    }
+
+    /// Has room for all that is gathered.
+    fn take_spare(&mut self) {
+        if self.buffer.capacity() < GATHERED {
+            let mut spare = SPARE.take();
+            spare.clear();
+            spare.reserve_exact(2 * GATHERED);
+            spare.extend_from_slice(self.buffer.get(self.taken..).unwrap_or_default());
+            (self.buffer, self.taken) = (spare, 0);
+        }
+    }
+
+    fn leave_spare(&mut self) {
+        let buffer = std::mem::take(&mut self.buffer);
+        if buffer.capacity() <= 4 * GATHERED {
+            SPARE.set(buffer);
+        }
     }
 
     /// Gives room back that what was taken had: on a link that always has something to send, nothing else does.
@@ -106,10 +132,10 @@ impl Writer {
             self.dirty = true;
         }
         self.taken = 0;
-        if self.buffer.capacity() > KEPT {
-            self.buffer = Vec::new();
-        }
         self.buffer.clear();
+        if self.buffer.capacity() > KEPT {
+            self.leave_spare();
+        }
         if self.dirty && Pin::new(stream).poll_flush(context)?.is_ready() {
             self.dirty = false;
         }

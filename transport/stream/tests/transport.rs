@@ -103,7 +103,7 @@ async fn what_comes_is_acknowledged_with_the_next_message_or_when_it_is_due() {
 }
 
 #[tokio::test]
-async fn short_messages_are_handed_on_together_and_before_longer_ones() {
+async fn messages_are_handed_on_together_and_in_order() {
     let (mut transport, mut far) = transport(1 << 20);
     let mut expected = Vec::new();
     for number in 0..10 {
@@ -114,20 +114,26 @@ async fn short_messages_are_handed_on_together_and_before_longer_ones() {
     assert_eq!(read(&mut far).await, [], "not one by one");
     // With the lengths in front of them.
     assert_eq!(transport.in_flight(), 10 * (100 + 4) + 45, "they are on their way");
-    let long = frame(1, 16_000);
-    assert!(transport.write(Channel::Data, &long).unwrap());
-    expected.extend(framed(&long));
+    // Four fragments are not one by one either, and the fourth is enough.
+    for number in 0..4 {
+        assert_eq!(read(&mut far).await, [], "{number}");
+        let long = frame(1, 16_380);
+        assert!(transport.write(Channel::Data, &long).unwrap());
+        expected.extend(framed(&long));
+    }
     assert_eq!(read(&mut far).await, expected);
-    // Many do not wait for anything.
-    let message = frame(1, 2_000);
-    for _ in 0..9 {
+    // What is not enough waits until nothing more is written.
+    let message = frame(1, 16_380);
+    for _ in 0..3 {
         assert!(transport.write(Channel::Data, &message).unwrap());
     }
-    assert_eq!(read(&mut far).await, framed(&message).repeat(9));
-    assert!(transport.write(Channel::Data, &message).unwrap());
     assert_eq!(read(&mut far).await, []);
     assert_eq!(drain(&mut transport), []);
-    assert_eq!(read(&mut far).await, framed(&message));
+    assert_eq!(read(&mut far).await, framed(&message).repeat(3));
+    // The longest is enough alone.
+    let longest = frame(1, MAX_STREAM_MESSAGE);
+    assert!(transport.write(Channel::Data, &longest).unwrap());
+    assert_eq!(read(&mut far).await, framed(&longest));
 }
 
 #[tokio::test]

@@ -21,7 +21,8 @@ impl Link {
     }
 
     /// Whether its session can go on over another link when this one's transport is lost: both nodes' can, and
-    /// its channels are ordered, or may lose messages.
+    /// its channels are ordered, or may lose messages. If it is lost within a round trip after it opened, before the
+    /// first ticket came, its session ends with it: `stats().session.resumable` says whether it would.
     #[must_use]
     pub fn is_resumable(&self) -> bool {
         let state = self.shared.state();
