@@ -29,7 +29,7 @@ async fn run(shared: &Shared, key: u64, blob: &Blob, piece_len: u32) -> Result<(
     };
     let Some(wake) = ({
         let mut state = shared.lock();
-        state.handle_hashed(key, list.layout, list.modified);
+        state.handle_hashed(key, list.layout, list.modified, None);
         state.reader_of(key)
     }) else {
         return Ok(());

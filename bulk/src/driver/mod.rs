@@ -120,7 +120,7 @@ impl Bulk {
                 (Origin::Memory(memory), Some(layout))
             }
             #[cfg(all(feature = "files", any(unix, target_arch = "wasm32")))]
-            _ => (Origin::Read { ready: Default::default(), wake: Arc::default() }, None),
+            _ => (Origin::Read(sending::Reading::default()), None),
         };
         let mut state = self.shared.lock();
         state.check_open(state.sending.len())?;

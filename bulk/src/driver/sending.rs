@@ -34,12 +34,80 @@ pub(crate) struct Sending {
 /// Where its pieces come from.
 pub(super) enum Origin {
     Memory(InMemory),
-    /// A thread or task reads them, and waits for more to do.
     #[cfg_attr(not(feature = "files"), allow(dead_code))]
-    Read {
-        ready: VecDeque<(Part, Message)>,
-        wake: Arc<Signal>,
-    },
+    Read(Reading),
+}
+
+/// A thread or task reads pieces, and waits for more to do.
+#[derive(Default)]
+pub(super) struct Reading {
+    ready: VecDeque<(Part, Message)>,
+    wake: Arc<Signal>,
+    /// Gives what is there without waiting, so that nobody is woken for it.
+    cached: Option<Cached>,
+    /// What was not there.
+    missed: Option<Part>,
+    /// So many parts the thread reads in any case: what is behind one that was not there seldom is either.
+    cold: u32,
+}
+
+/// Parts that a thread reads before what is there without waiting is looked for again.
+const COLD: u32 = 16;
+
+#[cfg(all(feature = "files", unix))]
+use crate::files::Cached;
+/// Elsewhere everything is waited for.
+#[cfg(not(all(feature = "files", unix)))]
+pub(crate) enum Cached {}
+
+#[cfg(not(all(feature = "files", unix)))]
+impl Cached {
+    fn piece(&mut self, _id: u32, _layout: &Layout, _index: u32) -> Option<Message> {
+        match *self {}
+    }
+
+    fn is_open(&self) -> bool {
+        match *self {}
+    }
+}
+
+impl Reading {
+    /// Whether parts are taken from where they are there without waiting.
+    fn takes_cached(&self) -> bool {
+        self.cold == 0 && self.cached.as_ref().is_some_and(Cached::is_open)
+    }
+
+    /// A part that is there without waiting; one that is not the thread gets.
+    fn take_cached(&mut self, id: u32, outgoing: &mut Outgoing) -> Option<(Part, Message)> {
+        if !self.takes_cached() {
+            return None;
+        }
+        let part = outgoing.poll_part()?;
+        if let (Part::Piece(index), Some(cached)) = (part, &mut self.cached)
+            && let Some(message) = cached.piece(id, outgoing.layout(), index)
+        {
+            return Some((part, message));
+        }
+        self.missed = Some(part);
+        self.cold = if matches!(part, Part::Piece(_)) { COLD } else { 1 };
+        None
+    }
+
+    /// What the thread is to read next.
+    fn poll_part(&mut self, outgoing: &mut Outgoing) -> Option<Part> {
+        if self.takes_cached() {
+            return None;
+        }
+        self.cold = self.cold.saturating_sub(1);
+        self.missed.take().or_else(|| outgoing.poll_part())
+    }
+
+    /// Forgets what was read, and is to be: gives its bytes.
+    fn clear(&mut self, wakes: &mut Wakes) -> usize {
+        wakes.signal(&self.wake);
+        (self.missed, self.cold) = (None, 0);
+        self.ready.drain(..).map(|(_, message)| len_of(&message)).sum()
+    }
 }
 
 pub(super) enum Step {
@@ -75,10 +143,7 @@ impl Origin {
     fn clear(&mut self, wakes: &mut Wakes) -> usize {
         match self {
             Self::Memory(_) => 0,
-            Self::Read { ready, wake } => {
-                wakes.signal(wake);
-                ready.drain(..).map(|(_, message)| len_of(&message)).sum()
-            }
+            Self::Read(reading) => reading.clear(wakes),
         }
     }
 }
@@ -170,11 +235,11 @@ impl State {
                 let written = outgoing.written();
                 sending.transfer.update(|progress| progress.written = written);
                 match &sending.origin {
-                    Origin::Read { wake, .. } => {
-                        let wake = wake.clone();
+                    Origin::Read(reading) if !reading.takes_cached() => {
+                        let wake = reading.wake.clone();
                         self.wakes.signal(&wake);
                     }
-                    Origin::Memory(_) => self.wake_pieces(),
+                    _ => self.wake_pieces(),
                 }
             }
             Err(misplaced) => {
@@ -289,8 +354,10 @@ impl State {
         self.read_ahead = self.read_ahead.saturating_sub(len);
         if len > 0 {
             for sending in self.sending.values() {
-                if let Origin::Read { wake, .. } = &sending.origin {
-                    self.wakes.signal(wake);
+                if let Origin::Read(reading) = &sending.origin
+                    && !reading.takes_cached()
+                {
+                    self.wakes.signal(&reading.wake);
                 }
             }
         }
@@ -302,10 +369,11 @@ impl State {
         let room = self.options.max_read_ahead;
         let sending = self.sending.get_mut(&key)?;
         let Step::Moving { id, outgoing, .. } = &mut sending.step else { return None };
+        let Origin::Read(reading) = &mut sending.origin else { return None };
         if self.read_ahead > 0 && self.read_ahead + messages::LONGEST - Piece::SIZE > room {
             return None;
         }
-        let part = outgoing.poll_part()?;
+        let part = reading.poll_part(outgoing)?;
         let layout = outgoing.layout();
         let len = match part {
             Part::Piece(index) => layout.len_of(index),
@@ -324,8 +392,8 @@ impl State {
             Some(Sending { step: Step::Moving { id: current, .. }, origin, .. })
                 if *current == id =>
             {
-                if let Origin::Read { ready, .. } = origin {
-                    ready.push_back((part, message));
+                if let Origin::Read(reading) = origin {
+                    reading.ready.push_back((part, message));
                 }
                 self.wake_pieces();
             }
@@ -387,19 +455,33 @@ impl State {
                 };
                 Some((part, message))
             }
-            Origin::Read { ready, .. } => {
-                let (part, message) = ready.pop_front()?;
-                let len = len_of(&message);
-                self.free_read(len);
-                Some((part, message))
+            Origin::Read(reading) => {
+                if let Some((part, message)) = reading.ready.pop_front() {
+                    self.free_read(len_of(&message));
+                    return Some((part, message));
+                }
+                let taken = reading.take_cached(*id, outgoing);
+                if taken.is_none() && reading.missed.is_some() {
+                    self.wakes.signal(&reading.wake);
+                }
+                taken
             }
         }
     }
 
     /// A file's hash is known: it can be offered.
     #[cfg_attr(not(feature = "files"), allow(dead_code))]
-    pub(crate) fn handle_hashed(&mut self, key: u64, layout: Layout, modified: u64) {
+    pub(crate) fn handle_hashed(
+        &mut self,
+        key: u64,
+        layout: Layout,
+        modified: u64,
+        cached: Option<Cached>,
+    ) {
         if let Some(sending) = self.sending.get_mut(&key) {
+            if let Origin::Read(reading) = &mut sending.origin {
+                reading.cached = cached;
+            }
             sending.layout = Some(layout);
             sending.modified = modified;
             sending.transfer.update(|progress| progress.len = layout.len());
@@ -411,7 +493,7 @@ impl State {
     #[cfg_attr(not(feature = "files"), allow(dead_code))]
     pub(crate) fn reader_of(&self, key: u64) -> Option<Arc<Signal>> {
         match &self.sending.get(&key)?.origin {
-            Origin::Read { wake, .. } => Some(wake.clone()),
+            Origin::Read(reading) => Some(reading.wake.clone()),
             Origin::Memory(_) => None,
         }
     }

@@ -9,6 +9,7 @@ use std::thread;
 
 use deltawire_channels::Message;
 
+use super::cached::Cached;
 use super::hash_list::HashList;
 use crate::driver::{Shared, hashes_message, piece_message};
 use crate::error::TransferError;
@@ -54,7 +55,7 @@ fn read(shared: &Shared, key: u64, path: &Path, piece_len: u32) -> Result<(), Tr
     };
     let Some(wake) = ({
         let mut state = shared.lock();
-        state.handle_hashed(key, list.layout, list.modified);
+        state.handle_hashed(key, list.layout, list.modified, Cached::new(&file));
         state.reader_of(key)
     }) else {
         return Ok(());

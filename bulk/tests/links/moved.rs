@@ -31,6 +31,37 @@ async fn a_file_arrives_as_it_was() {
     assert_eq!(to.names().len(), 8, "{:?}", to.names());
 }
 
+/// What the system has in memory is read at once, and everything else by a thread: both, in turn.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_not_in_memory_arrives_too() {
+    use rustix::fs::{Advice, fadvise};
+    let (from, to) = (Folder::new("cold"), Folder::new("warm"));
+    let bytes = random((24 << 20) + 5, 3);
+    let path = from.put("cold.bin", &bytes);
+    let file = std::fs::File::open(&path).unwrap();
+    file.sync_all().unwrap();
+    let nodes = Nodes::new();
+    let [near, far] = nodes.bulk(BulkOptions::default());
+    let _ends = nodes.join(&near, &far).await;
+    let sent = near.send(Source::file(path), name("cold.bin")).unwrap();
+    let Some(Proposal::Offer(offer)) = soon("offer", far.proposals()).await else { panic!() };
+    fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+    let received = offer.accept(Sink::folder(&to.0, Existing::Refuse)).unwrap();
+    let forgetting = async {
+        loop {
+            fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+    };
+    tokio::select! {
+        report = soon("end", received.finished()) => drop(report.unwrap()),
+        () = forgetting => {}
+    }
+    soon("end", sent.finished()).await.unwrap();
+    assert!(to.get("cold.bin") == bytes);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_arrives_in_memory_both_ways() {
     let nodes = Nodes::new();
