@@ -37,6 +37,8 @@ mod signal;
 mod sink;
 mod source;
 mod transfer;
+#[cfg(all(feature = "files", any(unix, target_arch = "wasm32")))]
+mod unfinished;
 
 pub use deltawire_framing::bulk::BulkStatus;
 pub use driver::{Bulk, Offer, Proposal, Request, Unfinished};

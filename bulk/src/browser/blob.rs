@@ -11,9 +11,7 @@ use super::error::of_browser;
 use crate::hashing::{Hash, hash_piece, merge_group};
 use crate::layout::Layout;
 use crate::source::root_of;
-
-/// Hashes of pieces that are kept, a file: 64 KiB of them. Those of longer files are calculated anew when they are asked for.
-const MAX_KEPT: u32 = 2_048;
+use crate::unfinished::MAX_KEPT_HASHES;
 
 /// Bytes that are read at a time for a hash: each time the browser does other things too.
 const AT_A_TIME: u64 = 1 << 20;
@@ -49,7 +47,7 @@ impl HashList {
         let too_long = |error| io::Error::new(io::ErrorKind::FileTooLarge, error);
         let layout = Layout::new(blob.size() as u64, [0; 32], piece_len).map_err(too_long)?;
         let modified = blob.dyn_ref::<File>().map_or(0.0, |file| file.last_modified() * 1e3);
-        let mut kept = (layout.pieces() <= MAX_KEPT).then(Vec::new);
+        let mut kept = (layout.pieces() <= MAX_KEPT_HASHES).then(Vec::new);
         let mut groups = Vec::with_capacity(layout.groups() as usize);
         for group in 0..layout.groups() {
             if !goes_on() {

@@ -16,6 +16,7 @@ use crate::name::{FileName, MAX_STEM, PART, STATE};
 use crate::pieces::Pieces;
 use crate::saved;
 use crate::sink::{Existing, FolderSink};
+use crate::unfinished::NotOpened;
 
 /// A file that is not whole yet. It is open for this worker alone: no other transfer writes to it.
 pub(super) struct Part {
@@ -30,21 +31,6 @@ pub(super) struct Part {
     /// What an earlier transfer left may hold pieces that were not remembered.
     pub(super) looks: bool,
     buffer: Vec<u8>,
-}
-
-/// It cannot be opened.
-pub(super) enum NotOpened {
-    /// Another transfer has it, maybe of another page.
-    Busy,
-    /// The very file is there, whole, under its name.
-    There(PathBuf),
-    Failed(TransferError),
-}
-
-impl From<TransferError> for NotOpened {
-    fn from(error: TransferError) -> Self {
-        Self::Failed(error)
-    }
 }
 
 impl Part {

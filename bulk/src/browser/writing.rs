@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deltawire_framing::bulk::{Bulk, BulkStatus};
+use deltawire_framing::bulk::BulkStatus;
 use wasm_bindgen_futures::spawn_local;
 
-use super::part::{NotOpened, Part};
+use super::part::Part;
 use super::time;
 use crate::driver::{Shared, Work};
 use crate::error::TransferError;
@@ -15,15 +15,7 @@ use crate::name::FileName;
 use crate::pieces::Pieces;
 use crate::signal::Signal;
 use crate::sink::FolderSink;
-
-/// How long a transfer waits for another that is at the same file, as the one of a link that has just died is.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(8);
-
-/// How much is written before it is made safe: bytes.
-const SYNC_EVERY: u64 = 64 << 20;
-
-/// The same in time.
-const SYNC_AFTER: Duration = Duration::from_secs(2);
+use crate::unfinished::{LOCK_PAUSE, LOCK_TIMEOUT, NotOpened, SYNC_AFTER, SYNC_EVERY};
 
 /// Pieces that are looked for at a time, before the browser does other things too.
 const LOOKS: u32 = 16;
@@ -63,7 +55,7 @@ async fn open(
             Err(NotOpened::Busy) if time::now() - begun >= LOCK_TIMEOUT => {
                 return Err(TransferError::Here(BulkStatus::BUSY));
             }
-            Err(NotOpened::Busy) => time::pause(Duration::from_millis(20)).await,
+            Err(NotOpened::Busy) => time::pause(LOCK_PAUSE).await,
         }
         if !shared.lock().receiving.contains_key(&key) {
             return Ok(None);
@@ -117,11 +109,7 @@ async fn write(
                 })
             }
             Ok(Some(Work::Write(arrival))) => {
-                let frame = arrival.message.frame();
-                let bytes = match frame.bulk() {
-                    Ok(Bulk::Piece(_, bytes)) => bytes,
-                    _ => &[],
-                };
+                let bytes = arrival.bytes();
                 let (index, len) = (arrival.index, bytes.len() as u64);
                 let written = part.write(index, &arrival.hash, bytes);
                 // Its part of the link's window goes back before more is asked for.

@@ -11,9 +11,7 @@ use zerocopy::IntoBytes;
 use crate::hashing::{Hash, hash_piece, merge_group};
 use crate::layout::Layout;
 use crate::source::root_of;
-
-/// Hashes of pieces that are kept in memory, a file: 64 KiB of them, enough for 128 MiB in pieces of 64 KiB.
-const MAX_KEPT: u32 = 2_048;
+use crate::unfinished::MAX_KEPT_HASHES;
 
 /// A file's hash, and when it was changed last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +63,9 @@ impl HashList {
         let modified = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
         let modified = modified.map_or(0, |at| u64::try_from(at.as_micros()).unwrap_or(u64::MAX));
         let mut kept = match layout.pieces() {
-            pieces if pieces <= MAX_KEPT => Kept::Memory(Vec::with_capacity(pieces as usize)),
+            pieces if pieces <= MAX_KEPT_HASHES => {
+                Kept::Memory(Vec::with_capacity(pieces as usize))
+            }
             _ => nameless().map_or(Kept::Nowhere, Kept::File),
         };
         let mut groups = Vec::with_capacity(layout.groups() as usize);

@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::part::{NotOpened, Part};
+use super::part::Part;
 use crate::driver::{Shared, Work};
 use crate::error::TransferError;
 use crate::layout::Layout;
@@ -13,16 +13,8 @@ use crate::name::FileName;
 use crate::pieces::Pieces;
 use crate::signal::Signal;
 use crate::sink::FolderSink;
-use deltawire_framing::bulk::{Bulk, BulkStatus};
-
-/// How long a transfer waits for another that is at the same file, as the one of a link that has just died is.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(8);
-
-/// How much is written before it is made safe, while more is written: bytes.
-const SYNC_EVERY: u64 = 64 << 20;
-
-/// The same in time.
-const SYNC_AFTER: Duration = Duration::from_secs(2);
+use crate::unfinished::{LOCK_PAUSE, LOCK_TIMEOUT, NotOpened, SYNC_AFTER, SYNC_EVERY};
+use deltawire_framing::bulk::BulkStatus;
 
 /// Starts a thread that writes the file of a transfer, until that is over.
 pub(crate) fn spawn_writer(
@@ -79,7 +71,7 @@ fn open(
             Err(NotOpened::Busy) if begun.elapsed() >= LOCK_TIMEOUT => {
                 return Err(TransferError::Here(BulkStatus::BUSY));
             }
-            Err(NotOpened::Busy) => thread::sleep(Duration::from_millis(20)),
+            Err(NotOpened::Busy) => thread::sleep(LOCK_PAUSE),
         }
         if !shared.lock().receiving.contains_key(&key) {
             return Ok(None);
@@ -134,11 +126,7 @@ fn write(
                 shared.lock().handle_looked(key, index, found);
             }),
             Some(Work::Write(arrival)) => {
-                let frame = arrival.message.frame();
-                let bytes = match frame.bulk() {
-                    Ok(Bulk::Piece(_, bytes)) => bytes,
-                    _ => &[],
-                };
+                let bytes = arrival.bytes();
                 let (index, len) = (arrival.index, bytes.len() as u64);
                 let written = part.write(index, &arrival.hash, bytes);
                 // Its part of the link's window goes back before more is asked for.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deltawire_channels::Message;
-use deltawire_framing::bulk::{Accept, BulkStatus, GetWhat, Subject};
+use deltawire_framing::bulk::{Accept, Bulk, BulkStatus, GetWhat, Subject};
 use zerocopy::IntoBytes;
 
 use super::state::{PeerOffer, State, Wakes};
@@ -84,7 +84,17 @@ pub(crate) struct Arrival {
     pub(crate) index: u32,
     pub(crate) hash: Hash,
     /// It, where it came: its bytes keep their part of the link's window.
-    pub(crate) message: Message,
+    message: Message,
+}
+
+#[cfg_attr(not(feature = "files"), allow(dead_code))]
+impl Arrival {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self.message.frame().bulk() {
+            Ok(Bulk::Piece(_, bytes)) => bytes,
+            _ => &[],
+        }
+    }
 }
 
 /// What a thread that writes a file is to do.
