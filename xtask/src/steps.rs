@@ -17,7 +17,8 @@ use crate::{browser, licences, manifests, packages, packaging};
 pub(crate) const XTASK: &str = "--manifest-path xtask/Cargo.toml";
 
 /// The benches that are workspaces of their own, because of the rivals: their names, and where they are.
-const RIVALS_BENCHES: [(&str, &str); 2] = [
+const RIVALS_BENCHES: [(&str, &str); 3] = [
+    ("bulk", "--manifest-path benches/bulk/Cargo.toml"),
     ("documents", "--manifest-path benches/documents/Cargo.toml"),
     ("transport", "--manifest-path benches/transport/Cargo.toml"),
 ];
