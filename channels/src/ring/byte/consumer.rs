@@ -60,6 +60,9 @@ impl Consumer {
         self.reader.refresh();
         let run = self.longest_run(start, len, max_len);
         self.read = start.wrapping_add(frame_step(run.len));
+        if let Some(kept) = &mut self.kept {
+            kept.mark(self.read);
+        }
         Some(RunView::new(self, start, run))
     }
 
@@ -159,7 +162,7 @@ impl Consumer {
         if len > kept.len(self.read) {
             return false;
         }
-        let (mut at, mut left) = (kept.from, len);
+        let (mut at, mut left) = kept.before(len);
         while left > 0 {
             match self.frame_len(at) {
                 Some(frame_len) => {
@@ -354,7 +357,7 @@ impl Consumer {
     fn go_to_head(&mut self) {
         self.read = self.reader.head();
         if let Some(kept) = &mut self.kept {
-            kept.from = self.read;
+            kept.go_to(self.read);
         }
     }
 

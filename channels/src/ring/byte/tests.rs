@@ -286,8 +286,9 @@ fn what_is_kept_can_be_read_again_wherever_the_ring_stands() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (seed >> 33) % below
     };
-    for capacity in [64, 128, 1_024] {
+    for capacity in [64, 128, 1_024, 65_536] {
         for start in [0, capacity / 2, 0_usize.wrapping_sub(capacity)] {
+            let (longest, run) = (capacity.min(3_000) as u64, (capacity as u64 / 4).max(200));
             let (mut producer, mut consumer) = ring_at(capacity, start);
             consumer.keep();
             // Numbers of messages: the next to write, to read, to acknowledge; and their lengths.
@@ -296,7 +297,7 @@ fn what_is_kept_can_be_read_again_wherever_the_ring_stands() {
             for _ in 0..20_000 {
                 match random(9) {
                     0..3 => {
-                        let len = 1 + random(capacity as u64 - 16) as usize;
+                        let len = 1 + random(longest - 16) as usize;
                         if let Ok(mut grant) = producer.try_reserve(len) {
                             grant.body_mut().fill(written as u8);
                             grant.commit(header(len)).unwrap();
@@ -313,7 +314,7 @@ fn what_is_kept_can_be_read_again_wherever_the_ring_stands() {
                         Err(error) => assert_eq!((error, next), (ReadError::Empty, written)),
                     },
                     5 => {
-                        if let Some(run) = consumer.read_run(1 + random(200) as usize) {
+                        if let Some(run) = consumer.read_run(1 + random(run) as usize) {
                             for frame in run.frames() {
                                 let body = frame.unwrap().body();
                                 assert_eq!(body, vec![next as u8; lens[next as usize]]);
@@ -327,7 +328,10 @@ fn what_is_kept_can_be_read_again_wherever_the_ring_stands() {
                         assert_eq!(consumer.kept_bytes(), bytes);
                         let count = random(kept.len() as u64 + 1);
                         let first = kept.iter().take(count as usize);
-                        assert!(consumer.acknowledge(first.map(|len| room_for(*len)).sum()));
+                        let len = first.map(|len| room_for(*len)).sum::<usize>();
+                        // Where no frame ends.
+                        assert!(!consumer.acknowledge(len + 1));
+                        assert!(consumer.acknowledge(len));
                         acknowledged += count;
                     }
                     7 => {
