@@ -2,6 +2,7 @@
 
 mod attend;
 mod messages;
+mod origin;
 mod proposal;
 mod receiving;
 mod sending;
@@ -19,11 +20,12 @@ use deltawire_link::{Link, LinkEnded};
 
 #[cfg(all(feature = "files", any(unix, target_arch = "wasm32")))]
 pub(crate) use messages::{hashes as hashes_message, piece as piece_message};
+use origin::Origin;
 pub use proposal::{Offer, Proposal, Request};
 #[cfg(all(feature = "files", any(unix, target_arch = "wasm32")))]
 pub(crate) use receiving::Work;
 use receiving::{GetStep, Getting};
-use sending::{Origin, Sending, Step};
+use sending::{Sending, Step};
 pub(crate) use state::Shared;
 
 use crate::error::{AttendError, Refused, TransferError};
@@ -120,7 +122,7 @@ impl Bulk {
                 (Origin::Memory(memory), Some(layout))
             }
             #[cfg(all(feature = "files", any(unix, target_arch = "wasm32")))]
-            _ => (Origin::Read(sending::Reading::default()), None),
+            _ => (Origin::Read(origin::Reading::default()), None),
         };
         let mut state = self.shared.lock();
         state.check_open(state.sending.len())?;

@@ -1,6 +1,5 @@
 //! Files of this side's, from when they are given to when the peer has them.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +7,13 @@ use deltawire_channels::Message;
 use deltawire_framing::bulk::{AskFields, BulkStatus, Offer, OfferFields, Piece, Subject};
 
 use super::messages;
+use super::origin::{Cached, Origin, len_of};
 use super::state::{State, Wakes};
 use crate::error::TransferError;
 use crate::layout::Layout;
 use crate::name::FileName;
 use crate::outgoing::{Outgoing, Part};
 use crate::signal::Signal;
-use crate::source::InMemory;
 use crate::transfer::{Phase, Report, Transfer};
 
 /// A file of this side's.
@@ -29,85 +28,6 @@ pub(crate) struct Sending {
     pub(super) layout: Option<Layout>,
     pub(super) step: Step,
     pub(super) retries: u32,
-}
-
-/// Where its pieces come from.
-pub(super) enum Origin {
-    Memory(InMemory),
-    #[cfg_attr(not(feature = "files"), allow(dead_code))]
-    Read(Reading),
-}
-
-/// A thread or task reads pieces, and waits for more to do.
-#[derive(Default)]
-pub(super) struct Reading {
-    ready: VecDeque<(Part, Message)>,
-    wake: Arc<Signal>,
-    /// Gives what is there without waiting, so that nobody is woken for it.
-    cached: Option<Cached>,
-    /// What was not there.
-    missed: Option<Part>,
-    /// So many parts the thread reads in any case: what is behind one that was not there seldom is either.
-    cold: u32,
-}
-
-/// Parts that a thread reads before what is there without waiting is looked for again.
-const COLD: u32 = 16;
-
-#[cfg(all(feature = "files", unix))]
-use crate::files::Cached;
-/// Elsewhere everything is waited for.
-#[cfg(not(all(feature = "files", unix)))]
-pub(crate) enum Cached {}
-
-#[cfg(not(all(feature = "files", unix)))]
-impl Cached {
-    fn piece(&mut self, _id: u32, _layout: &Layout, _index: u32) -> Option<Message> {
-        match *self {}
-    }
-
-    fn is_open(&self) -> bool {
-        match *self {}
-    }
-}
-
-impl Reading {
-    /// Whether parts are taken from where they are there without waiting.
-    fn takes_cached(&self) -> bool {
-        self.cold == 0 && self.cached.as_ref().is_some_and(Cached::is_open)
-    }
-
-    /// A part that is there without waiting; one that is not the thread gets.
-    fn take_cached(&mut self, id: u32, outgoing: &mut Outgoing) -> Option<(Part, Message)> {
-        if !self.takes_cached() {
-            return None;
-        }
-        let part = outgoing.poll_part()?;
-        if let (Part::Piece(index), Some(cached)) = (part, &mut self.cached)
-            && let Some(message) = cached.piece(id, outgoing.layout(), index)
-        {
-            return Some((part, message));
-        }
-        self.missed = Some(part);
-        self.cold = if matches!(part, Part::Piece(_)) { COLD } else { 1 };
-        None
-    }
-
-    /// What the thread is to read next.
-    fn poll_part(&mut self, outgoing: &mut Outgoing) -> Option<Part> {
-        if self.takes_cached() {
-            return None;
-        }
-        self.cold = self.cold.saturating_sub(1);
-        self.missed.take().or_else(|| outgoing.poll_part())
-    }
-
-    /// Forgets what was read, and is to be: gives its bytes.
-    fn clear(&mut self, wakes: &mut Wakes) -> usize {
-        wakes.signal(&self.wake);
-        (self.missed, self.cold) = (None, 0);
-        self.ready.drain(..).map(|(_, message)| len_of(&message)).sum()
-    }
 }
 
 pub(super) enum Step {
@@ -136,21 +56,6 @@ impl Sending {
         self.transfer.update(|progress| progress.phase = Phase::Waiting);
         self.origin.clear(wakes)
     }
-}
-
-impl Origin {
-    /// Forgets what was read: gives its bytes.
-    fn clear(&mut self, wakes: &mut Wakes) -> usize {
-        match self {
-            Self::Memory(_) => 0,
-            Self::Read(reading) => reading.clear(wakes),
-        }
-    }
-}
-
-/// What a message counts as read ahead, and at the rate: its bytes or hashes.
-pub(crate) fn len_of(message: &Message) -> usize {
-    message.frame().body().len().saturating_sub(Piece::SIZE)
 }
 
 impl State {
