@@ -18,7 +18,7 @@ fn all(seeds: u64) -> Vec<Check> {
         .map(|row| -> Check { (UTILIZATION, Box::new(move || utilization::check(row))) })
         .collect();
     // Seven cuts each: with 20,000 seeds, 10,000 cuts.
-    let runs = if seeds == u64::MAX { 72 } else { seeds.div_ceil(14) };
+    let runs = if seeds == u64::MAX { 72 } else { seeds.div_ceil(14).max(72) };
     all.push(("Sessions over links that are cut", Box::new(move || resuming::check(runs))));
     all.extend([
         check("The same seed", matrix::in_another_process),
