@@ -92,6 +92,7 @@ impl State {
                     self.core.shorten_reply();
                 }
                 // It is over, as the receiver is about to say.
+                Err(SendError::Closed(_)) => self.core.forget_replies(),
                 Err(_) => self.core.replied(),
             }
         }

@@ -77,11 +77,10 @@ pub(crate) async fn run(kind: Kind, from: &Path, to: &Path) -> anyhow::Result<Mo
     let bulk =
         |node: &Node| Bulk::new(node.runtime().clone(), options()?).map_err(anyhow::Error::from);
     let (here, there) = (bulk(&nodes[0])?, bulk(&nodes[1])?);
-    for (bulk, link, receive) in
-        [(here.clone(), near_link, near.receive), (there.clone(), far_link, far.receive)]
-    {
-        tokio::spawn(async move { bulk.attend(&link, receive).await.map(drop) });
-    }
+    let ends = [(here.clone(), near_link, near.receive), (there.clone(), far_link, far.receive)];
+    let attending = ends.map(|(bulk, link, receive)| {
+        tokio::spawn(async move { bulk.attend(&link, receive).await.map(drop) })
+    });
     let echoing = tokio::spawn(echo(far.command));
     let name = FileName::new("moved")?;
     let watch = Watch::start();
@@ -97,6 +96,7 @@ pub(crate) async fn run(kind: Kind, from: &Path, to: &Path) -> anyhow::Result<Mo
     received.finished().await?;
     sent.finished().await?;
     let moved = watch.stop();
+    attending.iter().for_each(|task| task.abort());
     asking.abort();
     echoing.abort();
     std::fs::remove_file(to.join("moved"))?;

@@ -316,6 +316,8 @@ impl Session {
             if !self.is_ending() {
                 self.explain(&Closed::LinkLost);
             }
+            // Before what it holds is taken: a source that has more to read for it reads it no more.
+            self.close_outgoing();
             self.keep_returned();
             self.give_up();
             self.end(self.heard_close().unwrap_or(Closed::LinkLost));

@@ -1,16 +1,17 @@
 //! Sessions that go on over another link: whenever links are cut, on reliable channels everything comes once and in
 //! order, and who must not go on does not.
 
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use deltawire_channels::session::{
-    Closed, Event, LinkTraits, ResumeError, ResumeRequest, SendPriority, SessionConfig,
+    Closed, Event, FrameSource, LinkTraits, ResumeError, ResumeRequest, SendPriority, SessionConfig,
 };
 use deltawire_channels::{
     Delivery, Limits, Message, Order, Peer, Reliability, Sender, Session, SharedSender,
 };
 use deltawire_framing::control::{Acknowledge, CloseCode, Resume, Ticket};
-use deltawire_framing::{Channel, DeltaFields, DocId, Frame, FrameHeader, Kind};
+use deltawire_framing::{Channel, DeltaFields, DocId, Frame, FrameHeader, Kind, RecordBuf};
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
@@ -354,6 +355,50 @@ fn what_was_not_taken_in_comes_back_when_the_session_is_not_there() {
     assert_eq!(payloads[1..], expected);
     // Read or not, as far as the sender knows.
     assert_eq!(roaming.link.ends[0].session.undelivered().unsent, 11);
+}
+
+/// As a file is, or a document.
+struct Endless {
+    given: u32,
+    closed: bool,
+}
+
+impl FrameSource for Endless {
+    fn try_frame(&mut self) -> Option<Message> {
+        self.given += 1;
+        assert!(self.given < 10_000, "it is read to no end");
+        (!self.closed).then(|| {
+            let mut record = RecordBuf::with_body_capacity(1_000);
+            record.seal(FrameHeader::whole(Kind::Opaque, Channel::Data, 1_000).unwrap()).unwrap();
+            Message::try_from(record).unwrap()
+        })
+    }
+
+    fn poll_frame(&mut self, _: &mut Context<'_>) -> Poll<Option<Message>> {
+        Poll::Ready(self.try_frame())
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed
+    }
+}
+
+#[test]
+fn a_source_is_not_read_to_its_end_for_what_comes_back() {
+    let mut roaming = opened();
+    let session = &mut roaming.link.ends[0].session;
+    let source = Box::new(Endless { given: 0, closed: false });
+    assert!(session.open_source(source, SendPriority::default()));
+    roaming.step(100 * MS);
+    roaming.cut();
+    let session = &mut roaming.link.ends[0].session;
+    session.lose_link();
+    let returned = session.take_returned().len();
+    assert!((1..3_000).contains(&returned), "{returned}");
 }
 
 #[test]

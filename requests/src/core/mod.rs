@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use deltawire_channels::Message;
-use deltawire_framing::requests::{CreditOf, RefusalCode, RequestMessage};
+use deltawire_framing::requests::{CreditOf, MAX_REFUSAL_REASON, RefusalCode, RequestMessage};
 
 use crate::error::{Ended, RequestError, Violation};
 use crate::options::RequestsOptions;
@@ -193,7 +193,15 @@ impl Core {
         self.replies.len()
     }
 
-    fn refuse(&mut self, id: u32, code: RefusalCode, reason: String, may_have_run: bool) {
+    /// Nobody hears any more what is to be said.
+    pub fn forget_replies(&mut self) {
+        self.replies.clear();
+    }
+
+    fn refuse(&mut self, id: u32, code: RefusalCode, mut reason: String, may_have_run: bool) {
+        // As much as is sent: no more of it waits.
+        reason.truncate(reason.floor_char_boundary(MAX_REFUSAL_REASON));
+        reason.shrink_to_fit();
         self.replies.push(Reply::Refused { id, code, reason, may_have_run });
     }
 

@@ -191,7 +191,7 @@ fn initiator_named(name: [u8; 16]) -> (Session, Peer) {
 /// A session that had a link.
 struct Left {
     link: Link,
-    _peer: Peer,
+    peer: Peer,
     /// What had to go instead.
     instead: Vec<(LinkId, LinkEnded)>,
 }
@@ -200,11 +200,11 @@ fn leave(nodes: &Arc<Sessions>, id: u64, subject: &str) -> Left {
     let (mut session, _its_peer) = initiator_named(id.to_le_bytes().repeat(2).try_into().unwrap());
     let mut end = End::new(nodes, id, subject);
     end.exchange(&mut session, nodes);
-    let _peer = end.peer.take().unwrap();
+    let peer = end.peer.take().unwrap();
     *end.hung_up.borrow_mut() = true;
     end.work(nodes);
     assert!(end.over);
-    Left { link: end.link.clone(), _peer, instead: end.instead }
+    Left { link: end.link.clone(), peer, instead: end.instead }
 }
 
 /// All that is over until nothing more happens at this time.
@@ -431,6 +431,41 @@ fn one_that_holds_too_much_alone_goes_itself() {
     end.work(&nodes);
     assert!(matches!(end.instead[..], [(LinkId(1), LinkEnded::Evicted { .. })]));
     assert_eq!(nodes.detached(), 0);
+}
+
+#[test]
+fn what_applications_go_on_writing_counts_too() {
+    let limits = SessionsLimits { max_detached_bytes: 100_000, ..SessionsLimits::default() };
+    let runtime = Arc::<Surroundings>::default();
+    let nodes = nodes_with(limits, runtime.clone());
+    let mut all: Vec<_> = (1..=3).map(|id| leave(&nodes, id, "alice")).collect();
+    assert_eq!(settle(&nodes), []);
+    for left in &mut all {
+        left.peer.send.try_send(DeltaFields::new(DocId([1; 16])), &[7; 45_000]).unwrap();
+    }
+    *runtime.now.lock().unwrap() = Duration::from_secs(1);
+    let over = settle(&nodes);
+    assert!(matches!(over[..], [(LinkId(1), LinkEnded::Evicted { .. })]), "{over:?}");
+    assert_eq!(nodes.detached(), 2);
+    // It has back what was accepted.
+    assert_eq!(all[0].link.take_returned().len(), 1);
+}
+
+#[test]
+fn an_application_that_goes_bit_by_bit_is_noticed() {
+    let runtime = Arc::<Surroundings>::default();
+    let nodes = nodes_with(SessionsLimits::default(), runtime.clone());
+    let Left { link, peer, .. } = leave(&nodes, 1, "alice");
+    let Peer { command, receive, send } = peer;
+    drop((command.receive, receive));
+    assert_eq!(settle(&nodes), []);
+    drop((command.send, send));
+    // As any close that does not get on.
+    for second in 1..59 {
+        *runtime.now.lock().unwrap() = Duration::from_secs(second);
+        settle(&nodes);
+    }
+    assert!(matches!(link.ended(), Some(LinkEnded::Session(_))), "{:?}", link.ended());
 }
 
 /// More than the line of those that have something to do has places.

@@ -284,8 +284,14 @@ where
         if matches!(self.reading, Reading::Deaf) {
             self.discard();
         }
-        if self.acknowledgements.is_due(self.now) && self.has_room() {
-            self.acknowledge();
+        if self.acknowledgements.is_due(self.now) {
+            if !self.has_room() {
+                // What was gathered takes room only until it is handed on.
+                self.hand_on();
+            }
+            if self.has_room() {
+                self.acknowledge();
+            }
         }
         self.flush();
         if let Some(error) = self.write_error.take()

@@ -15,6 +15,9 @@ use super::SessionName;
 use crate::connection::Traffic;
 use crate::link::{LinkEnded, LinkId, LinkState};
 
+/// How often one is looked at of which nobody says anything.
+const LOOK_EACH: Duration = Duration::from_secs(1);
+
 /// A session without a link.
 pub struct Detached {
     pub(crate) session: Session,
@@ -23,6 +26,7 @@ pub struct Detached {
     name: SessionName,
     since: Duration,
     why: LinkEnded,
+    looked_at: Duration,
     /// Has [`Sessions`](super::Sessions) look at it.
     ready: Option<ReadyHandle>,
 }
@@ -44,7 +48,7 @@ impl Detached {
         since: Duration,
         why: LinkEnded,
     ) -> Self {
-        Self { session, link, traffic, name, since, why, ready: None }
+        Self { session, link, traffic, name, since, why, looked_at: since, ready: None }
     }
 
     /// The link whose session it is.
@@ -87,9 +91,12 @@ impl Detached {
         self.since.saturating_add(self.session.resume_timeout())
     }
 
-    /// When it is to be looked at, whatever its application does.
+    /// When it is to be looked at, whatever its application does: what it holds may have become more, and its application may
+    /// be gone, without a word.
     pub(super) fn deadline(&self) -> Duration {
-        self.session.poll_timeout().map_or(self.expires(), |at| at.min(self.expires()))
+        let look = self.looked_at.saturating_add(LOOK_EACH);
+        let at = look.min(self.expires());
+        self.session.poll_timeout().map_or(at, |due| due.min(at))
     }
 
     /// It is looked at when this is woken: it is now.
@@ -107,6 +114,7 @@ impl Detached {
             }
             None => Waker::noop().clone(),
         };
+        self.looked_at = now;
         let context = &mut Context::from_waker(&waker);
         self.link.attach(waker.clone());
         if self.link.take_asked() {

@@ -184,16 +184,7 @@ impl Sessions {
         register.insert(&detached);
         let ready = self.ready.handle(newest);
         entry.place = Place::Detached(newest, detached);
-        let mut evicted = Vec::new();
-        while let Some(key) = state.detached.exceeding(&self.limits, newest) {
-            let Some(name) = state.detached.remove(key) else { break };
-            let Some(entry) = state.entries.remove(&name) else { continue };
-            woken.extend(entry.waiting.into_iter().map(|waiting| waiting.waker));
-            // Who looks at one right now ends it.
-            if let Place::Detached(_, detached) = entry.place {
-                evicted.push(detached);
-            }
-        }
+        let evicted = state.evict(&self.limits, Some(newest), &mut woken);
         if let Some(Entry { place: Place::Detached(key, detached), .. }) =
             state.entries.get_mut(&name)
             && *key == newest
@@ -246,6 +237,7 @@ impl Sessions {
             };
         }
         if matches!(entry.place, Place::Detached(..)) {
+            entry.waiting.retain(|waiting| waiting.link != by.id());
             return Taken::Refused(ResumeError::Secret.to_string());
         }
         let waker = context.waker().clone();
@@ -301,12 +293,21 @@ impl Sessions {
         for key in self.take_turn(now, context) {
             over.extend(self.work(key, now));
         }
-        (over, self.state().detached.deadline())
+        let (mut state, mut woken) = (self.state(), Vec::new());
+        // Their applications may have gone on writing.
+        let evicted = state.evict(&self.limits, None, &mut woken);
+        let next = state.detached.deadline();
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+        over.extend(evicted.into_iter().map(|detached| detached.end_evicted()));
+        (over, next)
     }
 
     /// Whom to look at now.
     fn take_turn(&self, now: Duration, context: &Context<'_>) -> Vec<usize> {
         if self.ready.take_overflow() {
+            // All of them, and so those that found a place too.
+            while self.ready.pop().is_some() {}
             return self.state().detached.keys().collect();
         }
         let mut keys: Vec<_> = self.state().detached.due(now).take(MAX_TURN).collect();
@@ -387,6 +388,27 @@ impl Entry {
 }
 
 impl State {
+    /// Takes out those that are beyond the limits, and whom to wake as they are gone.
+    #[allow(clippy::vec_box, reason = "they stay in the boxes that they came in")]
+    fn evict(
+        &mut self,
+        limits: &SessionsLimits,
+        newest: Option<usize>,
+        woken: &mut Vec<Waker>,
+    ) -> Vec<Box<Detached>> {
+        let mut evicted = Vec::new();
+        while let Some(key) = self.detached.exceeding(limits, newest) {
+            let Some(name) = self.detached.remove(key) else { break };
+            let Some(entry) = self.entries.remove(&name) else { continue };
+            woken.extend(entry.waiting.into_iter().map(|waiting| waiting.waker));
+            // Who looks at one right now ends it.
+            if let Place::Detached(_, detached) = entry.place {
+                evicted.push(detached);
+            }
+        }
+        evicted
+    }
+
     /// Takes one without a link out of its entry, to which it is to come back.
     fn take_out(&mut self, key: usize) -> Option<Box<Detached>> {
         let entry = self.entries.get_mut(&self.detached.name(key)?)?;
