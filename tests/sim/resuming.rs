@@ -99,7 +99,7 @@ fn run(seed: u64, delivery: Delivery, sums: &mut Sums) -> Result<(), String> {
         (far.send, near.receive, delivery),
     ];
     let ways = ways.map(|(sender, receiver, delivery)| {
-        let lossy = path.loss != Loss::None;
+        let lossy = path.loss != Loss::None || path.rate.is_some();
         let way = Way { reliability: delivery.reliability, lossy, ..Way::default() };
         let random = random.fork();
         sim.spawn(say(sender, way.clone(), stop.clone(), random, clock.clone()));
@@ -214,7 +214,7 @@ async fn count(link: Link, resumed: Rc<Cell<u64>>) {
 #[derive(Clone, Default)]
 struct Way {
     reliability: Reliability,
-    /// Whether the path loses some.
+    /// Whether the path loses some, be it because it is narrow.
     lossy: bool,
     passed: Rc<RefCell<Passed>>,
 }
