@@ -32,7 +32,7 @@ pub struct Detached {
 }
 
 /// Who has a session: whom its peer's identity names, or where it was.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq)]
 pub(super) enum Owner {
     Subject(String),
     Network(IpAddr),
