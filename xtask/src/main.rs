@@ -66,6 +66,11 @@ enum Command {
         #[arg(default_values = ["licenses", "bans", "sources"])]
         checks: Vec<String>,
     },
+    /// Asks cargo-semver-checks, which it installs into the target folder, what of the public interfaces changed.
+    Semver {
+        /// Since this revision.
+        since: String,
+    },
     /// Compiles what is published with the oldest compiler that it names, which rustup installs.
     Msrv,
     /// Packs what is published, builds it from the packages, and says what would be published.
@@ -149,6 +154,7 @@ fn main() -> ExitCode {
         Command::Yardstick { browser, rounds } => browser::measure(browser, rounds),
         Command::Test => steps::test(),
         Command::Deny { checks } => steps::deny(&checks),
+        Command::Semver { since } => steps::semver(&since),
         Command::Msrv => steps::msrv(),
         Command::Package => packaging::package(),
         Command::Wasm { debian } => wasm::set_up(debian),

@@ -226,17 +226,35 @@ pub(crate) fn fuzz(mut targets: Vec<String>, runs: u64, minutes: u64) -> anyhow:
 
 /// Has cargo-deny check the dependencies of library and xtask.
 pub(crate) fn deny(checks: &[String]) -> anyhow::Result<()> {
-    let tools = target().join("tools");
-    // Nothing is done if it is there.
-    let mut install = cargo("install cargo-deny --locked --debug --root");
-    run("cargo-deny", install.arg(&tools))?;
+    let program = tool("cargo-deny")?;
     for workspace in ["--manifest-path Cargo.toml --workspace", XTASK] {
-        let mut deny = Command::new(tools.join("bin/cargo-deny"));
+        let mut deny = Command::new(&program);
         deny.args(workspace.split_whitespace()).current_dir(root());
         deny.args(["--all-features", "--config", "deny.toml", "check"]).args(checks);
         run("dependencies", &mut deny)?;
     }
     Ok(())
+}
+
+/// Has cargo-semver-checks say what of the public interfaces changed since a revision, and which version that asks for.
+pub(crate) fn semver(since: &str) -> anyhow::Result<()> {
+    let program = tool("cargo-semver-checks")?;
+    let metadata = metadata("--no-deps")?;
+    let (published, _) = manifests::published(&metadata)?;
+    let mut check = Command::new(program);
+    check.args(["semver-checks", "--baseline-rev", since]).current_dir(root());
+    for package in published.iter().filter_map(|package| package["name"].as_str()) {
+        check.args(["--package", package]);
+    }
+    run("public interfaces", &mut check)
+}
+
+/// A tool of cargo's, which is installed into the target folder if it is not there.
+fn tool(name: &str) -> anyhow::Result<PathBuf> {
+    let tools = target().join("tools");
+    let mut install = cargo(&format!("install {name} --locked --debug --root"));
+    run(name, install.arg(&tools))?;
+    Ok(tools.join("bin").join(name))
 }
 
 /// Checks what is published with the oldest compiler that it names, for this machine and for browsers.
