@@ -1,5 +1,7 @@
 use core::fmt;
+use std::sync::{Arc, OnceLock};
 
+use deltawire_link::caught;
 use deltawire_link::runtime::BoxFuture;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
@@ -34,25 +36,42 @@ use crate::{
 #[derive(Clone)]
 pub struct SignallingClient {
     // Not hyper-util, whose crates it shares with axum: redirects' addresses and TLS come tried.
-    http: reqwest::Client,
+    http: Arc<OnceLock<Result<reqwest::Client, String>>>,
     options: ClientOptions,
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        // A connection that is left may lead nowhere when the next link is wanted: that is why one is.
+        .pool_max_idle_per_host(0)
+        .no_proxy()
+        .user_agent(concat!("deltawire/", env!("CARGO_PKG_VERSION")))
 }
 
 impl SignallingClient {
     /// A client. Its requests have to be made within a tokio runtime with I/O and time.
     pub fn new(options: ClientOptions) -> Result<Self, SignallingError> {
-        let builder = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            // A connection that is left may lead nowhere when the next link is wanted: that is why one is.
-            .pool_max_idle_per_host(0)
-            .no_proxy()
-            .user_agent(concat!("deltawire/", env!("CARGO_PKG_VERSION")));
+        let http = OnceLock::new();
         #[cfg(feature = "https")]
-        let builder = super::tls::trust(builder, &options)?;
-        let http =
-            builder.build().map_err(|error| SignallingError::Client { source: error.into() })?;
-        Ok(Self { http, options })
+        {
+            let built = super::tls::trust(builder(), &options)?.build();
+            let built = built.map_err(|error| SignallingError::Client { source: error.into() })?;
+            let _ = http.set(Ok(built));
+        }
+        Ok(Self { http: Arc::new(http), options })
+    }
+
+    /// Made when it is needed. Where another crate of the program has reqwest built with TLS and without what encrypts
+    /// (`rustls-no-provider`), making it panics unless the program has named something: who asks over HTTP is told, and nobody else.
+    fn http(&self) -> Result<&reqwest::Client, SignallingError> {
+        let make = || match caught(|| builder().build()) {
+            Ok(built) => built.map_err(|error| error.to_string()),
+            Err(panic) => Err(panic),
+        };
+        let http = self.http.get_or_init(make).as_ref();
+        http.map_err(|why| SignallingError::Client { source: why.clone().into() })
     }
 
     /// Makes an offer to `http://…` or, with the feature `https`, `https://…`.
@@ -66,7 +85,7 @@ impl SignallingClient {
         sdp: impl Into<String>,
     ) -> Result<Answered, SignallingError> {
         let url = exchange::parse(url)?;
-        let exchange = self.exchange(Method::POST, Some((MEDIA_TYPE_SDP, sdp.into())));
+        let exchange = self.exchange(Method::POST, Some((MEDIA_TYPE_SDP, sdp.into())))?;
         let (url, answer) = exchange.run(url).await?;
         if answer.status != 201 {
             let status = answer.status.to_string();
@@ -97,7 +116,7 @@ impl SignallingClient {
     ///
     /// As of [`offer`](Self::offer).
     pub async fn links(&self, url: &str) -> Result<OfferedLinks, SignallingError> {
-        let mut exchange = self.exchange(Method::POST, None);
+        let mut exchange = self.exchange(Method::POST, None)?;
         let accepted = format!("{MEDIA_TYPE_LINKS}, {MEDIA_TYPE_PROBLEM}");
         if let Ok(accepted) = HeaderValue::from_str(&accepted) {
             exchange.headers.insert(ACCEPT, accepted);
@@ -119,13 +138,13 @@ impl SignallingClient {
         fragment: &SdpFragment,
     ) -> Result<(), SignallingError> {
         let body = (MEDIA_TYPE_FRAGMENT, fragment.to_text()?);
-        self.exchange(Method::PATCH, Some(body)).run(exchange::parse(resource)?).await?;
+        self.exchange(Method::PATCH, Some(body))?.run(exchange::parse(resource)?).await?;
         Ok(())
     }
 
     /// Ends what an offer made.
     pub async fn hang_up(&self, resource: &str) -> Result<(), SignallingError> {
-        self.exchange(Method::DELETE, None).run(exchange::parse(resource)?).await?;
+        self.exchange(Method::DELETE, None)?.run(exchange::parse(resource)?).await?;
         Ok(())
     }
 
@@ -133,9 +152,9 @@ impl SignallingClient {
         &self,
         method: Method,
         body: Option<(&'static str, String)>,
-    ) -> Exchange<'_> {
+    ) -> Result<Exchange<'_>, SignallingError> {
         let headers = HeaderMap::new();
-        Exchange { http: &self.http, options: &self.options, method, body, headers }
+        Ok(Exchange { http: self.http()?, options: &self.options, method, body, headers })
     }
 
     /// Where a `Location` leads, if the token may go there.

@@ -25,7 +25,7 @@ impl SignallingClient {
     ) -> Result<Box<dyn ByteStream>, SignallingError> {
         let url = exchange::parse(&as_http(url))?;
         let key = opening::key(random);
-        let mut exchange = self.exchange(Method::GET, None);
+        let mut exchange = self.exchange(Method::GET, None)?;
         exchange.headers = HeaderMap::from_iter([
             (CONNECTION, HeaderValue::from_static("Upgrade")),
             (UPGRADE, HeaderValue::from_static("websocket")),
