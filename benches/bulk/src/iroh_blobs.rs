@@ -44,10 +44,10 @@ pub(crate) async fn run(from: &Path, to: &Path, scratch: &Path) -> anyhow::Resul
         ExportOptions { hash: tag.hash(), mode: ExportMode::TryReference, target: to.to_owned() };
     kept.blobs().export_with_opts(options).finish().await?;
     let moved = watch.stop();
+    // With its store.
     router.shutdown().await?;
     getter.close().await;
     kept.shutdown().await?;
-    store.shutdown().await?;
     std::fs::remove_file(to)?;
     Ok((hashed, moved))
 }
