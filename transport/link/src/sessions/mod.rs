@@ -165,7 +165,7 @@ impl Sessions {
 
     /// Keeps a session until a link goes on with it, or it is over. Gives those that had to go instead, over, with
     /// why.
-    pub fn put(&self, detached: Box<Detached>) -> Vec<(LinkId, LinkEnded)> {
+    pub fn put(&self, mut detached: Box<Detached>) -> Vec<(LinkId, LinkEnded)> {
         detached.link.went_down(detached.why().clone());
         let mut state = self.state();
         let State { entries, detached: register, stopped } = &mut *state;
@@ -182,15 +182,9 @@ impl Sessions {
         let mut woken: Vec<_> = entry.waiting.iter().map(|it| it.waker.clone()).collect();
         let newest = register.next_key();
         register.insert(&detached);
-        let ready = self.ready.handle(newest);
+        detached.set_ready(self.ready.handle(newest));
         entry.place = Place::Detached(newest, detached);
         let evicted = state.evict(&self.limits, Some(newest), &mut woken);
-        if let Some(Entry { place: Place::Detached(key, detached), .. }) =
-            state.entries.get_mut(&name)
-            && *key == newest
-        {
-            detached.set_ready(ready);
-        }
         drop(state);
         woken.into_iter().for_each(Waker::wake);
         evicted.into_iter().map(|detached| detached.end_evicted()).collect()
