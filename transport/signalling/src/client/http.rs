@@ -14,7 +14,7 @@ use crate::{
     SdpFragment, is_media_type,
 };
 
-/// Makes offers to servers. Keeps connections for the next request; clones share them.
+/// Makes offers to servers, each request over a connection of its own. Clones share what it is made of.
 ///
 /// At most 64 KiB of an answer are taken. Redirects that keep the method (307 and 308) are followed
 /// five times: within the origin, and to others if there is no token and https stays https. No
