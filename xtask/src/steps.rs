@@ -1,13 +1,13 @@
 //! The commands that each task runs.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{LazyLock, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use crate::wasm::{self, Compiler};
@@ -85,13 +85,18 @@ pub(crate) fn test() -> anyhow::Result<()> {
         &mut cargo(&format!("clippy --workspace {FEATURES} --all-targets -- -D warnings")),
     )?;
     run("lints of xtask", &mut cargo(&format!("clippy {XTASK} --all-targets -- -D warnings")))?;
-    let mut docs = cargo(&format!("doc --workspace {FEATURES} --no-deps"));
-    run("docs", docs.env("RUSTDOCFLAGS", "-D warnings"))?;
-    feature_sets()?;
     // A host that gets another address needs a network of its own: tests/moves.
     packages::install("network namespaces", &["ip", "unshare"], &["iproute2", "util-linux"])?;
     packages::install("HTTP proxy", &["haproxy"], &["haproxy"])?;
-    run("tests", &mut tests())?;
+    run("tests, built", tests().arg("--no-run"))?;
+    // They wait more than they work.
+    run_beside("tests", &mut tests(), || {
+        let mut docs = cargo(&format!("doc --workspace {FEATURES} --no-deps"));
+        run("docs", docs.env("RUSTDOCFLAGS", "-D warnings"))?;
+        feature_sets()?;
+        run("fuzz targets compile", &mut cargo(FUZZ))?;
+        loom(3)
+    })?;
     run("tests of xtask", &mut cargo(&format!("test {XTASK}")))?;
     run("doc tests", &mut cargo(&format!("test --workspace {FEATURES} --doc")))?;
     run("tests without std", &mut cargo(NO_STD))?;
@@ -103,8 +108,6 @@ pub(crate) fn test() -> anyhow::Result<()> {
     let browsers = Instant::now();
     let untried = browser::browser_tests(&compiler).context("the page in a browser")?;
     took("the page, built and in browsers", browsers);
-    loom(3)?;
-    run("fuzz targets compile", &mut cargo(FUZZ))?;
     print_steps();
     println!("\nAll that was tried passed in {} s.", started.elapsed().as_secs());
     for untried in untried {
@@ -329,6 +332,36 @@ pub(crate) fn run(name: &str, command: &mut Command) -> anyhow::Result<()> {
     }
     took(name, started);
     Ok(())
+}
+
+/// Runs a step while `others` run, builds nothing meanwhile, and prints what it said after them.
+fn run_beside(
+    name: &str,
+    command: &mut Command,
+    others: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let path = target().join(format!("{name}.log"));
+    println!("\n== {name}, beside what follows; what they say: {}", path.display());
+    let output = fs::File::create(&path)?;
+    command.stdout(output.try_clone()?).stderr(output);
+    let started = Instant::now();
+    let mut child = command.spawn().with_context(|| format!("{name}: cannot start {command:?}"))?;
+    // Cargo builds for one command at a time: this one has to look through what is built before others begin.
+    while !fs::read_to_string(&path)?.contains("Running") && child.try_wait()?.is_none() {
+        thread::sleep(Duration::from_millis(100));
+    }
+    let (others, status) = thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let status = child.wait();
+            took(name, started);
+            status
+        });
+        (others(), waiting.join())
+    });
+    println!("\n== {name}\n{}", fs::read_to_string(&path)?);
+    let passed = status.is_ok_and(|status| status.is_ok_and(|status| status.success()));
+    ensure!(passed, "{name} failed; to repeat it: {command:?}");
+    others
 }
 
 /// Says how long a step took, now and in the table at the end.

@@ -55,6 +55,11 @@ impl Site {
         Server::start(self.server().args(["--port", &port.to_string()]))
     }
 
+    /// Starts the page's server with links over WebRTC on str0m's engine.
+    pub(super) fn start_on_str0m(&self) -> anyhow::Result<Server> {
+        Server::start(self.server().args(["--port", "0", "--str0m"]))
+    }
+
     /// The command that starts the page's server with a board that outlives it.
     pub(super) fn keeping_server(&self, board: &Path) -> Command {
         let mut command = self.server();

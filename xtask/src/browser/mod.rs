@@ -98,22 +98,25 @@ pub(crate) fn board() -> anyhow::Result<()> {
     board::check(&Site::build(&Compiler::get()?)?)
 }
 
-/// Runs the page once with the channels in the worker, once with a relay, and once over WebSocket, and
-/// prints what it reports; then without this and that, and over each kind of link with faults.
+/// Runs the page once with the channels in the worker for each engine of the server's, once with a relay, and once over
+/// WebSocket, and prints what it reports; then without this and that, and over each kind of link with faults.
 fn try_in(browser: Browser, site: &Site) -> anyhow::Result<()> {
     let server = site.start(0)?;
     let url = server.address()? + FIGURES;
+    let on_str0m = site.start_on_str0m()?;
+    let url_on_str0m = on_str0m.address()? + FIGURES;
     let mut session = Session::start(browser)?;
     let mut passed = true;
-    for (name, query, touched) in [
-        ("channels in the worker", "?run", false),
-        ("channels relayed by the window", "?run&quick&relay", true),
-        ("WebSocket in the worker", "?run&websocket", false),
+    for (name, url, query, touched) in [
+        ("channels in the worker", &url, "?run", false),
+        ("channels in the worker, the server on str0m", &url_on_str0m, "?run&quick", false),
+        ("channels relayed by the window", &url, "?run&quick&relay", true),
+        ("WebSocket in the worker", &url, "?run&websocket", false),
     ] {
         println!("\n== {browser}, {name}");
         let report = wait(&mut session, &format!("{url}{query}"))?;
         report.print();
-        if !touched {
+        if !query.contains("quick") {
             let picture = target().join(format!("page-{}.png", report.kind));
             std::fs::write(&picture, BASE64_STANDARD.decode(session.screenshot()?)?)?;
             println!("a picture of the page: {}", picture.display());
@@ -124,6 +127,7 @@ fn try_in(browser: Browser, site: &Site) -> anyhow::Result<()> {
             passed = false;
         }
     }
+    drop(on_str0m);
     passed &= lacking::run(&mut session, browser, &url);
     drop(server);
     for (kind, query) in [("WebRTC", ""), ("WebSocket", "?websocket")] {

@@ -11,6 +11,7 @@ use clap::Parser;
 use deltawire::LinkChange;
 use deltawire::prelude::*;
 use deltawire::signalling::{SignallingOptions, SignallingServer, Token};
+use deltawire::webrtc::EngineKind;
 use deltawire_browser_demo::service::{self, Error};
 
 /// Serves the page, signalling, the board and the echo.
@@ -31,6 +32,9 @@ struct Arguments {
     /// Can be reached from this machine's network too, by anybody. Default: from this machine only.
     #[arg(long)]
     lan: bool,
+    /// Runs links over WebRTC on str0m's engine. Default: on the lean one.
+    #[arg(long)]
+    str0m: bool,
 }
 
 /// What `/guarded/webrtc` asks for, so that the page can try how a refusal looks.
@@ -54,6 +58,7 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
     let node = Node::builder()
         .listen((local, 0).into())
         .advertise(arguments.advertise)
+        .engine(if arguments.str0m { EngineKind::Str0m } else { EngineKind::Lean })
         .limits(service::limits())
         .build()?;
     let guarded = SignallingOptions {
