@@ -32,6 +32,15 @@ const STARTUP_GAIN: f64 = 2.0;
 /// The most that waits in queues, bytes: a path's own may be short, and SCTP is slow to get over
 /// its overflow.
 const MAX_EXCESS: f64 = 64.0 * 1024.0;
+/// Acknowledgements of so many bytes that come one upon the other tell how fast the path lets bytes through, however little is sent.
+const TRAIN_BYTES: u64 = 16 * 1024;
+/// The least time that such ones take, or clocks are too coarse for them.
+const TRAIN_TIME: Duration = Duration::from_micros(200);
+/// So much of what they tell is believed while the path's rate is searched for.
+const TRAIN_TRUST: f64 = 0.85;
+/// Above [`PacingLimits::min`] the most that waits in the transport, bytes: it leaves in a burst as soon as the
+/// transport's own congestion control grows.
+const MAX_WAITING: usize = 32 * 1024;
 /// So many round trips without growth end the search for the path's rate.
 const STARTUP_ROUNDS: u64 = 3;
 /// Writes are spread over a round trip, at so many times the pace that would fill it.
@@ -46,6 +55,8 @@ const PROBE: Duration = Duration::from_millis(300);
 const STALL: Duration = Duration::from_millis(400);
 /// Times of writes that are remembered.
 const MAX_MARKS: usize = 128;
+/// The shortest wait for a sender's pace.
+const SHORTEST_WAIT: Duration = Duration::from_micros(100);
 /// How far ahead of its pace a sender gets, or by [`PacingLimits::min`] if that is more.
 const BURST: Duration = Duration::from_millis(2);
 
@@ -68,6 +79,9 @@ pub(crate) struct Pacing {
     /// The rate that a path without limit would still exceed, and since which round it has not;
     /// `None` when the path's rate was found.
     startup: Option<(f64, u64)>,
+    train: Train,
+    /// Whether the transport says what waits in it.
+    tells_waiting: bool,
     delay: Option<Duration>,
     delay_at: Duration,
     probe_until: Option<Duration>,
@@ -90,6 +104,35 @@ struct Mark {
     alone: bool,
 }
 
+/// Acknowledgements that come one upon the other, as of a packet train (Jain and Routhier, *Packet Trains*, IEEE JSAC 4,
+/// 1986): the path spreads what was sent faster than it lets through.
+#[derive(Debug, Default)]
+struct Train {
+    began: Duration,
+    /// What was acknowledged when it began.
+    from: u64,
+    latest: Duration,
+    /// The highest that was measured, bytes per second.
+    rate: f64,
+}
+
+impl Train {
+    fn measure(&mut self, acknowledged: u64, delay: Option<Duration>, now: Duration) {
+        let pause = now.saturating_sub(self.latest);
+        self.latest = now;
+        let together = delay.is_some_and(|delay| pause <= delay / 16);
+        // What comes at the same time was read at the same time: it begins with all of that.
+        if !together || now == self.began {
+            (self.began, self.from) = (now, acknowledged);
+            return;
+        }
+        let (bytes, time) = (acknowledged - self.from, now - self.began);
+        if bytes >= TRAIN_BYTES && time >= TRAIN_TIME {
+            self.rate = self.rate.max(bytes as f64 / time.as_secs_f64());
+        }
+    }
+}
+
 impl Pacing {
     pub(crate) fn new(limits: PacingLimits) -> Self {
         Self {
@@ -104,6 +147,8 @@ impl Pacing {
             round_end: 0,
             rates: [0.0; RATE_ROUNDS as usize],
             startup: Some((0.0, 0)),
+            train: Train::default(),
+            tells_waiting: false,
             delay: None,
             delay_at: Duration::ZERO,
             probe_until: None,
@@ -139,12 +184,22 @@ impl Pacing {
         self.stalls
     }
 
-    /// How much may be written while `buffered` are not acknowledged.
-    pub(crate) fn budget(&mut self, buffered: usize, now: Duration) -> usize {
+    /// How much may be written while `buffered` are not acknowledged, and so many of them `waiting` in the transport, if it
+    /// tells.
+    pub(crate) fn budget(
+        &mut self,
+        buffered: usize,
+        waiting: Option<usize>,
+        now: Duration,
+    ) -> usize {
         self.end_probe(now);
-        let room = self.cap().saturating_sub(buffered);
+        self.tells_waiting = waiting.is_some();
+        let mut room = self.cap().saturating_sub(buffered);
         if self.cap() <= self.limits.min {
             return room;
+        }
+        if let Some(waiting) = waiting {
+            room = room.min(MAX_WAITING.saturating_sub(waiting));
         }
         self.fill_allowance(now);
         room.min(self.allowance as usize)
@@ -152,9 +207,12 @@ impl Pacing {
 
     /// When [`budget`](Self::budget), just asked, is larger without an acknowledgement.
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
-        let paced = self.cap() > self.limits.min && self.allowance < self.limits.min as f64 / 2.0;
-        let refill =
-            (paced && self.marks.len() > 1).then(|| self.allowance_at + Duration::from_millis(1));
+        let missing = self.limits.min as f64 / 2.0 - self.allowance;
+        let paced = self.cap() > self.limits.min && missing > 0.0 && self.marks.len() > 1;
+        let refill = paced.then(|| {
+            let wait = Duration::from_secs_f64(missing / self.pace());
+            self.allowance_at + wait.max(SHORTEST_WAIT)
+        });
         [refill, self.probe_until].into_iter().flatten().min()
     }
 
@@ -185,6 +243,7 @@ impl Pacing {
         }
         self.acknowledged = acknowledged;
         self.acknowledged_at = now;
+        self.train.measure(acknowledged, self.delay, now);
         let mut latest = None;
         while self.marks.front().is_some_and(|mark| mark.position <= acknowledged) {
             let Some(mark) = self.marks.pop_front() else { break };
@@ -231,12 +290,19 @@ impl Pacing {
         if delay > STALL.max(4 * least) {
             self.stalls += 1;
             self.rates = [0.0; RATE_ROUNDS as usize];
+            self.train = Train::default();
             self.marks.clear();
             self.cap = (self.cap / 2).max(min);
             return;
         }
-        let product = self.rate() * least.max(self.least_delay).as_secs_f64();
-        let target = product + ((self.gain() - 1.0) * product).min(MAX_EXCESS);
+        let least_secs = least.max(self.least_delay).as_secs_f64();
+        let product = self.rate() * least_secs;
+        let mut target = product + ((self.gain() - 1.0) * product).min(MAX_EXCESS);
+        if self.startup.is_some() && self.tells_waiting {
+            // What the path lets through does not wait in its queue, unless the transport sends it in one burst.
+            let through = TRAIN_TRUST * self.train.rate * least_secs;
+            target = target.max(through.min(STARTUP_GAIN * product));
+        }
         self.cap = (target as usize).clamp(min, max.max(min)).min(2 * self.cap);
         self.end_probe(now);
         let expired = now >= self.delay_at + DELAY_WINDOW;
@@ -265,11 +331,15 @@ impl Pacing {
         STARTUP_GAIN
     }
 
+    /// Bytes per second that are written.
+    fn pace(&self) -> f64 {
+        let least = self.delay.unwrap_or_default().max(self.least_delay);
+        PACE * self.cap as f64 / least.as_secs_f64().max(1e-6)
+    }
+
     fn fill_allowance(&mut self, now: Duration) {
         let elapsed = now.saturating_sub(self.allowance_at).as_secs_f64();
-        let least = self.delay.unwrap_or_default().max(self.least_delay);
-        let least = least.as_secs_f64().max(1e-6);
-        let pace = PACE * self.cap as f64 / least;
+        let pace = self.pace();
         let most = (pace * BURST.as_secs_f64()).max(self.limits.min as f64);
         self.allowance = (self.allowance + pace * elapsed).min(most);
         self.allowance_at = now;
@@ -316,7 +386,7 @@ mod tests {
             let mut buffered = path.buffered(now);
             flight.acknowledge(buffered, now);
             loop {
-                let len = flight.budget(buffered, now).min(16_384);
+                let len = flight.budget(buffered, Some(0), now).min(16_384);
                 if len < 1_000 {
                     break;
                 }
@@ -408,6 +478,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_long_path_is_filled_within_a_second() {
+        let mut path = Path::new(12.5e6, Duration::from_millis(100));
+        let mut flight = Pacing::new(PacingLimits::default());
+        run(&mut path, &mut flight, Duration::ZERO, SECOND);
+        let (reached, _) = run(&mut path, &mut flight, SECOND, 2 * SECOND);
+        assert!(reached > 0.9 * 12.5e6, "{reached}");
+    }
+
     /// A time-out that is over already would have the driver go round in circles.
     #[test]
     fn time_outs_lie_ahead() {
@@ -418,7 +497,7 @@ mod tests {
             let now = step * Duration::from_micros(100);
             let mut buffered = path.buffered(now);
             flight.acknowledge(buffered, now);
-            while flight.budget(buffered, now) >= 16_384 {
+            while flight.budget(buffered, Some(0), now) >= 16_384 {
                 flight.wrote(16_384, buffered, false, now);
                 path.write(16_384, now);
                 buffered += 16_384;
@@ -437,7 +516,7 @@ mod tests {
             let now = Duration::from_millis(millisecond);
             let buffered = path.buffered(now);
             flight.acknowledge(buffered, now);
-            assert!(flight.budget(buffered, now) >= 1_000);
+            assert!(flight.budget(buffered, Some(0), now) >= 1_000);
             if millisecond % 30 == 0 {
                 flight.wrote(1_000, buffered, true, now);
                 path.write(1_000, now);

@@ -46,6 +46,12 @@ pub trait MessageTransport {
     /// this is known.
     fn in_flight(&mut self) -> usize;
 
+    /// Bytes of those that wait in the transport, because its own congestion control lets no more go. `None`: it does not
+    /// tell.
+    fn waiting(&mut self) -> Option<usize> {
+        None
+    }
+
     /// Whether the peer has acknowledged more of what was written since the last call, beside what shows only that it is
     /// there. `None`: what [`in_flight`](Self::in_flight) says is all that is known.
     fn take_progress(&mut self) -> Option<bool> {
@@ -94,6 +100,10 @@ impl<T: MessageTransport + ?Sized> MessageTransport for Box<T> {
 
     fn in_flight(&mut self) -> usize {
         (**self).in_flight()
+    }
+
+    fn waiting(&mut self) -> Option<usize> {
+        (**self).waiting()
     }
 
     fn take_progress(&mut self) -> Option<bool> {

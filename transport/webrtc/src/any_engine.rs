@@ -137,6 +137,10 @@ impl MessageTransport for AnyEngine {
         ask!(self, engine => engine.in_flight())
     }
 
+    fn waiting(&mut self) -> Option<usize> {
+        ask!(self, engine => engine.waiting())
+    }
+
     fn take_heard(&mut self) -> bool {
         ask!(self, engine => engine.take_heard())
     }

@@ -100,16 +100,16 @@ impl Path {
         self.due.get_or_insert(now);
     }
 
-    /// Notes a datagram that came, before the stack takes it.
+    /// Notes a datagram that came, before the stack takes it. Says whether it shows that the peer has moved.
     #[inline]
-    pub(super) fn received(&mut self, datagram: &Datagram<'_>) {
-        let Some(way) = self.way else { return };
+    pub(super) fn received(&mut self, datagram: &Datagram<'_>) -> bool {
+        let Some(way) = self.way else { return false };
         if datagram.source == way.destination {
             self.due = None;
             self.heard = true;
-        } else if self.role == Role::Acceptor {
-            self.take_stray(datagram);
+            return false;
         }
+        self.role == Role::Acceptor && self.take_stray(datagram)
     }
 
     /// Notes where a datagram goes that the stack sends, or sends it where the peer is.
@@ -158,8 +158,8 @@ impl Path {
         }
     }
 
-    /// Takes in what comes from where the peer is not.
-    fn take_stray(&mut self, datagram: &Datagram<'_>) {
+    /// Takes in what comes from where the peer is not. Says whether the peer is there from now on.
+    fn take_stray(&mut self, datagram: &Datagram<'_>) -> bool {
         let way = Way { source: datagram.destination, destination: datagram.source };
         match (datagram.bytes, &self.question) {
             // Whether it is the peer's shows when the stack answers.
@@ -176,9 +176,11 @@ impl Path {
             {
                 tracing::debug!(from = ?self.way, to = ?way, "the peer has moved");
                 (self.way, self.moved, self.question) = (Some(way), true, None);
+                return true;
             }
             _ => {}
         }
+        false
     }
 
     /// Asks a peer that may have moved, once its check has been answered.
@@ -248,8 +250,9 @@ mod tests {
         transmit.destination
     }
 
-    fn comes(path: &mut Path, port: u16, bytes: &[u8]) {
-        path.received(&Datagram { source: address(port), destination: address(1), bytes });
+    /// Says whether it shows that the peer has moved.
+    fn comes(path: &mut Path, port: u16, bytes: &[u8]) -> bool {
+        path.received(&Datagram { source: address(port), destination: address(1), bytes })
     }
 
     fn sealed(message: StunMessage<'_>, password: &str) -> Vec<u8> {
@@ -304,9 +307,9 @@ mod tests {
             pair[1] - pair[0] > (silence / 8).max(PATIENCE)
         });
         assert_eq!(late, None);
-        comes(&mut path, 3, &DTLS);
+        assert!(!comes(&mut path, 3, &DTLS));
         assert!(path.poll_timeout().is_some());
-        comes(&mut path, 2, &DTLS);
+        assert!(!comes(&mut path, 2, &DTLS));
         assert_eq!(path.poll_timeout(), None);
     }
 
@@ -324,7 +327,7 @@ mod tests {
             is_checked(&mut path, port, true);
             let Some(check) = path.poll_check() else { panic!("port {port} is not asked") };
             assert_eq!(check.destination, address(port));
-            comes(&mut path, port, &answer(&check, "password of the peer"));
+            assert!(comes(&mut path, port, &answer(&check, "password of the peer")));
             assert_eq!(goes_to(&mut path), address(port));
         }
     }
@@ -335,17 +338,17 @@ mod tests {
         // Who repeats the peer's check from elsewhere has no answer, or not in time.
         is_checked(&mut path, 3, true);
         let check = path.poll_check().unwrap();
-        comes(&mut path, 3, &answer(&check, "another password"));
-        comes(&mut path, 4, &answer(&check, "password of the peer"));
-        comes(&mut path, 3, &answer(&check, "password of the peer")[..30]);
+        assert!(!comes(&mut path, 3, &answer(&check, "another password")));
+        assert!(!comes(&mut path, 4, &answer(&check, "password of the peer")));
+        assert!(!comes(&mut path, 3, &answer(&check, "password of the peer")[..30]));
         assert_eq!(goes_to(&mut path), address(2));
         is_checked(&mut path, 4, true);
         let newer = path.poll_check().unwrap();
-        comes(&mut path, 3, &answer(&check, "password of the peer"));
+        assert!(!comes(&mut path, 3, &answer(&check, "password of the peer")));
         assert_eq!(goes_to(&mut path), address(2));
         // The peer is still where it was.
-        comes(&mut path, 2, &DTLS);
-        comes(&mut path, 4, &answer(&newer, "password of the peer"));
+        assert!(!comes(&mut path, 2, &DTLS));
+        assert!(!comes(&mut path, 4, &answer(&newer, "password of the peer")));
         assert_eq!(goes_to(&mut path), address(2));
         // It only looks whether there is another way.
         is_checked(&mut path, 5, false);

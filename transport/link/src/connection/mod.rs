@@ -437,7 +437,7 @@ impl<T: MessageTransport> Connection<T> {
         let mut wrote = false;
         loop {
             let buffered = self.buffered;
-            let room = self.pacing.budget(buffered, now);
+            let room = self.pacing.budget(buffered, self.transport.waiting(), now);
             // Commands do not wait for room among deltas.
             let urgent = (self.pacing.cap() + self.max_frame_len).saturating_sub(buffered);
             let Some(transmit) = self.session.poll_transmit_with(urgent, room) else { break };

@@ -527,9 +527,7 @@ impl DatagramTransport for Lean {
             }
             self.checks.received(check);
         }
-        if self.opened {
-            self.path.received(&datagram);
-        }
+        let moved = self.opened && self.path.received(&datagram);
         let (start, now) = (self.start, self.now);
         let heard = self.stack.with(|stack| {
             if bytes[0] <= 3 {
@@ -539,7 +537,9 @@ impl DatagramTransport for Lean {
             std::mem::take(&mut stack.heard)
         });
         self.note_in_flight();
-        if heard == Some(true) && self.recovery.hear(now) {
+        let back = heard == Some(true) && self.recovery.hear(now);
+        // What was in flight went to where the peer is no more.
+        if back || (moved && self.recovery.begin_anew(now)) {
             self.stack.with(|stack| stack.sctp.retransmit());
         }
     }
@@ -608,6 +608,10 @@ impl MessageTransport for Lean {
             self.path.expect(self.now);
         }
         in_flight
+    }
+
+    fn waiting(&mut self) -> Option<usize> {
+        self.stack.with(|stack| stack.sctp.waiting())
     }
 
     fn take_heard(&mut self) -> bool {

@@ -58,6 +58,13 @@ impl Recovery {
         again
     }
 
+    /// Notes that the path is another one. Says whether to send again what is in flight.
+    pub(super) fn begin_anew(&mut self, now: Duration) -> bool {
+        self.tries = 0;
+        self.at = self.at.map(|_| now + LEAST);
+        self.at.is_some()
+    }
+
     /// Lets time pass. Says whether to send again.
     pub(super) fn handle_timeout(&mut self, round_trip: Option<Duration>, now: Duration) -> bool {
         let due = self.at.is_some_and(|at| at <= now);

@@ -17,8 +17,9 @@ use rtc_sctp::{
 use super::handshake::{COOKIE_ACK, Init, packet_of};
 use super::sctp::{MessageKind, Sctp, SctpEvent};
 use crate::EngineConfig;
+use crate::sctp_filter::DATA_HEADER;
 use crate::sctp_filter::packet::{
-    DATA, HEADER, INIT, SACK, SACK_HEADER, chunks, number, seal, short,
+    DATA, HEADER, INIT, SACK, SACK_HEADER, chunks, is_after, number, seal, short,
 };
 
 /// Streams of a link.
@@ -47,6 +48,9 @@ pub(super) struct RtcSctp {
     established: bool,
     closed: bool,
     in_flight: usize,
+    /// Bytes of messages that were written, and the newest TSN that was sent: what is not sent yet waits.
+    waiting: usize,
+    sent: u32,
 }
 
 impl RtcSctp {
@@ -106,6 +110,17 @@ impl RtcSctp {
             return Some(SctpEvent::Message { stream, kind, bytes });
         }
         None
+    }
+
+    /// Counts what is sent for the first time.
+    fn note_sent(&mut self, packet: &[u8]) {
+        for chunk in chunks(packet).flatten().filter(|chunk| chunk[0] == DATA) {
+            let Some(tsn) = number(chunk, 4) else { continue };
+            if is_after(tsn, self.sent) {
+                self.sent = tsn;
+                self.waiting = self.waiting.saturating_sub(chunk.len() - DATA_HEADER);
+            }
+        }
     }
 
     /// Fetches what is to be sent.
@@ -180,6 +195,8 @@ impl Sctp for RtcSctp {
             established: false,
             closed: false,
             in_flight: 0,
+            waiting: 0,
+            sent: 0,
         };
         sctp.fetch_packets(now);
         let init = sctp.packets.pop_front().and_then(|packet| {
@@ -187,6 +204,7 @@ impl Sctp for RtcSctp {
             (chunk[0] == INIT).then(|| Init::read(chunk)).flatten()
         });
         sctp.init = init.expect("an association begins with its INIT");
+        sctp.sent = sctp.init.tsn.wrapping_sub(1);
         sctp
     }
 
@@ -225,6 +243,7 @@ impl Sctp for RtcSctp {
             self.fetch_packets(now);
         }
         let packet = self.packets.pop_front()?;
+        self.note_sent(&packet);
         match packet.get(HEADER) {
             Some(&SACK) => Some(clipped(packet, self.max_packet_len)),
             _ => Some(packet),
@@ -254,11 +273,17 @@ impl Sctp for RtcSctp {
             .and_then(|mut stream| stream.write_with_ppi(now, message, binary));
         let len = written.map_err(|error| error.to_string())?;
         self.in_flight += len;
+        self.waiting += len;
         Ok(())
     }
 
     fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    fn waiting(&self) -> usize {
+        // What is given up before it was sent is no longer in flight.
+        self.waiting.min(self.in_flight)
     }
 
     fn poll_timeout(&self) -> Option<Duration> {

@@ -45,6 +45,9 @@ pub(super) trait Sctp: Sized {
     /// Bytes of messages that were written and neither acknowledged nor given up.
     fn in_flight(&self) -> usize;
 
+    /// Bytes of those that no packet had room for yet.
+    fn waiting(&self) -> usize;
+
     /// When to let time pass.
     fn poll_timeout(&self) -> Option<Duration>;
 

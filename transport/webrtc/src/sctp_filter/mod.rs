@@ -73,7 +73,7 @@ pub const MAX_INITS: u8 = 16;
 const STREAMS: usize = 3;
 
 /// Bytes of a chunk of data before its data.
-const DATA_HEADER: usize = 16;
+pub(crate) const DATA_HEADER: usize = 16;
 
 /// They leave nothing in memory.
 const CONTROL: [u8; 7] =
