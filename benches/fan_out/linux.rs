@@ -1,18 +1,20 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use anyhow::{Context, ensure};
 use deltawire::LinkStats;
 use deltawire::prelude::*;
 use hdrhistogram::Histogram;
-use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc as channel;
 use tokio::task::JoinSet;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// The name of the server's threads.
+const SERVER: &str = "server";
 
 /// Time for what is on its way at the end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -28,6 +30,9 @@ pub(crate) struct Arguments {
     /// Bytes of a delta's payload, at least 8.
     #[arg(long, default_value_t = 64)]
     size: usize,
+    /// Sockets of the server's, each moved by a task of its own; beyond one, by as many threads as well.
+    #[arg(long, default_value_t = 1)]
+    drivers: usize,
     /// How many deltas go to each.
     #[arg(long, default_value_t = 250)]
     deltas: u32,
@@ -65,7 +70,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     ensure!(arguments.size >= 8, "a delta carries the time: at least 8 bytes");
     let start = Instant::now();
     let (offers, inbox) = channel::channel(1);
-    let server = thread::spawn(move || serve(arguments, inbox, start));
+    let server = thread::Builder::new().name(SERVER.to_owned());
+    let server = server.spawn(move || serve(arguments, inbox, start))?;
     let latencies = subscribe(arguments, offers, start)?;
     let served = server.join().ok().context("the server panicked")??;
 
@@ -74,11 +80,12 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     let ms = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e3;
     let Served { cpu, wall, traffic } = served;
     println!(
-        "| subscribers | deltas/s | payload, B | p50, ms | p99, ms | server's core | CPU a delivery, µs | datagrams sent a delivery | received | bytes sent |"
+        "| drivers | subscribers | deltas/s | payload, B | p50, ms | p99, ms | server's CPU | CPU a delivery, µs | datagrams sent a delivery | received | bytes sent |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
     println!(
-        "| {} | {} | {} | {:.2} | {:.2} | {:.0} % | {:.2} | {:.2} | {:.2} | {:.0} |",
+        "| {} | {} | {} | {} | {:.2} | {:.2} | {:.0} % | {:.2} | {:.2} | {:.2} | {:.0} |",
+        arguments.drivers,
         arguments.subscribers,
         arguments.rate,
         arguments.size,
@@ -101,9 +108,20 @@ fn serve(
     mut offers: channel::Receiver<Offered>,
     start: Instant,
 ) -> anyhow::Result<Served> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let runtime = match arguments.drivers {
+        1 => Builder::new_current_thread().enable_all().build()?,
+        drivers => Builder::new_multi_thread()
+            .worker_threads(drivers)
+            .thread_name(SERVER)
+            .enable_all()
+            .build()?,
+    };
     runtime.block_on(async {
-        let node = Node::builder().prefer_links(["webrtc"]).listen((LOOPBACK, 0).into()).build()?;
+        let node = Node::builder()
+            .prefer_links(["webrtc"])
+            .listen((LOOPBACK, 0).into())
+            .drivers(arguments.drivers)
+            .build()?;
         let (mut peers, mut links) = (Vec::new(), Vec::new());
         while let Some((offer, answer)) = offers.recv().await {
             // The subscriber tells of its own failures.
@@ -112,7 +130,7 @@ fn serve(
             peers.push(peer);
             links.push(link);
         }
-        let before = (thread_cpu(), Traffic::of(&links), Instant::now());
+        let before = (server_cpu()?, Traffic::of(&links), Instant::now());
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / arguments.rate);
         for _ in 0..arguments.deltas {
             ticks.tick().await;
@@ -124,7 +142,7 @@ fn serve(
             }
         }
         ticks.tick().await;
-        let (cpu, wall) = (thread_cpu() - before.0, before.2.elapsed());
+        let (cpu, wall) = (server_cpu()? - before.0, before.2.elapsed());
         let after = Traffic::of(&links);
         let traffic = Traffic {
             sent: after.sent - before.1.sent,
@@ -177,7 +195,16 @@ fn subscribe(
     Ok(histogram)
 }
 
-fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+/// CPU time of all of the server's threads.
+fn server_cpu() -> anyhow::Result<Duration> {
+    let mut total = Duration::ZERO;
+    for task in fs::read_dir("/proc/self/task")? {
+        let task = task?.path();
+        if fs::read_to_string(task.join("comm"))?.trim() == SERVER {
+            let times = fs::read_to_string(task.join("schedstat"))?;
+            let nanos = times.split_whitespace().next().context("schedstat says nothing")?;
+            total += Duration::from_nanos(nanos.parse()?);
+        }
+    }
+    Ok(total)
 }
