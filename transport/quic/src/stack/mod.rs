@@ -1,8 +1,12 @@
 //! One connection of quinn-proto's: its streams, and what comes and goes on them.
 
+#[cfg(feature = "webtransport")]
+mod browsing;
 mod carrying;
 
 use std::net::SocketAddr;
+#[cfg(feature = "webtransport")]
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,8 +14,12 @@ use deltawire_channels::TransportMessage;
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
 use deltawire_link::{Output, Transmit, TransportError};
+#[cfg(feature = "webtransport")]
+use deltawire_webtransport::Rules;
 use quinn_proto::{Connection, Dir, Event, StreamEvent, StreamId};
 
+#[cfg(feature = "webtransport")]
+use crate::http3::{self, Http3};
 use crate::progress::Progress;
 use crate::reader::{Read, Reader};
 use crate::trust::Verdict;
@@ -47,6 +55,12 @@ pub(crate) struct Stack {
     /// Frames of the peer's so far.
     frames: u64,
     progress: Progress,
+    /// What browsers have to keep to, if they may connect.
+    #[cfg(feature = "webtransport")]
+    rules: Option<Arc<Rules>>,
+    /// What stands around the link of a browser's.
+    #[cfg(feature = "webtransport")]
+    http3: Option<Box<Http3>>,
 }
 
 /// Where a connection lies, and who has begun it.
@@ -56,6 +70,8 @@ pub(crate) struct Place {
     pub(crate) now: Instant,
     pub(crate) local: SocketAddr,
     pub(crate) max_segments: usize,
+    #[cfg(feature = "webtransport")]
+    pub(crate) rules: Option<Arc<Rules>>,
 }
 
 /// Most datagrams of one call: more are not quicker.
@@ -77,7 +93,7 @@ impl Stack {
         token: Option<Vec<u8>>,
         progress: Progress,
     ) -> Self {
-        let Place { role, start, now, local, max_segments } = place;
+        let Place { role, start, now, local, max_segments, .. } = place;
         Self {
             connection,
             role,
@@ -99,6 +115,10 @@ impl Stack {
             finishing: false,
             frames: 0,
             progress,
+            #[cfg(feature = "webtransport")]
+            rules: place.rules,
+            #[cfg(feature = "webtransport")]
+            http3: None,
         }
     }
 
@@ -134,12 +154,23 @@ impl Stack {
         if !self.admitted && !self.closed {
             self.admitted = true;
             self.connection.set_receive_window(self.config.receive_window());
+            #[cfg(feature = "webtransport")]
+            if let Some(http3) = &mut self.http3 {
+                self.data_out = http3.admit(&mut self.connection);
+                return;
+            }
             self.open_data(2);
         }
     }
 
     /// Does not let the peer in, and tells it why.
     pub(crate) fn refuse(&mut self, reason: &str) {
+        #[cfg(feature = "webtransport")]
+        if let Some(http3) = &mut self.http3
+            && http3.refuse(&mut self.connection)
+        {
+            return;
+        }
         self.close_with(REFUSED, reason);
     }
 
@@ -157,12 +188,21 @@ impl Stack {
         if !self.closed {
             self.closed = true;
             let reason = Bytes::copy_from_slice(reason.as_bytes());
+            #[cfg(feature = "webtransport")]
+            let code = if self.http3.is_some() { http3::code(code) } else { code };
             self.connection.close(self.now, code.into(), reason);
         }
     }
 
     /// Ends it because of what the peer did.
     fn fail(&mut self, error: QuicError) -> TransportError {
+        #[cfg(feature = "webtransport")]
+        if let QuicError::Http3(broken) = &error
+            && !std::mem::replace(&mut self.closed, true)
+        {
+            let reason = Bytes::from(error.to_string().into_bytes());
+            self.connection.close(self.now, broken.code().into(), reason);
+        }
         self.close_with(BROKEN, &error.to_string());
         self.lost = None;
         error.into()
@@ -182,6 +222,10 @@ impl Stack {
 
     /// The handshake is over: opens what the initiator opens.
     fn connected(&mut self) {
+        #[cfg(feature = "webtransport")]
+        if let Some(http3) = &mut self.http3 {
+            http3.begin(&mut self.connection);
+        }
         if self.role == Role::Acceptor {
             return;
         }
@@ -202,6 +246,11 @@ impl Stack {
     fn accept(&mut self, dir: Dir) -> Result<(), QuicError> {
         let max = self.config.max_message_len;
         while let Some(stream) = self.connection.streams().accept(dir) {
+            #[cfg(feature = "webtransport")]
+            if let Some(http3) = &mut self.http3 {
+                http3.accept(dir, stream)?;
+                continue;
+            }
             let (number, reader) = match (dir, self.role) {
                 (Dir::Bi, _) => (0, &mut self.command_in),
                 (Dir::Uni, Role::Acceptor) => (1, &mut self.data_in),
@@ -223,6 +272,16 @@ impl Stack {
         while let Some(event) = self.connection.poll() {
             match event {
                 Event::Connected => self.connected(),
+                #[cfg(feature = "webtransport")]
+                Event::HandshakeDataReady => self.learn_protocol(),
+                #[cfg(feature = "webtransport")]
+                Event::ConnectionLost { reason } if self.http3.is_some() => {
+                    self.lost = Some(QuicError::of_http3(&reason));
+                    self.closed = true;
+                }
+                // Of no use here: browsers only want to know that they may.
+                #[cfg(feature = "webtransport")]
+                Event::DatagramReceived => while self.connection.datagrams().recv().is_some() {},
                 Event::ConnectionLost { reason } => {
                     let verdict = self.verdict.as_ref().and_then(|verdict| verdict.get().cloned());
                     self.lost = Some(verdict.or_else(|| QuicError::of(&reason)));
@@ -235,6 +294,10 @@ impl Stack {
                         readers.find_map(|it| it.as_mut().filter(|it| it.stream() == id))
                     {
                         reader.wake();
+                    }
+                    #[cfg(feature = "webtransport")]
+                    if let Some(http3) = &mut self.http3 {
+                        http3.wake(id);
                     }
                 }
                 Event::Stream(StreamEvent::Finished { id }) => {
@@ -252,11 +315,13 @@ impl Stack {
                 }
                 // What waits is tried each time.
                 Event::Stream(StreamEvent::Writable { .. } | StreamEvent::Available { .. })
-                | Event::HandshakeDataReady
-                | Event::DatagramReceived
                 | Event::DatagramsUnblocked => {}
+                #[cfg(not(feature = "webtransport"))]
+                Event::HandshakeDataReady | Event::DatagramReceived => {}
             }
         }
+        #[cfg(feature = "webtransport")]
+        self.read_http3()?;
         Ok(())
     }
 
@@ -345,6 +410,10 @@ impl Stack {
             None => {}
         }
         if !self.closed {
+            #[cfg(feature = "webtransport")]
+            if let Some(http3) = &mut self.http3 {
+                http3.flush(&mut self.connection);
+            }
             self.flush()?;
             if self.finishing {
                 self.finish_streams();

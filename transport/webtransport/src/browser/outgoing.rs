@@ -1,0 +1,97 @@
+//! What this side says on one stream.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+
+use super::bindings::{Writable, Writer};
+
+/// The outgoing half of a stream. What was written waits in one piece until the browser has taken what went before: it is
+/// asked for room once for all of that, and takes its copy of wasm's memory at once only if nothing is before it.
+pub(super) struct Outgoing {
+    writer: Writer,
+    waiting: Vec<u8>,
+    /// What the browser takes just now.
+    taken: Vec<u8>,
+    taking: Option<JsFuture>,
+    finishing: Option<JsFuture>,
+    end: End,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    /// Nothing more is written.
+    Finishing,
+    /// The server has everything, as far as the browser knows.
+    Over,
+}
+
+/// The browser says that the stream is gone.
+pub(super) struct Gone;
+
+impl Outgoing {
+    /// Of a stream that begins with this number.
+    pub(super) fn new(stream: &Writable, number: u8) -> Result<Self, JsValue> {
+        Ok(Self {
+            writer: stream.get_writer()?,
+            waiting: vec![number],
+            taken: Vec::new(),
+            taking: None,
+            finishing: None,
+            end: End::Open,
+        })
+    }
+
+    /// Takes a message over, behind its length.
+    pub(super) fn push(&mut self, message: &[u8]) {
+        let len = u32::try_from(message.len()).unwrap_or(u32::MAX);
+        self.waiting.extend_from_slice(&len.to_le_bytes());
+        self.waiting.extend_from_slice(message);
+    }
+
+    /// Bytes that the browser has not taken.
+    pub(super) fn in_flight(&self) -> usize {
+        self.waiting.len() + self.taken.len()
+    }
+
+    /// Hands on what waits, if the browser has taken what went before.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Result<(), Gone> {
+        loop {
+            if let Some(taking) = &mut self.taking {
+                match Pin::new(taking).poll(context) {
+                    Poll::Pending => return Ok(()),
+                    Poll::Ready(Err(_)) => return Err(Gone),
+                    Poll::Ready(Ok(_)) => {
+                        self.taking = None;
+                        self.taken.clear();
+                    }
+                }
+            }
+            if self.waiting.is_empty() {
+                break;
+            }
+            std::mem::swap(&mut self.waiting, &mut self.taken);
+            self.taking = Some(JsFuture::from(self.writer.write(&self.taken)));
+        }
+        if self.end == End::Finishing {
+            let finishing =
+                self.finishing.get_or_insert_with(|| JsFuture::from(self.writer.finish()));
+            if Pin::new(finishing).poll(context).is_ready() {
+                self.end = End::Over;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that nothing more is written. Says whether the server has everything.
+    pub(super) fn finish(&mut self) -> bool {
+        if self.end == End::Open {
+            self.end = End::Finishing;
+        }
+        self.end == End::Over
+    }
+}
