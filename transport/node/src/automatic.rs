@@ -18,6 +18,10 @@ use crate::{ConnectError, LinkKind, Node};
 /// blocked says nothing for many seconds.
 const HEAD_START: Duration = Duration::from_millis(300);
 
+/// What those get that stand before WebRTC in a browser, where it is several times slower than they are.
+const BEFORE_WEBRTC: Duration =
+    if cfg!(target_arch = "wasm32") { Duration::from_secs(1) } else { HEAD_START };
+
 /// How long it is remembered by which kind an address was reached.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
@@ -88,7 +92,7 @@ impl Automatic {
                 tracing::warn!(kind = kind.name(), elsewhere, "offered elsewhere, and passed over");
                 return None;
             }
-            let address = kind.address(url, offered.url.as_deref(), ticket)?;
+            let address = kind.offered_address(url, offered, ticket)?;
             Some(Way { kind: kind.clone(), address })
         };
         let mut ways: Vec<_> = self.kinds.iter().filter_map(way).take(MAX_TRIED).collect();
@@ -116,7 +120,11 @@ impl Automatic {
             };
             Box::pin(attempt) as BoxFuture<'_, _>
         });
-        let raced = race(&**node.runtime(), HEAD_START, attempts, |_| false).await;
+        let head_start = |next: usize| match ways.get(next) {
+            Some(way) if way.kind.name() == "webrtc" => BEFORE_WEBRTC,
+            _ => HEAD_START,
+        };
+        let raced = race(&**node.runtime(), head_start, attempts, |_| false).await;
         raced.map_err(not_connected)
     }
 
