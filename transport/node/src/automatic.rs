@@ -92,7 +92,7 @@ impl Automatic {
                 tracing::warn!(kind = kind.name(), elsewhere, "offered elsewhere, and passed over");
                 return None;
             }
-            let address = kind.offered_address(url, offered, ticket)?;
+            let address = kind.address(url, offered.url.as_deref(), ticket)?;
             Some(Way { kind: kind.clone(), address })
         };
         let mut ways: Vec<_> = self.kinds.iter().filter_map(way).take(MAX_TRIED).collect();
@@ -160,8 +160,11 @@ fn origin(url: &str) -> &str {
 }
 
 /// Whether a link that is offered at an address leads to who offers it: a token and a ticket go to nobody else, and
-/// https stays encrypted.
+/// https stays encrypted. One without a host leads to the host that was asked, and names a kind that encrypts.
 fn is_same_origin(asked: &str, offered: &str) -> bool {
+    if offered.starts_with("wt://:") {
+        return true;
+    }
     let as_http = |url: &str| {
         let origin = origin(url).to_ascii_lowercase();
         match origin.strip_prefix("ws") {
@@ -230,5 +233,7 @@ mod tests {
             assert_eq!(is_same_origin("https://a:1/b", offered), same, "{offered}");
         }
         assert!(is_same_origin("http://a/b", "ws://a/c"));
+        assert!(is_same_origin("https://a/b", "wt://:4000/c"));
+        assert!(!is_same_origin("https://a/b", "wt://a:4000/c"));
     }
 }

@@ -3,7 +3,6 @@ use std::fmt;
 use deltawire_channels::Peer;
 use deltawire_link::Link;
 use deltawire_link::runtime::{BoxFuture, MaybeSync};
-use deltawire_signalling::OfferedLink;
 
 use crate::{ConnectError, Node};
 
@@ -28,16 +27,6 @@ pub trait LinkKind: fmt::Debug + MaybeSync + 'static {
     fn address(&self, asked: &str, offered: Option<&str>, ticket: Option<&str>) -> Option<String> {
         let _ = (asked, ticket);
         offered.map(str::to_owned)
-    }
-
-    /// The same, with all that the node says of what it offers. Default: [`address`](Self::address), of its `url`.
-    fn offered_address(
-        &self,
-        asked: &str,
-        offered: &OfferedLink,
-        ticket: Option<&str>,
-    ) -> Option<String> {
-        self.address(asked, offered.url.as_deref(), ticket)
     }
 
     /// Connects to the node at this address. `once` says that a server which refuses for now is not to be

@@ -1,31 +1,24 @@
 //! Addresses of links over WebTransport: `wt://host:port/path?ticket=…#hash,hash`.
 
-use deltawire_signalling::OfferedLink;
-
-/// The address of what is offered, at the host that was asked, with what opens it.
-pub(crate) fn address(asked: &str, offered: &OfferedLink, ticket: Option<&str>) -> Option<String> {
-    // One at another host is passed over: what opens it goes to nobody but who gave it.
-    let (port, host) = (offered.port?, host(asked)?);
-    let path = offered.path.as_deref().unwrap_or("/");
-    let mut address = format!("wt://{host}:{port}{path}");
-    if let Some(ticket) = ticket {
-        address.push_str("?ticket=");
-        address.push_str(ticket);
-    }
-    let mut before = '#';
-    for hash in &offered.certificate_hashes {
-        address.push(before);
-        address.push_str(hash);
-        before = ',';
+/// The address of what is offered without a host, at the host that was asked, with what opens it.
+pub(crate) fn address(asked: &str, offered: Option<&str>, ticket: Option<&str>) -> Option<String> {
+    let (rest, host) = (offered?.strip_prefix("wt://")?, host(asked)?);
+    let end = rest.find('#').unwrap_or(rest.len());
+    let mut address = String::new();
+    let ticket = ticket.map_or(["", ""], |ticket| ["?ticket=", ticket]);
+    for part in ["wt://", host, &rest[..end], ticket[0], ticket[1], &rest[end..]] {
+        address.push_str(part);
     }
     Some(address)
 }
 
 /// The host of an address, as it stands there, without a port.
 fn host(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let host = authority.rsplit('@').next()?;
+    let mut host = url.get(url.find("://")? + 3..)?;
+    for end in ['/', '?', '#'] {
+        host = host.find(end).map_or(host, |at| &host[..at]);
+    }
+    host = host.rfind('@').map_or(host, |at| &host[at + 1..]);
     let end = match host.find(']') {
         Some(bracket) => bracket + 1,
         None => host.find(':').unwrap_or(host.len()),
@@ -64,24 +57,28 @@ mod tests {
 
     #[test]
     fn what_is_offered_becomes_an_address_of_the_host_that_was_asked() {
-        let hashes = ["ab".repeat(32), "cd".repeat(32)];
-        let offered = OfferedLink::at_port("webtransport", 4000, "/links", hashes.clone());
+        let hashes = format!("{},{}", "ab".repeat(32), "cd".repeat(32));
+        let offered = format!("wt://:4000/links#{hashes}");
         for (asked, host) in [
             ("http://a.org:8080/webrtc", "a.org"),
             ("https://a.org", "a.org"),
             ("https://me:secret@a.org:1/b?c#d", "a.org"),
+            ("https://a.org?b=c@d/", "a.org"),
             ("http://[::1]:8080/webrtc", "[::1]"),
             ("http://[::1]", "[::1]"),
         ] {
-            let address = address(asked, &offered, Some("00")).unwrap();
-            let [first, second] = &hashes;
-            assert_eq!(address, format!("wt://{host}:4000/links?ticket=00#{first},{second}"));
+            let address = address(asked, Some(&offered), Some("00")).unwrap();
+            assert_eq!(address, format!("wt://{host}:4000/links?ticket=00#{hashes}"));
         }
-        let vouched_for = OfferedLink::at_port("webtransport", 4000, "/links", []);
-        let plain = address("https://a.org/", &vouched_for, None);
-        assert_eq!(plain.as_deref(), Some("wt://a.org:4000/links"));
-        assert_eq!(address("https://", &vouched_for, None), None);
-        assert_eq!(address("https://a.org/", &OfferedLink::here("webtransport"), None), None);
+        let vouched_for = address("https://a.org/", Some("wt://:4000/links"), None);
+        assert_eq!(vouched_for.as_deref(), Some("wt://a.org:4000/links"));
+        for (asked, offered) in [
+            ("https://", Some("wt://:4000/links")),
+            ("https://a.org/", None),
+            ("https://a.org/", Some("https://:4000/links")),
+        ] {
+            assert_eq!(address(asked, offered, None), None);
+        }
     }
 
     #[test]

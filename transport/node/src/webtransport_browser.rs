@@ -4,7 +4,6 @@ use deltawire_channels::Peer;
 use deltawire_framing::control::Role;
 use deltawire_link::Link;
 use deltawire_link::runtime::BoxFuture;
-use deltawire_signalling::OfferedLink;
 use deltawire_webtransport::{BrowserWebTransport, KIND};
 
 use crate::{ConnectError, LinkKind, Node, webtransport_address};
@@ -40,12 +39,7 @@ impl LinkKind for WebTransport {
         KIND
     }
 
-    fn offered_address(
-        &self,
-        asked: &str,
-        offered: &OfferedLink,
-        ticket: Option<&str>,
-    ) -> Option<String> {
+    fn address(&self, asked: &str, offered: Option<&str>, ticket: Option<&str>) -> Option<String> {
         webtransport_address::address(asked, offered, ticket)
     }
 

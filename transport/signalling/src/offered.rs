@@ -26,57 +26,26 @@ pub struct OfferedLinks {
 pub struct OfferedLink {
     /// Its name: see [`Link::kind`](deltawire_link::Link::kind).
     pub kind: String,
-    /// Where it is opened. Default: the address that was asked, with the scheme that such links have.
+    /// Where it is opened. Default: the address that was asked, with the scheme that such links have. Without a host
+    /// (`wt://:4000/path`) it is at the host that was asked.
     #[cfg_attr(
         not(target_arch = "wasm32"),
         serde(default, skip_serializing_if = "Option::is_none")
     )]
     pub url: Option<String>,
-    /// In place of `url`, of the host that was asked: the port where it is opened, and under which path.
-    #[cfg_attr(
-        not(target_arch = "wasm32"),
-        serde(default, skip_serializing_if = "Option::is_none")
-    )]
-    pub port: Option<u16>,
-    /// The path beside [`port`](Self::port), which begins with `/`.
-    #[cfg_attr(
-        not(target_arch = "wasm32"),
-        serde(default, skip_serializing_if = "Option::is_none")
-    )]
-    pub path: Option<String>,
-    /// The SHA-256 of each certificate that may be seen there, 64 hexadecimal digits; none where an authority vouches
-    /// for it.
-    #[cfg_attr(not(target_arch = "wasm32"), serde(default, skip_serializing_if = "Vec::is_empty"))]
-    pub certificate_hashes: Vec<String>,
 }
 
 impl OfferedLink {
     /// Of this kind, at the address that was asked.
     #[must_use]
     pub fn here(kind: &str) -> Self {
-        Self {
-            kind: kind.to_owned(),
-            url: None,
-            port: None,
-            path: None,
-            certificate_hashes: Vec::new(),
-        }
+        Self { kind: kind.to_owned(), url: None }
     }
 
-    /// Of this kind, at another port of the host that was asked, where certificates of these hashes are seen.
+    /// Of this kind, at this address.
     #[must_use]
-    pub fn at_port(
-        kind: &str,
-        port: u16,
-        path: &str,
-        certificate_hashes: impl IntoIterator<Item = String>,
-    ) -> Self {
-        Self {
-            port: Some(port),
-            path: Some(path.to_owned()),
-            certificate_hashes: certificate_hashes.into_iter().collect(),
-            ..Self::here(kind)
-        }
+    pub fn at(kind: &str, url: String) -> Self {
+        Self { kind: kind.to_owned(), url: Some(url) }
     }
 }
 
@@ -128,28 +97,11 @@ fn read_by_browser(json: &[u8]) -> Option<OfferedLinks> {
         missing if missing.is_undefined() => Array::new(),
         links => links.dyn_into().ok()?,
     };
-    let mut offered = OfferedLinks { ticket, links: Vec::new() };
-    for link in links.iter() {
+    let link = |link: JsValue| {
         let link: Object = link.dyn_into().ok()?;
-        let port = Reflect::get(&link, &"port".into()).ok()?;
-        let mut read = OfferedLink {
-            url: text(&link, "url")?,
-            path: text(&link, "path")?,
-            ..OfferedLink::here(&text(&link, "kind")??)
-        };
-        if !port.is_undefined() {
-            let number = port.as_f64().filter(|port| port.fract() == 0.0 && *port <= 65_535.0)?;
-            read.port = Some(if number >= 0.0 { number as u16 } else { return None });
-        }
-        let hashes = Reflect::get(&link, &"certificate_hashes".into()).ok()?;
-        if !hashes.is_undefined() {
-            for hash in hashes.dyn_into::<Array>().ok()?.iter() {
-                read.certificate_hashes.push(hash.as_string()?);
-            }
-        }
-        offered.links.push(read);
-    }
-    Some(offered)
+        Some(OfferedLink { kind: text(&link, "kind")??, url: text(&link, "url")? })
+    };
+    Some(OfferedLinks { ticket, links: links.iter().map(link).collect::<Option<_>>()? })
 }
 
 #[cfg(test)]
@@ -162,13 +114,10 @@ mod tests {
     #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
     #[cfg_attr(not(target_arch = "wasm32"), test)]
     fn what_is_not_known_is_passed_over_and_what_is_no_document_refused() {
-        let json = br#"{"new":1,"links":[{"kind":"a","x":[]},{"kind":"b","url":"c:"},
-            {"kind":"d","port":4000,"path":"/e","certificate_hashes":["00","ff"]}]}"#;
+        let json = br#"{"new":1,"links":[{"kind":"a","x":[]},{"kind":"b","url":"c:"}]}"#;
         let offered = OfferedLinks::from_json(json).unwrap();
-        let b = OfferedLink { url: Some("c:".to_owned()), ..OfferedLink::here("b") };
-        let d = OfferedLink::at_port("d", 4000, "/e", ["00".to_owned(), "ff".to_owned()]);
-        let links = vec![OfferedLink::here("a"), b, d];
-        assert_eq!(offered, OfferedLinks { ticket: None, links });
+        let b = OfferedLink { kind: "b".to_owned(), url: Some("c:".to_owned()) };
+        assert_eq!(offered, OfferedLinks { ticket: None, links: vec![OfferedLink::here("a"), b] });
         assert_eq!(OfferedLinks::from_json(b"{}"), Some(OfferedLinks::default()));
         for other in [
             &b""[..],
@@ -176,11 +125,6 @@ mod tests {
             br#"{"links":{}}"#,
             br#"{"links":[{}]}"#,
             br#"{"links":[{"kind":1}]}"#,
-            br#"{"links":[{"kind":"a","port":"1"}]}"#,
-            br#"{"links":[{"kind":"a","port":65536}]}"#,
-            br#"{"links":[{"kind":"a","port":-1}]}"#,
-            br#"{"links":[{"kind":"a","port":1.5}]}"#,
-            br#"{"links":[{"kind":"a","certificate_hashes":[1]}]}"#,
             br#"{"ticket":1}"#,
         ] {
             assert_eq!(OfferedLinks::from_json(other), None);

@@ -14,8 +14,8 @@ pub const MAX_HEADERS: u64 = 8 << 10;
 /// The longest settings that are taken, bytes: a browser's have about 50.
 pub const MAX_SETTINGS: u64 = 1 << 10;
 
-/// The longest capsule that closes a session, bytes (draft-ietf-webtrans-http3, section 5).
-pub const MAX_CAPSULE: u64 = 4 + 1_024;
+/// The longest capsule that closes a session, bytes: a code and a reason of up to 1,024 (draft-ietf-webtrans-http3, section 5).
+pub const MAX_CAPSULE: u64 = 1_028;
 
 /// Bytes of what says nothing that are passed over on each stream that is HTTP/3's: what is not known, tables of fields
 /// that are not used, what stands behind a request. None of them are held.

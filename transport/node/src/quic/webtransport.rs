@@ -132,8 +132,15 @@ impl WebTransport {
     /// What signalling says of it.
     #[cfg(feature = "signalling-server")]
     pub(crate) fn offered(&self) -> Option<OfferedLink> {
-        let hashes = self.fingerprints().into_iter().map(|hash| hash.to_string());
-        Some(OfferedLink::at_port(KIND, *self.port.get()?, &self.rules.path, hashes))
+        // The host is the one that was asked: it need not be known here.
+        let mut url = format!("wt://:{}{}", self.port.get()?, self.rules.path);
+        for (before, hash) in
+            std::iter::once('#').chain(std::iter::repeat(',')).zip(self.fingerprints())
+        {
+            url.push(before);
+            url.push_str(&hash.to_string());
+        }
+        Some(OfferedLink::at(KIND, url))
     }
 
     /// Where signalling puts the tickets that it gives.

@@ -1,16 +1,14 @@
 //! What the server says on one stream.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use deltawire_channels::{PartialMessage, TransportMessage};
 use js_sys::{Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 
 use super::WebTransportMisuse;
 use super::bindings::{Came, Readable, Reader};
+use super::promised::Promised;
 
 /// What the browser is given to read into, bytes: as much as it fills at a time.
 const MEMORY: u32 = 64 << 10;
@@ -23,7 +21,7 @@ pub(super) struct Incoming {
     reader: Reader,
     /// Whether the browser reads into memory that it is given.
     takes_memory: bool,
-    reading: Option<JsFuture>,
+    reading: Promised,
     /// What came, in the browser's memory, and how far it was taken.
     chunk: Option<(Uint8Array, u32)>,
     /// The number that the stream has to begin with, until it has.
@@ -55,7 +53,7 @@ impl Incoming {
         Ok(Self {
             reader,
             takes_memory,
-            reading: None,
+            reading: Promised::new(),
             chunk: None,
             number,
             length: [0; 4],
@@ -77,20 +75,19 @@ impl Incoming {
             if self.over {
                 return Ok(None);
             }
-            let reading = self.reading.get_or_insert_with(|| {
+            if !self.reading.waits() {
                 // The memory of what was taken is used again.
                 let memory = match (self.takes_memory, self.chunk.take()) {
                     (false, _) => JsValue::UNDEFINED,
                     (true, Some((taken, _))) => Uint8Array::new(&taken.buffer()).into(),
                     (true, None) => Uint8Array::new_with_length(MEMORY).into(),
                 };
-                JsFuture::from(self.reader.read(&memory))
-            });
-            match Pin::new(reading).poll(context) {
+                self.reading.wait_for(self.reader.read(&memory));
+            }
+            match self.reading.poll(context) {
                 Poll::Pending => return Ok(None),
                 Poll::Ready(Err(_)) => return Err(Lost::Gone),
                 Poll::Ready(Ok(came)) => {
-                    self.reading = None;
                     let came: Came = came.unchecked_into();
                     self.over = came.done();
                     self.chunk = came.value().dyn_into().ok().map(|chunk| (chunk, 0));

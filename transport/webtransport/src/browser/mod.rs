@@ -4,6 +4,7 @@ mod bindings;
 mod incoming;
 mod opening;
 mod outgoing;
+mod promised;
 #[cfg(test)]
 mod tests;
 
@@ -50,7 +51,6 @@ struct Streams {
     commands_in: Incoming,
     deltas_out: Outgoing,
     deltas_in: Incoming,
-    finishing: bool,
 }
 
 /// What a server sends over WebTransport that no honest one does.
@@ -189,11 +189,11 @@ impl MessageTransport for BrowserWebTransport {
     fn finish(&mut self) -> bool {
         let State::Open(streams) = &mut self.state else { return true };
         let all = streams.commands_out.finish() & streams.deltas_out.finish();
-        if !std::mem::replace(&mut streams.finishing, true)
-            && let Some(driver) = &self.driver
-        {
-            // The streams are closed when it is asked for what to do.
-            driver.wake_by_ref();
+        // Those that have nothing left are closed at once.
+        let waker = self.driver.clone().unwrap_or_else(|| Waker::noop().clone());
+        let context = &mut Context::from_waker(&waker);
+        for outgoing in [&mut streams.commands_out, &mut streams.deltas_out] {
+            let _ = outgoing.poll(context);
         }
         all
     }

@@ -1,7 +1,7 @@
 //! How a session is opened, and what people can do if it is not.
 
 use deltawire_link::{Fault, TransportError, TransportErrorKind};
-use js_sys::{Array, Object, Reflect, Uint8Array, global};
+use js_sys::{Array, Object, Promise, Reflect, Uint8Array, global};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
@@ -45,25 +45,26 @@ pub(super) async fn open(session: WebTransport) -> Result<Streams, JsValue> {
     // Where it is not known, streams take turns.
     let first = Object::new();
     Reflect::set(&first, &"sendOrder".into(), &2.into())?;
-    let commands = JsFuture::from(session.create_bidirectional_stream(&first)).await?;
-    let commands: Pair = commands.unchecked_into();
-    let deltas = session.create_unidirectional_stream(&JsValue::UNDEFINED);
-    let deltas: Writable = JsFuture::from(deltas).await?.unchecked_into();
-    // Their numbers show the server that they are there.
-    let commands_out = Outgoing::new(&commands.writable(), COMMANDS)?;
-    let deltas_out = Outgoing::new(&deltas, FROM_INITIATOR)?;
     let incoming = session.incoming_unidirectional_streams().get_reader(&JsValue::UNDEFINED)?;
-    let came: Came = JsFuture::from(incoming.read(&JsValue::UNDEFINED)).await?.unchecked_into();
+    let all = Array::of3(
+        &session.create_bidirectional_stream(&first),
+        &session.create_unidirectional_stream(&JsValue::UNDEFINED),
+        &incoming.read(&JsValue::UNDEFINED),
+    );
+    let all: Array = JsFuture::from(Promise::all(&all)).await?.unchecked_into();
+    let commands: Pair = all.get(0).unchecked_into();
+    let deltas: Writable = all.get(1).unchecked_into();
+    let came: Came = all.get(2).unchecked_into();
     if came.done() {
-        return Err(JsError::new("the server opened no stream").into());
+        return Err(JsValue::UNDEFINED);
     }
     let stream: Readable = came.value().unchecked_into();
+    // Their numbers show the server that its streams are there.
     Ok(Streams {
-        commands_out,
+        commands_out: Outgoing::new(&commands.writable(), COMMANDS)?,
         commands_in: Incoming::new(&commands.readable(), None)?,
-        deltas_out,
+        deltas_out: Outgoing::new(&deltas, FROM_INITIATOR)?,
         deltas_in: Incoming::new(&stream, Some(FROM_ACCEPTOR))?,
-        finishing: false,
     })
 }
 

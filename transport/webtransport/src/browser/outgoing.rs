@@ -1,13 +1,11 @@
 //! What this side says on one stream.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 
 use super::bindings::{Writable, Writer};
+use super::promised::Promised;
 
 /// The outgoing half of a stream. What was written waits in one piece until the browser has taken what went before: it is
 /// asked for room once for all of that, and takes its copy of wasm's memory at once only if nothing is before it.
@@ -16,8 +14,8 @@ pub(super) struct Outgoing {
     waiting: Vec<u8>,
     /// What the browser takes just now.
     taken: Vec<u8>,
-    taking: Option<JsFuture>,
-    finishing: Option<JsFuture>,
+    /// For the browser to have taken it, and in the end for the server to have everything.
+    promised: Promised,
     end: End,
 }
 
@@ -26,7 +24,9 @@ enum End {
     Open,
     /// Nothing more is written.
     Finishing,
-    /// The server has everything, as far as the browser knows.
+    /// The browser was told so.
+    Closing,
+    /// The server has everything, as far as the browser knows, or takes nothing more.
     Over,
 }
 
@@ -40,8 +40,7 @@ impl Outgoing {
             writer: stream.get_writer()?,
             waiting: vec![number],
             taken: Vec::new(),
-            taking: None,
-            finishing: None,
+            promised: Promised::new(),
             end: End::Open,
         })
     }
@@ -61,30 +60,24 @@ impl Outgoing {
     /// Hands on what waits, if the browser has taken what went before.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Result<(), Gone> {
         loop {
-            if let Some(taking) = &mut self.taking {
-                match Pin::new(taking).poll(context) {
+            if self.promised.waits() {
+                match self.promised.poll(context) {
                     Poll::Pending => return Ok(()),
+                    Poll::Ready(_) if self.end == End::Closing => self.end = End::Over,
                     Poll::Ready(Err(_)) => return Err(Gone),
-                    Poll::Ready(Ok(_)) => {
-                        self.taking = None;
-                        self.taken.clear();
-                    }
+                    Poll::Ready(Ok(_)) => self.taken.clear(),
                 }
             }
-            if self.waiting.is_empty() {
-                break;
-            }
-            std::mem::swap(&mut self.waiting, &mut self.taken);
-            self.taking = Some(JsFuture::from(self.writer.write(&self.taken)));
-        }
-        if self.end == End::Finishing {
-            let finishing =
-                self.finishing.get_or_insert_with(|| JsFuture::from(self.writer.finish()));
-            if Pin::new(finishing).poll(context).is_ready() {
-                self.end = End::Over;
+            if !self.waiting.is_empty() {
+                std::mem::swap(&mut self.waiting, &mut self.taken);
+                self.promised.wait_for(self.writer.write(&self.taken));
+            } else if self.end == End::Finishing {
+                self.end = End::Closing;
+                self.promised.wait_for(self.writer.finish());
+            } else {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Notes that nothing more is written. Says whether the server has everything.
