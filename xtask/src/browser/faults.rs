@@ -19,7 +19,7 @@ const AT_ONCE: Duration = Duration::from_secs(4);
 /// A server that is gone, or a page that is frozen, is noticed when it was silent for 5 s; then the page tries again.
 const AFTER_SILENCE: Duration = Duration::from_secs(30);
 
-/// Where links over WebRTC come to that go by a relay.
+/// Where links come to that go by a relay.
 const RELAYED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 /// For how long a relay leads nowhere: longer than silence may last.
@@ -101,7 +101,8 @@ fn go_on(session: &mut Session, site: &Site, query: &str) -> anyhow::Result<Stri
     let relayed: SocketAddr = line.rsplit(' ').next().unwrap_or_default().parse()?;
     let listening = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), relayed.port());
     let datagrams = Relay::of_datagrams(relayed, listening)?;
-    let streams = Relay::of_streams(page)?;
+    // The page connects over WebTransport to the host that it comes from.
+    let streams = Relay::of_streams(RELAYED, page)?;
     let set_dead = |dead| [&datagrams, &streams].map(|relay| relay.set_dead(dead));
     transfer(session, &format!("http://{}/{FIGURES}{query}", streams.address))?;
     set_dead(true);

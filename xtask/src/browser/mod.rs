@@ -98,8 +98,8 @@ pub(crate) fn board() -> anyhow::Result<()> {
     board::check(&Site::build(&Compiler::get()?)?)
 }
 
-/// Runs the page once with the channels in the worker, once with a relay, and once over WebSocket, and
-/// prints what it reports; then without this and that, and over each kind of link with faults.
+/// Runs the page once with the channels in the worker, once with a relay, once over WebSocket and once over WebTransport,
+/// and prints what it reports; then without this and that, and over each kind of link with faults.
 fn try_in(browser: Browser, site: &Site) -> anyhow::Result<()> {
     let server = site.start(0)?;
     let url = server.address()? + FIGURES;
@@ -109,6 +109,7 @@ fn try_in(browser: Browser, site: &Site) -> anyhow::Result<()> {
         ("channels in the worker", "?run", false),
         ("channels relayed by the window", "?run&quick&relay", true),
         ("WebSocket in the worker", "?run&websocket", false),
+        ("WebTransport in the worker", "?run&webtransport", false),
     ] {
         println!("\n== {browser}, {name}");
         let report = wait(&mut session, &format!("{url}{query}"))?;
@@ -126,7 +127,9 @@ fn try_in(browser: Browser, site: &Site) -> anyhow::Result<()> {
     }
     passed &= lacking::run(&mut session, browser, &url);
     drop(server);
-    for (kind, query) in [("WebRTC", ""), ("WebSocket", "?websocket")] {
+    for (kind, query) in
+        [("WebRTC", ""), ("WebSocket", "?websocket"), ("WebTransport", "?webtransport")]
+    {
         passed &= faults::run(&mut session, site, kind, query)?;
     }
     if !passed {

@@ -157,7 +157,7 @@ async fn watch(link: &Link) {
 
 /// What people can do about it.
 fn hint(server: &Server, error: &ConnectError) -> Option<&'static str> {
-    if server.kind == "websocket" {
+    if server.kind != "webrtc" {
         return None;
     }
     let firefox = SCOPE.with(|scope| scope.navigator().user_agent().ok())?.contains("Firefox/");

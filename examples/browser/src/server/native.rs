@@ -8,9 +8,9 @@ use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use clap::Parser;
-use deltawire::LinkChange;
 use deltawire::prelude::*;
 use deltawire::signalling::{SignallingOptions, SignallingServer, Token};
+use deltawire::{Admission, LinkChange};
 use deltawire_browser_demo::service::{self, Error};
 
 /// Serves the page, signalling, the board and the echo.
@@ -54,6 +54,7 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
     let node = Node::builder()
         .listen((local, 0).into())
         .advertise(arguments.advertise)
+        .accept_webtransport(Admission::anyone())
         .limits(service::limits())
         .build()?;
     let guarded = SignallingOptions {
