@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use deltawire::signalling::{
-    ClientOptions, Signaller, SignallingClient, SignallingOptions, Token, Tokens,
-};
+use deltawire::signalling::{ClientOptions, SignallingClient, SignallingOptions, Token, Tokens};
 use deltawire::webtransport::Origins;
 use deltawire::{Admission, Identity, Node, NodeLimits};
 use web_transport_proto::ConnectError;

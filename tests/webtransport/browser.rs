@@ -169,7 +169,7 @@ impl Session {
     }
 
     /// The stream of the server's deltas, behind how it begins.
-    pub(crate) async fn from_server(&self) -> RecvStream {
+    pub(crate) async fn deltas_of_server(&self) -> RecvStream {
         let mut stream = soon("stream", self.browser.connection.accept_uni()).await.unwrap();
         let mut head = [0; 4];
         stream.read_exact(&mut head).await.unwrap();

@@ -1,6 +1,8 @@
 //! Messages over the streams of a session: what a browser's worker has, natively.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
@@ -24,6 +26,8 @@ pub(crate) struct Carried {
     writers: [mpsc::UnboundedSender<Vec<u8>>; 2],
     session: Session,
     told_open: bool,
+    /// Whether nothing more is said, though the connection lives on.
+    silent: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -46,7 +50,7 @@ impl Shared {
 impl Carried {
     pub(crate) async fn over(session: Session) -> Self {
         let (commands, answers, deltas) = session.streams().await;
-        let from_server = session.from_server().await;
+        let from_server = session.deltas_of_server().await;
         let shared = Arc::<Mutex<Shared>>::default();
         tokio::spawn(read(answers, Channel::Command, shared.clone()));
         tokio::spawn(read(from_server, Channel::Data, shared.clone()));
@@ -63,7 +67,12 @@ impl Carried {
             ends.over = true;
             ends.wake();
         });
-        Self { shared, writers, session, told_open: false }
+        Self { shared, writers, session, told_open: false, silent: Arc::default() }
+    }
+
+    /// Makes it say nothing more.
+    pub(crate) fn silence(&self) -> Arc<AtomicBool> {
+        self.silent.clone()
     }
 }
 
@@ -124,6 +133,9 @@ impl MessageTransport for Carried {
     }
 
     fn write(&mut self, channel: Channel, message: &[u8]) -> Result<bool, TransportError> {
+        if self.silent.load(Relaxed) {
+            return Ok(true);
+        }
         self.shared.lock().unwrap().in_flight += message.len();
         let [commands, deltas] = &self.writers;
         let writer = if channel == Channel::Command { commands } else { deltas };
@@ -142,6 +154,8 @@ impl MessageTransport for Carried {
 
     fn close(&mut self) {
         // H3_NO_ERROR, as a browser does.
-        self.session.browser.connection.close(0x100_u32.into(), b"");
+        if !self.silent.load(Relaxed) {
+            self.session.browser.connection.close(0x100_u32.into(), b"");
+        }
     }
 }

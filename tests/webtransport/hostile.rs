@@ -135,7 +135,7 @@ async fn messages_are_checked_as_on_every_link() {
     let node = server();
     let session = session(&node).await;
     let (mut commands, _answers, _deltas) = session.streams().await;
-    let _from_server = session.from_server().await;
+    let _from_server = session.deltas_of_server().await;
     commands.write_all(&(1_u32 << 30).to_le_bytes()).await.unwrap();
     ends(&session.browser, PROTOCOL, "a message of 1073741824 bytes on stream 0").await;
 }

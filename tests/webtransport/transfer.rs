@@ -1,13 +1,16 @@
 //! What goes over a link, and how it ends.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use deltawire::{LinkEnded, Node};
+use deltawire::{Admission, LinkEnded, Node};
+use deltawire_channels::Limits;
 use deltawire_channels::session::Closed;
 use deltawire_framing::DeltaFields;
 use deltawire_framing::control::CloseCode;
 
-use crate::lab::{DOC, PATH, join, server, soon};
+use crate::carried::Carried;
+use crate::lab::{DOC, PATH, browser, join, listening, server, soon};
 
 const LENS: [usize; 9] = [0, 1, 1_000, 1_400, 16_000, 16_384, 70_000, 700_000, 1_000_001];
 
@@ -70,9 +73,9 @@ async fn a_close_of_either_side_delivers_what_was_committed() {
             there.send.send(DeltaFields::new(DOC), &[2; 5_000]).await.unwrap();
         }
         if closes_there {
-            far.close(CloseCode::NORMAL, "done")
+            far.close(CloseCode::NORMAL, "done");
         } else {
-            near.close(CloseCode::NORMAL, "done")
+            near.close(CloseCode::NORMAL, "done");
         }
         for receiver in [&mut here.receive, &mut there.receive] {
             for number in 0..50 {
@@ -91,4 +94,23 @@ async fn a_close_of_either_side_delivers_what_was_committed() {
             assert!(complete, "{ended:?}");
         }
     }
+}
+
+/// As a browser whose page hangs: QUIC is answered, and the session is not.
+#[tokio::test]
+async fn a_page_that_hangs_is_noticed_though_its_browser_acknowledges() {
+    let limits = Limits { idle_timeout: Duration::from_millis(500), ..Limits::default() };
+    let server = listening().limits(limits).accept_webtransport(Admission::anyone());
+    let server = server.resume(None).build().unwrap();
+    let client = Node::builder().limits(limits).resume(None).build().unwrap();
+    let session = browser(&server).await.ask(PATH, &[]).await.unwrap();
+    let connection = session.browser.connection.clone();
+    let carried = Carried::over(session).await;
+    let silence = carried.silence();
+    let _near = soon("link", client.attach(carried)).await.unwrap();
+    let (_peer, far) = soon("peer", server.accept()).await.unwrap();
+    silence.store(true, Relaxed);
+    let ended = soon("end", far.closed()).await;
+    assert!(ended.to_string().contains("nothing was heard"), "{ended}");
+    drop(connection);
 }

@@ -35,6 +35,9 @@ pub struct QuicTransport {
 /// What a connection has to tell its endpoint.
 pub struct EndpointEvent(pub(crate) quinn_proto::EndpointEvent);
 
+/// What links over bare QUIC are called.
+const QUIC: &str = "quic";
+
 /// What waits here at most for QUIC to have room, bytes; and a message of the longest kind beside it.
 const MAX_WAITING: usize = 64 << 10;
 
@@ -58,7 +61,7 @@ impl QuicTransport {
         if self.http3 {
             return deltawire_webtransport::KIND;
         }
-        "quic"
+        QUIC
     }
 
     /// Takes in what the endpoint says is this connection's.
@@ -128,7 +131,7 @@ impl MessageTransport for QuicTransport {
         let mut capabilities = Capabilities::new(self.config.max_message_len, in_flight);
         capabilities.kind = self.kind();
         // The task that answers for it is the one that runs the session; a browser answers while its page hangs.
-        capabilities.liveness = capabilities.kind == "quic";
+        capabilities.liveness = capabilities.kind == QUIC;
         capabilities
     }
 
@@ -166,7 +169,8 @@ impl MessageTransport for QuicTransport {
     }
 
     fn take_heard(&mut self) -> bool {
-        self.stack.with(Stack::take_heard).unwrap_or_default()
+        // A browser acknowledges what comes while its page hangs, or is gone.
+        self.kind() == QUIC && self.stack.with(Stack::take_heard).unwrap_or_default()
     }
 }
 

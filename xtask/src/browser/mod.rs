@@ -132,6 +132,7 @@ fn try_in(browser: Browser, site: &Site) -> anyhow::Result<()> {
     {
         passed &= faults::run(&mut session, site, kind, query)?;
     }
+    passed &= faults::fall_back(&mut session, site)?;
     if !passed {
         bail!("the page's checks failed in {browser}");
     }

@@ -50,7 +50,13 @@ pub(super) async fn run(server: &Server, quick: bool) -> Report {
         ]);
     }
     if server.kind == "webtransport" {
-        add(&mut report, Check::new("its address, and others", addresses(server).await));
+        add(
+            &mut report,
+            Check::new(
+                "addresses where nobody lets in, and what is taken by itself",
+                addresses(server).await,
+            ),
+        );
     }
     for (name, result) in refusals {
         add(&mut report, Check::new(name, result));
@@ -204,10 +210,10 @@ async fn addresses(server: &Server) -> Result<String, Error> {
     ] {
         not_reached(server, &url).await.map_err(|error| format!("{what}: {error}"))?;
     }
-    let node = node(server, ClientOptions::default())?;
-    let connected = node.connect(&format!("{here}#{hashes}")).await;
-    let (mut peer, _link) = connected.map_err(explain)?;
-    patient(exercise::shout(&mut peer, "by its address")).await
+    // And what is taken where nothing is preferred.
+    let connected = Node::builder().build()?.connect(&asked).await;
+    let (_peer, link) = connected.map_err(explain)?;
+    if link.kind() == server.kind { Ok(asked) } else { Err(link.kind().into()) }
 }
 
 /// Nothing is sent.

@@ -104,9 +104,9 @@ impl Page {
         pairs.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
     }
 
-    /// By WebSocket or WebTransport if the address says so, and else by WebRTC.
+    /// By WebSocket, WebTransport or whichever opens of both if the address says so, and else by WebRTC.
     fn server(&self) -> Server {
-        let mut named = ["websocket", "webtransport"].into_iter();
+        let mut named = ["websocket", "webtransport,websocket", "webtransport"].into_iter();
         let kind = named.find(|kind| self.parameter(kind).is_some()).unwrap_or("webrtc");
         Server { origin: self.origin.clone(), kind: kind.to_owned() }
     }

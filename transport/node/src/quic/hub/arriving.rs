@@ -155,7 +155,10 @@ impl Hub {
             let webtransport = self.accepts.webtransport.as_ref();
             request.map(|request| match request {
                 Ok(request) => webtransport.map(|it| it.decide(&request, from)),
-                Err(denied) => Some(Decision::Now(Err(denied.to_string()))),
+                Err(denied) => {
+                    tracing::warn!(kind = "webtransport", %from, %denied, "a link was refused");
+                    Some(Decision::Now(Err(denied.to_string())))
+                }
             })
         });
         match asked {
