@@ -1,8 +1,6 @@
 //! Messages over the streams of a session: what a browser's worker has, natively.
 
 use std::collections::VecDeque;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
@@ -26,8 +24,6 @@ pub(crate) struct Carried {
     writers: [mpsc::UnboundedSender<Vec<u8>>; 2],
     session: Session,
     told_open: bool,
-    /// Whether nothing more is said, though the connection lives on.
-    silent: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -36,6 +32,8 @@ struct Shared {
     in_flight: usize,
     over: bool,
     told_over: bool,
+    /// Whether nothing more is said, though the connection lives on.
+    silent: bool,
     driver: Option<Waker>,
 }
 
@@ -67,12 +65,13 @@ impl Carried {
             ends.over = true;
             ends.wake();
         });
-        Self { shared, writers, session, told_open: false, silent: Arc::default() }
+        Self { shared, writers, session, told_open: false }
     }
 
-    /// Makes it say nothing more.
-    pub(crate) fn silence(&self) -> Arc<AtomicBool> {
-        self.silent.clone()
+    /// What makes it say nothing more.
+    pub(crate) fn silence(&self) -> impl FnOnce() + use<> {
+        let shared = self.shared.clone();
+        move || shared.lock().unwrap().silent = true
     }
 }
 
@@ -133,10 +132,11 @@ impl MessageTransport for Carried {
     }
 
     fn write(&mut self, channel: Channel, message: &[u8]) -> Result<bool, TransportError> {
-        if self.silent.load(Relaxed) {
+        let mut shared = self.shared.lock().unwrap();
+        if shared.silent {
             return Ok(true);
         }
-        self.shared.lock().unwrap().in_flight += message.len();
+        shared.in_flight += message.len();
         let [commands, deltas] = &self.writers;
         let writer = if channel == Channel::Command { commands } else { deltas };
         let _ = writer.send(message.to_vec());
@@ -154,7 +154,7 @@ impl MessageTransport for Carried {
 
     fn close(&mut self) {
         // H3_NO_ERROR, as a browser does.
-        if !self.silent.load(Relaxed) {
+        if !self.shared.lock().unwrap().silent {
             self.session.browser.connection.close(0x100_u32.into(), b"");
         }
     }

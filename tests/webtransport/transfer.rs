@@ -1,6 +1,5 @@
 //! What goes over a link, and how it ends.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use deltawire::{Admission, LinkEnded, Node};
@@ -109,7 +108,7 @@ async fn a_page_that_hangs_is_noticed_though_its_browser_acknowledges() {
     let silence = carried.silence();
     let _near = soon("link", client.attach(carried)).await.unwrap();
     let (_peer, far) = soon("peer", server.accept()).await.unwrap();
-    silence.store(true, Relaxed);
+    silence();
     let ended = soon("end", far.closed()).await;
     assert!(ended.to_string().contains("nothing was heard"), "{ended}");
     drop(connection);

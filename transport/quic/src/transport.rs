@@ -97,7 +97,7 @@ impl QuicTransport {
         self.stack.with(Stack::take_token).flatten()
     }
 
-    /// What a browser asks for, once that has come, or why it does not get it: then it is to be refused. Of who accepts.
+    /// Takes what a browser asks for, once that has come, or why it does not get it: then it is to be refused. Of who accepts.
     #[cfg(feature = "webtransport")]
     pub fn take_request(
         &mut self,

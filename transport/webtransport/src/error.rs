@@ -1,4 +1,4 @@
-/// What a client says over HTTP/3 that no honest one does: the connection ends.
+/// A breach of HTTP/3's or WebTransport's rules by a client: the connection ends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PrologueError {
@@ -25,9 +25,9 @@ pub enum PrologueError {
     /// A stream's number is none of those that a link has.
     #[error("stream {number} was opened where {expected} belongs")]
     Number {
-        /// What it begins with.
+        /// The byte that came.
         number: u8,
-        /// What belongs there.
+        /// The one that belongs there.
         expected: u8,
     },
     /// A frame came where it does not belong (RFC 9114, section 7).
@@ -43,7 +43,7 @@ pub enum PrologueError {
     /// A frame or a capsule that is read is longer than any has to be.
     #[error("{field} of {len} bytes: at most {max} are taken")]
     TooLong {
-        /// What it is.
+        /// Of settings, a request or a capsule.
         field: &'static str,
         /// The length that was announced, bytes.
         len: u64,

@@ -3,7 +3,7 @@
 use crate::tagged::Number;
 use crate::{COMMANDS, FROM_INITIATOR, PrologueError};
 
-/// What a client's stream is.
+/// A kind of stream that a client opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamKind {
     /// That of settings, which HTTP/3 has (RFC 9114, section 6.2.1).

@@ -40,7 +40,7 @@ pub use prologue::{MAX_CAPSULE, MAX_HEADERS, MAX_SETTINGS, MAX_SKIPPED, Part, Pr
 #[cfg(not(target_arch = "wasm32"))]
 pub use request::{Denied, Origins, Request, Rules};
 
-/// What links over WebTransport are called: see `Link::kind`.
+/// The name of links over WebTransport: see `Link::kind`.
 pub const KIND: &str = "webtransport";
 
 /// The application protocol of HTTP/3 (RFC 9114, section 3.1).

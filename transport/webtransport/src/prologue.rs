@@ -179,7 +179,7 @@ impl Prologue {
         Err(PrologueError::Closed { stream: part.name() })
     }
 
-    /// What the client asks for, once: when settings and request have come. Refuses what the rules do not let be.
+    /// Takes the client's request, once: when it and the settings have come. Refuses what the rules do not let be.
     pub fn take_request(&mut self) -> Option<Result<Request, Denied>> {
         if !self.control.came {
             return None;

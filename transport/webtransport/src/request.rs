@@ -4,7 +4,7 @@ use web_transport_proto::ConnectRequest;
 
 use crate::PrologueError;
 
-/// Where a server's links are, and of which pages.
+/// The rules of a server: where its links are, and which pages may open them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rules {
@@ -14,7 +14,7 @@ pub struct Rules {
     pub origins: Origins,
 }
 
-/// Which pages may open links: browsers let any page try, and say which one it is.
+/// The pages that may open links: browsers let any page try, and say which one it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origins {
@@ -27,7 +27,7 @@ pub enum Origins {
     Any,
 }
 
-/// What a client asks for.
+/// A request for a session.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Request {
@@ -35,7 +35,7 @@ pub struct Request {
     pub authority: String,
     /// The path, without what stands behind `?`.
     pub path: String,
-    /// What lets it in, once: `ticket=` behind the `?`.
+    /// The ticket that lets it in, once: `ticket=` behind the `?`.
     pub ticket: Option<String>,
     /// The bearer token, of clients that are no pages.
     pub token: Option<Vec<u8>>,
@@ -43,7 +43,7 @@ pub struct Request {
     pub origin: Option<String>,
 }
 
-/// Why a client's request is not granted: the connection goes on until it was told so.
+/// A reason for which a request is not granted: the connection goes on until it was told so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Denied {
@@ -83,7 +83,7 @@ impl Rules {
         Self { path: path.into(), origins: Origins::default() }
     }
 
-    /// Whether a request is for what is there, and from who may ask.
+    /// Checks that a request is for what is there, and from who may ask.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What a server says.
+//! The bytes that a server says.
 
 use web_transport_proto::http::StatusCode;
 use web_transport_proto::{ConnectResponse, Frame, Setting, Settings, StreamUni, VarInt};

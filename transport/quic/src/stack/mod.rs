@@ -3,6 +3,7 @@
 #[cfg(feature = "webtransport")]
 mod browsing;
 mod carrying;
+mod sending;
 
 use std::net::SocketAddr;
 #[cfg(feature = "webtransport")]
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use deltawire_channels::TransportMessage;
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
-use deltawire_link::{Output, Transmit, TransportError};
+use deltawire_link::{Output, TransportError};
 #[cfg(feature = "webtransport")]
 use deltawire_webtransport::Rules;
 use quinn_proto::{Connection, Dir, Event, StreamEvent, StreamId};
@@ -24,7 +25,7 @@ use crate::progress::Progress;
 use crate::reader::{Read, Reader};
 use crate::trust::Verdict;
 use crate::writer::Writer;
-use crate::{BROKEN, COMMAND_ROOM, PeerEvent, QuicConfig, QuicError, REFUSED};
+use crate::{BROKEN, PeerEvent, QuicConfig, QuicError, REFUSED};
 
 /// A connection, as what carries a session.
 pub(crate) struct Stack {
@@ -73,13 +74,6 @@ pub(crate) struct Place {
     #[cfg(feature = "webtransport")]
     pub(crate) rules: Option<Arc<Rules>>,
 }
-
-/// Most datagrams of one call: more are not quicker.
-const MAX_SEGMENTS: usize = 40;
-/// Most bytes of one call: UDP takes no more.
-const MAX_BATCH: usize = 65_000;
-/// What QUIC may hold at the least of what is sent, bytes: see [`window`].
-const LEAST_WINDOW: u64 = 128 << 10;
 
 /// That of the stream of commands; the others have 0.
 const COMMAND_PRIORITY: i32 = 2;
@@ -361,37 +355,6 @@ impl Stack {
         Ok(None)
     }
 
-    /// Hands on what waited for room, commands first.
-    fn flush(&mut self) -> Result<(), QuicError> {
-        let Self { connection, config, command_out, data_out, .. } = self;
-        let room = [COMMAND_ROOM, 0];
-        let window = window(connection, config.send_window);
-        for (writer, room) in [command_out, data_out].into_iter().zip(room) {
-            if let Some(writer) = writer
-                && writer.waiting() > 0
-            {
-                connection.set_send_window(window + room);
-                writer.flush(connection)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn transmit(&mut self) -> Option<Transmit> {
-        let mtu = usize::from(self.connection.current_mtu()).max(1);
-        let most = self.max_segments.min(MAX_SEGMENTS).min(MAX_BATCH / mtu).max(1);
-        let mut bytes = Vec::new();
-        let made = self.connection.poll_transmit(self.now, most, &mut bytes)?;
-        bytes.truncate(made.size);
-        let source = made.src_ip.unwrap_or(self.local.ip());
-        Some(Transmit {
-            destination: made.destination,
-            source: SocketAddr::new(source, self.local.port()),
-            bytes,
-            segment: made.segment_size,
-        })
-    }
-
     fn next(&mut self) -> Result<Option<Output>, QuicError> {
         self.take_events()?;
         let was_broken = self.closed && self.lost.is_none();
@@ -421,20 +384,4 @@ impl Stack {
         }
         Ok(self.transmit().map(Output::Transmit))
     }
-
-    fn finish_streams(&mut self) -> bool {
-        let Self { connection, command_out, data_out, .. } = self;
-        let mut all = true;
-        for writer in [command_out, data_out].into_iter().flatten() {
-            // Each is told, whether the other is through or not.
-            all &= writer.finish(connection);
-        }
-        all
-    }
-}
-
-/// What QUIC may hold to be sent and sent again: twice what the path takes, so that a close waits for no more than
-/// that, and for what is left in a session as long as that goes on.
-fn window(connection: &Connection, most: u64) -> u64 {
-    connection.congestion_state().window().saturating_mul(2).clamp(LEAST_WINDOW.min(most), most)
 }

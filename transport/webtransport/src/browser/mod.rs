@@ -53,16 +53,16 @@ struct Streams {
     deltas_in: Incoming,
 }
 
-/// What a server sends over WebTransport that no honest one does.
+/// A breach of a link's rules by a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WebTransportMisuse {
     /// A stream began with a number that does not belong there.
     #[error("a stream began with {number}, and {expected} belongs there")]
     Number {
-        /// What it began with.
+        /// The byte that came.
         number: u8,
-        /// What belongs there.
+        /// The one that belongs there.
         expected: u8,
     },
     /// A message is empty, or longer than any.
