@@ -4,7 +4,10 @@
 /// The web framework whose `Router` [`Node::router`] gives: the version that it has to be.
 #[cfg(all(feature = "signalling-server", not(target_arch = "wasm32")))]
 pub use axum;
-#[cfg(all(any(feature = "webrtc", feature = "websocket"), target_arch = "wasm32"))]
+#[cfg(all(
+    any(feature = "webrtc", feature = "websocket", feature = "webtransport"),
+    target_arch = "wasm32"
+))]
 pub use deltawire_browser as browser;
 /// Files over links, beside what overtakes them.
 #[cfg(feature = "bulk")]
@@ -48,6 +51,9 @@ pub use deltawire_sim as sim;
 pub use deltawire_stream as stream;
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 pub use deltawire_webrtc as webrtc;
+
+#[cfg(feature = "webtransport")]
+pub use deltawire_webtransport as webtransport;
 
 #[cfg(feature = "documents")]
 pub mod documents;

@@ -231,6 +231,15 @@ fn in_code() -> BTreeMap<String, String> {
         "bulk::MAX_CONTROL" => count(stated(BULK, "MAX_CONTROL")),
         "browser::EARLY" => size(stated(CHANNELS, "EARLY")),
         "websocket::MAX_WAITING" => size(stated(INBOX, "MAX_WAITING")),
+        "webtransport::MAX_IN_FLIGHT" => size(stated(WEBTRANSPORT, "MAX_IN_FLIGHT")),
+        "webtransport::MEMORY" => size(stated(INCOMING, "MEMORY")),
+        "webtransport::MAX_HEADERS" => size(stated(PROLOGUE, "MAX_HEADERS")),
+        "webtransport::MAX_SETTINGS" => size(stated(PROLOGUE, "MAX_SETTINGS")),
+        "webtransport::MAX_CAPSULE" => format!("{} bytes", stated(PROLOGUE, "MAX_CAPSULE")),
+        "webtransport::MAX_SKIPPED" => size(stated(PROLOGUE, "MAX_SKIPPED")),
+        "http3::MAX_UNKNOWN" => count(stated(HTTP3, "MAX_UNKNOWN")),
+        "http3::MAX_UNIDIRECTIONAL" => count(stated(HTTP3, "MAX_UNIDIRECTIONAL")),
+        "http3::DATAGRAMS" => size(stated(HTTP3, "DATAGRAMS")),
         "MAX_STREAM_MESSAGE" => size(MAX_STREAM_MESSAGE),
         "stream::MAX_CONTROL" => size(stated(FRAMING, "MAX_CONTROL")),
         "tickets::MAX_TICKETS" => count(stated(TICKETS, "MAX_TICKETS")),
@@ -279,6 +288,10 @@ fn in_code() -> BTreeMap<String, String> {
 const BULK: &str = include_str!("../bulk/src/driver/state.rs");
 const CHANNELS: &str = include_str!("../transport/browser/src/channels.rs");
 const INBOX: &str = include_str!("../transport/websocket/src/browser/inbox.rs");
+const WEBTRANSPORT: &str = include_str!("../transport/webtransport/src/browser/mod.rs");
+const INCOMING: &str = include_str!("../transport/webtransport/src/browser/incoming.rs");
+const PROLOGUE: &str = include_str!("../transport/webtransport/src/prologue.rs");
+const HTTP3: &str = include_str!("../transport/quic/src/http3.rs");
 const FRAMING: &str = include_str!("../transport/stream/src/framing.rs");
 const TICKETS: &str = include_str!("../transport/signalling/src/server/tickets.rs");
 const UPGRADES: &str = include_str!("../transport/signalling/src/server/websocket.rs");

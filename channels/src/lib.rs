@@ -30,7 +30,7 @@ pub mod waking;
 
 pub use deltawire_framing::control::{Delivery, Order, Reliability};
 pub use limits::{InvalidLimits, Limits};
-pub use memory::TransportMessage;
+pub use memory::{PartialMessage, TransportMessage};
 pub use peer::{
     ChannelClosed, Command, DeltaGrant, MAX_HANDED_OVER, MAX_SHARED, Message, OpaqueGrant, Peer,
     Receiver, SendError, Sender, SharedSender, SplitError, TryNextError,

@@ -91,6 +91,52 @@ impl TransportMessage {
     }
 }
 
+/// A transport message that comes in parts: for stacks that copy each to where it belongs.
+///
+/// ```
+/// use deltawire_channels::PartialMessage;
+///
+/// let mut message = PartialMessage::new(5);
+/// for part in [&b"hel"[..], b"lo"] {
+///     message.fill(part.len(), |room| room.copy_from_slice(part));
+/// }
+/// assert_eq!(message.missing(), 0);
+/// assert_eq!(&*message.into_message(), b"hello");
+/// ```
+#[derive(Debug)]
+pub struct PartialMessage {
+    memory: Aligned,
+    filled: usize,
+}
+
+impl PartialMessage {
+    /// Memory for so many bytes, of which none have come.
+    #[must_use]
+    pub fn new(len: usize) -> Self {
+        Self { memory: Aligned::zeroed(len), filled: 0 }
+    }
+
+    /// Bytes that have not come.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.memory.len - self.filled
+    }
+
+    /// Has the next `len` bytes written by `fill`, which is given as many, or those that are missing if they are fewer.
+    pub fn fill(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) {
+        let start = self.filled;
+        self.filled += len.min(self.missing());
+        let room = self.memory.as_mut().get_mut(start..self.filled);
+        fill(room.unwrap_or_default());
+    }
+
+    /// The message; zeros stand where nothing has come.
+    #[must_use]
+    pub fn into_message(self) -> TransportMessage {
+        TransportMessage { memory: Memory::Aligned(self.memory) }
+    }
+}
+
 impl Clone for TransportMessage {
     fn clone(&self) -> Self {
         match &self.memory {

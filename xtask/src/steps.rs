@@ -27,10 +27,10 @@ const RIVALS_BENCHES: [(&str, &str); 3] = [
 const LIBRARY: &str = "deltawire";
 
 /// All that it has.
-const FEATURES: &str = "--features deltawire/bulk-files,deltawire/futures,deltawire/https,deltawire/hub-files,deltawire/metrics,deltawire/quic,deltawire/sim,deltawire/str0m,deltawire/tcp,deltawire/unix";
+const FEATURES: &str = "--features deltawire/bulk-files,deltawire/futures,deltawire/https,deltawire/hub-files,deltawire/metrics,deltawire/quic,deltawire/sim,deltawire/str0m,deltawire/tcp,deltawire/unix,deltawire/webtransport";
 
 /// Sets of features that compile by themselves, and the most packages that each may bring: README has them.
-const FEATURE_SETS: [(&str, usize); 15] = [
+const FEATURE_SETS: [(&str, usize); 16] = [
     ("", 54),
     ("bulk-files", 60),
     ("documents", 60),
@@ -40,6 +40,7 @@ const FEATURE_SETS: [(&str, usize); 15] = [
     ("tcp", 58),
     ("unix", 58),
     ("quic", 80),
+    ("webtransport", 120),
     ("lean", 140),
     ("str0m", 112),
     ("websocket,signalling-client", 116),
@@ -55,13 +56,16 @@ const TARGETS: &str = "--lib --bins --tests";
 const NO_STD: &str = "test -p deltawire-framing --no-default-features --lib --test golden";
 
 /// What is tested in a browser without a server.
-const WASM_TESTS: &str = "-p deltawire-browser -p deltawire-bulk --features deltawire-bulk/files -p deltawire-node -p deltawire-signalling -p deltawire-websocket --lib --test worker";
+const WASM_TESTS: &str = "-p deltawire-browser -p deltawire-bulk --features deltawire-bulk/files,deltawire-node/webtransport -p deltawire-node -p deltawire-signalling -p deltawire-websocket -p deltawire-webtransport --lib --test worker";
 
 /// The crates that run in the browser too.
-const WASM: &str = "-p deltawire --features deltawire/bulk-files -p deltawire-browser-demo --lib";
+const WASM: &str = "-p deltawire --features deltawire/bulk-files,deltawire/webtransport -p deltawire-browser-demo --lib";
 
 /// A page whose links are WebSockets and nothing else.
 const WASM_WEBSOCKET: &str = "-p deltawire --no-default-features --features websocket --lib";
+
+/// A page whose links are WebTransport's and nothing else.
+const WASM_WEBTRANSPORT: &str = "-p deltawire --no-default-features --features webtransport --lib";
 
 /// Without the targets that need the WebRTC stack, which would be built once more: what they check is compiled
 /// and run by the tests of transport/webrtc.
@@ -103,6 +107,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     let compiler = Compiler::get()?;
     compiler.lint(WASM)?;
     compiler.lint(WASM_WEBSOCKET)?;
+    compiler.lint(WASM_WEBTRANSPORT)?;
     browser::install()?;
     compiler.test(WASM_TESTS)?;
     let browsers = Instant::now();

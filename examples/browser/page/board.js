@@ -93,7 +93,7 @@ const painter = {
   status(state, kind, deltas, waits, next, digest) {
     $("state").textContent = state + (waits ? `, ${waits} to send` : "");
     $("link").dataset.state = state;
-    $("kind").textContent = { webrtc: "WebRTC", websocket: "WebSocket" }[kind] ?? kind;
+    $("kind").textContent = { webrtc: "WebRTC", websocket: "WebSocket", webtransport: "WebTransport" }[kind] ?? kind;
     $("digest").textContent = `${next - 1} ${digest}`;
     rate.deltas = deltas;
     notice(state === "reconnecting" && rate.wasLive

@@ -12,7 +12,7 @@ use deltawire_signalling::Token;
 use deltawire_signalling::{AuthorizationRequest, Authorizer, Denial};
 use subtle::ConstantTimeEq;
 
-/// Says who may connect over QUIC, TCP or a Unix socket, and who that is: by the token that a peer shows before anything
+/// Says who may connect over QUIC, TCP, a Unix socket or WebTransport, and who that is: by the token that a peer shows before anything
 /// else, which is that of its [`ClientOptions`](deltawire_signalling::ClientOptions).
 #[derive(Clone)]
 pub struct Admission(Kind);
@@ -20,6 +20,8 @@ pub struct Admission(Kind);
 #[derive(Clone)]
 enum Kind {
     Anyone,
+    #[cfg(feature = "webtransport")]
+    Ticket,
     Tokens(Arc<[(Token, Identity)]>),
     #[cfg(feature = "signalling-server")]
     Authorizer(Arc<dyn Authorizer>),
@@ -48,6 +50,13 @@ impl Admission {
         Self(Kind::Anyone)
     }
 
+    /// Lets nobody in: for links over WebTransport, where it leaves those who have a ticket of the node's signalling.
+    #[cfg(feature = "webtransport")]
+    #[must_use]
+    pub fn ticket() -> Self {
+        Self(Kind::Ticket)
+    }
+
     /// Lets in who has one of these tokens, each with whom it names. All are compared in constant time.
     #[must_use]
     pub fn tokens(tokens: impl IntoIterator<Item = (Token, Identity)>) -> Self {
@@ -55,7 +64,7 @@ impl Admission {
     }
 
     /// Lets in whom the application's own check does. The request that it is shown is a `CONNECT`, with the kind of link
-    /// (`quic`, `tcp`, `unix`) as its path and the token as bearer token. It is given up after 5 s.
+    /// (`quic`, `tcp`, `unix`, `webtransport`) as its path and the token as bearer token. It is given up after 5 s.
     #[cfg(feature = "signalling-server")]
     #[must_use]
     pub fn authorizer(authorizer: Arc<dyn Authorizer>) -> Self {
@@ -66,6 +75,8 @@ impl Admission {
     pub(crate) fn decide(&self, kind: &'static str, token: &[u8], from: SocketAddr) -> Decision {
         match &self.0 {
             Kind::Anyone => Decision::Now(Ok(None)),
+            #[cfg(feature = "webtransport")]
+            Kind::Ticket => Decision::Now(Err(NO_TICKET.to_owned())),
             Kind::Tokens(tokens) => {
                 // All of them, so that the time does not tell which one it is like.
                 let mut found = None;
@@ -114,6 +125,8 @@ impl Decision {
     }
 }
 
+#[cfg(feature = "webtransport")]
+const NO_TICKET: &str = "a ticket of this node's signalling is needed";
 const NO_TOKEN: &str = "a token is needed";
 const WRONG_TOKEN: &str = "the token is wrong";
 
@@ -151,6 +164,8 @@ impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.0 {
             Kind::Anyone => "Admission::anyone",
+            #[cfg(feature = "webtransport")]
+            Kind::Ticket => "Admission::ticket",
             Kind::Tokens(_) => "Admission::tokens",
             #[cfg(feature = "signalling-server")]
             Kind::Authorizer(_) => "Admission::authorizer",

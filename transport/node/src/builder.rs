@@ -141,9 +141,10 @@ impl NodeBuilder {
     }
 
     /// The kinds of links that are used for addresses that name none, the best first: of `http://…` and
-    /// `https://…`, where the other node is asked what it offers. Default: `websocket`, `webrtc`, as far as
-    /// this node has them. What opens first is taken, and each has 300 ms before the next is tried beside it; what
-    /// reached an address is tried first there for ten minutes. With `webrtc` alone nobody is asked.
+    /// `https://…`, where the other node is asked what it offers. Default: in a browser `webtransport`, then everywhere
+    /// `websocket`, `webrtc`, as far as this node has them. What opens first is taken, and each has 300 ms before the next
+    /// is tried beside it, 1 s where that is WebRTC in a browser; what reached an address is tried first there for ten
+    /// minutes. With `webrtc` alone nobody is asked.
     pub fn prefer_links<K: Into<String>>(mut self, kinds: impl IntoIterator<Item = K>) -> Self {
         self.preferred = Some(kinds.into_iter().map(Into::into).collect());
         self
@@ -192,11 +193,17 @@ impl NodeBuilder {
         };
         #[cfg(not(target_arch = "wasm32"))]
         let default = || Arc::new(crate::TokioRuntime::current()) as SharedRuntime;
-        #[cfg(all(any(feature = "webrtc", feature = "websocket"), target_arch = "wasm32"))]
+        #[cfg(all(
+            any(feature = "webrtc", feature = "websocket", feature = "webtransport"),
+            target_arch = "wasm32"
+        ))]
         let default = || Arc::new(deltawire_browser::BrowserRuntime::new()) as SharedRuntime;
-        #[cfg(all(not(any(feature = "webrtc", feature = "websocket")), target_arch = "wasm32"))]
+        #[cfg(all(
+            not(any(feature = "webrtc", feature = "websocket", feature = "webtransport")),
+            target_arch = "wasm32"
+        ))]
         let default = || -> SharedRuntime {
-            panic!("without the features webrtc and websocket, give it a runtime")
+            panic!("without the features webrtc, websocket and webtransport, give it a runtime")
         };
         let runtime = self.runtime.unwrap_or_else(default);
         let sessions = self.resume.0.map(|limits| Arc::new(Sessions::new(limits, runtime.clone())));
@@ -216,6 +223,8 @@ impl NodeBuilder {
         };
         #[cfg(all(feature = "quic", not(feature = "webrtc"), not(target_arch = "wasm32")))]
         let listens = quic.listen()?;
+        #[cfg(all(feature = "webtransport", target_arch = "wasm32"))]
+        kinds.push(Arc::new(crate::webtransport_browser::WebTransport));
         #[cfg(all(
             feature = "websocket",
             feature = "signalling-client",

@@ -62,9 +62,20 @@ pub enum BuildError {
         /// Where it should listen, or what it should advertise.
         address: SocketAddr,
     },
-    /// Peers are to be let in over QUIC, and there is no socket that they could come to.
-    #[error("NodeBuilder::accept_quic needs a socket: say where with NodeBuilder::listen")]
+    /// Peers are to be let in over QUIC or WebTransport, and there is no socket that they could come to.
+    #[error(
+        "NodeBuilder::accept_quic and accept_webtransport need a socket: say where with NodeBuilder::listen"
+    )]
     AcceptNowhere,
+    /// Browsers are to connect at what is no path.
+    #[cfg(all(feature = "webtransport", not(target_arch = "wasm32")))]
+    #[error(
+        "webtransport_path is {path:?}, must begin with / and have printable ASCII without ?, # and \""
+    )]
+    WebTransportPath {
+        /// What was given as one.
+        path: String,
+    },
     /// The certificate or the key of links over QUIC cannot be used.
     #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
     #[error(transparent)]

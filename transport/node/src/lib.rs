@@ -71,6 +71,10 @@ mod websocket;
 mod websocket_address;
 #[cfg(all(feature = "websocket", target_arch = "wasm32"))]
 mod websocket_browser;
+#[cfg(all(feature = "webtransport", any(test, target_arch = "wasm32")))]
+mod webtransport_address;
+#[cfg(all(feature = "webtransport", target_arch = "wasm32"))]
+mod webtransport_browser;
 
 #[cfg(all(
     any(feature = "quic", feature = "tcp", all(feature = "unix", unix)),

@@ -8,14 +8,16 @@ use std::time::Duration;
 use deltawire_link::Runtime;
 use deltawire_link::runtime::BoxFuture;
 
-/// What the first way gives that succeeds; the others are given up. If none does, or one fails in a way that is `last`,
+/// What the first way gives that succeeds; the others are given up. `head_start` is what the ways before one of this index
+/// have before it is tried beside them. If none does, or one fails in a way that is `last`,
 /// why: of each that failed, in the order in which they did.
 pub(crate) async fn race<'a, T, E>(
     runtime: &dyn Runtime,
-    head_start: Duration,
+    head_start: impl Fn(usize) -> Duration,
     ways: impl ExactSizeIterator<Item = BoxFuture<'a, Result<T, E>>>,
     last: impl Fn(&E) -> bool,
 ) -> Result<T, Vec<E>> {
+    let all = ways.len();
     let (mut ways, mut running, mut failed) = (ways, Vec::new(), Vec::new());
     let mut timer = runtime.timer();
     // A timer may say only once that it is over.
@@ -29,7 +31,8 @@ pub(crate) async fn race<'a, T, E>(
                         due = false;
                         running.push(way);
                         if ways.len() > 0 {
-                            timer.set(runtime.now().saturating_add(head_start));
+                            let wait = head_start(all - ways.len());
+                            timer.set(runtime.now().saturating_add(wait));
                         }
                     }
                     None if running.is_empty() => {
@@ -121,7 +124,8 @@ mod tests {
             };
             Box::pin(way) as BoxFuture<'_, _>
         });
-        let outcome = race(&TokioRuntime::current(), START, attempts, |error| *error == 9).await;
+        let outcome =
+            race(&TokioRuntime::current(), |_| START, attempts, |error| *error == 9).await;
         (outcome, *begun.lock().unwrap())
     }
 

@@ -12,9 +12,12 @@ use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::version::TLS13;
 
+#[cfg(feature = "webtransport")]
+use crate::http3;
+use crate::keys::Keys;
 use crate::progress::Progress;
 use crate::trust::Verdict;
-use crate::{ALPN, MAX_MESSAGE_LEN, MAX_UNADMITTED, QuicCertificate, QuicError, QuicTrust};
+use crate::{ALPN, MAX_MESSAGE_LEN, MAX_UNADMITTED, QuicError, QuicTrust};
 
 /// What links over QUIC are made with, and what bounds them. In bytes, a link holds at most
 /// `send_window + 2 × max_message_len + 128 KiB` of what it sends, and of its peer's what has not come in order:
@@ -63,7 +66,7 @@ impl QuicConfig {
 
     fn transport(
         &self,
-        bidirectional: u32,
+        opens: Opens,
         receive: VarInt,
         progress: &Progress,
     ) -> Arc<TransportConfig> {
@@ -72,8 +75,8 @@ impl QuicConfig {
         discovery.upper_bound(MAX_MTU);
         let idle = IdleTimeout::try_from(self.idle_timeout).ok();
         transport
-            .max_concurrent_bidi_streams(bidirectional.into())
-            .max_concurrent_uni_streams(1_u32.into())
+            .max_concurrent_bidi_streams(opens.bidirectional.into())
+            .max_concurrent_uni_streams(opens.unidirectional.into())
             .max_idle_timeout(Some(idle.unwrap_or_else(|| VarInt::MAX.into())))
             .keep_alive_interval(Some(self.keep_alive))
             .stream_receive_window(bounded(self.stream_window))
@@ -81,7 +84,7 @@ impl QuicConfig {
             .send_window(self.send_window)
             // Without it, what is begun of a stream goes before all others, whatever their priority.
             .send_fairness(true)
-            .datagram_receive_buffer_size(None)
+            .datagram_receive_buffer_size(opens.datagrams)
             .datagram_send_buffer_size(0)
             .crypto_buffer_size(CRYPTO_BUFFER)
             .allow_spin(false)
@@ -90,19 +93,18 @@ impl QuicConfig {
         Arc::new(transport)
     }
 
-    /// For those who connect to this side.
+    /// For those who connect to this side, and speak one of these protocols, the best first.
     pub(crate) fn server(
         &self,
-        certificate: &QuicCertificate,
+        keys: Arc<Keys>,
+        protocols: &[&[u8]],
     ) -> Result<Arc<ServerConfig>, QuicError> {
-        let QuicCertificate { chain, key } = certificate.clone();
         let mut tls = rustls::ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])
             .map_err(unusable)?
             .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(unusable)?;
-        tls.alpn_protocols = vec![ALPN.to_vec()];
+            .with_cert_resolver(keys);
+        tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         // Nobody resumes.
         tls.send_tls13_tickets = 0;
         let crypto = QuicServerConfig::try_from(tls).map_err(unusable)?;
@@ -120,10 +122,11 @@ impl QuicConfig {
     pub(crate) fn accepting(
         &self,
         server: &ServerConfig,
+        opens: Opens,
         progress: &Progress,
     ) -> Arc<ServerConfig> {
         let mut server = server.clone();
-        server.transport_config(self.transport(1, MAX_UNADMITTED.into(), progress));
+        server.transport_config(self.transport(opens, MAX_UNADMITTED.into(), progress));
         Arc::new(server)
     }
 
@@ -147,9 +150,33 @@ impl QuicConfig {
         tls.resumption = Resumption::disabled();
         let crypto = QuicClientConfig::try_from(tls).map_err(unusable)?;
         let mut client = ClientConfig::new(Arc::new(crypto));
-        client.transport_config(self.transport(0, self.receive_window(), progress));
+        client.transport_config(self.transport(Opens::ACCEPTOR, self.receive_window(), progress));
         Ok((client, verdict))
     }
+}
+
+/// What a peer may open, and send beside streams.
+#[derive(Clone, Copy)]
+pub(crate) struct Opens {
+    bidirectional: u32,
+    unidirectional: u32,
+    /// Bytes of datagrams that lie here; `None` if there may be none.
+    datagrams: Option<usize>,
+}
+
+impl Opens {
+    const ACCEPTOR: Self = Self { bidirectional: 0, unidirectional: 1, datagrams: None };
+
+    /// A native initiator.
+    pub(crate) const INITIATOR: Self = Self { bidirectional: 1, ..Self::ACCEPTOR };
+
+    /// Either that or a browser: which one shows when this was said.
+    #[cfg(feature = "webtransport")]
+    pub(crate) const BROWSER: Self = Self {
+        bidirectional: http3::MAX_BIDIRECTIONAL,
+        unidirectional: http3::MAX_UNIDIRECTIONAL,
+        datagrams: Some(http3::DATAGRAMS),
+    };
 }
 
 /// What QUIC takes over of commands beside a send window that deltas have filled, bytes.
@@ -172,7 +199,7 @@ pub(crate) fn endpoint(seed: [u8; 32]) -> Arc<EndpointConfig> {
     Arc::new(config)
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 

@@ -7,13 +7,17 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use deltawire_framing::control::Role;
 use deltawire_link::{Datagram, Transmit, caught};
+#[cfg(feature = "webtransport")]
+use deltawire_webtransport::Rules;
 use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, Incoming, ServerConfig};
 
+use crate::config::Opens;
+use crate::keys::Keys;
 use crate::progress::Progress;
 use crate::stack::{Place, Stack};
 use crate::{
-    EndpointEvent, MAX_TOKEN_LEN, QuicCertificate, QuicConfig, QuicError, QuicTransport, QuicTrust,
-    config,
+    ALPN, EndpointEvent, MAX_TOKEN_LEN, QuicCertificate, QuicConfig, QuicError, QuicTransport,
+    QuicTrust, config,
 };
 
 /// The connections of a socket: connects, accepts, and says whose a datagram is. `now` is time since any fixed
@@ -22,6 +26,11 @@ pub struct QuicEndpoint {
     endpoint: Endpoint,
     config: QuicConfig,
     server: Option<Arc<ServerConfig>>,
+    #[cfg_attr(not(feature = "webtransport"), expect(dead_code, reason = "nothing changes"))]
+    keys: Arc<Keys>,
+    /// What links over WebTransport have to keep to, if there are any.
+    #[cfg(feature = "webtransport")]
+    rules: Option<Arc<Rules>>,
     start: Instant,
     local: SocketAddr,
     /// Datagrams that the socket takes with one call.
@@ -93,9 +102,54 @@ impl QuicEndpoint {
         max_segments: usize,
         seed: [u8; 32],
     ) -> Result<Self, QuicError> {
-        let server = certificate.map(|certificate| config.server(certificate)).transpose()?;
+        let keys = Arc::new(Keys::new(certificate, &config::provider())?);
+        let server = keys.has_bare().then(|| config.server(keys.clone(), &[ALPN])).transpose()?;
         let endpoint = Endpoint::new(config::endpoint(seed), server.clone(), true, None);
-        Ok(Self { endpoint, config, server, start: Instant::now(), local, max_segments })
+        Ok(Self {
+            endpoint,
+            config,
+            server,
+            keys,
+            #[cfg(feature = "webtransport")]
+            rules: None,
+            start: Instant::now(),
+            local,
+            max_segments,
+        })
+    }
+
+    /// Accepts browsers by WebTransport too, to whom it shows this certificate. `rules` says where links are, and of which
+    /// pages; who is let in is asked of [`QuicTransport::take_request`].
+    ///
+    /// # Errors
+    ///
+    /// When the certificate and its key cannot be used.
+    #[cfg(feature = "webtransport")]
+    pub fn accept_webtransport(
+        &mut self,
+        certificate: &QuicCertificate,
+        rules: Rules,
+    ) -> Result<(), QuicError> {
+        self.set_webtransport_certificate(certificate)?;
+        let both = [ALPN, deltawire_webtransport::ALPN];
+        let protocols = if self.keys.has_bare() { &both[..] } else { &both[1..] };
+        self.server = Some(self.config.server(self.keys.clone(), protocols)?);
+        self.endpoint.set_server_config(self.server.clone());
+        self.rules = Some(Arc::new(rules));
+        Ok(())
+    }
+
+    /// Shows this certificate to browsers from here on.
+    ///
+    /// # Errors
+    ///
+    /// When the certificate and its key cannot be used.
+    #[cfg(feature = "webtransport")]
+    pub fn set_webtransport_certificate(
+        &mut self,
+        certificate: &QuicCertificate,
+    ) -> Result<(), QuicError> {
+        self.keys.set_webtransport(certificate, &config::provider())
     }
 
     /// Accepts nobody from here on.
@@ -110,7 +164,15 @@ impl QuicEndpoint {
 
     fn place(&self, role: Role, now: Duration) -> Place {
         let Self { start, local, max_segments, .. } = *self;
-        Place { role, start, now: self.at(now), local, max_segments }
+        Place {
+            role,
+            start,
+            now: self.at(now),
+            local,
+            max_segments,
+            #[cfg(feature = "webtransport")]
+            rules: self.rules.clone().filter(|_| role == Role::Acceptor),
+        }
     }
 
     /// Connects to the server at `remote`, which `host` names, and shows it `token`: empty if it asks for none.
@@ -191,7 +253,12 @@ impl QuicEndpoint {
         let place = self.place(Role::Acceptor, now);
         let mut answer = Vec::new();
         let progress = Progress::default();
-        let server = self.server.as_ref().map(|server| self.config.accepting(server, &progress));
+        #[cfg(feature = "webtransport")]
+        let opens = if self.rules.is_some() { Opens::BROWSER } else { Opens::INITIATOR };
+        #[cfg(not(feature = "webtransport"))]
+        let opens = Opens::INITIATOR;
+        let accepting = |server| self.config.accepting(server, opens, &progress);
+        let server = self.server.as_deref().map(accepting);
         let endpoint = &mut self.endpoint;
         let accepted = survived(|| {
             endpoint

@@ -24,6 +24,17 @@ pub enum QuicError {
     /// The peer opened a stream that no link has.
     #[error("the peer opened a stream beside the three that a link has")]
     Extra,
+    /// The peer opened more streams that are not known than there have to be.
+    #[cfg(feature = "webtransport")]
+    #[error("the peer opened more than {max} streams of types that are not known")]
+    Unknown {
+        /// How many it may.
+        max: usize,
+    },
+    /// A browser, or what pretends to be one, broke the rules of HTTP/3 or of WebTransport.
+    #[cfg(feature = "webtransport")]
+    #[error("the peer broke the rules of WebTransport: {0}")]
+    Http3(#[from] deltawire_webtransport::PrologueError),
     /// A message is empty, or longer than this side takes.
     #[error("a message of {len} bytes on stream {number}: it must have 1 to {max}")]
     Length {
@@ -178,6 +189,31 @@ impl QuicError {
     }
 }
 
+/// What of a connection's end is HTTP/3's.
+#[cfg(feature = "webtransport")]
+impl QuicError {
+    /// What became of a browser's connection; `None` if one of the two closed it in order.
+    pub(crate) fn of_http3(lost: &ConnectionError) -> Option<Self> {
+        match lost {
+            // Pages that are left, and browsers that end, close connections in one of these ways.
+            ConnectionError::ApplicationClosed(close)
+                if close.error_code.into_inner() == u64::from(crate::http3::NO_ERROR) =>
+            {
+                None
+            }
+            ConnectionError::ConnectionClosed(close)
+                if close.error_code == TransportErrorCode::NO_ERROR =>
+            {
+                None
+            }
+            ConnectionError::ApplicationClosed(close) => Some(Self::Accused {
+                reason: format!("{:#x} {}", close.error_code.into_inner(), shown(&close.reason)),
+            }),
+            other => Self::of(other),
+        }
+    }
+}
+
 impl From<QuicError> for TransportError {
     fn from(error: QuicError) -> Self {
         let (kind, fault) = match &error {
@@ -189,6 +225,10 @@ impl From<QuicError> for TransportError {
             | QuicError::Cut { .. }
             | QuicError::Abandoned { .. }
             | QuicError::Protocol { .. } => (TransportErrorKind::Protocol, Fault::Peer),
+            #[cfg(feature = "webtransport")]
+            QuicError::Unknown { .. } | QuicError::Http3(_) => {
+                (TransportErrorKind::Protocol, Fault::Peer)
+            }
             QuicError::WrongPin { .. } | QuicError::Untrusted { .. } => {
                 (TransportErrorKind::Identity, Fault::Unknown)
             }

@@ -36,8 +36,13 @@ mod certificate;
 mod config;
 mod endpoint;
 mod error;
+#[cfg(feature = "webtransport")]
+mod http3;
+mod keys;
 mod progress;
 mod reader;
+#[cfg(feature = "webtransport")]
+mod renewal;
 mod stack;
 mod transport;
 mod trust;
@@ -47,6 +52,8 @@ pub use certificate::{CertificateError, Fingerprint, FingerprintError, QuicCerti
 pub use config::{COMMAND_ROOM, QuicConfig};
 pub use endpoint::{Arrival, Handed, Handle, PeerEvent, QuicEndpoint, Routed};
 pub use error::QuicError;
+#[cfg(feature = "webtransport")]
+pub use renewal::RenewedCertificate;
 pub use transport::{EndpointEvent, QuicTransport};
 pub use trust::QuicTrust;
 

@@ -61,7 +61,7 @@ impl Reader {
         }
     }
 
-    /// Of the half of a stream that this side has opened.
+    /// Of a stream of which is known what it is, such as the half of one that this side has opened.
     pub(crate) fn answering(number: u8, stream: StreamId, max: usize) -> Self {
         Self { expects: Expects::Message, ..Self::numbered(number, stream, max) }
     }

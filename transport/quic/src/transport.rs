@@ -25,6 +25,9 @@ pub struct QuicTransport {
     config: QuicConfig,
     /// The peer's address, as far as it was known last.
     remote: SocketAddr,
+    /// Whether a browser is at the other end, as far as that has shown.
+    #[cfg(feature = "webtransport")]
+    http3: bool,
     /// Whether it was said that the stack panicked.
     told: bool,
 }
@@ -32,13 +35,33 @@ pub struct QuicTransport {
 /// What a connection has to tell its endpoint.
 pub struct EndpointEvent(pub(crate) quinn_proto::EndpointEvent);
 
+/// What links over bare QUIC are called.
+const QUIC: &str = "quic";
+
 /// What waits here at most for QUIC to have room, bytes; and a message of the longest kind beside it.
 const MAX_WAITING: usize = 64 << 10;
 
 impl QuicTransport {
     pub(crate) fn new(stack: Stack, role: Role, config: QuicConfig) -> Self {
         let remote = stack.remote_address();
-        Self { stack: PanicGuard::new(stack), role, config, remote, told: false }
+        Self {
+            stack: PanicGuard::new(stack),
+            role,
+            config,
+            remote,
+            #[cfg(feature = "webtransport")]
+            http3: false,
+            told: false,
+        }
+    }
+
+    /// What kind of link it makes: `quic`, or `webtransport` if a browser is at the other end.
+    fn kind(&self) -> &'static str {
+        #[cfg(feature = "webtransport")]
+        if self.http3 {
+            return deltawire_webtransport::KIND;
+        }
+        QUIC
     }
 
     /// Takes in what the endpoint says is this connection's.
@@ -74,12 +97,23 @@ impl QuicTransport {
         self.stack.with(Stack::take_token).flatten()
     }
 
+    /// Takes what a browser asks for, once that has come, or why it does not get it: then it is to be refused. Of who accepts.
+    #[cfg(feature = "webtransport")]
+    pub fn take_request(
+        &mut self,
+    ) -> Option<Result<deltawire_webtransport::Request, deltawire_webtransport::Denied>> {
+        let asked = self.stack.with(Stack::take_request).flatten();
+        self.http3 |= asked.is_some();
+        asked
+    }
+
     /// Lets the peer in.
     pub fn admit(&mut self) {
         self.stack.with(Stack::admit);
     }
 
-    /// Does not let the peer in, and tells it why.
+    /// Does not let the peer in, and tells it why. A browser is told by a status, and its connection closed if this is said
+    /// again.
     pub fn refuse(&mut self, reason: &str) {
         self.stack.with(|stack| stack.refuse(reason));
     }
@@ -95,9 +129,9 @@ impl MessageTransport for QuicTransport {
         let max = MAX_WAITING.max(self.config.max_message_len);
         let in_flight = InFlight::HandedOn { max };
         let mut capabilities = Capabilities::new(self.config.max_message_len, in_flight);
-        // The task that answers for it is the one that runs the session.
-        capabilities.kind = "quic";
-        capabilities.liveness = true;
+        capabilities.kind = self.kind();
+        // The task that answers for it is the one that runs the session; a browser answers while its page hangs.
+        capabilities.liveness = capabilities.kind == QUIC;
         capabilities
     }
 
@@ -135,7 +169,8 @@ impl MessageTransport for QuicTransport {
     }
 
     fn take_heard(&mut self) -> bool {
-        self.stack.with(Stack::take_heard).unwrap_or_default()
+        // A browser acknowledges what comes while its page hangs, or is gone.
+        self.kind() == QUIC && self.stack.with(Stack::take_heard).unwrap_or_default()
     }
 }
 

@@ -32,6 +32,13 @@ pub trait Answerer: Send + Sync + 'static {
         OfferedLinks::webrtc().links
     }
 
+    /// Where it looks for tickets that links are opened with elsewhere, if there are such links: those that signalling
+    /// gives are put there. Default: nowhere, and tickets open WebSockets only.
+    #[cfg(all(feature = "server", not(target_arch = "wasm32")))]
+    fn tickets(&self) -> Option<crate::Tickets> {
+        None
+    }
+
     /// Makes room for a peer that opens a WebSocket where offers go, and gives who takes over its stream once
     /// it is open. Dropped before, it gives the room back.
     ///

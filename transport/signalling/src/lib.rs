@@ -65,8 +65,8 @@ pub use sdpfrag::{SdpFragment, SdpFragmentError};
 #[cfg(all(feature = "server", not(target_arch = "wasm32")))]
 pub use server::{
     AuthorizationRequest, Authorizer, BindError, Cors, Denial, OriginError, PathPrefix,
-    PathPrefixError, ProxyError, Rate, ServerLimits, SignallingOptions, SignallingServer, Tokens,
-    TrustedProxies, router,
+    PathPrefixError, ProxyError, Rate, ServerLimits, SignallingOptions, SignallingServer, Tickets,
+    Tokens, TrustedProxies, router,
 };
 pub use token::{Token, TokenError};
 

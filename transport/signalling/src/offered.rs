@@ -26,7 +26,8 @@ pub struct OfferedLinks {
 pub struct OfferedLink {
     /// Its name: see [`Link::kind`](deltawire_link::Link::kind).
     pub kind: String,
-    /// Where it is opened. Default: the address that was asked, with the scheme that such links have.
+    /// Where it is opened. Default: the address that was asked, with the scheme that such links have. Without a host
+    /// (`wt://:4000/path`) it is at the host that was asked.
     #[cfg_attr(
         not(target_arch = "wasm32"),
         serde(default, skip_serializing_if = "Option::is_none")
@@ -39,6 +40,12 @@ impl OfferedLink {
     #[must_use]
     pub fn here(kind: &str) -> Self {
         Self { kind: kind.to_owned(), url: None }
+    }
+
+    /// Of this kind, at this address.
+    #[must_use]
+    pub fn at(kind: &str, url: String) -> Self {
+        Self { kind: kind.to_owned(), url: Some(url) }
     }
 }
 

@@ -13,13 +13,13 @@ use super::session::Session;
 use crate::processes::{Server, host_and_port};
 
 /// A page that is gone is noticed at once: the browser hangs up for it. Unless it keeps the page, frozen, for who goes
-/// back.
+/// back; and but for WebTransport in Firefox, which says nothing.
 const AT_ONCE: Duration = Duration::from_secs(4);
 
 /// A server that is gone, or a page that is frozen, is noticed when it was silent for 5 s; then the page tries again.
 const AFTER_SILENCE: Duration = Duration::from_secs(30);
 
-/// Where links over WebRTC come to that go by a relay.
+/// Where links come to that go by a relay.
 const RELAYED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 /// For how long a relay leads nowhere: longer than silence may last.
@@ -38,16 +38,62 @@ pub(super) fn run(
     let server = site.start(0)?;
     let address = server.address()?;
     let url = &format!("{address}{FIGURES}{query}");
+    let hangs_up = if kind == "WebTransport" { AFTER_SILENCE } else { AT_ONCE };
     Ok(print_results(
         &format!("people and faults, {kind}"),
         &[
             ("a text that is typed", say(session, url)),
-            ("a page reloaded in mid-transfer", reload(session, &server, url)),
+            ("a page reloaded in mid-transfer", reload(session, &server, url, hangs_up)),
             ("a page left in mid-transfer", leave(session, &server, url)),
             ("a way that goes dead and comes back", go_on(session, site, query)),
             ("a server that restarts", restart(session, server, &address, url, site)),
         ],
     ))
+}
+
+/// Has the page take what opens, WebTransport or WebSocket, where UDP leads to the server and where it leads nowhere, and
+/// prints how it went.
+pub(super) fn fall_back(session: &mut Session, site: &Site) -> anyhow::Result<bool> {
+    Ok(print_results(
+        "UDP, and what is taken without",
+        &[
+            ("UDP leads to the server", taken(session, site, false, "webtransport")),
+            ("UDP leads nowhere", taken(session, site, true, "websocket")),
+        ],
+    ))
+}
+
+fn taken(session: &mut Session, site: &Site, dead: bool, kind: &str) -> anyhow::Result<String> {
+    let way = Way::start(site)?;
+    way.datagrams.set_dead(dead);
+    let started = Instant::now();
+    let query = "?webtransport,websocket";
+    session.open(&format!("http://{}/{FIGURES}{query}", way.streams.address))?;
+    let state = wait_for_state(session, &format!("connected over {kind}"), AT_ONCE)?;
+    Ok(format!("{state}, {:.1?} after the page was opened", started.elapsed()))
+}
+
+/// A server that is reached by relays only.
+struct Way {
+    server: Server,
+    datagrams: Relay,
+    streams: Relay,
+}
+
+impl Way {
+    fn start(site: &Site) -> anyhow::Result<Self> {
+        let mut command = site.server();
+        let server =
+            Server::start(command.args(["--port", "0", "--advertise", &RELAYED.to_string()]))?;
+        let page = host_and_port(&server.address()?)?;
+        let line = server.wait_for(AT_ONCE, |line| line.starts_with("links over WebRTC"))?;
+        let relayed: SocketAddr = line.rsplit(' ').next().unwrap_or_default().parse()?;
+        let listening = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), relayed.port());
+        let datagrams = Relay::of_datagrams(relayed, listening)?;
+        // The page connects over WebTransport to the host that it comes from.
+        let streams = Relay::of_streams(RELAYED, page)?;
+        Ok(Self { server, datagrams, streams })
+    }
 }
 
 /// Opens the page, and has it send.
@@ -70,13 +116,18 @@ fn say(session: &mut Session, url: &str) -> anyhow::Result<String> {
     Ok(format!("it came back louder; the page shows {time}, and {route} as its route"))
 }
 
-fn reload(session: &mut Session, server: &Server, url: &str) -> anyhow::Result<String> {
+fn reload(
+    session: &mut Session,
+    server: &Server,
+    url: &str,
+    patience: Duration,
+) -> anyhow::Result<String> {
     transfer(session, url)?;
     // What the page before had opened.
     while server.wait_for(Duration::ZERO, |_| true).is_ok() {}
     let started = Instant::now();
     session.open(url)?;
-    let ended = server.wait_for(AT_ONCE, is_gone)?;
+    let ended = server.wait_for(patience, is_gone)?;
     let noticed = started.elapsed();
     wait_for_state(session, "connected", AT_ONCE)?;
     Ok(format!("the server noticed after {noticed:.1?} ({ended}), and has the new page"))
@@ -94,14 +145,7 @@ fn leave(session: &mut Session, server: &Server, url: &str) -> anyhow::Result<St
 /// The whole way there leads nowhere for a while, in the middle of a transfer: the page's bytes are counted and in
 /// order, or it says so.
 fn go_on(session: &mut Session, site: &Site, query: &str) -> anyhow::Result<String> {
-    let mut command = site.server();
-    let server = Server::start(command.args(["--port", "0", "--advertise", &RELAYED.to_string()]))?;
-    let page = host_and_port(&server.address()?)?;
-    let line = server.wait_for(AT_ONCE, |line| line.starts_with("links over WebRTC"))?;
-    let relayed: SocketAddr = line.rsplit(' ').next().unwrap_or_default().parse()?;
-    let listening = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), relayed.port());
-    let datagrams = Relay::of_datagrams(relayed, listening)?;
-    let streams = Relay::of_streams(page)?;
+    let Way { server, datagrams, streams } = Way::start(site)?;
     let set_dead = |dead| [&datagrams, &streams].map(|relay| relay.set_dead(dead));
     transfer(session, &format!("http://{}/{FIGURES}{query}", streams.address))?;
     set_dead(true);

@@ -98,8 +98,8 @@ pub(crate) fn board() -> anyhow::Result<()> {
     board::check(&Site::build(&Compiler::get()?)?)
 }
 
-/// Runs the page once with the channels in the worker for each engine of the server's, once with a relay, and once over
-/// WebSocket, and prints what it reports; then without this and that, and over each kind of link with faults.
+/// Runs the page once with the channels in the worker for each engine of the server's, once with a relay, once over WebSocket
+/// and once over WebTransport, and prints what it reports; then without this and that, and over each kind of link with faults.
 fn try_in(browser: Browser, site: &Site) -> anyhow::Result<()> {
     let server = site.start(0)?;
     let url = server.address()? + FIGURES;
@@ -112,6 +112,7 @@ fn try_in(browser: Browser, site: &Site) -> anyhow::Result<()> {
         ("channels in the worker, the server on str0m", &url_on_str0m, "?run&quick", false),
         ("channels relayed by the window", &url, "?run&quick&relay", true),
         ("WebSocket in the worker", &url, "?run&websocket", false),
+        ("WebTransport in the worker", &url, "?run&webtransport", false),
     ] {
         println!("\n== {browser}, {name}");
         let report = wait(&mut session, &format!("{url}{query}"))?;
@@ -130,9 +131,12 @@ fn try_in(browser: Browser, site: &Site) -> anyhow::Result<()> {
     drop(on_str0m);
     passed &= lacking::run(&mut session, browser, &url);
     drop(server);
-    for (kind, query) in [("WebRTC", ""), ("WebSocket", "?websocket")] {
+    for (kind, query) in
+        [("WebRTC", ""), ("WebSocket", "?websocket"), ("WebTransport", "?webtransport")]
+    {
         passed &= faults::run(&mut session, site, kind, query)?;
     }
+    passed &= faults::fall_back(&mut session, site)?;
     if !passed {
         bail!("the page's checks failed in {browser}");
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -45,9 +45,9 @@ impl Relay {
         Ok(relay)
     }
 
-    /// Passes connections on to `server`.
-    pub(super) fn of_streams(server: SocketAddr) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    /// Passes connections on to `server` that come to this address.
+    pub(super) fn of_streams(address: IpAddr, server: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((address, 0))?;
         let relay = Self { address: listener.local_addr()?, way: Arc::default() };
         let way = Arc::downgrade(&relay.way);
         thread::spawn(move || {

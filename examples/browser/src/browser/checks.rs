@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use deltawire::prelude::*;
-use deltawire::signalling::{ClientOptions, SignallingError, Token};
+use deltawire::signalling::{ClientOptions, Signaller, SignallingClient, SignallingError, Token};
 use deltawire::{ConnectError, Route, TransportErrorKind};
 use futures_util::future::{Either, select};
 
@@ -48,6 +48,15 @@ pub(super) async fn run(server: &Server, quick: bool) -> Report {
             ("another service: not reached", not_reached(server, &origin).await),
             ("unencrypted links stay on this machine", unencrypted(server).await),
         ]);
+    }
+    if server.kind == "webtransport" {
+        add(
+            &mut report,
+            Check::new(
+                "addresses where nobody lets in, and what is taken by itself",
+                addresses(server).await,
+            ),
+        );
     }
     for (name, result) in refusals {
         add(&mut report, Check::new(name, result));
@@ -171,7 +180,7 @@ async fn another_service(server: &Server) -> Result<String, Error> {
     }
 }
 
-/// A browser does not say why there is no WebSocket.
+/// A browser does not say why there is no WebSocket, or no WebTransport.
 async fn not_reached(server: &Server, url: &str) -> Result<String, Error> {
     match node(server, ClientOptions::default())?.connect(url).await {
         Err(ConnectError::Ended(LinkEnded::Transport(error)))
@@ -181,6 +190,30 @@ async fn not_reached(server: &Server, url: &str) -> Result<String, Error> {
         }
         other => Err(unexpected(other)),
     }
+}
+
+/// The address of the server's links over WebTransport, as it says; and others, where nobody is or lets in.
+async fn addresses(server: &Server) -> Result<String, Error> {
+    let asked = format!("{}/webrtc", server.origin);
+    let offered = SignallingClient::new(ClientOptions::default())?.links(&asked).await?;
+    let link = offered.links.into_iter().find(|link| link.kind == server.kind);
+    let url = link.and_then(|link| link.url).ok_or("the server does not offer it")?;
+    let host = server.origin.get(7..).and_then(|host| host.split(':').next()).unwrap_or_default();
+    let (here, hashes) = url.split_once('#').ok_or("there are no hashes")?;
+    let here = here.replacen("//", &format!("//{host}"), 1);
+    for (what, url) in [
+        ("a wrong ticket", format!("{here}?ticket=0#{hashes}")),
+        ("a wrong path", format!("{here}/#{hashes}")),
+        ("a wrong hash", format!("{here}#{}", "0".repeat(64))),
+        ("no hash", here.clone()),
+        ("no server", format!("wt://{host}:9/#{hashes}")),
+    ] {
+        not_reached(server, &url).await.map_err(|error| format!("{what}: {error}"))?;
+    }
+    // And what is taken where nothing is preferred.
+    let connected = Node::builder().build()?.connect(&asked).await;
+    let (_peer, link) = connected.map_err(explain)?;
+    if link.kind() == server.kind { Ok(asked) } else { Err(link.kind().into()) }
 }
 
 /// Nothing is sent.

@@ -102,7 +102,7 @@ async fn receive(peer: &mut Peer) -> Result<(), Error> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     copied: f64,
-    /// Given to a data channel or a WebSocket right from wasm's memory.
+    /// Given to a data channel, a WebSocket or a stream right from wasm's memory.
     from_wasm: f64,
     /// Times that something else was given to one.
     from_elsewhere: u32,
@@ -122,9 +122,13 @@ impl Counter {
         let views = property(&property(&globals, "Uint8Array")?, "prototype")?;
         counter.on_call(&views, "set", |seen, _, source| seen.copied += len(source))?;
         counter.on_call(&views, "slice", |seen, view, _| seen.copied += len(view))?;
-        for kind in ["RTCDataChannel", "WebSocket"] {
+        for (kind, send) in [
+            ("RTCDataChannel", "send"),
+            ("WebSocket", "send"),
+            ("WritableStreamDefaultWriter", "write"),
+        ] {
             let links = property(&property(&globals, kind)?, "prototype")?;
-            counter.on_call(&links, "send", |seen, _, message| {
+            counter.on_call(&links, send, |seen, _, message| {
                 match message.dyn_ref::<Uint8Array>() {
                     Some(view) if JsValue::from(view.buffer()) == memory() => {
                         seen.from_wasm += len(view);

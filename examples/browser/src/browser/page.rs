@@ -19,7 +19,7 @@ struct Page {
     worker: Worker,
     port: Port,
     origin: String,
-    /// What stands behind the ? of the address: `run`, `quick`, `relay`, `websocket`, `measure=…`.
+    /// What stands behind the ? of the address: `run`, `quick`, `relay`, `websocket`, `webtransport`, `measure=…`.
     query: String,
     chart: RefCell<Chart>,
 }
@@ -104,9 +104,10 @@ impl Page {
         pairs.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
     }
 
-    /// By WebSocket if the address says so, and else by WebRTC.
+    /// By WebSocket, WebTransport or whichever opens of both if the address says so, and else by WebRTC.
     fn server(&self) -> Server {
-        let kind = if self.parameter("websocket").is_some() { "websocket" } else { "webrtc" };
+        let mut named = ["websocket", "webtransport,websocket", "webtransport"].into_iter();
+        let kind = named.find(|kind| self.parameter(kind).is_some()).unwrap_or("webrtc");
         Server { origin: self.origin.clone(), kind: kind.to_owned() }
     }
 

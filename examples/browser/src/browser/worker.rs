@@ -86,10 +86,10 @@ pub(super) fn start() -> Result<(), JsValue> {
     Ok(())
 }
 
-/// A node that has links of the server's kind.
+/// A node that has links of the server's kind, or of several.
 pub(super) fn node(server: &Server, options: ClientOptions) -> Result<Node, deltawire::BuildError> {
     let builder = Node::builder().limits(service::limits()).signalling(options);
-    builder.prefer_links([&*server.kind]).build()
+    builder.prefer_links(server.kind.split(',')).build()
 }
 
 /// Connects, does what is wanted, and connects anew when the link ends.
@@ -136,7 +136,7 @@ async fn watch(link: &Link) {
         state(text, true);
         show(&ToPage::Channels("open".to_owned()));
     };
-    open("connected");
+    open(&format!("connected over {}", link.kind()));
     loop {
         match changes.next().await {
             LinkChange::Down { why } => {
@@ -157,7 +157,7 @@ async fn watch(link: &Link) {
 
 /// What people can do about it.
 fn hint(server: &Server, error: &ConnectError) -> Option<&'static str> {
-    if server.kind == "websocket" {
+    if server.kind != "webrtc" {
         return None;
     }
     let firefox = SCOPE.with(|scope| scope.navigator().user_agent().ok())?.contains("Firefox/");

@@ -8,10 +8,10 @@ use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use clap::Parser;
-use deltawire::LinkChange;
 use deltawire::prelude::*;
 use deltawire::signalling::{SignallingOptions, SignallingServer, Token};
 use deltawire::webrtc::EngineKind;
+use deltawire::{Admission, LinkChange};
 use deltawire_browser_demo::service::{self, Error};
 
 /// Serves the page, signalling, the board and the echo.
@@ -59,6 +59,7 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
         .listen((local, 0).into())
         .advertise(arguments.advertise)
         .engine(if arguments.str0m { EngineKind::Str0m } else { EngineKind::Lean })
+        .accept_webtransport(Admission::anyone())
         .limits(service::limits())
         .build()?;
     let guarded = SignallingOptions {

@@ -58,6 +58,46 @@ impl NodeBuilder {
     }
 }
 
+/// Links over WebTransport, which browsers open.
+#[cfg(all(feature = "webtransport", not(target_arch = "wasm32")))]
+impl NodeBuilder {
+    /// Lets browsers connect over WebTransport, at the port of [`listen`](Self::listen), beside the other kinds of links
+    /// there. Without it none can.
+    ///
+    /// Who has a ticket of this node's signalling is let in as whom signalling knows it by, once and within 30 s; pages get
+    /// one by connecting to the address of signalling. `admission` is for those without one, which browsers give no
+    /// token to send along: [`Admission::anyone`](crate::Admission::anyone) suits signalling that asks for nothing, and
+    /// [`Admission::ticket`](crate::Admission::ticket) such that asks for a token.
+    pub fn accept_webtransport(mut self, admission: crate::Admission) -> Self {
+        self.quic.webtransport.admission = Some(admission);
+        self
+    }
+
+    /// The path where browsers connect over WebTransport: it begins with `/`. Default: `/deltawire`.
+    pub fn webtransport_path(mut self, path: impl Into<String>) -> Self {
+        self.quic.webtransport.path = Some(path.into());
+        self
+    }
+
+    /// The pages that may connect over WebTransport. Default: those from the host that they connect to, whatever their port,
+    /// as the page's own differs from that of links.
+    pub fn webtransport_origins(mut self, origins: deltawire_webtransport::Origins) -> Self {
+        self.quic.webtransport.origins = origins;
+        self
+    }
+
+    /// The certificate that browsers see over WebTransport: one that an authority vouches for which browsers trust, and that
+    /// has the name which pages connect to. Default: one that is made for this node, told to pages by its hash, and made anew
+    /// in time.
+    pub fn webtransport_certificate(
+        mut self,
+        certificate: deltawire_quic::QuicCertificate,
+    ) -> Self {
+        self.quic.webtransport.certificate = Some(certificate);
+        self
+    }
+}
+
 /// Links over TCP, which are not encrypted: those to addresses such as `tcp://127.0.0.1:4000`.
 #[cfg(all(feature = "tcp", not(target_arch = "wasm32")))]
 impl NodeBuilder {

@@ -2,10 +2,14 @@
 
 mod driver;
 pub(crate) mod hub;
+#[cfg(feature = "webtransport")]
+pub(crate) mod webtransport;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+#[cfg(feature = "webtransport")]
+use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +35,27 @@ pub(crate) struct Options {
     pub(crate) admission: Option<Admission>,
     pub(crate) certificate: Option<QuicCertificate>,
     pub(crate) trust: QuicTrust,
+    #[cfg(feature = "webtransport")]
+    pub(crate) webtransport: webtransport::Options,
+}
+
+/// Who may come to a socket.
+#[derive(Clone, Default)]
+pub(crate) struct Accepts {
+    /// Over bare QUIC.
+    bare: Option<Admission>,
+    #[cfg(feature = "webtransport")]
+    webtransport: Option<Arc<webtransport::WebTransport>>,
+}
+
+impl Accepts {
+    fn nobody(&self) -> bool {
+        #[cfg(feature = "webtransport")]
+        if self.webtransport.is_some() {
+            return false;
+        }
+        self.bare.is_none()
+    }
 }
 
 /// A node's links over QUIC.
@@ -42,7 +67,7 @@ pub(crate) struct Quic {
     network: Network,
     runtime: SharedRuntime,
     udp: udp::Options,
-    admission: Option<Admission>,
+    accepts: Accepts,
     certificate: Option<QuicCertificate>,
     /// Keeps the socket that accepts: it accepts until nobody can ask it for anything.
     accepting: Mutex<Option<mpsc::Sender<Request>>>,
@@ -59,11 +84,16 @@ impl Quic {
         network: &Network,
         runtime: &SharedRuntime,
     ) -> Result<Self, BuildError> {
-        let Options { admission, certificate, trust } = options;
-        if admission.is_some() && udp.listen.is_none() {
+        let Options { admission, certificate, trust, .. } = options;
+        let accepts = Accepts {
+            bare: admission,
+            #[cfg(feature = "webtransport")]
+            webtransport: webtransport::WebTransport::new(options.webtransport)?.map(Arc::new),
+        };
+        if !accepts.nobody() && udp.listen.is_none() {
             return Err(BuildError::AcceptNowhere);
         }
-        let certificate = match (certificate, &admission) {
+        let certificate = match (certificate, &accepts.bare) {
             (Some(certificate), _) => Some(certificate),
             (None, Some(_)) => Some(QuicCertificate::generate()?),
             (None, None) => None,
@@ -76,7 +106,7 @@ impl Quic {
             network: network.clone(),
             runtime: runtime.clone(),
             udp,
-            admission,
+            accepts,
             certificate,
             accepting: Mutex::default(),
             outgoing: Mutex::default(),
@@ -85,7 +115,14 @@ impl Quic {
 
     /// The SHA-256 of the certificate that peers see, if it accepts any.
     pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
-        self.admission.as_ref().and(self.certificate.as_ref()).map(QuicCertificate::fingerprint)
+        let accepts = self.accepts.bare.as_ref();
+        accepts.and(self.certificate.as_ref()).map(QuicCertificate::fingerprint)
+    }
+
+    /// Its links over WebTransport, if it accepts any.
+    #[cfg(feature = "webtransport")]
+    pub(crate) fn webtransport(&self) -> Option<&webtransport::WebTransport> {
+        self.accepts.webtransport.as_deref()
     }
 
     fn hub(
@@ -95,23 +132,28 @@ impl Quic {
     ) -> Result<(mpsc::Sender<Request>, Hub), BuildError> {
         let mut seed = [0; 32];
         self.runtime.random(&mut seed).map_err(BuildError::Random)?;
-        let certificate = self.certificate.as_ref().filter(|_| accepts);
+        let accepts = if accepts { self.accepts.clone() } else { Accepts::default() };
+        let certificate = self.certificate.as_ref().filter(|_| accepts.bare.is_some());
         let (local, segments) = (socket.local_address(), socket.max_segments());
-        let endpoint = QuicEndpoint::new(self.config, certificate, local, segments, seed)?;
+        #[cfg_attr(not(feature = "webtransport"), expect(unused_mut, reason = "as it is"))]
+        let mut endpoint = QuicEndpoint::new(self.config, certificate, local, segments, seed)?;
+        #[cfg(feature = "webtransport")]
+        if let Some(webtransport) = &accepts.webtransport {
+            webtransport.accept_on(&mut endpoint, local)?;
+        }
         let (sender, receiver) = mpsc::channel(REQUESTS);
         let around = Surroundings {
             network: self.network.clone(),
             settings: self.settings.clone(),
             runtime: self.runtime.clone(),
         };
-        let admission = self.admission.clone().filter(|_| accepts);
-        let hub = Hub::new(endpoint, admission, (sender.downgrade(), receiver), around);
+        let hub = Hub::new(endpoint, accepts, (sender.downgrade(), receiver), around);
         Ok((sender, hub))
     }
 
     /// What moves the links that come in over this socket, if it accepts any.
     pub(crate) fn accept_on(&self, socket: &Socket) -> Result<Option<Hub>, BuildError> {
-        if self.admission.is_none() {
+        if self.accepts.nobody() {
             return Ok(None);
         }
         let (sender, hub) = self.hub(socket, true)?;
@@ -179,7 +221,7 @@ impl Quic {
                 ConnectError::Socket { .. } | ConnectError::Ended(LinkEnded::NotReached(_))
             )
         };
-        let raced = race(runtime, HEAD_START, attempts, answered).await;
+        let raced = race(runtime, |_| HEAD_START, attempts, answered).await;
         let nothing = || unknown(io::Error::other("the name has no address"));
         raced.map_err(|mut failed| failed.pop().unwrap_or_else(nothing))
     }

@@ -46,7 +46,7 @@ impl Tcp {
             Box::pin(async move { Ok((connect(*address).await?, Some(*address))) })
                 as BoxFuture<'_, _>
         });
-        let raced = race(&**node.runtime(), HEAD_START, attempts, |_: &io::Error| false).await;
+        let raced = race(&**node.runtime(), |_| HEAD_START, attempts, |_: &io::Error| false).await;
         raced.map_err(|mut failed| match failed.pop() {
             Some(source) => {
                 ConnectError::Stream { address: format!("{KIND}://{host}:{port}"), source }

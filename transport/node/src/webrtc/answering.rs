@@ -141,7 +141,16 @@ impl Answerer for Node {
     fn links(&self) -> Vec<OfferedLink> {
         let webrtc = (!self.inner().webrtc.listeners.is_empty()).then_some("webrtc");
         let websocket = cfg!(feature = "websocket").then_some("websocket");
-        websocket.into_iter().chain(webrtc).map(OfferedLink::here).collect()
+        let here = websocket.into_iter().chain(webrtc).map(OfferedLink::here);
+        #[cfg(all(feature = "webtransport", feature = "signalling-server"))]
+        let here =
+            self.inner().quic.webtransport().and_then(|it| it.offered()).into_iter().chain(here);
+        here.collect()
+    }
+
+    #[cfg(all(feature = "webtransport", feature = "signalling-server"))]
+    fn tickets(&self) -> Option<deltawire_signalling::Tickets> {
+        self.inner().quic.webtransport().map(|webtransport| webtransport.tickets())
     }
 
     #[cfg(all(feature = "signalling-server", feature = "websocket"))]

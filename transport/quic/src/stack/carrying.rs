@@ -5,7 +5,8 @@ use std::time::Duration;
 use deltawire_framing::Channel;
 use deltawire_link::{Output, TransportError};
 
-use super::{Stack, window};
+use super::Stack;
+use super::sending::window;
 use crate::writer::Writer;
 use crate::{CLOSED, COMMAND_ROOM};
 

@@ -1,22 +1,31 @@
 //! One connection of quinn-proto's: its streams, and what comes and goes on them.
 
+#[cfg(feature = "webtransport")]
+mod browsing;
 mod carrying;
+mod sending;
 
 use std::net::SocketAddr;
+#[cfg(feature = "webtransport")]
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use deltawire_channels::TransportMessage;
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
-use deltawire_link::{Output, Transmit, TransportError};
+use deltawire_link::{Output, TransportError};
+#[cfg(feature = "webtransport")]
+use deltawire_webtransport::Rules;
 use quinn_proto::{Connection, Dir, Event, StreamEvent, StreamId};
 
+#[cfg(feature = "webtransport")]
+use crate::http3::{self, Http3};
 use crate::progress::Progress;
 use crate::reader::{Read, Reader};
 use crate::trust::Verdict;
 use crate::writer::Writer;
-use crate::{BROKEN, COMMAND_ROOM, PeerEvent, QuicConfig, QuicError, REFUSED};
+use crate::{BROKEN, PeerEvent, QuicConfig, QuicError, REFUSED};
 
 /// A connection, as what carries a session.
 pub(crate) struct Stack {
@@ -47,6 +56,12 @@ pub(crate) struct Stack {
     /// Frames of the peer's so far.
     frames: u64,
     progress: Progress,
+    /// What browsers have to keep to, if they may connect.
+    #[cfg(feature = "webtransport")]
+    rules: Option<Arc<Rules>>,
+    /// What stands around the link of a browser's.
+    #[cfg(feature = "webtransport")]
+    http3: Option<Box<Http3>>,
 }
 
 /// Where a connection lies, and who has begun it.
@@ -56,14 +71,9 @@ pub(crate) struct Place {
     pub(crate) now: Instant,
     pub(crate) local: SocketAddr,
     pub(crate) max_segments: usize,
+    #[cfg(feature = "webtransport")]
+    pub(crate) rules: Option<Arc<Rules>>,
 }
-
-/// Most datagrams of one call: more are not quicker.
-const MAX_SEGMENTS: usize = 40;
-/// Most bytes of one call: UDP takes no more.
-const MAX_BATCH: usize = 65_000;
-/// What QUIC may hold at the least of what is sent, bytes: see [`window`].
-const LEAST_WINDOW: u64 = 128 << 10;
 
 /// That of the stream of commands; the others have 0.
 const COMMAND_PRIORITY: i32 = 2;
@@ -77,7 +87,7 @@ impl Stack {
         token: Option<Vec<u8>>,
         progress: Progress,
     ) -> Self {
-        let Place { role, start, now, local, max_segments } = place;
+        let Place { role, start, now, local, max_segments, .. } = place;
         Self {
             connection,
             role,
@@ -99,6 +109,10 @@ impl Stack {
             finishing: false,
             frames: 0,
             progress,
+            #[cfg(feature = "webtransport")]
+            rules: place.rules,
+            #[cfg(feature = "webtransport")]
+            http3: None,
         }
     }
 
@@ -134,12 +148,23 @@ impl Stack {
         if !self.admitted && !self.closed {
             self.admitted = true;
             self.connection.set_receive_window(self.config.receive_window());
+            #[cfg(feature = "webtransport")]
+            if let Some(http3) = &mut self.http3 {
+                self.data_out = http3.admit(&mut self.connection);
+                return;
+            }
             self.open_data(2);
         }
     }
 
     /// Does not let the peer in, and tells it why.
     pub(crate) fn refuse(&mut self, reason: &str) {
+        #[cfg(feature = "webtransport")]
+        if let Some(http3) = &mut self.http3
+            && http3.refuse(&mut self.connection)
+        {
+            return;
+        }
         self.close_with(REFUSED, reason);
     }
 
@@ -157,12 +182,21 @@ impl Stack {
         if !self.closed {
             self.closed = true;
             let reason = Bytes::copy_from_slice(reason.as_bytes());
+            #[cfg(feature = "webtransport")]
+            let code = if self.http3.is_some() { http3::code(code) } else { code };
             self.connection.close(self.now, code.into(), reason);
         }
     }
 
     /// Ends it because of what the peer did.
     fn fail(&mut self, error: QuicError) -> TransportError {
+        #[cfg(feature = "webtransport")]
+        if let QuicError::Http3(broken) = &error
+            && !std::mem::replace(&mut self.closed, true)
+        {
+            let reason = Bytes::from(error.to_string().into_bytes());
+            self.connection.close(self.now, broken.code().into(), reason);
+        }
         self.close_with(BROKEN, &error.to_string());
         self.lost = None;
         error.into()
@@ -182,6 +216,10 @@ impl Stack {
 
     /// The handshake is over: opens what the initiator opens.
     fn connected(&mut self) {
+        #[cfg(feature = "webtransport")]
+        if let Some(http3) = &mut self.http3 {
+            http3.begin(&mut self.connection);
+        }
         if self.role == Role::Acceptor {
             return;
         }
@@ -202,6 +240,11 @@ impl Stack {
     fn accept(&mut self, dir: Dir) -> Result<(), QuicError> {
         let max = self.config.max_message_len;
         while let Some(stream) = self.connection.streams().accept(dir) {
+            #[cfg(feature = "webtransport")]
+            if let Some(http3) = &mut self.http3 {
+                http3.accept(dir, stream)?;
+                continue;
+            }
             let (number, reader) = match (dir, self.role) {
                 (Dir::Bi, _) => (0, &mut self.command_in),
                 (Dir::Uni, Role::Acceptor) => (1, &mut self.data_in),
@@ -223,6 +266,16 @@ impl Stack {
         while let Some(event) = self.connection.poll() {
             match event {
                 Event::Connected => self.connected(),
+                #[cfg(feature = "webtransport")]
+                Event::HandshakeDataReady => self.learn_protocol(),
+                #[cfg(feature = "webtransport")]
+                Event::ConnectionLost { reason } if self.http3.is_some() => {
+                    self.lost = Some(QuicError::of_http3(&reason));
+                    self.closed = true;
+                }
+                // Of no use here: browsers only want to know that they may.
+                #[cfg(feature = "webtransport")]
+                Event::DatagramReceived => while self.connection.datagrams().recv().is_some() {},
                 Event::ConnectionLost { reason } => {
                     let verdict = self.verdict.as_ref().and_then(|verdict| verdict.get().cloned());
                     self.lost = Some(verdict.or_else(|| QuicError::of(&reason)));
@@ -235,6 +288,10 @@ impl Stack {
                         readers.find_map(|it| it.as_mut().filter(|it| it.stream() == id))
                     {
                         reader.wake();
+                    }
+                    #[cfg(feature = "webtransport")]
+                    if let Some(http3) = &mut self.http3 {
+                        http3.wake(id);
                     }
                 }
                 Event::Stream(StreamEvent::Finished { id }) => {
@@ -252,11 +309,13 @@ impl Stack {
                 }
                 // What waits is tried each time.
                 Event::Stream(StreamEvent::Writable { .. } | StreamEvent::Available { .. })
-                | Event::HandshakeDataReady
-                | Event::DatagramReceived
                 | Event::DatagramsUnblocked => {}
+                #[cfg(not(feature = "webtransport"))]
+                Event::HandshakeDataReady | Event::DatagramReceived => {}
             }
         }
+        #[cfg(feature = "webtransport")]
+        self.read_http3()?;
         Ok(())
     }
 
@@ -296,37 +355,6 @@ impl Stack {
         Ok(None)
     }
 
-    /// Hands on what waited for room, commands first.
-    fn flush(&mut self) -> Result<(), QuicError> {
-        let Self { connection, config, command_out, data_out, .. } = self;
-        let room = [COMMAND_ROOM, 0];
-        let window = window(connection, config.send_window);
-        for (writer, room) in [command_out, data_out].into_iter().zip(room) {
-            if let Some(writer) = writer
-                && writer.waiting() > 0
-            {
-                connection.set_send_window(window + room);
-                writer.flush(connection)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn transmit(&mut self) -> Option<Transmit> {
-        let mtu = usize::from(self.connection.current_mtu()).max(1);
-        let most = self.max_segments.min(MAX_SEGMENTS).min(MAX_BATCH / mtu).max(1);
-        let mut bytes = Vec::new();
-        let made = self.connection.poll_transmit(self.now, most, &mut bytes)?;
-        bytes.truncate(made.size);
-        let source = made.src_ip.unwrap_or(self.local.ip());
-        Some(Transmit {
-            destination: made.destination,
-            source: SocketAddr::new(source, self.local.port()),
-            bytes,
-            segment: made.segment_size,
-        })
-    }
-
     fn next(&mut self) -> Result<Option<Output>, QuicError> {
         self.take_events()?;
         let was_broken = self.closed && self.lost.is_none();
@@ -345,6 +373,10 @@ impl Stack {
             None => {}
         }
         if !self.closed {
+            #[cfg(feature = "webtransport")]
+            if let Some(http3) = &mut self.http3 {
+                http3.flush(&mut self.connection);
+            }
             self.flush()?;
             if self.finishing {
                 self.finish_streams();
@@ -352,20 +384,4 @@ impl Stack {
         }
         Ok(self.transmit().map(Output::Transmit))
     }
-
-    fn finish_streams(&mut self) -> bool {
-        let Self { connection, command_out, data_out, .. } = self;
-        let mut all = true;
-        for writer in [command_out, data_out].into_iter().flatten() {
-            // Each is told, whether the other is through or not.
-            all &= writer.finish(connection);
-        }
-        all
-    }
-}
-
-/// What QUIC may hold to be sent and sent again: twice what the path takes, so that a close waits for no more than
-/// that, and for what is left in a session as long as that goes on.
-fn window(connection: &Connection, most: u64) -> u64 {
-    connection.congestion_state().window().saturating_mul(2).clamp(LEAST_WINDOW.min(most), most)
 }

@@ -12,7 +12,9 @@ use axum::response::Response;
 
 use super::path::Target;
 use super::rate::RateLimits;
-use super::{AuthorizationRequest, Authorizer, Denial, PathPrefix, TrustedProxies, refuse};
+use super::{
+    AuthorizationRequest, Authorizer, Denial, PathPrefix, Tickets, TrustedProxies, refuse,
+};
 use crate::{MEDIA_TYPE_FRAGMENT, MEDIA_TYPE_SDP, Token};
 use deltawire_link::Identity;
 
@@ -30,23 +32,19 @@ pub(super) struct Gate {
     pub(super) authorizer: Option<Arc<dyn Authorizer>>,
     pub(super) authorize_timeout: Duration,
     pub(super) rates: RateLimits,
-    #[cfg(feature = "websocket")]
-    pub(super) tickets: super::tickets::Tickets,
+    pub(super) tickets: Tickets,
+    /// Whether anything is opened with them.
+    pub(super) tickets_open: bool,
 }
 
 impl Gate {
     /// Something that lets in, once, who was let in; `None` where nobody is asked who it is, or there are too many.
     pub(super) fn ticket(&self, identity: Option<Identity>, from: SocketAddr) -> Option<String> {
-        if self.token.is_none() && self.authorizer.is_none() {
+        let is_guarded = self.token.is_some() || self.authorizer.is_some();
+        if !is_guarded || !self.tickets_open {
             return None;
         }
-        #[cfg(feature = "websocket")]
-        return self.tickets.issue(identity, from.ip(), std::time::Instant::now());
-        #[cfg(not(feature = "websocket"))]
-        {
-            let _ = (identity, from);
-            None
-        }
+        self.tickets.issue(identity, from.ip(), std::time::Instant::now())
     }
 }
 

@@ -12,7 +12,6 @@ mod proxies;
 mod rate;
 mod refuse;
 mod routes;
-#[cfg(feature = "websocket")]
 mod tickets;
 #[cfg(feature = "websocket")]
 mod websocket;
@@ -25,3 +24,4 @@ pub use path::{PathPrefix, PathPrefixError};
 pub use proxies::{ProxyError, TrustedProxies};
 pub use rate::Rate;
 pub use routes::router;
+pub use tickets::Tickets;

@@ -54,13 +54,14 @@ pub fn router<A: Answerer>(answerer: Arc<A>, options: SignallingOptions) -> Rout
     let SignallingOptions { path, trusted_proxies: proxies, .. } = options;
     let SignallingOptions { authorizer, authorize_timeout, .. } = options;
     let rates = RateLimits::new(rate, max_rate_keys);
+    let of_node = answerer.tickets();
     let gate = Arc::new(Gate {
         token,
         authorizer,
         authorize_timeout,
         rates,
-        #[cfg(feature = "websocket")]
-        tickets: super::tickets::Tickets::default(),
+        tickets_open: cfg!(feature = "websocket") || of_node.is_some(),
+        tickets: of_node.unwrap_or_default(),
     });
     let routes = path.routes();
     let front = Arc::new(Front { path, proxies });

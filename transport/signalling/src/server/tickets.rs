@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use deltawire_link::Identity;
@@ -19,9 +19,10 @@ const MAX_TICKETS: usize = 4_096;
 /// How many of these one address has.
 const MAX_OF_ADDRESS: usize = 64;
 
-/// The tickets that were given and not used.
-#[derive(Debug, Default)]
-pub(super) struct Tickets(Mutex<HashMap<[u8; 16], Ticket>>);
+/// The tickets that were given and not used: each lets in, once and for 30 s, who was let in before by signalling. At
+/// most 4,096 at a time, 64 of one address. Clones are the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct Tickets(Arc<Mutex<HashMap<[u8; 16], Ticket>>>);
 
 #[derive(Debug)]
 struct Ticket {
@@ -53,8 +54,10 @@ impl Tickets {
         Some(format!("{:032x}", u128::from_be_bytes(number)))
     }
 
-    /// Takes one, and gives whom it lets in.
-    pub(super) fn redeem(&self, ticket: &str, now: Instant) -> Option<Option<Identity>> {
+    /// Takes one, and gives whom it lets in: `Some(None)` is somebody whom nobody was asked about, and `None` that there
+    /// is no such ticket, or not any more.
+    #[must_use]
+    pub fn redeem(&self, ticket: &str, now: Instant) -> Option<Option<Identity>> {
         if ticket.len() != 32 || !ticket.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
         }

@@ -32,7 +32,11 @@ impl Hub {
     /// Somebody begins a connection.
     pub(super) fn arrive(&mut self, arrival: Arrival, socket: &mut Socket, now: Duration) {
         let from = arrival.remote_address();
-        let taken = self.closing || self.admission.is_none();
+        #[cfg(feature = "webtransport")]
+        if let Some(webtransport) = &self.accepts.webtransport {
+            webtransport.renew(&mut self.endpoint, &mut self.renewals);
+        }
+        let taken = self.closing || self.accepts.nobody();
         let answer = if taken {
             Some(self.endpoint.refuse(arrival))
         } else if !arrival.is_validated() && !self.has_room_for_forged(from.ip()) {
@@ -126,6 +130,8 @@ impl Hub {
         let at = transport_timeout.map_or(*deadline, |at| at.min(*deadline));
         self.timers.set(key, Some(at));
         let (from, token) = (*from, transport.take_token());
+        #[cfg(feature = "webtransport")]
+        let request = transport.take_request();
         let full = match place {
             Some(place) if transport.is_validated() => place.validate(from.ip()).err(),
             _ => None,
@@ -141,11 +147,25 @@ impl Hub {
             self.decided(key, Err(full.to_string()), socket, now);
             return;
         }
-        let Some(token) = token else { return };
-        match self.admission.as_ref().map(|admission| admission.decide("quic", &token, from)) {
-            Some(Decision::Now(verdict)) => self.decided(key, verdict, socket, now),
-            Some(Decision::Later(verdict)) => self.wait_for(key, verdict),
-            None => self.decided(key, Err("nobody is let in".to_owned()), socket, now),
+        let asked = token.map(|token| {
+            self.accepts.bare.as_ref().map(|admission| admission.decide("quic", &token, from))
+        });
+        #[cfg(feature = "webtransport")]
+        let asked = asked.or_else(|| {
+            let webtransport = self.accepts.webtransport.as_ref();
+            request.map(|request| match request {
+                Ok(request) => webtransport.map(|it| it.decide(&request, from)),
+                Err(denied) => {
+                    tracing::warn!(kind = "webtransport", %from, %denied, "a link was refused");
+                    Some(Decision::Now(Err(denied.to_string())))
+                }
+            })
+        });
+        match asked {
+            Some(Some(Decision::Now(verdict))) => self.decided(key, verdict, socket, now),
+            Some(Some(Decision::Later(verdict))) => self.wait_for(key, verdict),
+            Some(None) => self.decided(key, Err("nobody is let in".to_owned()), socket, now),
+            None => {}
         }
     }
 

@@ -19,7 +19,8 @@ use slab::Slab;
 use tokio::sync::mpsc;
 
 use self::arriving::Arriving;
-use crate::admission::{Admission, Verdict};
+use super::Accepts;
+use crate::admission::Verdict;
 use crate::network::Network;
 use crate::reservation::Reservation;
 use crate::settings::Settings;
@@ -65,8 +66,10 @@ pub(crate) struct Hub {
     ready: Arc<ReadyQueue>,
     /// Those that have something to do, by key.
     due: Vec<usize>,
-    /// Who is let in; `None` if nobody is.
-    admission: Option<Admission>,
+    accepts: Accepts,
+    /// How often the certificate for browsers had become another one when it was shown last.
+    #[cfg(feature = "webtransport")]
+    renewals: u64,
     requests: mpsc::Receiver<Request>,
     /// For those that decide later. Not counted among those who may ask.
     requester: mpsc::WeakSender<Request>,
@@ -97,7 +100,7 @@ enum Stage {
 impl Hub {
     pub(crate) fn new(
         endpoint: QuicEndpoint,
-        admission: Option<Admission>,
+        accepts: Accepts,
         requests: (mpsc::WeakSender<Request>, mpsc::Receiver<Request>),
         around: Surroundings,
     ) -> Self {
@@ -110,7 +113,9 @@ impl Hub {
             // Of more, all are looked at.
             ready: ReadyQueue::new(capacity),
             due: Vec::new(),
-            admission,
+            accepts,
+            #[cfg(feature = "webtransport")]
+            renewals: 0,
             requests: requests.1,
             requester: requests.0,
             closing: false,

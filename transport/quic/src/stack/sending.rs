@@ -1,0 +1,67 @@
+//! What leaves a connection.
+
+use std::net::SocketAddr;
+
+use deltawire_link::Transmit;
+use quinn_proto::Connection;
+
+use super::Stack;
+use crate::{COMMAND_ROOM, QuicError};
+
+/// Most datagrams of one call: more are not quicker.
+const MAX_SEGMENTS: usize = 40;
+/// Most bytes of one call: UDP takes no more.
+const MAX_BATCH: usize = 65_000;
+/// What QUIC may hold at the least of what is sent, bytes: see [`window`].
+const LEAST_WINDOW: u64 = 128 << 10;
+
+impl Stack {
+    /// Hands on what waited for room, commands first.
+    pub(super) fn flush(&mut self) -> Result<(), QuicError> {
+        let Self { connection, config, command_out, data_out, .. } = self;
+        let room = [COMMAND_ROOM, 0];
+        let window = window(connection, config.send_window);
+        for (writer, room) in [command_out, data_out].into_iter().zip(room) {
+            if let Some(writer) = writer
+                && writer.waiting() > 0
+            {
+                connection.set_send_window(window + room);
+                writer.flush(connection)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next datagrams, if there are any.
+    pub(super) fn transmit(&mut self) -> Option<Transmit> {
+        let mtu = usize::from(self.connection.current_mtu()).max(1);
+        let most = self.max_segments.min(MAX_SEGMENTS).min(MAX_BATCH / mtu).max(1);
+        let mut bytes = Vec::new();
+        let made = self.connection.poll_transmit(self.now, most, &mut bytes)?;
+        bytes.truncate(made.size);
+        let source = made.src_ip.unwrap_or(self.local.ip());
+        Some(Transmit {
+            destination: made.destination,
+            source: SocketAddr::new(source, self.local.port()),
+            bytes,
+            segment: made.segment_size,
+        })
+    }
+
+    /// Finishes the streams on which nothing waits. Says whether the peer has everything.
+    pub(super) fn finish_streams(&mut self) -> bool {
+        let Self { connection, command_out, data_out, .. } = self;
+        let mut all = true;
+        for writer in [command_out, data_out].into_iter().flatten() {
+            // Each is told, whether the other is through or not.
+            all &= writer.finish(connection);
+        }
+        all
+    }
+}
+
+/// What QUIC may hold to be sent and sent again: twice what the path takes, so that a close waits for no more than
+/// that, and for what is left in a session as long as that goes on.
+pub(super) fn window(connection: &Connection, most: u64) -> u64 {
+    connection.congestion_state().window().saturating_mul(2).clamp(LEAST_WINDOW.min(most), most)
+}
