@@ -84,7 +84,7 @@ async fn a_ticket_of_signalling_lets_in_once_as_who_got_it() {
 }
 
 #[tokio::test]
-async fn one_ticket_opens_one_link_of_whatever_kind() {
+async fn a_ticket_opens_one_link_of_each_kind() {
     let node = listening().accept_webtransport(Admission::ticket()).build().unwrap();
     let token = Some(Token::new("a").unwrap());
     let url = signalling(&node, SignallingOptions { token, ..Default::default() }).await;
@@ -92,8 +92,11 @@ async fn one_ticket_opens_one_link_of_whatever_kind() {
     let websocket = format!("{}?ticket={ticket}", url.replacen("http", "ws", 1));
     let client = Node::builder().build().unwrap();
     soon("link", client.connect(&websocket)).await.unwrap();
+    // The other way was tried beside it: what became of one is nothing to the other.
     let path = format!("{PATH}?ticket={ticket}");
+    assert!(browser(&node).await.ask(&path, &[]).await.is_ok());
     assert_eq!(status(browser(&node).await.ask(&path, &[]).await), 403);
+    assert!(soon("refusal", client.connect(&websocket)).await.is_err());
 }
 
 #[tokio::test]

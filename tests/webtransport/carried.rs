@@ -11,6 +11,7 @@ use deltawire_channels::TransportMessage;
 use deltawire_framing::Channel;
 use quinn::{RecvStream, SendStream};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use crate::browser::Session;
 
@@ -23,6 +24,8 @@ pub(crate) struct Carried {
     /// Streams and what is to be written on them, by channel.
     writers: [mpsc::UnboundedSender<Vec<u8>>; 2],
     session: Session,
+    /// What moves its streams.
+    tasks: Vec<AbortHandle>,
     told_open: bool,
 }
 
@@ -50,11 +53,13 @@ impl Carried {
         let (commands, answers, deltas) = session.streams().await;
         let from_server = session.deltas_of_server().await;
         let shared = Arc::<Mutex<Shared>>::default();
-        tokio::spawn(read(answers, Channel::Command, shared.clone()));
-        tokio::spawn(read(from_server, Channel::Data, shared.clone()));
+        let mut tasks = vec![
+            tokio::spawn(read(answers, Channel::Command, shared.clone())).abort_handle(),
+            tokio::spawn(read(from_server, Channel::Data, shared.clone())).abort_handle(),
+        ];
         let writers = [commands, deltas].map(|stream| {
             let (sender, receiver) = mpsc::unbounded_channel();
-            tokio::spawn(write(stream, receiver, shared.clone()));
+            tasks.push(tokio::spawn(write(stream, receiver, shared.clone())).abort_handle());
             sender
         });
         let connection = session.browser.connection.clone();
@@ -65,7 +70,13 @@ impl Carried {
             ends.over = true;
             ends.wake();
         });
-        Self { shared, writers, session, told_open: false }
+        Self { shared, writers, session, tasks, told_open: false }
+    }
+
+    /// What makes it take and say nothing more on its streams, while the connection lives on.
+    pub(crate) fn leave(&self) -> impl FnOnce() + use<> {
+        let tasks = self.tasks.clone();
+        move || tasks.iter().for_each(AbortHandle::abort)
     }
 
     /// What makes it say nothing more.

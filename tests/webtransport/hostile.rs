@@ -100,7 +100,7 @@ async fn lengths_are_checked_before_anything_is_held() {
     }
     for (bytes, code, reason) in [
         (&[0, 4, 0x80, 0x10, 0, 0][..], EXCESSIVE_LOAD, "settings of 1048576 bytes"),
-        (&[0, 4, 0], SETTINGS, "do not have WebTransport"),
+        (&[0, 4, 1, 0x41], SETTINGS, "the settings cannot be read"),
         (&[0, 0x21, 0], FRAME_UNEXPECTED, "settings come first"),
     ] {
         let hashes = node.webtransport_fingerprints();

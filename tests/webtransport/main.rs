@@ -55,7 +55,7 @@ async fn a_node_takes_no_browsers_unless_it_is_told_to() {
     assert!(browser::connect(at(&node), vec![hash], b"h3").await.is_err());
     let nowhere = Node::builder().accept_webtransport(Admission::anyone()).build();
     assert!(matches!(nowhere, Err(BuildError::AcceptNowhere)));
-    for path in ["", "links", "/a b", "/a?b", "/a#b"] {
+    for path in ["", "links", "/a b", "/a?b", "/a#b", "/a{b}", "/a/../b", "/."] {
         let builder = listening().accept_webtransport(Admission::anyone()).webtransport_path(path);
         let refused = builder.build();
         assert!(matches!(refused, Err(BuildError::WebTransportPath { .. })), "{path}");

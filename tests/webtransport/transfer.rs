@@ -113,3 +113,21 @@ async fn a_page_that_hangs_is_noticed_though_its_browser_acknowledges() {
     assert!(ended.to_string().contains("nothing was heard"), "{ended}");
     drop(connection);
 }
+
+/// As Firefox does when a page throws its session away: streams are stopped before anything says that it is over.
+#[tokio::test]
+async fn a_browser_that_stops_its_streams_has_hung_up() {
+    let server = listening().accept_webtransport(Admission::anyone()).resume(None);
+    let server = server.build().unwrap();
+    let client = Node::builder().resume(None).build().unwrap();
+    let session = browser(&server).await.ask(PATH, &[]).await.unwrap();
+    let carried = Carried::over(session).await;
+    let leave = carried.leave();
+    let (mut here, _near) = soon("link", client.attach(carried)).await.unwrap();
+    let (mut there, far) = soon("peer", server.accept()).await.unwrap();
+    here.send.send(DeltaFields::new(DOC), b"before").await.unwrap();
+    soon("delta", there.receive.next()).await.unwrap();
+    leave();
+    let ended = soon("end", far.closed()).await;
+    assert!(matches!(ended, LinkEnded::HungUp), "{ended:?}");
+}

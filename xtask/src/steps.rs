@@ -352,7 +352,8 @@ fn run_beside(
     let started = Instant::now();
     let mut child = command.spawn().with_context(|| format!("{name}: cannot start {command:?}"))?;
     // Cargo builds for one command at a time: this one has to look through what is built before others begin.
-    while !fs::read_to_string(&path)?.contains("Running") && child.try_wait()?.is_none() {
+    let is_built = |said: Vec<u8>| said.windows(7).any(|word| word == b"Running");
+    while !fs::read(&path).is_ok_and(is_built) && matches!(child.try_wait(), Ok(None)) {
         thread::sleep(Duration::from_millis(100));
     }
     let (others, status) = thread::scope(|scope| {
@@ -363,8 +364,11 @@ fn run_beside(
         });
         (others(), waiting.join())
     });
-    println!("\n== {name}\n{}", fs::read_to_string(&path)?);
+    println!("\n== {name}\n{}", String::from_utf8_lossy(&fs::read(&path)?));
     let passed = status.is_ok_and(|status| status.is_ok_and(|status| status.success()));
+    if let Err(error) = &others {
+        println!("beside {name}: {error:#}");
+    }
     ensure!(passed, "{name} failed; to repeat it: {command:?}");
     others
 }

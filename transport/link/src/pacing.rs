@@ -126,7 +126,8 @@ impl Train {
             (self.began, self.from) = (now, acknowledged);
             return;
         }
-        let (bytes, time) = (acknowledged - self.from, now - self.began);
+        let bytes = acknowledged.saturating_sub(self.from);
+        let time = now.saturating_sub(self.began);
         if bytes >= TRAIN_BYTES && time >= TRAIN_TIME {
             self.rate = self.rate.max(bytes as f64 / time.as_secs_f64());
         }
@@ -198,8 +199,11 @@ impl Pacing {
         if self.cap() <= self.limits.min {
             return room;
         }
-        if let Some(waiting) = waiting {
-            room = room.min(MAX_WAITING.saturating_sub(waiting));
+        match waiting {
+            // One frame, however long.
+            Some(0) => room = room.min(self.limits.min),
+            Some(waiting) => room = room.min(MAX_WAITING.saturating_sub(waiting)),
+            None => {}
         }
         self.fill_allowance(now);
         room.min(self.allowance as usize)
@@ -476,6 +480,20 @@ mod tests {
             let bytes = most.as_secs_f64() * 12.5e6;
             assert!(bytes < 128.0 * 1024.0, "{bytes} at {delay_ms} ms");
         }
+    }
+
+    #[test]
+    fn one_frame_goes_where_nothing_waits_however_long() {
+        let (mut path, mut flight) =
+            (Path::new(12.5e6, Duration::from_millis(20)), Pacing::new(PacingLimits::default()));
+        run(&mut path, &mut flight, Duration::ZERO, 3 * SECOND);
+        let (min, later) = (PacingLimits::default().min, 3 * SECOND + Duration::from_millis(50));
+        flight.acknowledge(path.buffered(later), later);
+        assert!(flight.cap() > 4 * min);
+        assert_eq!(flight.budget(0, None, later), min);
+        assert_eq!(flight.budget(0, Some(0), later), min);
+        assert_eq!(flight.budget(min, Some(1), later), MAX_WAITING - 1);
+        assert_eq!(flight.budget(min, Some(min), later), 0);
     }
 
     #[test]

@@ -162,8 +162,9 @@ fn origin(url: &str) -> &str {
 /// Whether a link that is offered at an address leads to who offers it: a token and a ticket go to nobody else, and
 /// https stays encrypted. One without a host leads to the host that was asked, and names a kind that encrypts.
 fn is_same_origin(asked: &str, offered: &str) -> bool {
-    if offered.starts_with("wt://:") {
-        return true;
+    if let Some(rest) = offered.strip_prefix("wt://:") {
+        let port = rest.split(['/', '#']).next().unwrap_or_default();
+        return !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     }
     let as_http = |url: &str| {
         let origin = origin(url).to_ascii_lowercase();
@@ -234,6 +235,9 @@ mod tests {
         }
         assert!(is_same_origin("http://a/b", "ws://a/c"));
         assert!(is_same_origin("https://a/b", "wt://:4000/c"));
+        for elsewhere in ["wt://:4000@b/c", "wt://:/c", "wt://b:4000/c", "wt://:4000b/c"] {
+            assert!(!is_same_origin("https://a/b", elsewhere), "{elsewhere}");
+        }
         assert!(!is_same_origin("https://a/b", "wt://a:4000/c"));
     }
 }

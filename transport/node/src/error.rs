@@ -70,7 +70,7 @@ pub enum BuildError {
     /// Browsers are to connect at what is no path.
     #[cfg(all(feature = "webtransport", not(target_arch = "wasm32")))]
     #[error(
-        "webtransport_path is {path:?}, must begin with / and have printable ASCII without ?, # and \""
+        "webtransport_path is {path:?}, must begin with / and have letters, digits, -, ., _, ~ and / without segments . and .."
     )]
     WebTransportPath {
         /// What was given as one.

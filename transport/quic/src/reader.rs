@@ -170,6 +170,7 @@ impl Reader {
                 Ok(None)
             }
             Err(ReadError::Reset(code)) => {
+                self.finished = true;
                 Err(QuicError::Abandoned { number: self.number, code: code.into_inner() })
             }
         }

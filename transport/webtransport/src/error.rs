@@ -68,9 +68,6 @@ pub enum PrologueError {
         /// Why.
         reason: String,
     },
-    /// The client does not do WebTransport.
-    #[error("the client's settings do not have WebTransport")]
-    NoWebTransport,
     /// The request cannot be read, or asks for something else than a session of WebTransport.
     #[error("the request is no CONNECT for WebTransport: {reason}")]
     Request {
@@ -88,7 +85,7 @@ impl PrologueError {
             Self::Closed { .. } => 0x104,
             Self::Frame { .. } => 0x105,
             Self::TooLong { .. } | Self::Skipped { .. } => 0x107,
-            Self::Settings { .. } | Self::NoWebTransport => 0x109,
+            Self::Settings { .. } => 0x109,
             Self::Request { .. } => 0x10e,
         }
     }

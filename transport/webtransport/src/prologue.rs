@@ -88,7 +88,7 @@ struct Control {
     /// Whether those of the frame that comes are kept.
     keeps: bool,
     settings: Held,
-    /// Whether they came, and have WebTransport.
+    /// Whether they came.
     came: bool,
 }
 
@@ -233,11 +233,9 @@ impl Prologue {
                     // Behind the type of the stream, as they stand.
                     let mut whole = vec![0];
                     whole.extend(self.control.settings.take());
-                    let settings = Settings::decode(&mut &whole[..])
+                    // What a client does, it says by its request: newer drafts want no setting of it.
+                    Settings::decode(&mut &whole[..])
                         .map_err(|error| PrologueError::Settings { reason: error.to_string() })?;
-                    if settings.supports_webtransport() == 0 {
-                        return Err(PrologueError::NoWebTransport);
-                    }
                 }
                 Piece::Ends => {}
             }

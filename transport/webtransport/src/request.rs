@@ -122,7 +122,8 @@ fn start(text: &str) -> String {
 impl Request {
     /// Reads it from a frame of HTTP/3, head and all.
     pub(crate) fn read(mut frame: &[u8]) -> Result<Self, PrologueError> {
-        let unreadable = |reason: String| PrologueError::Request { reason };
+        // It may have something of the client's in it.
+        let unreadable = |reason: String| PrologueError::Request { reason: start(&reason) };
         let request =
             ConnectRequest::decode(&mut frame).map_err(|it| unreadable(it.to_string()))?;
         let field = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());

@@ -73,7 +73,8 @@ impl NodeBuilder {
         self
     }
 
-    /// The path where browsers connect over WebTransport: it begins with `/`. Default: `/deltawire`.
+    /// The path where browsers connect over WebTransport: it begins with `/`, and has letters, digits, `-`, `.`, `_`, `~` and `/` in
+    /// it. Default: `/deltawire`.
     pub fn webtransport_path(mut self, path: impl Into<String>) -> Self {
         self.quic.webtransport.path = Some(path.into());
         self

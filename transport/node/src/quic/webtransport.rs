@@ -54,8 +54,10 @@ impl WebTransport {
         let Options { admission, path, origins, certificate } = options;
         let Some(admission) = admission else { return Ok(None) };
         let path = path.unwrap_or_else(|| DEFAULT_PATH.to_owned());
-        let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'"');
-        if !path.starts_with('/') || !path.bytes().all(is_plain) {
+        // Browsers write anything else in another way, and take dots out.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+        let has_dots = path.split('/').any(|segment| matches!(segment, "." | ".."));
+        if !path.starts_with('/') || !path.bytes().all(is_plain) || has_dots {
             return Err(BuildError::WebTransportPath { path });
         }
         let mut rules = Rules::new(path);
@@ -109,7 +111,7 @@ impl WebTransport {
     pub(crate) fn decide(&self, request: &Request, from: SocketAddr) -> Decision {
         #[cfg(feature = "signalling-server")]
         if let Some(ticket) = &request.ticket {
-            match self.tickets.redeem(ticket, std::time::Instant::now()) {
+            match self.tickets.redeem(ticket, KIND, std::time::Instant::now()) {
                 Some(identity) => return Decision::Now(Ok(identity)),
                 None => {
                     let reason = "the ticket is none, was used, or is older than 30 s".to_owned();

@@ -4,10 +4,10 @@ use deltawire_webtransport::{ALPN, COMMANDS, Denied, Request};
 use quinn_proto::crypto::rustls::HandshakeData;
 
 use super::{COMMAND_PRIORITY, Stack};
+use crate::QuicError;
 use crate::http3::Http3;
 use crate::reader::Reader;
 use crate::writer::Writer;
-use crate::{CLOSED, QuicError};
 
 impl Stack {
     /// The handshake has shown which protocol the peer speaks: before any of its streams can come.
@@ -39,10 +39,8 @@ impl Stack {
                 self.command_out = Some(Writer::new(number, stream));
             }
         }
-        if http3.is_closed() && !self.closed {
-            // What came before is told first.
-            self.lost = Some(None);
-            self.close_with(CLOSED, "");
+        if http3.is_closed() {
+            self.leave();
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ use crate::progress::Progress;
 use crate::reader::{Read, Reader};
 use crate::trust::Verdict;
 use crate::writer::Writer;
-use crate::{BROKEN, PeerEvent, QuicConfig, QuicError, REFUSED};
+use crate::{BROKEN, CLOSED, PeerEvent, QuicConfig, QuicError, REFUSED};
 
 /// A connection, as what carries a session.
 pub(crate) struct Stack {
@@ -263,6 +263,7 @@ impl Stack {
     }
 
     fn take_events(&mut self) -> Result<(), QuicError> {
+        let (browses, mut left) = (self.browses(), false);
         while let Some(event) = self.connection.poll() {
             match event {
                 Event::Connected => self.connected(),
@@ -303,6 +304,7 @@ impl Stack {
                     let finishing = self.finishing;
                     match self.writer(id) {
                         Some(writer) if finishing => writer.acknowledged(),
+                        Some(_) if browses => left = true,
                         Some(writer) => return Err(writer.stopped(error_code)),
                         None => {}
                     }
@@ -316,7 +318,26 @@ impl Stack {
         }
         #[cfg(feature = "webtransport")]
         self.read_http3()?;
+        if left {
+            self.leave();
+        }
         Ok(())
+    }
+
+    /// Whether the peer is a browser: one that ends its session may stop and reset streams at once, which breaks no rule.
+    fn browses(&self) -> bool {
+        #[cfg(feature = "webtransport")]
+        return self.http3.is_some();
+        #[cfg(not(feature = "webtransport"))]
+        false
+    }
+
+    /// The peer is gone: what came before is told first.
+    fn leave(&mut self) {
+        if !self.closed {
+            self.lost = Some(None);
+            self.close_with(CLOSED, "");
+        }
     }
 
     fn writer(&mut self, stream: StreamId) -> Option<&mut Writer> {
@@ -344,13 +365,22 @@ impl Stack {
     }
 
     fn next_message(&mut self) -> Result<Option<Output>, QuicError> {
+        let (browses, mut left) = (self.browses(), false);
         let readers =
             [(Channel::Command, &mut self.command_in), (Channel::Data, &mut self.data_in)];
         for (channel, reader) in readers {
             let Some(reader) = reader else { continue };
-            if let Read::Message(message) = reader.read(&mut self.connection)? {
-                return Ok(Some(Output::Message(channel, TransportMessage::from(message))));
+            match reader.read(&mut self.connection) {
+                Ok(Read::Message(message)) => {
+                    return Ok(Some(Output::Message(channel, TransportMessage::from(message))));
+                }
+                Err(QuicError::Abandoned { .. }) if browses => left = true,
+                Err(error) => return Err(error),
+                Ok(_) => {}
             }
+        }
+        if left {
+            self.leave();
         }
         Ok(None)
     }

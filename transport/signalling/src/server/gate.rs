@@ -129,7 +129,7 @@ pub(super) async fn guard(
     }
     #[cfg(feature = "websocket")]
     if let Some(ticket) = ticket_of(&request) {
-        match gate.tickets.redeem(&ticket, std::time::Instant::now()) {
+        match gate.tickets.redeem(&ticket, "websocket", std::time::Instant::now()) {
             Some(identity) => {
                 if let Some(identity) = identity {
                     request.extensions_mut().insert(identity);

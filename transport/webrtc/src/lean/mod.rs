@@ -611,6 +611,10 @@ impl MessageTransport for Lean {
     }
 
     fn waiting(&mut self) -> Option<usize> {
+        // What is given up before it was sent is not told.
+        if !self.recovery.is_reliable() {
+            return None;
+        }
         self.stack.with(|stack| stack.sctp.waiting())
     }
 

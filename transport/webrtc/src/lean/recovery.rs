@@ -34,6 +34,11 @@ impl Recovery {
         Self { reliable, ..Self::default() }
     }
 
+    /// Whether no message is ever given up.
+    pub(super) fn is_reliable(&self) -> bool {
+        self.reliable
+    }
+
     /// Notes how much is in flight, and the round trip.
     pub(super) fn note(&mut self, in_flight: usize, round_trip: Option<Duration>, now: Duration) {
         let before = std::mem::replace(&mut self.in_flight, in_flight);

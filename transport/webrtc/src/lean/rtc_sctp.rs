@@ -282,8 +282,7 @@ impl Sctp for RtcSctp {
     }
 
     fn waiting(&self) -> usize {
-        // What is given up before it was sent is no longer in flight.
-        self.waiting.min(self.in_flight)
+        self.waiting
     }
 
     fn poll_timeout(&self) -> Option<Duration> {

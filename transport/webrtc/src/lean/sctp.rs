@@ -45,7 +45,7 @@ pub(super) trait Sctp: Sized {
     /// Bytes of messages that were written and neither acknowledged nor given up.
     fn in_flight(&self) -> usize;
 
-    /// Bytes of those that no packet had room for yet.
+    /// Bytes of those that no packet had room for yet, as long as none is given up.
     fn waiting(&self) -> usize;
 
     /// When to let time pass.

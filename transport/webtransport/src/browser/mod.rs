@@ -51,6 +51,8 @@ struct Streams {
     commands_in: Incoming,
     deltas_out: Outgoing,
     deltas_in: Incoming,
+    /// Whether the server takes nothing more on one of them.
+    gone: bool,
 }
 
 /// A breach of a link's rules by a server.
@@ -96,7 +98,7 @@ impl Streams {
     /// The next message, if one is there.
     fn next(&mut self, context: &mut Context<'_>) -> Result<Option<Output>, Lost> {
         for outgoing in [&mut self.commands_out, &mut self.deltas_out] {
-            outgoing.poll(context).map_err(|_| Lost::Gone)?;
+            self.gone |= outgoing.poll(context).is_err();
         }
         let incoming =
             [(Channel::Command, &mut self.commands_in), (Channel::Data, &mut self.deltas_in)];
@@ -105,7 +107,8 @@ impl Streams {
                 return Ok(Some(Output::Message(channel, message)));
             }
         }
-        Ok(None)
+        // What came before is told first.
+        if self.gone { Err(Lost::Gone) } else { Ok(None) }
     }
 }
 

@@ -65,6 +65,7 @@ pub(super) async fn open(session: WebTransport) -> Result<Streams, JsValue> {
         commands_in: Incoming::new(&commands.readable(), None)?,
         deltas_out: Outgoing::new(&deltas, FROM_INITIATOR)?,
         deltas_in: Incoming::new(&stream, Some(FROM_ACCEPTOR))?,
+        gone: false,
     })
 }
 

@@ -104,7 +104,6 @@ fn what_breaks_a_rule_is_refused_by_name() {
     for (part, bytes, error) in [
         (Part::Control, &[0x07, 0][..], frame("control", 7, "and settings come first")),
         (Part::Control, &twice[..], frame("control", 4, out_of_place)),
-        (Part::Control, &[0x04, 0], PrologueError::NoWebTransport),
         (
             Part::Control,
             &[0x04, 1, 0x41],
