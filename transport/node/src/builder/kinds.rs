@@ -64,17 +64,17 @@ impl NodeBuilder {
     /// Lets browsers connect over WebTransport, at the port of [`listen`](Self::listen), beside the other kinds of links
     /// there. Without it none can.
     ///
-    /// Who has a ticket of this node's signalling is let in as whom signalling knows it by, once and within 30 s; pages get
-    /// one by connecting to the address of signalling. `admission` is for those without one, which browsers give no
-    /// token to send along: [`Admission::anyone`](crate::Admission::anyone) suits signalling that asks for nothing, and
+    /// Who has a ticket of this node's signalling is let in as whom signalling knows it by, within 30 s and once by each kind
+    /// of link; pages get one by connecting to the address of signalling. `admission` is for those without one, which
+    /// browsers give no token to send along: [`Admission::anyone`](crate::Admission::anyone) suits signalling that asks for nothing, and
     /// [`Admission::ticket`](crate::Admission::ticket) such that asks for a token.
     pub fn accept_webtransport(mut self, admission: crate::Admission) -> Self {
         self.quic.webtransport.admission = Some(admission);
         self
     }
 
-    /// The path where browsers connect over WebTransport: it begins with `/`, and has letters, digits, `-`, `.`, `_`, `~` and `/` in
-    /// it. Default: `/deltawire`.
+    /// The path where browsers connect over WebTransport: it begins with `/`, and has letters, digits, `-`, `.`, `_`, `~` and
+    /// `/` in it. Default: `/deltawire`.
     pub fn webtransport_path(mut self, path: impl Into<String>) -> Self {
         self.quic.webtransport.path = Some(path.into());
         self

@@ -76,7 +76,7 @@ pub(super) fn not_reached(error: &JsValue) -> TransportError {
         "the browser opened no WebTransport, and says only {said:?}: check that UDP gets to the server's port, which \
          firewalls and proxies may block; that its certificate is the one whose hash the page was told, at most 14 days old, \
          or one that the browser trusts, of this name; that the path is right; that the server lets in pages of this origin, \
-         and who has this ticket, used once and within 30 s; and that this browser may reach devices of the local network, \
+         and who has this ticket, for 30 s and one use; and that this browser may reach devices of the local network, \
          if the server is one"
     );
     TransportError::new(TransportErrorKind::NotReached, Fault::Unknown, text)
