@@ -41,6 +41,8 @@ const TRAIN_TRUST: f64 = 0.85;
 /// Above [`PacingLimits::min`] the most that waits in the transport, bytes: it leaves in a burst as soon as the
 /// transport's own congestion control grows.
 const MAX_WAITING: usize = 32 * 1024;
+/// From this delay on it matters what waits in the transport.
+const LONG_WAY: Duration = Duration::from_millis(5);
 /// So many round trips without growth end the search for the path's rate.
 const STARTUP_ROUNDS: u64 = 3;
 /// Writes are spread over a round trip, at so many times the pace that would fill it.
@@ -194,6 +196,8 @@ impl Pacing {
         now: Duration,
     ) -> usize {
         self.end_probe(now);
+        // Over a short way a burst is over at once, and what is only not handed on yet counts as waiting too.
+        let waiting = waiting.filter(|_| self.delay.is_some_and(|delay| delay >= LONG_WAY));
         self.tells_waiting = waiting.is_some();
         let mut room = self.cap().saturating_sub(buffered);
         if self.cap() <= self.limits.min {
