@@ -57,8 +57,8 @@ const PROBE: Duration = Duration::from_millis(300);
 const STALL: Duration = Duration::from_millis(400);
 /// Times of writes that are remembered.
 const MAX_MARKS: usize = 128;
-/// The shortest wait for a sender's pace.
-const SHORTEST_WAIT: Duration = Duration::from_micros(100);
+/// The shortest wait for a sender's pace: as short as timers of most runtimes are.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// How far ahead of its pace a sender gets, or by [`PacingLimits::min`] if that is more.
 const BURST: Duration = Duration::from_millis(2);
 
