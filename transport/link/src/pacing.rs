@@ -6,8 +6,12 @@
 //! Congestion-Based Congestion Control*, ACM Queue 14, 2016) from when what was written is
 //! acknowledged. The transport's own congestion control still applies below.
 
+mod train;
+
 use std::collections::VecDeque;
 use std::time::Duration;
+
+use self::train::Train;
 
 /// Bounds of what is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +36,7 @@ const STARTUP_GAIN: f64 = 2.0;
 /// The most that waits in queues, bytes: a path's own may be short, and SCTP is slow to get over
 /// its overflow.
 const MAX_EXCESS: f64 = 64.0 * 1024.0;
-/// Acknowledgements of so many bytes that come one upon the other tell how fast the path lets bytes through, however little is sent.
-const TRAIN_BYTES: u64 = 16 * 1024;
-/// The least time that such ones take, or clocks are too coarse for them.
-const TRAIN_TIME: Duration = Duration::from_micros(200);
-/// So much of what they tell is believed while the path's rate is searched for.
+/// So much of what a [`Train`] tells is believed while the path's rate is searched for.
 const TRAIN_TRUST: f64 = 0.85;
 /// Above [`PacingLimits::min`] the most that waits in the transport, bytes: it leaves in a burst as soon as the
 /// transport's own congestion control grows.
@@ -104,36 +104,6 @@ struct Mark {
     idle: bool,
     /// Whether no more than [`PacingLimits::min`] was ahead of it.
     alone: bool,
-}
-
-/// Acknowledgements that come one upon the other, as of a packet train (Jain and Routhier, *Packet Trains*, IEEE JSAC 4,
-/// 1986): the path spreads what was sent faster than it lets through.
-#[derive(Debug, Default)]
-struct Train {
-    began: Duration,
-    /// What was acknowledged when it began.
-    from: u64,
-    latest: Duration,
-    /// The highest that was measured, bytes per second.
-    rate: f64,
-}
-
-impl Train {
-    fn measure(&mut self, acknowledged: u64, delay: Option<Duration>, now: Duration) {
-        let pause = now.saturating_sub(self.latest);
-        self.latest = now;
-        let together = delay.is_some_and(|delay| pause <= delay / 16);
-        // What comes at the same time was read at the same time: it begins with all of that.
-        if !together || now == self.began {
-            (self.began, self.from) = (now, acknowledged);
-            return;
-        }
-        let bytes = acknowledged.saturating_sub(self.from);
-        let time = now.saturating_sub(self.began);
-        if bytes >= TRAIN_BYTES && time >= TRAIN_TIME {
-            self.rate = self.rate.max(bytes as f64 / time.as_secs_f64());
-        }
-    }
 }
 
 impl Pacing {
@@ -308,7 +278,7 @@ impl Pacing {
         let mut target = product + ((self.gain() - 1.0) * product).min(MAX_EXCESS);
         if self.startup.is_some() && self.tells_waiting {
             // What the path lets through does not wait in its queue, unless the transport sends it in one burst.
-            let through = TRAIN_TRUST * self.train.rate * least_secs;
+            let through = TRAIN_TRUST * self.train.rate() * least_secs;
             target = target.max(through.min(STARTUP_GAIN * product));
         }
         self.cap = (target as usize).clamp(min, max.max(min)).min(2 * self.cap);

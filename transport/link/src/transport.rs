@@ -46,8 +46,8 @@ pub trait MessageTransport {
     /// this is known.
     fn in_flight(&mut self) -> usize;
 
-    /// Bytes of those that wait in the transport, because its own congestion control lets no more go. `None`: it does not
-    /// tell.
+    /// Bytes of those that no datagram was made of yet, such as what the transport's own congestion control holds back.
+    /// `None`: it does not tell.
     fn waiting(&mut self) -> Option<usize> {
         None
     }

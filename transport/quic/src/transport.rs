@@ -112,10 +112,15 @@ impl QuicTransport {
         self.stack.with(Stack::admit);
     }
 
-    /// Does not let the peer in, and tells it why. A browser is told by a status, and its connection closed if this is said
-    /// again.
+    /// Does not let the peer in, and tells it why. A browser is told by a status, while its connection goes on until
+    /// [`give_up`](Self::give_up).
     pub fn refuse(&mut self, reason: &str) {
         self.stack.with(|stack| stack.refuse(reason));
+    }
+
+    /// Closes the connection of a peer that was not let in.
+    pub fn give_up(&mut self, reason: &str) {
+        self.stack.with(|stack| stack.give_up(reason));
     }
 
     fn panicked(&self) -> TransportError {

@@ -165,6 +165,11 @@ impl Stack {
         {
             return;
         }
+        self.give_up(reason);
+    }
+
+    /// Closes it, because the peer was not let in.
+    pub(crate) fn give_up(&mut self, reason: &str) {
         self.close_with(REFUSED, reason);
     }
 

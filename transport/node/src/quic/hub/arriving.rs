@@ -99,9 +99,7 @@ impl Hub {
         }
         transport.set_max_segments(socket.max_segments());
         if *deadline <= now {
-            // A browser is told the first time, and its connection closed the second.
-            transport.refuse("it took too long");
-            transport.refuse("it took too long");
+            transport.give_up("it took too long");
         }
         let mut over = *deadline <= now;
         loop {
