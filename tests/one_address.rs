@@ -78,7 +78,8 @@ async fn the_best_that_both_have_is_taken() {
     assert_eq!(kinds(&node, &webrtc, &ws).await, both("websocket"));
     match client().prefer_links(["quick"]).build().unwrap_err() {
         BuildError::LinkKind { name, known } => {
-            assert_eq!((name.as_str(), known.as_str()), ("quick", "websocket, webrtc"));
+            assert_eq!(name, "quick");
+            assert!(known.ends_with("websocket, webrtc"), "{known}");
         }
         other => panic!("{other}"),
     }

@@ -20,7 +20,8 @@ const NOT_STORED: u8 = 1;
 /// The configuration is wrong, or the server cannot start with it.
 const NOT_STARTED: u8 = 2;
 
-/// Keeps documents that many share, and serves them over WebRTC, WebSocket and HTTP.
+/// Keeps documents that many share, and serves them over QUIC, WebTransport,
+/// WebRTC, WebSocket and HTTP.
 ///
 /// SIGHUP reloads what can be reloaded, and logs what cannot. SIGTERM and ctrl-c end it in order: exit code 0 when
 /// everything is stored, 1 when it was not in time, 2 when it did not start.

@@ -9,10 +9,11 @@ use deltawire_hub::store::OpenError;
 use deltawire_hub::{Hub, HubOptions};
 use deltawire_link::SessionsLimits;
 use deltawire_link::runtime::SharedRuntime;
-use deltawire_node::{BuildError, Node, NodeLimits, ShutDown, TokioRuntime};
+use deltawire_node::{Admission, BuildError, Node, NodeLimits, ShutDown, TokioRuntime};
 use deltawire_signalling::{
     BindError, Rate, ServerLimits, SignallingOptions, SignallingServer, Token,
 };
+use deltawire_webtransport::Origins;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
@@ -90,7 +91,7 @@ impl Server {
         let gate = Arc::new(Gate::new(&config, admin.clone()));
         let runtime: SharedRuntime = Arc::new(TokioRuntime::current());
         let (hub, shards) = open(&config, gate.clone(), runtime).await?;
-        let node = node(&config)?;
+        let node = node(&config, gate.clone())?;
         let cors = config.cors().map_err(|error| StartError::Config(error.to_string()))?;
         let proxies = config.proxies().map_err(|error| StartError::Config(error.to_string()))?;
         let limits = &config.limits;
@@ -295,7 +296,7 @@ impl deltawire_hub::Policy for Policing {
     }
 }
 
-fn node(config: &Config) -> Result<Node, StartError> {
+fn node(config: &Config, gate: Arc<Gate>) -> Result<Node, StartError> {
     let hub = &config.hub;
     let limits = NodeLimits {
         max_peers: hub.max_peers,
@@ -313,7 +314,13 @@ fn node(config: &Config) -> Result<Node, StartError> {
     let sessions = (!hub.resume_timeout.is_zero()).then_some(sessions);
     let mut builder = Node::builder().node_limits(limits).resume(sessions).serve_documents();
     if let Some(listen) = config.server.listen {
-        builder = builder.listen(listen);
+        let origins = Origins::Listed(config.server.origins.clone());
+        // Pages have a ticket of signalling's, native peers that or a token.
+        builder = builder
+            .listen(listen)
+            .accept_quic(Admission::authorizer(gate))
+            .accept_webtransport(Admission::ticket())
+            .webtransport_origins(origins);
     }
     if !config.server.advertise.is_empty() {
         builder = builder.advertise(config.server.advertise.iter().copied());

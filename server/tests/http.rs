@@ -629,32 +629,34 @@ async fn numbers_for_prometheus_are_elsewhere_and_off_by_default() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn webrtc_has_the_same_documents() {
-    let mut options = config();
-    options.server.listen = Some((std::net::Ipv4Addr::LOCALHOST, 0).into());
-    options.server.tokens = vec![token("w-token", "writer", Access::Write)];
-    let server = Server::start(options).await.unwrap();
-    let client = Client::new(&server).with("w-token");
-    let (node, documents) = common::documents_over("webrtc", &client.base, Some("w-token")).await;
-    let board = document(12);
-    let mut publisher = documents.publish(board).unwrap();
-    let receipt = soon("room", publisher.publish(b"over WebRTC")).await.unwrap();
-    soon("receipt", receipt.received()).await.unwrap();
-    assert_eq!(client.deltas(board, "").await[0].payload, b"over WebRTC");
-    assert_eq!(client.post(board, "", b"over HTTP").await.0, 201);
-    let mut subscription = documents.subscribe(board, SubscribeOptions::default()).unwrap();
-    let mut found = Vec::new();
-    while found.len() < 2 {
-        if let Item::Delta { message, .. } = soon("delta", subscription.next()).await.unwrap() {
-            found.push(message.delta().unwrap().payload().to_vec());
+async fn links_by_udp_have_the_same_documents() {
+    for kind in ["quic", "webrtc"] {
+        let mut options = config();
+        options.server.listen = Some((std::net::Ipv4Addr::LOCALHOST, 0).into());
+        options.server.tokens = vec![token("w-token", "writer", Access::Write)];
+        let server = Server::start(options).await.unwrap();
+        let client = Client::new(&server).with("w-token");
+        let (node, documents) = common::documents_over(kind, &client.base, Some("w-token")).await;
+        let board = document(12);
+        let mut publisher = documents.publish(board).unwrap();
+        let receipt = soon("room", publisher.publish(b"over UDP")).await.unwrap();
+        soon("receipt", receipt.received()).await.unwrap();
+        assert_eq!(client.deltas(board, "").await[0].payload, b"over UDP");
+        assert_eq!(client.post(board, "", b"over HTTP").await.0, 201);
+        let mut subscription = documents.subscribe(board, SubscribeOptions::default()).unwrap();
+        let mut found = Vec::new();
+        while found.len() < 2 {
+            if let Item::Delta { message, .. } = soon("delta", subscription.next()).await.unwrap() {
+                found.push(message.delta().unwrap().payload().to_vec());
+            }
         }
+        assert_eq!(found, [&b"over UDP"[..], b"over HTTP"]);
+        assert_eq!(server.node().peers()[0].link.kind(), kind);
+        // Links end in order.
+        let ended = server.shut_down().await;
+        assert_eq!((ended.links.in_order, ended.links.cut_off), (1, 0), "{ended:?}");
+        drop(node);
     }
-    assert_eq!(found, [&b"over WebRTC"[..], b"over HTTP"]);
-    assert_eq!(server.node().peers()[0].link.kind(), "webrtc");
-    // Links end in order.
-    let ended = server.shut_down().await;
-    assert_eq!((ended.links.in_order, ended.links.cut_off), (1, 0), "{ended:?}");
-    drop(node);
 }
 
 #[tokio::test(flavor = "multi_thread")]

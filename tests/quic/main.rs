@@ -6,6 +6,7 @@ mod addresses;
 mod admission;
 mod forged;
 mod lab;
+mod one_address;
 mod transfer;
 
 use std::net::UdpSocket;

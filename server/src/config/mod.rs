@@ -37,7 +37,7 @@ pub struct Config {
 pub struct ServerConfig {
     /// The address of HTTP: documents, signalling, WebSockets. Default: 127.0.0.1:8080.
     pub http: SocketAddr,
-    /// The address of links over WebRTC, UDP; `None` for none. Default: 127.0.0.1:4000.
+    /// The address of links over QUIC, WebTransport and WebRTC, UDP; `None` for none. Default: 127.0.0.1:4000.
     pub listen: Option<SocketAddr>,
     /// The addresses at which peers reach that. Default: its own.
     pub advertise: Vec<IpAddr>,

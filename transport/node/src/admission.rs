@@ -9,7 +9,7 @@ use deltawire_link::Identity;
 use deltawire_link::runtime::BoxFuture;
 use deltawire_signalling::Token;
 #[cfg(feature = "signalling-server")]
-use deltawire_signalling::{AuthorizationRequest, Authorizer, Denial};
+use deltawire_signalling::{AuthorizationRequest, Authorizer, Denial, Tickets};
 use subtle::ConstantTimeEq;
 
 /// Says who may connect over QUIC, TCP, a Unix socket or WebTransport, and who that is: by the token that a peer shows before anything
@@ -20,7 +20,7 @@ pub struct Admission(Kind);
 #[derive(Clone)]
 enum Kind {
     Anyone,
-    #[cfg(feature = "webtransport")]
+    #[cfg(feature = "quic")]
     Ticket,
     Tokens(Arc<[(Token, Identity)]>),
     #[cfg(feature = "signalling-server")]
@@ -50,8 +50,9 @@ impl Admission {
         Self(Kind::Anyone)
     }
 
-    /// Lets nobody in: for links over WebTransport, where it leaves those who have a ticket of the node's signalling.
-    #[cfg(feature = "webtransport")]
+    /// Lets nobody in: for links over QUIC and WebTransport, where it leaves those who have a ticket of the node's
+    /// signalling.
+    #[cfg(feature = "quic")]
     #[must_use]
     pub fn ticket() -> Self {
         Self(Kind::Ticket)
@@ -75,7 +76,7 @@ impl Admission {
     pub(crate) fn decide(&self, kind: &'static str, token: &[u8], from: SocketAddr) -> Decision {
         match &self.0 {
             Kind::Anyone => Decision::Now(Ok(None)),
-            #[cfg(feature = "webtransport")]
+            #[cfg(feature = "quic")]
             Kind::Ticket => Decision::Now(Err(NO_TICKET.to_owned())),
             Kind::Tokens(tokens) => {
                 // All of them, so that the time does not tell which one it is like.
@@ -115,6 +116,35 @@ impl Admission {
     }
 }
 
+/// How a ticket is told from a token, which has no space in it.
+#[cfg(feature = "quic")]
+const TICKET: &[u8] = b"ticket ";
+
+/// A ticket as it is sent where a token is expected.
+#[cfg(feature = "quic")]
+pub(crate) fn as_token(ticket: &str) -> Vec<u8> {
+    [TICKET, ticket.as_bytes()].concat()
+}
+
+/// The ticket that was sent in place of a token, if one was.
+#[cfg(all(feature = "quic", feature = "signalling-server"))]
+pub(crate) fn ticket(token: &[u8]) -> Option<&str> {
+    std::str::from_utf8(token.strip_prefix(TICKET)?).ok()
+}
+
+/// Lets in who has a ticket, as whom signalling knows it by.
+#[cfg(all(feature = "quic", feature = "signalling-server"))]
+pub(crate) fn redeem(
+    tickets: &Tickets,
+    kind: &'static str,
+    ticket: &str,
+    from: SocketAddr,
+) -> Decision {
+    let identity = tickets.redeem(ticket, kind, std::time::Instant::now());
+    let wrong = || "the ticket is none, was used, or is older than 30 s".to_owned();
+    Decision::Now(identity.ok_or_else(wrong)).of(kind, from)
+}
+
 impl Decision {
     /// Logs who is not let in.
     fn of(self, kind: &str, from: SocketAddr) -> Self {
@@ -125,8 +155,8 @@ impl Decision {
     }
 }
 
-#[cfg(feature = "webtransport")]
-const NO_TICKET: &str = "a ticket of this node's signalling is needed";
+#[cfg(feature = "quic")]
+const NO_TICKET: &str = "a ticket of its signalling is needed";
 const NO_TOKEN: &str = "a token is needed";
 const WRONG_TOKEN: &str = "the token is wrong";
 
@@ -164,7 +194,7 @@ impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.0 {
             Kind::Anyone => "Admission::anyone",
-            #[cfg(feature = "webtransport")]
+            #[cfg(feature = "quic")]
             Kind::Ticket => "Admission::ticket",
             Kind::Tokens(_) => "Admission::tokens",
             #[cfg(feature = "signalling-server")]

@@ -141,8 +141,8 @@ impl NodeBuilder {
     }
 
     /// The kinds of links that are used for addresses that name none, the best first: of `http://…` and
-    /// `https://…`, where the other node is asked what it offers. Default: in a browser `webtransport`, then everywhere
-    /// `websocket`, `webrtc`, as far as this node has them. What opens first is taken, and each has 300 ms before the next
+    /// `https://…`, where the other node is asked what it offers. Default: in a browser `webtransport`, natively `quic`, then
+    /// everywhere `websocket`, `webrtc`, as far as this node has them. What opens first is taken, and each has 300 ms before the next
     /// is tried beside it, 1 s where that is WebRTC in a browser; what reached an address is tried first there for ten
     /// minutes. With `webrtc` alone nobody is asked.
     pub fn prefer_links<K: Into<String>>(mut self, kinds: impl IntoIterator<Item = K>) -> Self {

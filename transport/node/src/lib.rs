@@ -38,6 +38,11 @@ mod network;
 #[cfg(not(target_arch = "wasm32"))]
 mod network_watch;
 mod node;
+#[cfg_attr(
+    not(any(feature = "quic", all(feature = "webtransport", target_arch = "wasm32"))),
+    allow(dead_code, reason = "addresses of kinds that this node does not have")
+)]
+mod offered_address;
 mod patience;
 #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
 mod quic;
@@ -71,8 +76,6 @@ mod websocket;
 mod websocket_address;
 #[cfg(all(feature = "websocket", target_arch = "wasm32"))]
 mod websocket_browser;
-#[cfg(all(feature = "webtransport", any(test, target_arch = "wasm32")))]
-mod webtransport_address;
 #[cfg(all(feature = "webtransport", target_arch = "wasm32"))]
 mod webtransport_browser;
 

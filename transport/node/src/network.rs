@@ -21,14 +21,30 @@ use crate::reservation::Reservation;
 type Opened = Result<(Peer, Link), LinkEnded>;
 
 /// What becomes of a link that is being opened: a future.
-pub(crate) struct Outcome(oneshot::Receiver<Opened>);
+pub(crate) struct Outcome {
+    opened: oneshot::Receiver<Opened>,
+    network: Network,
+    id: LinkId,
+}
 
 impl Future for Outcome {
     type Output = Opened;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = ready!(Pin::new(&mut self.0).poll(context));
+        let outcome = ready!(Pin::new(&mut self.opened).poll(context));
         Poll::Ready(outcome.unwrap_or(Err(LinkEnded::Stopped)))
+    }
+}
+
+impl Drop for Outcome {
+    /// A link that nobody waits for any more is given up, whatever has become of its peer.
+    fn drop(&mut self) {
+        let inner = self.network.inner();
+        let link = inner.connecting.get(&self.id).and_then(|_| inner.manager.link(self.id));
+        drop(inner);
+        if let Some(link) = link {
+            link.give_up();
+        }
     }
 }
 
@@ -185,7 +201,8 @@ impl Network {
             inner.connecting.insert(link.id(), outcome);
             Ok(state)
         })?;
-        Ok((Reservation::new(self, &state), Outcome(waits)))
+        let outcome = Outcome { opened: waits, network: self.clone(), id: state.id() };
+        Ok((Reservation::new(self, &state), outcome))
     }
 
     /// The peer said hello.

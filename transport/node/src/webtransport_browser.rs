@@ -6,7 +6,7 @@ use deltawire_link::Link;
 use deltawire_link::runtime::BoxFuture;
 use deltawire_webtransport::{BrowserWebTransport, KIND};
 
-use crate::{ConnectError, LinkKind, Node, webtransport_address};
+use crate::{ConnectError, LinkKind, Node, offered_address};
 
 /// Links to `wt://host:port/path`, which is `https://` for the browser, with the certificates' hashes behind `#`.
 ///
@@ -16,7 +16,7 @@ pub(crate) struct WebTransport;
 
 impl WebTransport {
     async fn connect(&self, node: &Node, url: &str) -> Result<(Peer, Link), ConnectError> {
-        let (address, hashes) = webtransport_address::read(url).ok_or_else(|| {
+        let (rest, hashes) = offered_address::read("wt", url).ok_or_else(|| {
             // Without a ticket.
             let url = url.split('?').next().unwrap_or_default().to_owned();
             let reason =
@@ -24,7 +24,7 @@ impl WebTransport {
             ConnectError::Address { url, reason }
         })?;
         let (reservation, outcome) = node.begin_connect()?;
-        let transport = BrowserWebTransport::open(&address, &hashes)?;
+        let transport = BrowserWebTransport::open(&format!("https://{rest}"), &hashes)?;
         node.start(reservation, transport, Role::Initiator, None, None)?;
         Ok(outcome.await?)
     }
@@ -40,7 +40,7 @@ impl LinkKind for WebTransport {
     }
 
     fn address(&self, asked: &str, offered: Option<&str>, ticket: Option<&str>) -> Option<String> {
-        webtransport_address::address(asked, offered, ticket)
+        offered_address::address("wt", asked, offered, ticket)
     }
 
     fn connect<'a>(

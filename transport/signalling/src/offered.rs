@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Default, PartialEq, Eq)]
 #[cfg_attr(not(target_arch = "wasm32"), derive(Serialize, Deserialize))]
 pub struct OfferedLinks {
-    /// Lets in who opens a link with it, for 30 s and once by each kind: `?ticket=` behind the link's address. `None` where nothing
+    /// Lets in who opens a link with it, for 30 s and once by each kind: `?ticket=` behind the link's address, or over QUIC
+    /// `ticket ` and it in place of a token. `None` where nothing
     /// is asked for, or there are too many.
     #[cfg_attr(
         not(target_arch = "wasm32"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use deltawire_channels::Peer;
-use deltawire_channels::session::{Closed, Event, HangUp};
+use deltawire_channels::session::{Closed, Event, HangUp, Missing};
 use deltawire_framing::control::CloseCode;
 
 use super::{Connection, LAST_WORDS, Stage};
@@ -14,6 +14,12 @@ impl<T: MessageTransport> Connection<T> {
     pub(super) fn take_requests(&mut self, now: Duration) {
         if let Some((code, reason)) = self.shared.take_close() {
             self.session.close(code, &reason, now);
+        }
+        // Where the transport is there, the peer may know of a session by now: it is closed in order once it has opened.
+        if self.shared.is_given_up() && matches!(self.stage, Stage::Connecting { .. }) {
+            let (complete, missing) = (true, Missing::default());
+            let closed = Closed::ByUs { code: CloseCode::NORMAL, complete, missing };
+            self.end_by_name(LinkEnded::Session(closed), CloseCode::NORMAL, "");
         }
         if self.shared.take_cut() {
             self.session.cut_short(now);

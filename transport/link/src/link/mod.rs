@@ -186,6 +186,8 @@ struct State {
     close: Option<(CloseCode, String)>,
     /// Whether a close is to wait no longer.
     cut: bool,
+    /// Whether nobody waits for it to open any more.
+    given_up: bool,
     senders: VecDeque<SenderRequest>,
     ended: Option<(LinkEnded, Undelivered)>,
     /// Wakes the driver.
@@ -288,6 +290,12 @@ impl Link {
     /// told how much.
     pub fn cut_short(&self) {
         self.shared.ask(|state| state.cut = true);
+    }
+
+    /// Ends it at once, if its transport has not opened yet: for nodes, once nobody waits for it any more.
+    #[doc(hidden)]
+    pub fn give_up(&self) {
+        self.shared.ask(|state| state.given_up = true);
     }
 
     /// One more sender for my deltas, with a ring of its own, so that its messages go between the
@@ -460,6 +468,10 @@ impl LinkState {
 
     pub(crate) fn take_cut(&self) -> bool {
         std::mem::take(&mut self.state().cut)
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.state().given_up
     }
 
     pub(crate) fn take_sender_request(&self) -> Option<SenderRequest> {

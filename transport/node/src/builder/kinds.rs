@@ -39,6 +39,10 @@ impl NodeBuilder {
 impl NodeBuilder {
     /// Lets peers connect over QUIC, at the port of [`listen`](Self::listen): the same one that WebRTC has. Without
     /// it none can.
+    ///
+    /// Who has a ticket of this node's signalling is let in as whom signalling knows it by, within 30 s and once by each kind
+    /// of link; clients get one by connecting to the address of signalling. `admission` is for those without one, who connect to
+    /// `quic://…`, or to signalling that asks for nothing; [`Admission::ticket`](crate::Admission::ticket) lets none of them in.
     pub fn accept_quic(mut self, admission: crate::Admission) -> Self {
         self.quic.admission = Some(admission);
         self

@@ -1,5 +1,6 @@
 //! Links over QUIC of a native process: `quic://host:port`.
 
+mod address;
 mod driver;
 pub(crate) mod hub;
 #[cfg(feature = "webtransport")]
@@ -10,7 +11,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 #[cfg(feature = "webtransport")]
 use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use deltawire_channels::Peer;
@@ -18,16 +19,22 @@ use deltawire_link::runtime::{BoxFuture, SharedRuntime};
 use deltawire_link::{Link, LinkEnded};
 use deltawire_quic::{Fingerprint, QuicCertificate, QuicConfig, QuicEndpoint, QuicTrust};
 use deltawire_signalling::Token;
+#[cfg(feature = "signalling-server")]
+use deltawire_signalling::{OfferedLink, Tickets};
 use tokio::sync::mpsc;
 
+use self::address::Address;
 use self::driver::Driver;
 use self::hub::{Connect, Hub, Request, Surroundings};
-use crate::host_and_port::host_and_port;
+use crate::admission::Decision;
 use crate::network::Network;
 use crate::race::{HEAD_START, MAX_ADDRESSES, in_turn, race};
 use crate::settings::Settings;
 use crate::udp::{self, REQUESTS, Socket};
-use crate::{Admission, BuildError, ConnectError, LinkKind, Node, admission};
+use crate::{Admission, BuildError, ConnectError, LinkKind, Node, admission, offered_address};
+
+/// What [`Link::kind`] says.
+const KIND: &str = "quic";
 
 /// What a builder is told of QUIC.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +51,8 @@ pub(crate) struct Options {
 pub(crate) struct Accepts {
     /// Over bare QUIC.
     bare: Option<Admission>,
+    #[cfg(feature = "signalling-server")]
+    tickets: Tickets,
     #[cfg(feature = "webtransport")]
     webtransport: Option<Arc<webtransport::WebTransport>>,
 }
@@ -55,6 +64,16 @@ impl Accepts {
             return false;
         }
         self.bare.is_none()
+    }
+
+    /// Says what of a peer that shows this token, or a ticket in place of one; `None` if nobody is let in.
+    fn decide(&self, token: &[u8], from: SocketAddr) -> Option<Decision> {
+        let admission = self.bare.as_ref()?;
+        #[cfg(feature = "signalling-server")]
+        if let Some(ticket) = admission::ticket(token) {
+            return Some(admission::redeem(&self.tickets, KIND, ticket, from));
+        }
+        Some(admission.decide(KIND, token, from))
     }
 }
 
@@ -71,6 +90,8 @@ pub(crate) struct Quic {
     certificate: Option<QuicCertificate>,
     /// Keeps the socket that accepts: it accepts until nobody can ask it for anything.
     accepting: Mutex<Option<mpsc::Sender<Request>>>,
+    /// Where it is reached, once that socket is bound.
+    port: OnceLock<u16>,
     /// The sockets of links that this side opens, by whether they are of IPv4.
     outgoing: Mutex<HashMap<bool, mpsc::Sender<Request>>>,
 }
@@ -85,10 +106,20 @@ impl Quic {
         runtime: &SharedRuntime,
     ) -> Result<Self, BuildError> {
         let Options { admission, certificate, trust, .. } = options;
+        #[cfg(feature = "signalling-server")]
+        let tickets = Tickets::default();
+        #[cfg(feature = "webtransport")]
+        let webtransport = webtransport::WebTransport::new(
+            options.webtransport,
+            #[cfg(feature = "signalling-server")]
+            tickets.clone(),
+        )?;
         let accepts = Accepts {
             bare: admission,
+            #[cfg(feature = "signalling-server")]
+            tickets,
             #[cfg(feature = "webtransport")]
-            webtransport: webtransport::WebTransport::new(options.webtransport)?.map(Arc::new),
+            webtransport: webtransport.map(Arc::new),
         };
         if !accepts.nobody() && udp.listen.is_none() {
             return Err(BuildError::AcceptNowhere);
@@ -109,6 +140,7 @@ impl Quic {
             accepts,
             certificate,
             accepting: Mutex::default(),
+            port: OnceLock::new(),
             outgoing: Mutex::default(),
         })
     }
@@ -117,6 +149,22 @@ impl Quic {
     pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
         let accepts = self.accepts.bare.as_ref();
         accepts.and(self.certificate.as_ref()).map(QuicCertificate::fingerprint)
+    }
+
+    /// What signalling says of it.
+    #[cfg(feature = "signalling-server")]
+    pub(crate) fn offered(&self) -> Vec<OfferedLink> {
+        let Some(port) = self.port.get().copied() else { return Vec::new() };
+        let bare = self.fingerprint().map(|hash| offered(KIND, "quic", port, "", [hash]));
+        #[cfg(feature = "webtransport")]
+        let bare = bare.into_iter().chain(self.webtransport().map(|it| it.offered(port)));
+        bare.into_iter().collect()
+    }
+
+    /// Where signalling puts the tickets that it gives, if any are taken.
+    #[cfg(feature = "signalling-server")]
+    pub(crate) fn tickets(&self) -> Option<Tickets> {
+        (!self.accepts.nobody()).then(|| self.accepts.tickets.clone())
     }
 
     /// Its links over WebTransport, if it accepts any.
@@ -139,7 +187,7 @@ impl Quic {
         let mut endpoint = QuicEndpoint::new(self.config, certificate, local, segments, seed)?;
         #[cfg(feature = "webtransport")]
         if let Some(webtransport) = &accepts.webtransport {
-            webtransport.accept_on(&mut endpoint, local)?;
+            webtransport.accept_on(&mut endpoint)?;
         }
         let (sender, receiver) = mpsc::channel(REQUESTS);
         let around = Surroundings {
@@ -157,6 +205,8 @@ impl Quic {
             return Ok(None);
         }
         let (sender, hub) = self.hub(socket, true)?;
+        // Only the first is told to peers.
+        let _ = self.port.set(socket.local_address().port());
         *self.accepting.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         Ok(Some(hub))
     }
@@ -201,7 +251,18 @@ impl Quic {
     }
 
     async fn connect(&self, node: &Node, url: &str) -> Result<(Peer, Link), ConnectError> {
-        let (host, port) = host_and_port(url, "quic")?;
+        let Address { host, port, ticket, pins } = Address::read(url)?;
+        let token = match (ticket, &self.token) {
+            (Some(ticket), _) => admission::as_token(ticket),
+            (None, Some(token)) => admission::secret(token),
+            (None, None) => Vec::new(),
+        };
+        // What the address says of the server says it all.
+        let trust = match &*pins {
+            [] => self.trust.clone(),
+            pins => pins.iter().fold(QuicTrust::default(), |trust, pin| trust.pin(*pin)),
+        };
+        let server = &Server { host, token, trust };
         let runtime = &*self.runtime;
         let deadline = runtime.now().saturating_add(self.settings.connect_timeout);
         let found = self.runtime.resolve(host, port).await;
@@ -210,7 +271,7 @@ impl Quic {
         let attempts = addresses.iter().map(|remote| {
             let attempt = async move {
                 let left = deadline.saturating_sub(runtime.now());
-                self.connect_to(node, *remote, host, left).await
+                self.connect_to(node, *remote, server, left).await
             };
             Box::pin(attempt) as BoxFuture<'_, _>
         });
@@ -230,7 +291,7 @@ impl Quic {
         &self,
         node: &Node,
         remote: SocketAddr,
-        host: &str,
+        server: &Server<'_>,
         timeout: Duration,
     ) -> Result<(Peer, Link), ConnectError> {
         let requests = self.outgoing(remote)?;
@@ -240,9 +301,9 @@ impl Quic {
         };
         request.send(Request::Connect(Box::new(Connect {
             remote,
-            host: host.to_owned(),
-            token: self.token.as_ref().map(admission::secret).unwrap_or_default(),
-            trust: self.trust.clone(),
+            host: server.host.to_owned(),
+            token: server.token.clone(),
+            trust: server.trust.clone(),
             timeout,
             reservation,
         })));
@@ -250,9 +311,25 @@ impl Quic {
     }
 }
 
+/// Who is connected to, whatever its address.
+struct Server<'a> {
+    host: &'a str,
+    /// What it is shown.
+    token: Vec<u8>,
+    trust: QuicTrust,
+}
+
 impl LinkKind for Quic {
     fn schemes(&self) -> &[&str] {
         &["quic"]
+    }
+
+    fn name(&self) -> &str {
+        KIND
+    }
+
+    fn address(&self, asked: &str, offered: Option<&str>, ticket: Option<&str>) -> Option<String> {
+        offered_address::address("quic", asked, offered, ticket)
     }
 
     fn connect<'a>(
@@ -284,6 +361,23 @@ impl Node {
     pub fn quic_fingerprint(&self) -> Option<Fingerprint> {
         self.inner().quic.fingerprint()
     }
+}
+
+/// A kind of link at this port of the host whose signalling offers it, which need not be known here.
+#[cfg(feature = "signalling-server")]
+fn offered(
+    kind: &str,
+    scheme: &str,
+    port: u16,
+    path: &str,
+    hashes: impl IntoIterator<Item = Fingerprint>,
+) -> OfferedLink {
+    let mut url = format!("{scheme}://:{port}{path}");
+    for (before, hash) in std::iter::once('#').chain(std::iter::repeat(',')).zip(hashes) {
+        url.push(before);
+        url.push_str(&hash.to_string());
+    }
+    OfferedLink::at(kind, url)
 }
 
 fn config(settings: &Settings) -> QuicConfig {

@@ -1,7 +1,7 @@
 //! Browsers that connect over WebTransport: where, with which certificate, and who is let in.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use deltawire_quic::{Fingerprint, QuicCertificate, QuicEndpoint, QuicError, RenewedCertificate};
@@ -9,6 +9,10 @@ use deltawire_quic::{Fingerprint, QuicCertificate, QuicEndpoint, QuicError, Rene
 use deltawire_signalling::{OfferedLink, Tickets};
 use deltawire_webtransport::{KIND, Origins, Request, Rules};
 
+#[cfg(feature = "signalling-server")]
+use super::offered;
+#[cfg(feature = "signalling-server")]
+use crate::admission;
 use crate::admission::Decision;
 use crate::{Admission, BuildError, Node};
 
@@ -31,8 +35,6 @@ pub(crate) struct WebTransport {
     certificate: Mutex<Certificate>,
     #[cfg(feature = "signalling-server")]
     tickets: Tickets,
-    /// Where it is reached, once its socket is bound.
-    port: OnceLock<u16>,
 }
 
 /// The certificate that browsers see.
@@ -50,7 +52,10 @@ enum Kind {
 
 impl WebTransport {
     /// As it was told; `None` if nobody is let in.
-    pub(crate) fn new(options: Options) -> Result<Option<Self>, BuildError> {
+    pub(crate) fn new(
+        options: Options,
+        #[cfg(feature = "signalling-server")] tickets: Tickets,
+    ) -> Result<Option<Self>, BuildError> {
         let Options { admission, path, origins, certificate } = options;
         let Some(admission) = admission else { return Ok(None) };
         let path = path.unwrap_or_else(|| DEFAULT_PATH.to_owned());
@@ -71,21 +76,13 @@ impl WebTransport {
             rules,
             certificate: Mutex::new(Certificate { kind, changes: 0 }),
             #[cfg(feature = "signalling-server")]
-            tickets: Tickets::default(),
-            port: OnceLock::new(),
+            tickets,
         }))
     }
 
     /// Has browsers accepted on a socket.
-    pub(crate) fn accept_on(
-        &self,
-        endpoint: &mut QuicEndpoint,
-        at: SocketAddr,
-    ) -> Result<(), QuicError> {
-        endpoint.accept_webtransport(self.certificate().served(), self.rules.clone())?;
-        // Only the first is told to peers.
-        let _ = self.port.set(at.port());
-        Ok(())
+    pub(crate) fn accept_on(&self, endpoint: &mut QuicEndpoint) -> Result<(), QuicError> {
+        endpoint.accept_webtransport(self.certificate().served(), self.rules.clone())
     }
 
     /// The certificate as it is now, made anew if that was due.
@@ -111,14 +108,7 @@ impl WebTransport {
     pub(crate) fn decide(&self, request: &Request, from: SocketAddr) -> Decision {
         #[cfg(feature = "signalling-server")]
         if let Some(ticket) = &request.ticket {
-            match self.tickets.redeem(ticket, KIND, std::time::Instant::now()) {
-                Some(identity) => return Decision::Now(Ok(identity)),
-                None => {
-                    let reason = "the ticket is none, was used, or is older than 30 s".to_owned();
-                    tracing::warn!(kind = KIND, %from, reason, "a link was refused");
-                    return Decision::Now(Err(reason));
-                }
-            }
+            return admission::redeem(&self.tickets, KIND, ticket, from);
         }
         self.admission.decide(KIND, request.token.as_deref().unwrap_or_default(), from)
     }
@@ -133,22 +123,8 @@ impl WebTransport {
 
     /// What signalling says of it.
     #[cfg(feature = "signalling-server")]
-    pub(crate) fn offered(&self) -> Option<OfferedLink> {
-        // The host is the one that was asked: it need not be known here.
-        let mut url = format!("wt://:{}{}", self.port.get()?, self.rules.path);
-        for (before, hash) in
-            std::iter::once('#').chain(std::iter::repeat(',')).zip(self.fingerprints())
-        {
-            url.push(before);
-            url.push_str(&hash.to_string());
-        }
-        Some(OfferedLink::at(KIND, url))
-    }
-
-    /// Where signalling puts the tickets that it gives.
-    #[cfg(feature = "signalling-server")]
-    pub(crate) fn tickets(&self) -> Tickets {
-        self.tickets.clone()
+    pub(super) fn offered(&self, port: u16) -> OfferedLink {
+        offered(KIND, "wt", port, &self.rules.path, self.fingerprints())
     }
 }
 

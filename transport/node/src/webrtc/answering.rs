@@ -142,15 +142,14 @@ impl Answerer for Node {
         let webrtc = (!self.inner().webrtc.listeners.is_empty()).then_some("webrtc");
         let websocket = cfg!(feature = "websocket").then_some("websocket");
         let here = websocket.into_iter().chain(webrtc).map(OfferedLink::here);
-        #[cfg(all(feature = "webtransport", feature = "signalling-server"))]
-        let here =
-            self.inner().quic.webtransport().and_then(|it| it.offered()).into_iter().chain(here);
+        #[cfg(all(feature = "quic", feature = "signalling-server"))]
+        let here = self.inner().quic.offered().into_iter().chain(here);
         here.collect()
     }
 
-    #[cfg(all(feature = "webtransport", feature = "signalling-server"))]
+    #[cfg(all(feature = "quic", feature = "signalling-server"))]
     fn tickets(&self) -> Option<deltawire_signalling::Tickets> {
-        self.inner().quic.webtransport().map(|webtransport| webtransport.tickets())
+        self.inner().quic.tickets()
     }
 
     #[cfg(all(feature = "signalling-server", feature = "websocket"))]

@@ -147,9 +147,7 @@ impl Hub {
             self.decided(key, Err(full.to_string()), socket, now);
             return;
         }
-        let asked = token.map(|token| {
-            self.accepts.bare.as_ref().map(|admission| admission.decide("quic", &token, from))
-        });
+        let asked = token.map(|token| self.accepts.decide(&token, from));
         #[cfg(feature = "webtransport")]
         let asked = asked.or_else(|| {
             let webtransport = self.accepts.webtransport.as_ref();
