@@ -12,6 +12,7 @@ mod matrix;
 mod moves;
 mod outages;
 mod probe;
+mod quic;
 mod quiet;
 mod resuming;
 mod sharing;

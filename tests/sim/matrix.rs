@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use deltawire::sim::{Carrier, Loss, Path, Random};
+use deltawire::sim::{Loss, Path, Random};
 use deltawire::webrtc::EngineKind;
 use deltawire_channels::{Delivery, Order, Reliability};
 
@@ -18,11 +18,20 @@ use crate::transfer;
 /// What a run is about.
 #[derive(Clone, Copy)]
 pub(crate) struct Cell {
-    pub(crate) carrier: Carrier,
-    /// The WebRTC stack, where it is datagrams.
-    pub(crate) engine: EngineKind,
+    pub(crate) carrier: Carries,
     pub(crate) network: Network,
     pub(crate) delivery: (&'static str, Delivery),
+}
+
+/// What a link runs on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carries {
+    /// Each transport message a datagram of its own.
+    Frames,
+    /// WebRTC.
+    Datagrams(EngineKind),
+    /// QUIC, between whole nodes.
+    Quic,
 }
 
 /// What the network does, both ways.
@@ -112,10 +121,11 @@ const DELIVERIES: [(&str, Delivery); 5] = [
     ),
 ];
 
-const CARRIERS: [(&str, Carrier, EngineKind); 3] = [
-    ("frames", Carrier::Frames, EngineKind::Lean),
-    ("datagrams", Carrier::Datagrams, EngineKind::Lean),
-    ("datagrams of str0m", Carrier::Datagrams, EngineKind::Str0m),
+const CARRIERS: [(&str, Carries); 4] = [
+    ("frames", Carries::Frames),
+    ("datagrams", Carries::Datagrams(EngineKind::Lean)),
+    ("datagrams of str0m", Carries::Datagrams(EngineKind::Str0m)),
+    ("QUIC", Carries::Quic),
 ];
 
 const CELLS: u64 = (NETWORKS.len() * DELIVERIES.len() * CARRIERS.len()) as u64;
@@ -124,21 +134,18 @@ const CELLS: u64 = (NETWORKS.len() * DELIVERIES.len() * CARRIERS.len()) as u64;
 fn cell(seed: u64) -> Cell {
     const NEXT: u64 = CARRIERS.len() as u64;
     let at = |len: usize, by: u64| (seed / by % len as u64) as usize;
-    let (_, carrier, engine) = CARRIERS[at(CARRIERS.len(), 1)];
-    Cell {
-        carrier,
-        engine,
-        network: NETWORKS[at(NETWORKS.len(), NEXT)],
-        delivery: DELIVERIES[at(DELIVERIES.len(), NEXT * NETWORKS.len() as u64)],
-    }
+    let (_, carrier) = CARRIERS[at(CARRIERS.len(), 1)];
+    let delivery = match carrier {
+        Carries::Quic => DELIVERIES[0],
+        _ => DELIVERIES[at(DELIVERIES.len(), NEXT * NETWORKS.len() as u64)],
+    };
+    Cell { carrier, network: NETWORKS[at(NETWORKS.len(), NEXT)], delivery }
 }
 
 impl std::fmt::Display for Cell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let is_this = |(_, carrier, engine): &&(&str, Carrier, EngineKind)| {
-            (*carrier, *engine) == (self.carrier, self.engine)
-        };
-        let (carrier, ..) = CARRIERS.iter().find(is_this).expect("it is of the table");
+        let is_this = |(_, carrier): &&(&str, Carries)| *carrier == self.carrier;
+        let (carrier, _) = CARRIERS.iter().find(is_this).expect("it is of the table");
         write!(f, "{carrier}; {}; {}", self.network.name, self.delivery.0)
     }
 }

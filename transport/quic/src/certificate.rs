@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::digest;
+use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -93,16 +94,20 @@ pub enum CertificateError {
 }
 
 impl QuicCertificate {
-    /// A new one with an ECDSA key on P-256, which only its [`fingerprint`](Self::fingerprint) vouches for.
+    /// A new one with an Ed25519 key (RFC 8410), which only its [`fingerprint`](Self::fingerprint) vouches for. It has the
+    /// same length each time, and so have its signatures: simulated links are the same with another one.
     ///
     /// # Errors
     ///
     /// When the system gives no randomness.
     pub fn generate() -> Result<Self, CertificateError> {
-        let made = rcgen::generate_simple_self_signed(["deltawire".to_owned()]);
-        let made = made.map_err(|error| CertificateError::Generate(error.to_string()))?;
-        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-        Ok(Self { chain: vec![made.cert.der().clone()], key: key.into() })
+        let failed = |error: rcgen::Error| CertificateError::Generate(error.to_string());
+        let key = KeyPair::generate_for(&PKCS_ED25519).map_err(failed)?;
+        let mut certificate = CertificateParams::new(["deltawire".to_owned()]).map_err(failed)?;
+        certificate.serial_number = Some(1.into());
+        let made = certificate.self_signed(&key).map_err(failed)?;
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        Ok(Self { chain: vec![made.der().clone()], key: key.into() })
     }
 
     /// One that was made before, in PEM: its chain, the server's own first, and its key.
@@ -169,6 +174,16 @@ mod tests {
         for (text, digits) in [("", 0), ("e3 b0", 2), (&*format!("{shown}0"), 64), ("zz", 0)] {
             assert_eq!(text.parse::<Fingerprint>(), Err(FingerprintError { digits }), "{text}");
         }
+    }
+
+    #[test]
+    fn all_that_are_made_have_one_length() {
+        let lengths = |_| {
+            let made = QuicCertificate::generate().unwrap();
+            (made.certificate_der().len(), made.key.secret_der().len())
+        };
+        let first = lengths(0);
+        assert!((1..100).map(lengths).all(|lengths| lengths == first));
     }
 
     #[test]
