@@ -135,10 +135,11 @@ fn cell(seed: u64) -> Cell {
     const NEXT: u64 = CARRIERS.len() as u64;
     let at = |len: usize, by: u64| (seed / by % len as u64) as usize;
     let (_, carrier) = CARRIERS[at(CARRIERS.len(), 1)];
-    let delivery = match carrier {
-        Carries::Quic => DELIVERIES[0],
-        _ => DELIVERIES[at(DELIVERIES.len(), NEXT * NETWORKS.len() as u64)],
-    };
+    let mut delivery = DELIVERIES[at(DELIVERIES.len(), NEXT * NETWORKS.len() as u64)];
+    // What may get lost there is unordered.
+    if carrier == Carries::Quic && delivery.1.may_lose() {
+        delivery.1.order = Order::Unordered;
+    }
     Cell { carrier, network: NETWORKS[at(NETWORKS.len(), NEXT)], delivery }
 }
 

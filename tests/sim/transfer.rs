@@ -168,14 +168,13 @@ impl Run {
             Carries::Datagrams(engine) => (Carrier::Datagrams, engine),
             Carries::Frames | Carries::Quic => (Carrier::Frames, EngineKind::default()),
         };
-        let unordered = random.chance(0.5) && cell.carrier != Carries::Quic;
         let options = LinkOptions {
             carrier,
             engine,
             limits,
             acceptor_limits: Some(acceptor_limits),
             connect_timeout: Duration::from_secs(120),
-            command: if unordered { Order::Unordered } else { Order::Ordered },
+            command: if random.chance(0.5) { Order::Ordered } else { Order::Unordered },
             initiator: delivery,
             acceptor: delivery,
             ..LinkOptions::default()

@@ -13,7 +13,8 @@ use deltawire_channels::TransportMessage;
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
 use deltawire_link::{
-    Capabilities, Fault, InFlight, MessageTransport, Output, TransportError, TransportErrorKind,
+    Capabilities, Delivers, Fault, InFlight, MessageTransport, Output, TransportError,
+    TransportErrorKind,
 };
 use deltawire_sdp::{StreamMisuse, stream};
 use js_sys::{Array, ArrayBuffer, Uint8Array};
@@ -263,7 +264,7 @@ impl MessageTransport for Channels {
         let in_flight = InFlight::HandedOn { max: BUFFER };
         let mut capabilities = Capabilities::new(self.max_message_len, in_flight);
         capabilities.kind = "webrtc";
-        capabilities.unreliable = true;
+        capabilities.delivers = Delivers::AsAsked;
         capabilities.wakes = true;
         capabilities
     }

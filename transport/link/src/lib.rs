@@ -45,5 +45,6 @@ pub use panic_guard::{PanicGuard, caught};
 pub use runtime::Runtime;
 pub use sessions::{Detached, SessionName, Sessions, SessionsLimits};
 pub use transport::{
-    Capabilities, Datagram, DatagramTransport, InFlight, MessageTransport, Output, Transmit,
+    Capabilities, Datagram, DatagramTransport, Delivers, InFlight, MessageTransport, Output,
+    Transmit,
 };

@@ -141,9 +141,8 @@ pub struct Capabilities {
     /// acknowledges: of a path that loses nothing of that, so that both ends have something to do while the other
     /// is woken. A command waits as long. Default: none.
     pub queue: Duration,
-    /// Whether messages of a channel can overtake each other and be given up
-    /// ([`Delivery`](deltawire_channels::Delivery)). Without it everything arrives, in order. Default: no.
-    pub unreliable: bool,
+    /// Which [`Delivery`](deltawire_channels::Delivery) it can give deltas. Default: [`Delivers::InOrder`].
+    pub delivers: Delivers,
     /// Whether it checks by itself, every few seconds, that the peer's session is there. One that lives on
     /// when its session hangs does not. Default: no.
     pub liveness: bool,
@@ -167,6 +166,18 @@ pub enum InFlight {
     },
 }
 
+/// Which deliveries a transport knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Delivers {
+    /// Everything, in order.
+    InOrder,
+    /// That, and deltas that may overtake each other, of which those that may get lost can be given up.
+    Unordered,
+    /// Whatever is asked for.
+    AsAsked,
+}
+
 impl Capabilities {
     /// Of a transport that takes messages of up to so many bytes, reliably and in order.
     #[must_use]
@@ -176,7 +187,7 @@ impl Capabilities {
             max_message_len,
             in_flight,
             queue: Duration::ZERO,
-            unreliable: false,
+            delivers: Delivers::InOrder,
             liveness: false,
             wakes: false,
         }

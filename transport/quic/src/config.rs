@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use deltawire_channels::Delivery;
+use deltawire_framing::control::Role;
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn_proto::{
     ClientConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig,
@@ -17,7 +19,7 @@ use crate::http3;
 use crate::keys::Keys;
 use crate::progress::Progress;
 use crate::trust::Verdict;
-use crate::{ALPN, MAX_MESSAGE_LEN, MAX_UNADMITTED, QuicError, QuicTrust};
+use crate::{ALPN, MAX_MESSAGE_LEN, MAX_UNADMITTED, QuicError, QuicTrust, messages};
 
 /// What links over QUIC are made with, and what bounds them. In bytes, a link holds at most
 /// `send_window + 2 × max_message_len + 128 KiB` of what it sends, and of its peer's what has not come in order:
@@ -29,6 +31,11 @@ pub struct QuicConfig {
     /// What the peer may send on a stream before it is read here, bytes. As much as a session grants, and more:
     /// then QUIC never holds up what the session let go.
     pub stream_window: u64,
+    /// Delivery of the initiator's deltas. Those that may overtake each other go by themselves, each on a stream of its own,
+    /// and the peer may have 256 of these open: `256 × max_message_len` bytes more may lie here, and 256 KiB of datagrams.
+    pub initiator: Delivery,
+    /// Delivery of the acceptor's deltas.
+    pub acceptor: Delivery,
     /// The most that QUIC takes over until the peer acknowledges it, bytes: no more than twice what the path takes, and
     /// 128 KiB if that is less; commands find [`COMMAND_ROOM`] more.
     pub send_window: u64,
@@ -52,11 +59,25 @@ impl QuicConfig {
         Self {
             max_message_len: max_message_len.clamp(1, MAX_MESSAGE_LEN),
             stream_window: window.saturating_add(BESIDE_WINDOW),
+            initiator: Delivery::default(),
+            acceptor: Delivery::default(),
             send_window: Self::SEND_WINDOW,
             idle_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_millis(1_250),
             max_incoming: 64,
         }
+    }
+
+    /// Delivery of the deltas that this side sends and receives.
+    pub(crate) fn deliveries(&self, role: Role) -> [Delivery; 2] {
+        match role {
+            Role::Initiator => [self.initiator, self.acceptor],
+            Role::Acceptor => [self.acceptor, self.initiator],
+        }
+    }
+
+    fn uses_datagrams(&self) -> bool {
+        messages::go_alone(self.initiator) || messages::go_alone(self.acceptor)
     }
 
     /// That of all streams once a peer is let in.
@@ -73,6 +94,9 @@ impl QuicConfig {
         let mut transport = TransportConfig::default();
         let mut discovery = MtuDiscoveryConfig::default();
         discovery.upper_bound(MAX_MTU);
+        // Who sends them has to take some as well.
+        let datagrams = self.uses_datagrams().then_some(messages::DATAGRAMS_IN);
+        let waiting = if self.uses_datagrams() { messages::DATAGRAMS_OUT } else { 0 };
         let idle = IdleTimeout::try_from(self.idle_timeout).ok();
         transport
             .max_concurrent_bidi_streams(opens.bidirectional.into())
@@ -84,8 +108,8 @@ impl QuicConfig {
             .send_window(self.send_window)
             // Without it, what is begun of a stream goes before all others, whatever their priority.
             .send_fairness(true)
-            .datagram_receive_buffer_size(opens.datagrams)
-            .datagram_send_buffer_size(0)
+            .datagram_receive_buffer_size(opens.datagrams.max(datagrams))
+            .datagram_send_buffer_size(waiting)
             .crypto_buffer_size(CRYPTO_BUFFER)
             .allow_spin(false)
             .mtu_discovery_config(Some(discovery))
@@ -150,7 +174,11 @@ impl QuicConfig {
         tls.resumption = Resumption::disabled();
         let crypto = QuicClientConfig::try_from(tls).map_err(unusable)?;
         let mut client = ClientConfig::new(Arc::new(crypto));
-        client.transport_config(self.transport(Opens::ACCEPTOR, self.receive_window(), progress));
+        let mut opens = Opens::ACCEPTOR;
+        if messages::go_alone(self.acceptor) {
+            opens.unidirectional += messages::MAX_STREAMS;
+        }
+        client.transport_config(self.transport(opens, self.receive_window(), progress));
         Ok((client, verdict))
     }
 }

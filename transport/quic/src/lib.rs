@@ -18,6 +18,11 @@
 //! | 1 | unidirectional: deltas | the initiator | messages | 0 |
 //! | 2 | unidirectional: deltas | the acceptor, once it let the peer in | messages | 0 |
 //!
+//! Deltas that may overtake each other ([`QuicConfig::initiator`], [`QuicConfig::acceptor`]) do not go there. Each of their
+//! messages has a unidirectional stream of its own: the number 3, then the message until the stream's end. One that is never
+//! to be sent again goes in a datagram (RFC 9221) where it fits, without a number. One whose lifetime is over is given up: its
+//! stream is reset with the code 3.
+//!
 //! The token is a `u32` in little endian, its length, and so many bytes: none where none is needed, at most
 //! [`MAX_TOKEN_LEN`]. A message is a `u32` in little endian, its length, and so many bytes: 1 to what its receiver
 //! takes. On its half of stream 0, the acceptor writes messages only. A link is open at each side when both
@@ -39,6 +44,7 @@ mod error;
 #[cfg(feature = "webtransport")]
 mod http3;
 mod keys;
+mod messages;
 mod progress;
 mod reader;
 #[cfg(feature = "webtransport")]

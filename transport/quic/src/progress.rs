@@ -1,7 +1,7 @@
 //! What of a peer's acknowledgements shows that it gets on.
 
 use std::any::Any;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use quinn_proto::RttEstimator;
@@ -11,44 +11,60 @@ use quinn_proto::congestion::{Controller, ControllerFactory, ControllerMetrics, 
 /// and what windows say.
 const LEAST: u64 = 256;
 
-/// How much of what is longer a peer has acknowledged, as the controllers of a connection's paths count it.
+/// How much of what is longer a peer has acknowledged, as the controllers of a connection's paths count it, and how much
+/// more than they allow may be on its way.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress {
-    acknowledged: Arc<Mutex<u64>>,
+    shared: Arc<Mutex<Shared>>,
     seen: u64,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    acknowledged: u64,
+    beyond: u64,
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Progress {
     /// Whether there is more than the last time.
     pub(crate) fn take(&mut self) -> bool {
-        let now = *self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = lock(&self.shared).acknowledged;
         std::mem::replace(&mut self.seen, now) != now
+    }
+
+    /// Lets so many bytes more be on their way than the controllers allow, from here on.
+    pub(crate) fn allow_beyond(&self, bytes: u64) {
+        lock(&self.shared).beyond = bytes;
     }
 
     /// What makes the controllers that count for it.
     pub(crate) fn counted(&self) -> Arc<Counted> {
         let cubic = Arc::new(CubicConfig::default());
-        Arc::new(Counted { cubic, acknowledged: self.acknowledged.clone() })
+        Arc::new(Counted { cubic, shared: self.shared.clone() })
     }
 }
 
 /// Makes [`Counting`] controllers.
 pub(crate) struct Counted {
     cubic: Arc<CubicConfig>,
-    acknowledged: Arc<Mutex<u64>>,
+    shared: Arc<Mutex<Shared>>,
 }
 
 impl ControllerFactory for Counted {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         let inner = self.cubic.clone().build(now, current_mtu);
-        Box::new(Counting { inner, acknowledged: self.acknowledged.clone(), new: 0 })
+        Box::new(Counting { inner, shared: self.shared.clone(), new: 0 })
     }
 }
 
 /// Cubic, which counts besides.
 struct Counting {
     inner: Box<dyn Controller>,
-    acknowledged: Arc<Mutex<u64>>,
+    shared: Arc<Mutex<Shared>>,
     /// Bytes of this batch.
     new: u64,
 }
@@ -80,8 +96,7 @@ impl Controller for Counting {
         largest_packet_num_acked: Option<u64>,
     ) {
         if self.new > 0 {
-            *self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner) +=
-                std::mem::take(&mut self.new);
+            lock(&self.shared).acknowledged += std::mem::take(&mut self.new);
         }
         self.inner.on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
     }
@@ -101,7 +116,7 @@ impl Controller for Counting {
     }
 
     fn window(&self) -> u64 {
-        self.inner.window()
+        self.inner.window().saturating_add(lock(&self.shared).beyond)
     }
 
     fn metrics(&self) -> ControllerMetrics {
@@ -109,8 +124,8 @@ impl Controller for Counting {
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
-        let acknowledged = self.acknowledged.clone();
-        Box::new(Self { inner: self.inner.clone_box(), acknowledged, new: self.new })
+        let shared = self.shared.clone();
+        Box::new(Self { inner: self.inner.clone_box(), shared, new: self.new })
     }
 
     fn initial_window(&self) -> u64 {

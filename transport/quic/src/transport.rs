@@ -6,7 +6,7 @@ use std::time::Duration;
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
 use deltawire_link::{
-    Capabilities, InFlight, MessageTransport, Output, PanicGuard, TransportError,
+    Capabilities, Delivers, InFlight, MessageTransport, Output, PanicGuard, TransportError,
 };
 
 use crate::stack::Stack;
@@ -135,6 +135,9 @@ impl MessageTransport for QuicTransport {
         let in_flight = InFlight::HandedOn { max };
         let mut capabilities = Capabilities::new(self.config.max_message_len, in_flight);
         capabilities.kind = self.kind();
+        if capabilities.kind == QUIC {
+            capabilities.delivers = Delivers::Unordered;
+        }
         // The task that answers for it is the one that runs the session; a browser answers while its page hangs.
         capabilities.liveness = capabilities.kind == QUIC;
         capabilities

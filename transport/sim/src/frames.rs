@@ -10,8 +10,8 @@ use deltawire_channels::{Delivery, Order, Reliability};
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
 use deltawire_link::{
-    Capabilities, Datagram, DatagramTransport, InFlight, MessageTransport, Output, Transmit,
-    TransportError,
+    Capabilities, Datagram, DatagramTransport, Delivers, InFlight, MessageTransport, Output,
+    Transmit, TransportError,
 };
 use deltawire_webrtc::{Engine, EngineConfig, EngineError};
 
@@ -254,7 +254,7 @@ impl MessageTransport for Frames {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::new(self.max_message_len, InFlight::Acknowledged);
         capabilities.kind = "simulated";
-        capabilities.unreliable = true;
+        capabilities.delivers = Delivers::AsAsked;
         capabilities
     }
 

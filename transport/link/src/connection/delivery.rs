@@ -3,7 +3,7 @@ use deltawire_channels::{Delivery, Order, Reliability};
 
 use crate::TransportError;
 use crate::error::{Fault, TransportErrorKind};
-use crate::transport::Capabilities;
+use crate::transport::{Capabilities, Delivers};
 
 /// What a transport cannot do is refused before anything is sent.
 pub(super) fn check_delivery(
@@ -12,16 +12,26 @@ pub(super) fn check_delivery(
 ) -> Result<(), TransportError> {
     let command = Delivery { order: session.command, ..Delivery::default() };
     let wanted = [("command", command), ("send", session.send), ("receive", session.receive)];
-    let refused = wanted.into_iter().find(|(_, delivery)| {
-        !capabilities.unreliable
-            && (delivery.order != Order::Ordered || delivery.reliability != Reliability::Reliable)
+    let refused = wanted.into_iter().find(|(_, delivery)| match capabilities.delivers {
+        Delivers::AsAsked => false,
+        Delivers::Unordered => {
+            delivery.order == Order::Ordered && delivery.reliability != Reliability::Reliable
+        }
+        Delivers::InOrder => *delivery != Delivery::default(),
     });
     match refused {
         None => Ok(()),
         Some((channel, delivery)) => {
-            let text = format!(
-                "this transport delivers everything, in order: {channel} cannot be {delivery:?}; WebRTC can"
-            );
+            let text = match capabilities.delivers {
+                Delivers::InOrder => format!(
+                    "this transport delivers everything, in order: {channel} cannot be {delivery:?}; \
+                     WebRTC can, and QUIC between native nodes if it is unordered"
+                ),
+                _ => format!(
+                    "what may get lost on this transport is unordered: {channel} cannot be {delivery:?}; \
+                     WebRTC can"
+                ),
+            };
             let (kind, fault) = (TransportErrorKind::Unsupported, Fault::Local);
             Err(TransportError::new(kind, fault, text))
         }

@@ -384,6 +384,7 @@ fn config(settings: &Settings) -> QuicConfig {
     let limits = settings.limits;
     let window = limits.largest_data_window().max(limits.command_window);
     let mut config = QuicConfig::new(window, limits.max_frame_len);
+    (config.initiator, config.acceptor) = (settings.initiator, settings.acceptor);
     let pacing = settings.pacing;
     config.send_window = u64::try_from(pacing.max.max(pacing.min)).unwrap_or(u64::MAX);
     // The session's own judgement comes first.

@@ -7,6 +7,7 @@ use deltawire_link::{Output, TransportError};
 
 use super::Stack;
 use super::sending::window;
+use crate::messages::Outgoing;
 use crate::writer::Writer;
 use crate::{CLOSED, COMMAND_ROOM};
 
@@ -14,13 +15,17 @@ impl Stack {
     pub(crate) fn handle_timeout(&mut self, now: Duration) {
         self.now = self.at(now);
         self.connection.handle_timeout(self.now);
+        if let Some(messages) = &mut self.messages_out {
+            messages.handle_timeout(&mut self.connection, self.now);
+        }
     }
 
     pub(crate) fn poll_output(&mut self) -> Result<Output, TransportError> {
         match self.next() {
             Ok(Some(output)) => Ok(output),
             Ok(None) => {
-                let at = self.connection.poll_timeout();
+                let given_up = self.messages_out.as_ref().and_then(Outgoing::next_timeout);
+                let at = self.connection.poll_timeout().into_iter().chain(given_up).min();
                 Ok(Output::Timeout(at.map(|at| at.saturating_duration_since(self.start))))
             }
             Err(error) => Err(self.fail(error)),
@@ -32,7 +37,7 @@ impl Stack {
         channel: Channel,
         message: &[u8],
     ) -> Result<bool, TransportError> {
-        let Self { connection, config, command_out, data_out, .. } = self;
+        let Self { connection, config, command_out, data_out, messages_out, .. } = self;
         // One window is for all streams: what deltas have filled is not to keep commands waiting.
         let (writer, room) = match channel {
             Channel::Command => (command_out, COMMAND_ROOM),
@@ -40,6 +45,10 @@ impl Stack {
         };
         let Some(writer) = writer else { return Ok(false) };
         connection.set_send_window(window(connection, config.send_window) + room);
+        if let (Channel::Data, Some(messages)) = (channel, messages_out) {
+            messages.write(connection, message, self.now);
+            return Ok(true);
+        }
         match writer.write_message(connection, message) {
             Ok(()) => Ok(true),
             Err(error) => Err(self.fail(error)),
@@ -48,7 +57,8 @@ impl Stack {
 
     pub(crate) fn in_flight(&self) -> usize {
         let writers = [&self.command_out, &self.data_out].into_iter().flatten();
-        writers.map(Writer::waiting).sum()
+        let alone = self.messages_out.as_ref().map(Outgoing::waiting);
+        writers.map(Writer::waiting).chain(alone).sum()
     }
 
     pub(crate) fn take_progress(&mut self) -> bool {

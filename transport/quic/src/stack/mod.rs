@@ -21,6 +21,7 @@ use quinn_proto::{Connection, Dir, Event, StreamEvent, StreamId};
 
 #[cfg(feature = "webtransport")]
 use crate::http3::{self, Http3};
+use crate::messages::{self, Incoming, Outgoing};
 use crate::progress::Progress;
 use crate::reader::{Read, Reader};
 use crate::trust::Verdict;
@@ -46,6 +47,9 @@ pub(crate) struct Stack {
     command_in: Option<Reader>,
     data_out: Option<Writer>,
     data_in: Option<Reader>,
+    /// Deltas that go by themselves.
+    messages_out: Option<Outgoing>,
+    messages_in: Option<Incoming>,
     told_open: bool,
     /// How it was lost, until that is told; what came before is told first.
     lost: Option<Option<QuicError>>,
@@ -56,12 +60,24 @@ pub(crate) struct Stack {
     /// Frames of the peer's so far.
     frames: u64,
     progress: Progress,
+    /// Whether something came since it was last asked what is owed for it.
+    heard: bool,
+    acknowledged: Acknowledged,
     /// What browsers have to keep to, if they may connect.
     #[cfg(feature = "webtransport")]
     rules: Option<Arc<Rules>>,
     /// What stands around the link of a browser's.
     #[cfg(feature = "webtransport")]
     http3: Option<Box<Http3>>,
+}
+
+/// What was acknowledged of the peer's.
+#[derive(Clone, Copy, Default)]
+struct Acknowledged {
+    /// Acknowledgements that were sent.
+    sent: u64,
+    /// Frames that had come by the last of them.
+    came: u64,
 }
 
 /// Where a connection lies, and who has begun it.
@@ -88,6 +104,8 @@ impl Stack {
         progress: Progress,
     ) -> Self {
         let Place { role, start, now, local, max_segments, .. } = place;
+        let [send, receive] =
+            config.deliveries(role).map(|it| Some(it).filter(|it| messages::go_alone(*it)));
         Self {
             connection,
             role,
@@ -103,12 +121,16 @@ impl Stack {
             command_in: None,
             data_out: None,
             data_in: None,
+            messages_out: send.map(Outgoing::new),
+            messages_in: receive.map(|_| Incoming::new(config.max_message_len)),
             told_open: false,
             lost: None,
             closed: false,
             finishing: false,
             frames: 0,
             progress,
+            heard: false,
+            acknowledged: Acknowledged::default(),
             #[cfg(feature = "webtransport")]
             rules: place.rules,
             #[cfg(feature = "webtransport")]
@@ -119,6 +141,7 @@ impl Stack {
     /// Takes in what the endpoint says is this connection's.
     pub(crate) fn handle_event(&mut self, event: PeerEvent) {
         self.now = self.now.max(event.at);
+        self.heard = true;
         self.connection.handle_event(event.event);
     }
 
@@ -152,6 +175,10 @@ impl Stack {
             if let Some(http3) = &mut self.http3 {
                 self.data_out = http3.admit(&mut self.connection);
                 return;
+            }
+            if self.messages_in.is_some() {
+                let streams = 1 + messages::MAX_STREAMS;
+                self.connection.set_max_concurrent_streams(Dir::Uni, streams.into());
             }
             self.open_data(2);
         }
@@ -255,6 +282,10 @@ impl Stack {
                 (Dir::Uni, Role::Acceptor) => (1, &mut self.data_in),
                 (Dir::Uni, Role::Initiator) => (2, &mut self.data_in),
             };
+            if let (Dir::Uni, Some(_), Some(messages)) = (dir, &reader, &mut self.messages_in) {
+                messages.accept(stream);
+                continue;
+            }
             if reader.is_some() {
                 return Err(QuicError::Twice { number });
             }
@@ -279,9 +310,10 @@ impl Stack {
                     self.lost = Some(QuicError::of_http3(&reason));
                     self.closed = true;
                 }
-                // Of no use here: browsers only want to know that they may.
-                #[cfg(feature = "webtransport")]
-                Event::DatagramReceived => while self.connection.datagrams().recv().is_some() {},
+                // Browsers only want to know that they may; and who was not let in says nothing yet.
+                Event::DatagramReceived if !self.admitted || self.messages_in.is_none() => {
+                    while self.connection.datagrams().recv().is_some() {}
+                }
                 Event::ConnectionLost { reason } => {
                     let verdict = self.verdict.as_ref().and_then(|verdict| verdict.get().cloned());
                     self.lost = Some(verdict.or_else(|| QuicError::of(&reason)));
@@ -294,11 +326,18 @@ impl Stack {
                         readers.find_map(|it| it.as_mut().filter(|it| it.stream() == id))
                     {
                         reader.wake();
+                    } else if let Some(messages) = &mut self.messages_in {
+                        messages.wake(id);
                     }
                     #[cfg(feature = "webtransport")]
                     if let Some(http3) = &mut self.http3 {
                         http3.wake(id);
                     }
+                }
+                Event::Stream(StreamEvent::Finished { id }) if self.is_message(id) => {}
+                // The peer does not want this one.
+                Event::Stream(StreamEvent::Stopped { id, .. }) if self.is_message(id) => {
+                    let _ = self.connection.send_stream(id).reset(0_u32.into());
                 }
                 Event::Stream(StreamEvent::Finished { id }) => {
                     if let Some(writer) = self.writer(id) {
@@ -316,9 +355,10 @@ impl Stack {
                 }
                 // What waits is tried each time.
                 Event::Stream(StreamEvent::Writable { .. } | StreamEvent::Available { .. })
-                | Event::DatagramsUnblocked => {}
+                | Event::DatagramsUnblocked
+                | Event::DatagramReceived => {}
                 #[cfg(not(feature = "webtransport"))]
-                Event::HandshakeDataReady | Event::DatagramReceived => {}
+                Event::HandshakeDataReady => {}
             }
         }
         #[cfg(feature = "webtransport")]
@@ -343,6 +383,11 @@ impl Stack {
             self.lost = Some(None);
             self.close_with(CLOSED, "");
         }
+    }
+
+    /// Whether a stream carries a delta by itself, of which nothing more is to be sent.
+    fn is_message(&mut self, stream: StreamId) -> bool {
+        self.messages_out.as_mut().is_some_and(|messages| messages.acknowledged(stream))
     }
 
     fn writer(&mut self, stream: StreamId) -> Option<&mut Writer> {
@@ -383,6 +428,11 @@ impl Stack {
                 Err(error) => return Err(error),
                 Ok(_) => {}
             }
+        }
+        if let Some(messages) = &mut self.messages_in
+            && let Some(message) = messages.next(&mut self.connection)?
+        {
+            return Ok(Some(Output::Message(Channel::Data, message)));
         }
         if left {
             self.leave();

@@ -6,12 +6,17 @@ use deltawire_link::Transmit;
 use quinn_proto::Connection;
 
 use super::Stack;
+use crate::messages::Outgoing;
 use crate::{COMMAND_ROOM, QuicError};
 
 /// Most datagrams of one call: more are not quicker.
 const MAX_SEGMENTS: usize = 40;
 /// Most bytes of one call: UDP takes no more.
 const MAX_BATCH: usize = 65_000;
+/// Frames of the peer's after which it is to be told that they came (RFC 9000, section 13.2.2).
+const UNACKNOWLEDGED: u64 = 2;
+/// By how much the window is passed for one datagram, bytes: whatever is on its way.
+const BEYOND: u64 = 1 << 40;
 /// What QUIC may hold at the least of what is sent, bytes: see [`window`].
 const LEAST_WINDOW: u64 = 128 << 10;
 
@@ -29,6 +34,12 @@ impl Stack {
                 writer.flush(connection)?;
             }
         }
+        if let Some(messages) = &mut self.messages_out
+            && messages.waiting() > 0
+        {
+            self.connection.set_send_window(window);
+            messages.flush(&mut self.connection);
+        }
         Ok(())
     }
 
@@ -37,7 +48,13 @@ impl Stack {
         let mtu = usize::from(self.connection.current_mtu()).max(1);
         let most = self.max_segments.min(MAX_SEGMENTS).min(MAX_BATCH / mtu).max(1);
         let mut bytes = Vec::new();
-        let made = self.connection.poll_transmit(self.now, most, &mut bytes)?;
+        let mut made = self.connection.poll_transmit(self.now, most, &mut bytes);
+        if made.is_none() && std::mem::take(&mut self.heard) && self.owes_acknowledgement() {
+            self.progress.allow_beyond(BEYOND);
+            made = self.connection.poll_transmit(self.now, 1, &mut bytes);
+            self.progress.allow_beyond(0);
+        }
+        let made = made?;
         bytes.truncate(made.size);
         let source = made.src_ip.unwrap_or(self.local.ip());
         Some(Transmit {
@@ -48,10 +65,25 @@ impl Stack {
         })
     }
 
+    /// Whether the peer waits for an acknowledgement that is not sent, though it counts for nothing (RFC 9002, section 7):
+    /// quinn-proto 0.11 holds it back while data waits that may not be on its way yet. Where what both sides have sent got
+    /// lost, as on a path that was cut, each would wait for the other's timers, of which one is twice as long as the one
+    /// before.
+    fn owes_acknowledgement(&mut self) -> bool {
+        let stats = self.connection.stats();
+        let came = stats.frame_rx;
+        let came = came.stream + came.datagram + came.ping + came.reset_stream + came.max_data;
+        let sent = std::mem::replace(&mut self.acknowledged.sent, stats.frame_tx.acks);
+        if sent != stats.frame_tx.acks {
+            self.acknowledged.came = came;
+        }
+        came - self.acknowledged.came >= UNACKNOWLEDGED
+    }
+
     /// Finishes the streams on which nothing waits. Says whether the peer has everything.
     pub(super) fn finish_streams(&mut self) -> bool {
         let Self { connection, command_out, data_out, .. } = self;
-        let mut all = true;
+        let mut all = self.messages_out.as_ref().is_none_or(Outgoing::is_done);
         for writer in [command_out, data_out].into_iter().flatten() {
             // Each is told, whether the other is through or not.
             all &= writer.finish(connection);

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
 use deltawire_link::{
-    Capabilities, Datagram, DatagramTransport, InFlight, MessageTransport, Output, PanicGuard,
-    Transmit, TransportError,
+    Capabilities, Datagram, DatagramTransport, Delivers, InFlight, MessageTransport, Output,
+    PanicGuard, Transmit, TransportError,
 };
 use deltawire_sdp::{
     Description, DescriptionError, HashFunction, LocalDescription, MAX_CANDIDATES, Setup, stream,
@@ -549,7 +549,7 @@ impl MessageTransport for Lean {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::new(self.max_message_len, InFlight::Acknowledged);
         capabilities.kind = "webrtc";
-        capabilities.unreliable = true;
+        capabilities.delivers = Delivers::AsAsked;
         capabilities.liveness = self.checks.count;
         capabilities
     }
