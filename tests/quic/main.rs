@@ -75,7 +75,7 @@ async fn a_node_takes_nobody_unless_it_is_told_to() {
 #[tokio::test]
 async fn what_a_link_cannot_do_is_refused_by_name() {
     let server = server();
-    let lossy = Delivery { order: Order::Unordered, reliability: Reliability::MaxRetransmits(0) };
+    let lossy = Delivery { order: Order::Ordered, reliability: Reliability::MaxRetransmits(0) };
     let client = Node::builder().delivery(lossy, Delivery::default()).build().unwrap();
     let error = refusal(soon("refusal", client.connect(&url(&server))).await);
     assert_eq!(error.kind(), TransportErrorKind::Unsupported);

@@ -181,16 +181,18 @@ async fn a_hash_in_an_address_is_what_counts() {
 
 #[tokio::test]
 async fn deltas_that_may_get_lost_go_by_what_can_lose_them() {
-    let lossy = Delivery { order: Order::Unordered, reliability: Reliability::MaxRetransmits(0) };
-    let node = listening(Node::builder())
-        .accept_quic(Admission::anyone())
-        .delivery(lossy, Delivery::default())
-        .build()
-        .unwrap();
-    let http = serve(node.router(SignallingOptions::default())).await;
-    let client = Node::builder().delivery(lossy, Delivery::default()).build().unwrap();
-    let (_peer, near) = soon("link", client.connect(&http)).await.unwrap();
-    assert_eq!(near.kind(), "webrtc");
+    for (order, kind) in [(Order::Unordered, "quic"), (Order::Ordered, "webrtc")] {
+        let lossy = Delivery { order, reliability: Reliability::MaxRetransmits(0) };
+        let node = listening(Node::builder())
+            .accept_quic(Admission::anyone())
+            .delivery(lossy, Delivery::default())
+            .build()
+            .unwrap();
+        let http = serve(node.router(SignallingOptions::default())).await;
+        let client = Node::builder().delivery(lossy, Delivery::default()).build().unwrap();
+        let (_peer, near) = soon("link", client.connect(&http)).await.unwrap();
+        assert_eq!(near.kind(), kind);
+    }
 }
 
 #[tokio::test]

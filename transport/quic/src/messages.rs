@@ -1,6 +1,6 @@
 //! Deltas that may overtake each other: each message goes by itself, on a stream of its own or in a datagram.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -40,6 +40,8 @@ pub(crate) struct Outgoing {
     in_datagrams: bool,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
+    /// Messages so far.
+    count: u32,
     /// Those that QUIC has whole and the peer does not, each with when it is given up.
     sent: BTreeMap<StreamId, Option<Instant>>,
 }
@@ -62,7 +64,7 @@ impl Outgoing {
             Reliability::Reliable => (None, false),
         };
         let (waiting, sent) = (VecDeque::new(), BTreeMap::new());
-        Self { lifetime, in_datagrams, waiting, waiting_bytes: 0, sent }
+        Self { lifetime, in_datagrams, waiting, waiting_bytes: 0, count: 0, sent }
     }
 
     /// Bytes that wait for QUIC to have room.
@@ -96,10 +98,10 @@ impl Outgoing {
                 match send_datagram(connection, &first.bytes) {
                     Sent::Now => true,
                     Sent::Later => return,
-                    Sent::Never => write_stream(connection, first),
+                    Sent::Never => write_stream(connection, first, self.count),
                 }
             } else {
-                write_stream(connection, first)
+                write_stream(connection, first, self.count)
             };
             let left = if over { 0 } else { first.bytes.len() };
             self.waiting_bytes -= len - left;
@@ -107,6 +109,7 @@ impl Outgoing {
                 return;
             }
             let Some(Waiting { stream, until, .. }) = self.waiting.pop_front() else { return };
+            self.count = self.count.wrapping_add(1);
             if let Some(stream) = stream {
                 self.sent.insert(stream, until);
             }
@@ -169,12 +172,18 @@ fn send_datagram(connection: &mut Connection, bytes: &Bytes) -> Sent {
     }
 }
 
-/// Writes a message on its stream as far as there is room. Says whether nothing is left of it.
-fn write_stream(connection: &mut Connection, waiting: &mut Waiting) -> bool {
+/// Writes a message, of which so many went before, on its stream as far as there is room. Says whether nothing is left of
+/// it.
+fn write_stream(connection: &mut Connection, waiting: &mut Waiting, before: u32) -> bool {
     let stream = match waiting.stream {
         Some(stream) => stream,
         None => match connection.streams().open(Dir::Uni) {
-            Some(stream) => stream,
+            Some(stream) => {
+                // One whole after the other, which has the most of them there soonest; all after what is in order.
+                let priority = -1 - i32::try_from(before % (1 << 30)).unwrap_or(0);
+                let _ = connection.send_stream(stream).set_priority(priority);
+                stream
+            }
             None => return false,
         },
     };
@@ -203,8 +212,8 @@ pub(crate) struct Incoming {
     /// The longest that is taken, bytes.
     max: usize,
     streams: BTreeMap<StreamId, Partial>,
-    /// Streams on which something may have come.
-    readable: VecDeque<StreamId>,
+    /// Streams on which something may have come: the first is read first.
+    readable: BTreeSet<StreamId>,
 }
 
 /// What came of a message.
@@ -217,19 +226,19 @@ struct Partial {
 
 impl Incoming {
     pub(crate) fn new(max: usize) -> Self {
-        Self { max, streams: BTreeMap::new(), readable: VecDeque::new() }
+        Self { max, streams: BTreeMap::new(), readable: BTreeSet::new() }
     }
 
     /// The peer has opened a stream.
     pub(crate) fn accept(&mut self, stream: StreamId) {
         self.streams.insert(stream, Partial::default());
-        self.readable.push_back(stream);
+        self.readable.insert(stream);
     }
 
     /// There may be something to read. Passes over what is no stream of these.
     pub(crate) fn wake(&mut self, stream: StreamId) {
-        if self.streams.contains_key(&stream) && !self.readable.contains(&stream) {
-            self.readable.push_back(stream);
+        if self.streams.contains_key(&stream) {
+            self.readable.insert(stream);
         }
     }
 
@@ -242,7 +251,7 @@ impl Incoming {
             self.check(message.len())?;
             return Ok(Some(TransportMessage::from(message)));
         }
-        while let Some(stream) = self.readable.pop_front() {
+        while let Some(stream) = self.readable.pop_first() {
             match self.read(connection, stream)? {
                 Step::Whole(message) => {
                     self.streams.remove(&stream);

@@ -48,15 +48,15 @@ impl ServerCertVerifier for Anybody {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+        vec![SignatureScheme::ED25519]
     }
 }
 
 /// A client that does as it likes.
-struct Rude {
-    lab: Lab,
+pub(crate) struct Rude {
+    pub(crate) lab: Lab,
     endpoint: Endpoint,
-    connection: Connection,
+    pub(crate) connection: Connection,
     start: Instant,
     now: Duration,
     connected: bool,
@@ -68,6 +68,10 @@ const HERE: SocketAddr =
 
 impl Rude {
     fn connected_with(alpn: &[u8]) -> Self {
+        Self::connected_to(Lab::new(99), alpn)
+    }
+
+    fn connected_to(lab: Lab, alpn: &[u8]) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -81,7 +85,6 @@ impl Rude {
         let start = Instant::now();
         let server = SocketAddr::from(([127, 0, 0, 1], 4_001));
         let (_, connection) = endpoint.connect(start, client, server, "rude").unwrap();
-        let lab = Lab::new(99);
         let now = Duration::ZERO;
         let mut rude =
             Self { lab, endpoint, connection, start, now, connected: false, lost: false };
@@ -92,13 +95,18 @@ impl Rude {
     }
 
     fn new() -> Self {
-        let rude = Self::connected_with(b"deltawire/1");
+        Self::with(Lab::new(99))
+    }
+
+    /// One that has shown itself, to a server of this laboratory's.
+    pub(crate) fn with(lab: Lab) -> Self {
+        let rude = Self::connected_to(lab, b"deltawire/1");
         assert!(rude.connected && !rude.lost);
         rude
     }
 
     /// Moves everything that there is once, without delay.
-    fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         self.now += Duration::from_millis(10);
         let at = self.start + self.now;
         self.connection.handle_timeout(at);
@@ -132,13 +140,13 @@ impl Rude {
         }
     }
 
-    fn say(&mut self, dir: Dir, bytes: &[u8]) -> StreamId {
+    pub(crate) fn say(&mut self, dir: Dir, bytes: &[u8]) -> StreamId {
         let stream = self.connection.streams().open(dir).unwrap();
         self.more(stream, bytes);
         stream
     }
 
-    fn more(&mut self, stream: StreamId, bytes: &[u8]) {
+    pub(crate) fn more(&mut self, stream: StreamId, bytes: &[u8]) {
         assert_eq!(self.connection.send_stream(stream).write(bytes).unwrap(), bytes.len());
         for _ in 0..5 {
             self.step();
@@ -146,7 +154,7 @@ impl Rude {
     }
 
     /// How the server took it.
-    fn ended(mut self) -> QuicError {
+    pub(crate) fn ended(mut self) -> QuicError {
         for _ in 0..20 {
             self.step();
         }
@@ -158,7 +166,7 @@ impl Rude {
 }
 
 /// Number, and an empty token.
-const HELLO: &[u8] = &[0, 0, 0, 0, 0];
+pub(crate) const HELLO: &[u8] = &[0, 0, 0, 0, 0];
 
 #[test]
 fn who_keeps_to_the_rules_gets_in() {

@@ -101,7 +101,11 @@ impl Lab {
 
     /// One that is open at both ends.
     pub(crate) fn open(seed: u64) -> Self {
-        let mut lab = Self::new(seed);
+        Self::open_with(seed, config())
+    }
+
+    pub(crate) fn open_with(seed: u64, config: QuicConfig) -> Self {
+        let mut lab = Self::with(seed, config);
         lab.connect(&QuicTrust::loopback(), b"");
         lab.until("open", |lab| lab.ends.iter().all(|end| end.open));
         lab

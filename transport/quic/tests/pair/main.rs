@@ -2,6 +2,7 @@
 
 mod hostile;
 mod lab;
+mod messages;
 
 use std::time::Duration;
 
