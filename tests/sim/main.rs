@@ -7,12 +7,12 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 mod arguments;
+mod carrier;
 mod checks;
 mod matrix;
 mod moves;
 mod outages;
 mod probe;
-mod quic;
 mod quiet;
 mod resuming;
 mod sharing;

@@ -12,26 +12,16 @@ use deltawire::webrtc::EngineKind;
 use deltawire_channels::{Delivery, Order, Reliability};
 
 use crate::arguments::Arguments;
+use crate::carrier::Carrier;
 use crate::probe::ensure;
 use crate::transfer;
 
 /// What a run is about.
 #[derive(Clone, Copy)]
 pub(crate) struct Cell {
-    pub(crate) carrier: Carries,
+    pub(crate) carrier: Carrier,
     pub(crate) network: Network,
     pub(crate) delivery: (&'static str, Delivery),
-}
-
-/// What a link runs on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Carries {
-    /// Each transport message a datagram of its own.
-    Frames,
-    /// WebRTC.
-    Datagrams(EngineKind),
-    /// QUIC, between whole nodes.
-    Quic,
 }
 
 /// What the network does, both ways.
@@ -121,11 +111,11 @@ const DELIVERIES: [(&str, Delivery); 5] = [
     ),
 ];
 
-const CARRIERS: [(&str, Carries); 4] = [
-    ("frames", Carries::Frames),
-    ("datagrams", Carries::Datagrams(EngineKind::Lean)),
-    ("datagrams of str0m", Carries::Datagrams(EngineKind::Str0m)),
-    ("QUIC", Carries::Quic),
+const CARRIERS: [Carrier; 4] = [
+    Carrier::Frames,
+    Carrier::Datagrams(EngineKind::Lean),
+    Carrier::Datagrams(EngineKind::Str0m),
+    Carrier::Quic,
 ];
 
 const CELLS: u64 = (NETWORKS.len() * DELIVERIES.len() * CARRIERS.len()) as u64;
@@ -134,10 +124,10 @@ const CELLS: u64 = (NETWORKS.len() * DELIVERIES.len() * CARRIERS.len()) as u64;
 fn cell(seed: u64) -> Cell {
     const NEXT: u64 = CARRIERS.len() as u64;
     let at = |len: usize, by: u64| (seed / by % len as u64) as usize;
-    let (_, carrier) = CARRIERS[at(CARRIERS.len(), 1)];
+    let carrier = CARRIERS[at(CARRIERS.len(), 1)];
     let mut delivery = DELIVERIES[at(DELIVERIES.len(), NEXT * NETWORKS.len() as u64)];
     // What may get lost there is unordered.
-    if carrier == Carries::Quic && delivery.1.may_lose() {
+    if carrier == Carrier::Quic && delivery.1.may_lose() {
         delivery.1.order = Order::Unordered;
     }
     Cell { carrier, network: NETWORKS[at(NETWORKS.len(), NEXT)], delivery }
@@ -145,9 +135,9 @@ fn cell(seed: u64) -> Cell {
 
 impl std::fmt::Display for Cell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let is_this = |(_, carrier): &&(&str, Carries)| *carrier == self.carrier;
-        let (carrier, _) = CARRIERS.iter().find(is_this).expect("it is of the table");
-        write!(f, "{carrier}; {}; {}", self.network.name, self.delivery.0)
+        let (carrier, network, delivery) =
+            (self.carrier.name(), self.network.name, self.delivery.0);
+        write!(f, "{carrier}; {network}; {delivery}")
     }
 }
 

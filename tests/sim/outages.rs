@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use deltawire::sim::{Carrier, End, LinkOptions, Random, Simulation};
+use deltawire::sim::{End, LinkOptions, Random, Simulation};
 use deltawire::{Link, LinkEnded};
 use deltawire_channels::{Delivery, Order, Reliability};
 
+use crate::carrier::{CARRIERS, Carrier};
 use crate::probe::{
-    CARRIERS, Count, Latencies, MS, SECOND, carrier, count, ensure, flood, keep, ms, path, tick,
-    time,
+    Count, Latencies, MS, SECOND, count, ensure, flood, keep, ms, path, tick, time,
 };
 
 const SEEDS: u64 = 50;
@@ -27,8 +27,8 @@ fn cut(on: Carrier, seed: u64, lasts: Duration) -> Result<Outcome, String> {
     let mut random = Random::new(seed);
     let [near, far] = sim.add_hosts();
     sim.set_path(near, far, path(20 * MS));
-    let options = LinkOptions { carrier: on, ..LinkOptions::default() };
-    let (here, there) = sim.connect_with(near, far, &options).map_err(|error| error.to_string())?;
+    let options = LinkOptions::default();
+    let (here, there) = on.connect(&mut sim, [near, far], &options)?;
     let links = [here.link.clone(), there.link.clone()];
     let times = [Latencies::default(), Latencies::default()];
     let clock = sim.clock();
@@ -91,7 +91,7 @@ pub(crate) fn check() -> Result<String, String> {
                 .map(|at| at.map_or("–".to_owned(), |at| ms(*at)));
             table.push_str(&format!(
                 "\n| {} | {:.1} | {} | {median} | {most} | {first} | {last} |",
-                carrier(on),
+                on.name(),
                 lasts.as_secs_f64(),
                 lived.len(),
             ));
@@ -151,7 +151,7 @@ pub(crate) fn dead() -> Result<String, String> {
                 let [first, last] = [after[0], after[after.len() - 1]];
                 table.push_str(&format!(
                     "\n| {} | {name} | {what} | {:.1} | {:.1} |",
-                    carrier(on),
+                    on.name(),
                     first.as_secs_f64(),
                     last.as_secs_f64()
                 ));
@@ -171,13 +171,8 @@ fn die(
     let mut sim = Simulation::new(seed);
     let [near, far] = sim.add_hosts();
     sim.set_path(near, far, path(20 * MS));
-    let options = LinkOptions {
-        carrier: on,
-        initiator: delivery,
-        acceptor: delivery,
-        ..LinkOptions::default()
-    };
-    let (here, there) = sim.connect_with(near, far, &options).map_err(|error| error.to_string())?;
+    let options = LinkOptions { initiator: delivery, acceptor: delivery, ..LinkOptions::default() };
+    let (here, there) = on.connect(&mut sim, [near, far], &options)?;
     let links = [here.link.clone(), there.link.clone()];
     let (here, there) = (here.peer, there.peer);
     keep(&mut sim, (here.command, there.command));

@@ -4,14 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use deltawire::sim::{Carrier, Clock, Path, Simulation};
+use deltawire::sim::{Clock, Path, Simulation};
 use deltawire_channels::{Receiver, Sender};
 use deltawire_framing::{DeltaFields, DocId};
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
-
-pub(crate) const CARRIERS: [Carrier; 2] = [Carrier::Frames, Carrier::Datagrams];
 
 /// 100 Mbit/s.
 pub(crate) const RATE: u64 = 12_500_000;
@@ -97,13 +95,6 @@ pub(crate) async fn count(mut receiver: Receiver, count: Count) {
     while let Ok(frame) = receiver.next().await {
         let len = frame.as_bytes().len() as u64;
         count.0.update(|sum| sum + len);
-    }
-}
-
-pub(crate) fn carrier(carrier: Carrier) -> &'static str {
-    match carrier {
-        Carrier::Frames => "frames",
-        Carrier::Datagrams => "datagrams",
     }
 }
 

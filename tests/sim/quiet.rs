@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use deltawire::Link;
-use deltawire::sim::{Carrier, Clock, LinkOptions, Random, Simulation};
+use deltawire::sim::{Clock, LinkOptions, Random, Simulation};
+use deltawire::webrtc::EngineKind;
 use deltawire_channels::{Limits, Receiver, Sender};
 use deltawire_framing::{DeltaFields, DocId};
 
-use crate::probe::{
-    CARRIERS, Latencies, MS, SECOND, carrier, ensure, flood, keep, ms, path, tick, time,
-};
+use crate::carrier::{CARRIERS, Carrier};
+use crate::probe::{Latencies, MS, SECOND, ensure, flood, keep, ms, path, tick, time};
 
 /// After so long ICE checks as seldom as it will: until then each check comes later than the last.
 const SETTLED: Duration = Duration::from_secs(20);
@@ -72,8 +72,8 @@ fn cut(
     sim.set_path(near, far, path(20 * MS));
     let [limits, acceptor_limits] = limits;
     let acceptor_limits = Some(acceptor_limits);
-    let options = LinkOptions { carrier: on, limits, acceptor_limits, ..LinkOptions::default() };
-    let (here, there) = sim.connect_with(near, far, &options).map_err(|error| error.to_string())?;
+    let options = LinkOptions { limits, acceptor_limits, ..LinkOptions::default() };
+    let (here, there) = on.connect(&mut sim, [near, far], &options)?;
     let links = [here.link.clone(), there.link.clone()];
     let (here, there) = (here.peer, there.peer);
     keep(&mut sim, (here.command, there.command));
@@ -149,8 +149,8 @@ fn healthy() -> Result<(u64, u64), String> {
     let mut sim = Simulation::new(1);
     let [near, far] = sim.add_hosts();
     sim.set_path(near, far, path(20 * MS));
-    let options = LinkOptions { carrier: Carrier::Datagrams, ..LinkOptions::default() };
-    let (here, there) = sim.connect_with(near, far, &options).map_err(|error| error.to_string())?;
+    let (on, options) = (Carrier::Datagrams(EngineKind::Lean), LinkOptions::default());
+    let (here, there) = on.connect(&mut sim, [near, far], &options)?;
     keep(&mut sim, (here, there));
     sim.run_for(10 * SECOND);
     let count = |sim: &Simulation| (sim.path_stats(near, far).sent, sim.path_stats(far, near).sent);
@@ -183,7 +183,7 @@ pub(crate) fn check() -> Result<String, String> {
                     broken |= lived < seeds;
                     counts.push_str(&format!(" {lived} |"));
                 }
-                let (on, latest) = (carrier(on), ms(latest));
+                let (on, latest) = (on.name(), ms(latest));
                 table.push_str(&format!(
                     "\n| {on} | {ends} | {what} | {seeds} |{counts} {latest} |"
                 ));

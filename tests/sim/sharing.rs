@@ -1,6 +1,6 @@
 //! How the senders of a link share it.
 
-use deltawire::sim::{Carrier, Clock, LinkOptions, Path, Simulation};
+use deltawire::sim::{Clock, LinkOptions, Path, Simulation};
 use deltawire_channels::session::SendPriority;
 use deltawire_channels::{Peer, Receiver, Sender};
 use deltawire_framing::{DeltaFields, DocId};
@@ -8,7 +8,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::probe::{CARRIERS, MS, SECOND, carrier, ensure, keep, ms, path};
+use crate::carrier::{CARRIERS, Carrier};
+use crate::probe::{MS, SECOND, ensure, keep, ms, path};
 
 /// A link of 10 Mbit/s, so that senders have to share.
 const SLOW: u64 = 1_250_000;
@@ -45,8 +46,8 @@ fn run(on: Carrier, senders: &[(SendPriority, usize, Duration)]) -> Result<Ledge
     let mut sim = Simulation::new(4);
     let [near, far] = sim.add_hosts();
     sim.set_path(near, far, Path { rate: Some(SLOW), ..path(20 * MS) });
-    let options = LinkOptions { carrier: on, ..LinkOptions::default() };
-    let (here, there) = sim.connect_with(near, far, &options).map_err(|error| error.to_string())?;
+    let options = LinkOptions::default();
+    let (here, there) = on.connect(&mut sim, [near, far], &options)?;
     let Peer { receive, send: back, command } = there.peer;
     let ledger = Rc::new(RefCell::new(vec![(0, Vec::new()); senders.len()]));
     let clock = sim.clock();
@@ -75,7 +76,7 @@ pub(crate) fn weights() -> Result<String, String> {
         let all = bytes.iter().sum::<f64>();
         let shares = bytes.iter().map(|bytes| format!("{:.1} %", 100.0 * bytes / all));
         let shares = shares.collect::<Vec<_>>().join(", ");
-        table.push_str(&format!("\n| {} | {shares} |", carrier(on)));
+        table.push_str(&format!("\n| {} | {shares} |", on.name()));
         for (bytes, weight) in bytes.iter().zip(WEIGHTS) {
             let due = f64::from(weight) / 7.0;
             ensure((bytes / all - due).abs() < 0.05 * due, || {
@@ -106,7 +107,7 @@ pub(crate) fn priorities() -> Result<String, String> {
                 [times.len() / 2, times.len() * 99 / 100, times.len() - 1].map(|at| times[at]);
             table.push_str(&format!(
                 "\n| {} | {name} | {} | {} | {} |",
-                carrier(on),
+                on.name(),
                 ms(p50),
                 ms(p99),
                 ms(most)

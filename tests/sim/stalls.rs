@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use deltawire::sim::{Carrier, LinkOptions, Simulation};
+use deltawire::sim::{LinkOptions, Simulation};
 use deltawire_channels::Peer;
 
-use crate::probe::{
-    CARRIERS, Latencies, MS, SECOND, carrier, ensure, flood, keep, ms, path, tick, time,
-};
+use crate::carrier::{CARRIERS, Carrier};
+use crate::probe::{Latencies, MS, SECOND, ensure, flood, keep, ms, path, tick, time};
 
 /// What happens on the other channel meanwhile.
 #[derive(Clone, Copy)]
@@ -23,8 +22,8 @@ fn measure(on: Carrier, commands: bool, other: Other) -> Result<Duration, String
     let mut sim = Simulation::new(3);
     let [near, far] = sim.add_hosts();
     sim.set_path(near, far, path(20 * MS));
-    let options = LinkOptions { carrier: on, ..LinkOptions::default() };
-    let (here, there) = sim.connect_with(near, far, &options).map_err(|error| error.to_string())?;
+    let options = LinkOptions::default();
+    let (here, there) = on.connect(&mut sim, [near, far], &options)?;
     let (Peer { send, command, receive }, there) = (here.peer, there.peer);
     keep(&mut sim, (receive, command.receive, there.send, there.command.send));
     let (deltas, commands_way) = ((send, there.receive), (command.send, there.command.receive));
@@ -55,7 +54,7 @@ pub(crate) fn check() -> Result<String, String> {
         for (name, commands) in [("commands", true), ("deltas", false)] {
             let quiet = measure(on, commands, Other::Quiet)?;
             let stalled = measure(on, commands, Other::Stalled)?;
-            let line = format!("\n| {} | {name} | {} | {} |", carrier(on), ms(quiet), ms(stalled));
+            let line = format!("\n| {} | {name} | {} | {} |", on.name(), ms(quiet), ms(stalled));
             table.push_str(&line);
             ensure(stalled <= quiet.mul_f64(1.05), || {
                 format!("{table}\na stall moved the other channel's p99 by more than 5 %")

@@ -5,15 +5,14 @@ use std::future::{Future, pending};
 use std::rc::Rc;
 use std::time::Duration;
 
-use deltawire::sim::{Carrier, Clock, End, Host, LinkOptions, Path, PathStats, Random, Simulation};
-use deltawire::webrtc::EngineKind;
+use deltawire::sim::{Clock, End, Host, LinkOptions, Path, PathStats, Random, Simulation};
 use deltawire::{Link, LinkEnded, LinkStats};
 use deltawire_channels::session::Closed;
 use deltawire_channels::{Limits, Order, Receiver, Reliability, Sender};
 use deltawire_framing::control::CloseCode;
 
-use crate::matrix::{Carries, Cell};
-use crate::quic::Nodes;
+use crate::carrier::Carrier;
+use crate::matrix::Cell;
 use crate::stream::{Stream, lengths};
 
 /// How much longer than a cut it may take, once it is over, until everything has come that had
@@ -135,9 +134,6 @@ struct Cut {
 struct Run {
     sim: Simulation,
     hosts: [Host; 2],
-    /// Where the ends are whole nodes.
-    #[expect(dead_code, reason = "held, so that their links go on")]
-    nodes: Option<Nodes>,
     progress: Rc<Progress>,
     links: [Link; 2],
     /// Deltas there and here, commands there and here.
@@ -164,13 +160,7 @@ impl Run {
         };
         let (limits, acceptor_limits) = (limits(), limits());
         let (_, delivery) = cell.delivery;
-        let (carrier, engine) = match cell.carrier {
-            Carries::Datagrams(engine) => (Carrier::Datagrams, engine),
-            Carries::Frames | Carries::Quic => (Carrier::Frames, EngineKind::default()),
-        };
         let options = LinkOptions {
-            carrier,
-            engine,
             limits,
             acceptor_limits: Some(acceptor_limits),
             connect_timeout: Duration::from_secs(120),
@@ -179,14 +169,7 @@ impl Run {
             acceptor: delivery,
             ..LinkOptions::default()
         };
-        let nodes = match cell.carrier {
-            Carries::Quic => Some(Nodes::new(&mut sim, hosts, &options)?),
-            Carries::Frames | Carries::Datagrams(_) => None,
-        };
-        let connect = |sim: &mut Simulation| match &nodes {
-            Some(nodes) => nodes.connect(sim),
-            None => sim.connect_with(near, far, &options).map_err(|ended| ended.to_string()),
-        };
+        let connect = |sim: &mut Simulation| cell.carrier.connect(sim, hosts, &options);
         // At a loss of 30 % an attempt may fail.
         let mut opened = connect(&mut sim);
         for _ in 1..cell.network.attempts {
@@ -198,8 +181,8 @@ impl Run {
         sim.set_path(near, far, cell.network.path);
 
         let unit = match cell.carrier {
-            Carries::Frames => 256 << 10,
-            Carries::Datagrams(_) | Carries::Quic => 48 << 10,
+            Carrier::Frames => 256 << 10,
+            Carrier::Datagrams(_) | Carrier::Quic => 48 << 10,
         };
         let room = limits.send_ring.min(acceptor_limits.send_ring);
         let longest = (room as u64 - 112).min(1 << 20);
@@ -237,7 +220,7 @@ impl Run {
                 receive(stream.clone(), receiver, random.fork(), slow, clock, progress.clone());
             progress.spawn(&mut sim, |progress| &progress.reading, reading);
         }
-        Ok(Self { sim, hosts, nodes, progress, links: [here, there], streams })
+        Ok(Self { sim, hosts, progress, links: [here, there], streams })
     }
 
     /// Lets time pass until then, while nothing is wrong.
