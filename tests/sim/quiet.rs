@@ -169,7 +169,9 @@ pub(crate) fn check() -> Result<String, String> {
     );
     let mut broken = false;
     for on in CARRIERS {
-        for (ends, limits) in options() {
+        // QUIC's own signs of life are the same with all of them.
+        let different = if on == Carrier::Quic { 1 } else { usize::MAX };
+        for (ends, limits) in options().into_iter().take(different) {
             for (what, traffic, seeds) in TRAFFIC {
                 let (mut counts, mut latest) = (String::new(), Duration::ZERO);
                 for lasts in CUTS {

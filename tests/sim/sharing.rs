@@ -112,6 +112,8 @@ pub(crate) fn priorities() -> Result<String, String> {
                 ms(p99),
                 ms(most)
             ));
+            // Its congestion control fills the queues of the path, which hold 210 ms.
+            let bound = if on == Carrier::Quic { bound + 400 * MS } else { bound };
             ensure(p99 <= bound, || format!("{table}\nmore than {bound:?} at p99"))?;
         }
     }

@@ -36,8 +36,8 @@ pub struct QuicConfig {
     pub initiator: Delivery,
     /// Delivery of the acceptor's deltas.
     pub acceptor: Delivery,
-    /// The most that QUIC takes over until the peer acknowledges it, bytes: no more than twice what the path takes, and
-    /// 128 KiB if that is less; commands find [`COMMAND_ROOM`] more.
+    /// The most that QUIC takes over until the peer acknowledges it, bytes: an eighth more than what the path takes, and
+    /// 64 KiB if that is less; commands find [`COMMAND_ROOM`] more.
     pub send_window: u64,
     /// After how much silence a connection is given up. The shorter one of the two sides' counts.
     pub idle_timeout: Duration,

@@ -49,6 +49,7 @@ mod progress;
 mod reader;
 #[cfg(feature = "webtransport")]
 mod renewal;
+mod silence;
 mod stack;
 mod transport;
 mod trust;

@@ -25,7 +25,13 @@ impl Stack {
             Ok(Some(output)) => Ok(output),
             Ok(None) => {
                 let given_up = self.messages_out.as_ref().and_then(Outgoing::next_timeout);
-                let at = self.connection.poll_timeout().into_iter().chain(given_up).min();
+                let at = self
+                    .connection
+                    .poll_timeout()
+                    .into_iter()
+                    .chain(given_up)
+                    .chain(self.asks_at())
+                    .min();
                 Ok(Output::Timeout(at.map(|at| at.saturating_duration_since(self.start))))
             }
             Err(error) => Err(self.fail(error)),

@@ -24,6 +24,7 @@ use crate::http3::{self, Http3};
 use crate::messages::{self, Incoming, Outgoing};
 use crate::progress::Progress;
 use crate::reader::{Read, Reader};
+use crate::silence::Silence;
 use crate::trust::Verdict;
 use crate::writer::Writer;
 use crate::{BROKEN, CLOSED, PeerEvent, QuicConfig, QuicError, REFUSED};
@@ -63,6 +64,7 @@ pub(crate) struct Stack {
     /// Whether something came since it was last asked what is owed for it.
     heard: bool,
     acknowledged: Acknowledged,
+    silence: Silence,
     /// What browsers have to keep to, if they may connect.
     #[cfg(feature = "webtransport")]
     rules: Option<Arc<Rules>>,
@@ -131,6 +133,7 @@ impl Stack {
             progress,
             heard: false,
             acknowledged: Acknowledged::default(),
+            silence: Silence::default(),
             #[cfg(feature = "webtransport")]
             rules: place.rules,
             #[cfg(feature = "webtransport")]
@@ -142,6 +145,7 @@ impl Stack {
     pub(crate) fn handle_event(&mut self, event: PeerEvent) {
         self.now = self.now.max(event.at);
         self.heard = true;
+        self.silence.heard();
         self.connection.handle_event(event.event);
     }
 

@@ -1,6 +1,7 @@
 //! What leaves a connection.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use deltawire_link::Transmit;
 use quinn_proto::Connection;
@@ -18,7 +19,9 @@ const UNACKNOWLEDGED: u64 = 2;
 /// By how much the window is passed for one datagram, bytes: whatever is on its way.
 const BEYOND: u64 = 1 << 40;
 /// What QUIC may hold at the least of what is sent, bytes: see [`window`].
-const LEAST_WINDOW: u64 = 128 << 10;
+const LEAST_WINDOW: u64 = 64 << 10;
+/// And beside what the path takes.
+const LEAST_BESIDE: u64 = 32 << 10;
 
 impl Stack {
     /// Hands on what waited for room, commands first.
@@ -49,12 +52,13 @@ impl Stack {
         let most = self.max_segments.min(MAX_SEGMENTS).min(MAX_BATCH / mtu).max(1);
         let mut bytes = Vec::new();
         let mut made = self.connection.poll_transmit(self.now, most, &mut bytes);
-        if made.is_none() && std::mem::take(&mut self.heard) && self.owes_acknowledgement() {
+        if made.is_none() && (self.asks() || self.owes_acknowledgement()) {
             self.progress.allow_beyond(BEYOND);
             made = self.connection.poll_transmit(self.now, 1, &mut bytes);
             self.progress.allow_beyond(0);
         }
         let made = made?;
+        self.note_sent();
         bytes.truncate(made.size);
         let source = made.src_ip.unwrap_or(self.local.ip());
         Some(Transmit {
@@ -65,19 +69,43 @@ impl Stack {
         })
     }
 
+    /// Whether the peer is not heard, and is to be asked whether it is there.
+    fn asks(&mut self) -> bool {
+        let over = self.closed || self.connection.is_handshaking();
+        let asks = !over && self.silence.take_due(self.connection.rtt(), self.now);
+        if asks {
+            self.connection.ping();
+        }
+        asks
+    }
+
+    /// When that is next.
+    pub(super) fn asks_at(&self) -> Option<Instant> {
+        let over = self.closed || self.connection.is_handshaking();
+        self.silence.next_timeout(self.connection.rtt()).filter(|_| !over)
+    }
+
     /// Whether the peer waits for an acknowledgement that is not sent, though it counts for nothing (RFC 9002, section 7):
     /// quinn-proto 0.11 holds it back while data waits that may not be on its way yet. Where what both sides have sent got
     /// lost, as on a path that was cut, each would wait for the other's timers, of which one is twice as long as the one
     /// before.
     fn owes_acknowledgement(&mut self) -> bool {
-        let stats = self.connection.stats();
-        let came = stats.frame_rx;
-        let came = came.stream + came.datagram + came.ping + came.reset_stream + came.max_data;
-        let sent = std::mem::replace(&mut self.acknowledged.sent, stats.frame_tx.acks);
-        if sent != stats.frame_tx.acks {
-            self.acknowledged.came = came;
+        std::mem::take(&mut self.heard) && self.came() - self.acknowledged.came >= UNACKNOWLEDGED
+    }
+
+    /// Notes that something was sent, and what it acknowledges.
+    fn note_sent(&mut self) {
+        self.silence.sent(self.now);
+        let acknowledgements = self.connection.stats().frame_tx.acks;
+        if std::mem::replace(&mut self.acknowledged.sent, acknowledgements) != acknowledgements {
+            self.acknowledged.came = self.came();
         }
-        came - self.acknowledged.came >= UNACKNOWLEDGED
+    }
+
+    /// Frames of the peer's so far that are to be acknowledged.
+    fn came(&self) -> u64 {
+        let came = self.connection.stats().frame_rx;
+        came.stream + came.datagram + came.ping + came.reset_stream + came.max_data
     }
 
     /// Finishes the streams on which nothing waits. Says whether the peer has everything.
@@ -92,8 +120,11 @@ impl Stack {
     }
 }
 
-/// What QUIC may hold to be sent and sent again: twice what the path takes, so that a close waits for no more than
-/// that, and for what is left in a session as long as that goes on.
+/// What QUIC may hold to be sent and sent again: an eighth more than what the path takes, so that a close waits for no more
+/// than that, and for what is left in a session as long as that goes on; and deltas of a higher priority, which a session puts
+/// before others, too.
 pub(super) fn window(connection: &Connection, most: u64) -> u64 {
-    connection.congestion_state().window().saturating_mul(2).clamp(LEAST_WINDOW.min(most), most)
+    let takes = connection.congestion_state().window();
+    let beside = (takes / 8).max(LEAST_BESIDE);
+    takes.saturating_add(beside).clamp(LEAST_WINDOW.min(most), most)
 }
