@@ -312,7 +312,6 @@ impl ConnectionManager {
     }
 
     /// A link that is open or being opened.
-    #[cfg(feature = "metrics")]
     pub(crate) fn link(&self, id: LinkId) -> Option<Link> {
         self.peers.get(&id).map(|info| info.link.clone())
     }
