@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use allocation_counter::{measure, opt_out};
+use allocation_counter::{AllocationInfo, measure, opt_out};
+use deltawire_channels::{Order, Reliability};
 use deltawire_link::{Datagram, DatagramTransport, MessageTransport, Output};
 use deltawire_sdp::read_description;
 use deltawire_webrtc::{
-    AnyEngine, Certificate, Engine, EngineConfig, MAX_HANDSHAKE, max_held, read_check,
+    AboveDtls, AnyEngine, Certificate, Engine, EngineConfig, MAX_HANDSHAKE, max_held, read_check,
 };
 
 use crate::hostile::{HOSTILE, Link, RECEIVE_BUFFER, VICTIM};
@@ -156,6 +157,62 @@ pub fn link(data: &[u8]) {
         }
     }
     assert!(link.held_max as usize <= max_held(RECEIVE_BUFFER) + BESIDE, "{} bytes", link.held_max);
+}
+
+/// The same of what lies above DTLS: the filter and SCTP behind it, with the same actions but for those below.
+pub fn association(data: &[u8]) {
+    static CONFIG: OnceLock<EngineConfig> = OnceLock::new();
+    let config = CONFIG.get_or_init(|| {
+        let mut config = config();
+        (config.max_message_size, config.receive_buffer) = (16_384, RECEIVE_BUFFER);
+        config
+    });
+    let mut input = Input(data);
+    let mut config = config.clone();
+    // Some of what the peer sends may get lost, or overtake.
+    let how = input.byte();
+    config.initiator.reliability =
+        [Reliability::Reliable, Reliability::MaxRetransmits(0)][usize::from(how & 1)];
+    config.initiator.order = [Order::Ordered, Order::Unordered][usize::from(how >> 1 & 1)];
+    let mut held = 0;
+    let mut now = Duration::ZERO;
+    let mut link = None;
+    let opened = measure(|| link = Some(AboveDtls::open(&config)));
+    let Some(mut link) = link else { return };
+    let mut count = |info: AllocationInfo, base: i64| {
+        let most = held + info.bytes_max as i64;
+        held += info.bytes_current;
+        assert!(most <= (base + max_held(RECEIVE_BUFFER) as i64) + (1 << 16), "{most} bytes");
+    };
+    let base = opened.bytes_current;
+    while !input.0.is_empty() && !link.over {
+        match input.byte() % 8 {
+            // Well-formed chunks, with numbers near those that are expected.
+            0..=4 => {
+                let mut chunks = Vec::new();
+                for _ in 0..=input.byte() % 4 {
+                    chunks.extend(chunk(&mut input, AboveDtls::PEER_TSN));
+                }
+                let packet = link.packet(&chunks);
+                count(measure(|| link.handle_packet(&packet, now)), base);
+            }
+            // Anything at all behind a right header.
+            5 => {
+                let len = input.byte();
+                let packet = link.packet(input.bytes(len.into()));
+                count(measure(|| link.handle_packet(&packet, now)), base);
+            }
+            6 => {
+                now += Duration::from_millis(u64::from(input.byte()) * 16);
+                count(measure(|| link.handle_timeout(now)), base);
+            }
+            _ => {
+                let message = vec![7; 1 + 64 * usize::from(input.byte())];
+                // What this side has on its way is its own.
+                link.write(&message, now);
+            }
+        }
+    }
 }
 
 /// A chunk of SCTP.

@@ -37,6 +37,9 @@ pub use config::{DEFAULT_MTU, EngineConfig, MAX_DATAGRAM_LEN, MAX_HANDSHAKE, MAX
 pub use engine::Engine;
 pub use error::EngineError;
 #[cfg(feature = "lean")]
+#[doc(hidden)]
+pub use lean::AboveDtls;
+#[cfg(feature = "lean")]
 pub use lean::Lean;
 pub use routes::{ADDRESSES_PER_PEER, KnownAddresses, Routes};
 #[doc(hidden)]

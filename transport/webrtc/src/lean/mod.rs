@@ -1,6 +1,7 @@
 //! [`Engine`] made of str0m's parts and another SCTP: ICE by [is](https://docs.rs/is), DTLS by
 //! [dimpl](https://docs.rs/dimpl), SCTP by [rtc-sctp](https://docs.rs/rtc-sctp).
 
+mod above_dtls;
 mod dtls;
 mod handshake;
 mod recovery;
@@ -25,6 +26,8 @@ use deltawire_sdp::{
 use is::stun::{StunMessage, StunPacket};
 use is::{Candidate, IceAgent, IceAgentEvent, IceCreds, Protocol, Sha1HmacProvider};
 
+#[doc(hidden)]
+pub use self::above_dtls::AboveDtls;
 use self::dtls::{DtlsLayer, Event};
 use self::handshake::{Handshake, Init};
 use self::recovery::Recovery;

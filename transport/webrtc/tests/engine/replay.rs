@@ -28,6 +28,11 @@ fn link() {
 }
 
 #[test]
+fn association() {
+    replay("association", engine::association);
+}
+
+#[test]
 fn description() {
     replay("description", engine::description);
 }
@@ -49,6 +54,7 @@ fn random_actions() {
             })
             .collect();
         engine::link(&input);
+        engine::association(&input);
         engine::datagrams(&input);
         engine::description(&input);
         engine::stun(&input);
