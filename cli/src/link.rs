@@ -5,7 +5,7 @@ use std::path::Path;
 
 use deltawire_bulk::{Bulk, BulkOptions, FileName};
 use deltawire_framing::control::CloseCode;
-use deltawire_node::{Backoff, Node, ReconnectEvent};
+use deltawire_node::{Admission, Backoff, Node, ReconnectEvent};
 use deltawire_signalling::{ClientOptions, SignallingOptions, SignallingServer, Token};
 use serde_json::json;
 
@@ -40,9 +40,16 @@ pub(crate) async fn server(
 ) -> Result<Node, End> {
     let not_started = |error: &dyn std::fmt::Display| End::NotStarted(error.to_string());
     let udp = SocketAddr::new(address.ip(), 0);
-    let node =
-        Node::builder().resume(None).listen(udp).build().map_err(|error| not_started(&error))?;
-    let signalling = SignallingOptions { token: options.token()?, ..SignallingOptions::default() };
+    let token = options.token()?;
+    // Signalling that asks for nothing gives no tickets.
+    let admission = if token.is_some() { Admission::ticket() } else { Admission::anyone() };
+    let node = Node::builder()
+        .resume(None)
+        .listen(udp)
+        .accept_quic(admission)
+        .build()
+        .map_err(|error| not_started(&error))?;
+    let signalling = SignallingOptions { token, ..SignallingOptions::default() };
     let router = node.router(signalling);
     let server =
         SignallingServer::bind(address, router).await.map_err(|error| not_started(&error))?;

@@ -91,7 +91,7 @@ impl Server {
         let gate = Arc::new(Gate::new(&config, admin.clone()));
         let runtime: SharedRuntime = Arc::new(TokioRuntime::current());
         let (hub, shards) = open(&config, gate.clone(), runtime).await?;
-        let node = node(&config, gate.clone())?;
+        let node = node(&config)?;
         let cors = config.cors().map_err(|error| StartError::Config(error.to_string()))?;
         let proxies = config.proxies().map_err(|error| StartError::Config(error.to_string()))?;
         let limits = &config.limits;
@@ -296,7 +296,7 @@ impl deltawire_hub::Policy for Policing {
     }
 }
 
-fn node(config: &Config, gate: Arc<Gate>) -> Result<Node, StartError> {
+fn node(config: &Config) -> Result<Node, StartError> {
     let hub = &config.hub;
     let limits = NodeLimits {
         max_peers: hub.max_peers,
@@ -315,10 +315,10 @@ fn node(config: &Config, gate: Arc<Gate>) -> Result<Node, StartError> {
     let mut builder = Node::builder().node_limits(limits).resume(sessions).serve_documents();
     if let Some(listen) = config.server.listen {
         let origins = Origins::Listed(config.server.origins.clone());
-        // Pages have a ticket of signalling's, native peers that or a token.
+        // Who may come is asked where signalling is, which gives who may a ticket.
         builder = builder
             .listen(listen)
-            .accept_quic(Admission::authorizer(gate))
+            .accept_quic(Admission::ticket())
             .accept_webtransport(Admission::ticket())
             .webtransport_origins(origins);
     }

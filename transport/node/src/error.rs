@@ -8,6 +8,12 @@ use deltawire_signalling::{Refusal, SignallingError};
 
 use crate::CapacityError;
 
+/// An address as logs and errors have it: without a user's name and password, and without a ticket.
+pub(crate) fn shown(url: &str) -> &str {
+    let url = url.rsplit('@').next().unwrap_or_default();
+    url.split(['?', '#']).next().unwrap_or_default()
+}
+
 /// A node could not be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -152,8 +152,7 @@ impl Node {
             }
         }
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        // Without a user's name and password.
-        let url = url.rsplit('@').next().unwrap_or_default().to_owned();
+        let url = crate::error::shown(url).to_owned();
         Err(ConnectError::NoKind { url, known })
     }
 

@@ -94,13 +94,13 @@ async fn try_all(
             Err(error) => {
                 if !link.is_down() {
                     // It has a way, which the next change may still better.
-                    tracing::info!(url, %error, "no other link to go on over");
+                    tracing::info!(url = crate::error::shown(url), %error, "no other link to go on over");
                     return true;
                 }
                 let random = jitter(&**node.runtime());
                 told_to_wait = error.retry_after().is_some();
                 let retry = attempts.failed(node.backoff(), error.retry_after(), random);
-                tracing::info!(url, %error, ?retry, "no link to go on over");
+                tracing::info!(url = crate::error::shown(url), %error, ?retry, "no link to go on over");
                 match retry {
                     Some(retry) => begin_at = node.runtime().now().saturating_add(retry),
                     None => return false,

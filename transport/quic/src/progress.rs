@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use quinn_proto::RttEstimator;
 use quinn_proto::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
@@ -23,6 +23,8 @@ pub(crate) struct Progress {
 struct Shared {
     acknowledged: u64,
     beyond: u64,
+    /// When the path lost something last, as far as that is known.
+    lost_at: Option<Instant>,
 }
 
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
@@ -39,6 +41,11 @@ impl Progress {
     /// Lets so many bytes more be on their way than the controllers allow, from here on.
     pub(crate) fn allow_beyond(&self, bytes: u64) {
         lock(&self.shared).beyond = bytes;
+    }
+
+    /// Whether the path has lost something within so long before `now`.
+    pub(crate) fn has_lost(&self, within: Duration, now: Instant) -> bool {
+        lock(&self.shared).lost_at.is_some_and(|at| now < at + within)
     }
 
     /// What makes the controllers that count for it.
@@ -108,6 +115,7 @@ impl Controller for Counting {
         is_persistent_congestion: bool,
         lost_bytes: u64,
     ) {
+        lock(&self.shared).lost_at = Some(now);
         self.inner.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
     }
 

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+#[cfg(all(feature = "webtransport", feature = "signalling-server"))]
+use deltawire_channels::Delivery;
 use deltawire_channels::Peer;
 use deltawire_link::runtime::{BoxFuture, SharedRuntime};
 use deltawire_link::{Link, LinkEnded};
@@ -81,6 +83,9 @@ impl Accepts {
 pub(crate) struct Quic {
     config: QuicConfig,
     trust: QuicTrust,
+    /// Whether all deltas stay in order, and none may get lost: all that browsers get.
+    #[cfg(all(feature = "webtransport", feature = "signalling-server"))]
+    in_order: bool,
     token: Option<Token>,
     settings: Settings,
     network: Network,
@@ -132,6 +137,8 @@ impl Quic {
         Ok(Self {
             config: config(settings),
             trust,
+            #[cfg(all(feature = "webtransport", feature = "signalling-server"))]
+            in_order: [settings.initiator, settings.acceptor] == [Delivery::default(); 2],
             token,
             settings: settings.clone(),
             network: network.clone(),
@@ -157,7 +164,9 @@ impl Quic {
         let Some(port) = self.port.get().copied() else { return Vec::new() };
         let bare = self.fingerprint().map(|hash| offered(KIND, "quic", port, "", [hash]));
         #[cfg(feature = "webtransport")]
-        let bare = bare.into_iter().chain(self.webtransport().map(|it| it.offered(port)));
+        let bare = bare
+            .into_iter()
+            .chain(self.webtransport().filter(|_| self.in_order).map(|it| it.offered(port)));
         bare.into_iter().collect()
     }
 
@@ -275,12 +284,15 @@ impl Quic {
             };
             Box::pin(attempt) as BoxFuture<'_, _>
         });
-        // Another address of the host's may do, of a family that this host has; a peer that answered says the same there.
+        // Another address of the host's may do, of a family that this host has; a peer that answered says the same there,
+        // but for one that has had the ticket from an attempt that still goes on.
+        let once = ticket.is_some();
         let answered = |error: &ConnectError| {
-            !matches!(
-                error,
-                ConnectError::Socket { .. } | ConnectError::Ended(LinkEnded::NotReached(_))
-            )
+            !once
+                && !matches!(
+                    error,
+                    ConnectError::Socket { .. } | ConnectError::Ended(LinkEnded::NotReached(_))
+                )
         };
         let raced = race(runtime, |_| HEAD_START, attempts, answered).await;
         let nothing = || unknown(io::Error::other("the name has no address"));

@@ -6,7 +6,6 @@ use deltawire_framing::Channel;
 use deltawire_link::{Output, TransportError};
 
 use super::Stack;
-use super::sending::window;
 use crate::messages::Outgoing;
 use crate::writer::Writer;
 use crate::{CLOSED, COMMAND_ROOM};
@@ -30,7 +29,7 @@ impl Stack {
                     .poll_timeout()
                     .into_iter()
                     .chain(given_up)
-                    .chain(self.asks_at())
+                    .chain(self.goes_beyond_at())
                     .min();
                 Ok(Output::Timeout(at.map(|at| at.saturating_duration_since(self.start))))
             }
@@ -43,14 +42,15 @@ impl Stack {
         channel: Channel,
         message: &[u8],
     ) -> Result<bool, TransportError> {
-        let Self { connection, config, command_out, data_out, messages_out, .. } = self;
+        let window = self.window();
+        let Self { connection, command_out, data_out, messages_out, .. } = self;
         // One window is for all streams: what deltas have filled is not to keep commands waiting.
         let (writer, room) = match channel {
             Channel::Command => (command_out, COMMAND_ROOM),
             Channel::Data => (data_out, 0),
         };
         let Some(writer) = writer else { return Ok(false) };
-        connection.set_send_window(window(connection, config.send_window) + room);
+        connection.set_send_window(window + room);
         if let (Channel::Data, Some(messages)) = (channel, messages_out) {
             messages.write(connection, message, self.now);
             return Ok(true);

@@ -1,5 +1,6 @@
 //! One connection of quinn-proto's: its streams, and what comes and goes on them.
 
+mod beyond;
 #[cfg(feature = "webtransport")]
 mod browsing;
 mod carrying;
@@ -19,12 +20,12 @@ use deltawire_link::{Output, TransportError};
 use deltawire_webtransport::Rules;
 use quinn_proto::{Connection, Dir, Event, StreamEvent, StreamId};
 
+use self::beyond::Beyond;
 #[cfg(feature = "webtransport")]
 use crate::http3::{self, Http3};
 use crate::messages::{self, Incoming, Outgoing};
 use crate::progress::Progress;
 use crate::reader::{Read, Reader};
-use crate::silence::Silence;
 use crate::trust::Verdict;
 use crate::writer::Writer;
 use crate::{BROKEN, CLOSED, PeerEvent, QuicConfig, QuicError, REFUSED};
@@ -61,25 +62,13 @@ pub(crate) struct Stack {
     /// Frames of the peer's so far.
     frames: u64,
     progress: Progress,
-    /// Whether something came since it was last asked what is owed for it.
-    heard: bool,
-    acknowledged: Acknowledged,
-    silence: Silence,
+    beyond: Beyond,
     /// What browsers have to keep to, if they may connect.
     #[cfg(feature = "webtransport")]
     rules: Option<Arc<Rules>>,
     /// What stands around the link of a browser's.
     #[cfg(feature = "webtransport")]
     http3: Option<Box<Http3>>,
-}
-
-/// What was acknowledged of the peer's.
-#[derive(Clone, Copy, Default)]
-struct Acknowledged {
-    /// Acknowledgements that were sent.
-    sent: u64,
-    /// Frames that had come by the last of them.
-    came: u64,
 }
 
 /// Where a connection lies, and who has begun it.
@@ -131,9 +120,7 @@ impl Stack {
             finishing: false,
             frames: 0,
             progress,
-            heard: false,
-            acknowledged: Acknowledged::default(),
-            silence: Silence::default(),
+            beyond: Beyond::default(),
             #[cfg(feature = "webtransport")]
             rules: place.rules,
             #[cfg(feature = "webtransport")]
@@ -144,8 +131,7 @@ impl Stack {
     /// Takes in what the endpoint says is this connection's.
     pub(crate) fn handle_event(&mut self, event: PeerEvent) {
         self.now = self.now.max(event.at);
-        self.heard = true;
-        self.silence.heard();
+        self.beyond.heard();
         self.connection.handle_event(event.event);
     }
 

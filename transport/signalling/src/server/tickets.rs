@@ -19,7 +19,7 @@ const MAX_TICKETS: usize = 4_096;
 /// How many of these one address has.
 const MAX_OF_ADDRESS: usize = 64;
 
-/// The tickets that were given: each lets in, for 30 s and once by each kind of link, who was let in before by signalling. A
+/// The tickets that were given: each lets in, for 30 s and once by each of two kinds of links, who was let in before by signalling. A
 /// kind that has used it and does not come to be leaves it to the others. At most 4,096 at a time, 64 of one address. Clones
 /// are the same ones.
 #[derive(Clone, Debug, Default)]
