@@ -9,8 +9,10 @@ use deltawire_framing::documents::{Document, Why};
 use deltawire_framing::{Frame, Kind};
 use deltawire_hub::store::OpenError;
 use deltawire_hub::{Item, SubscribeOptions};
+use deltawire_node::Node;
 use deltawire_server::config::Access;
 use deltawire_server::{Server, StartError};
+use deltawire_signalling::{ClientOptions, Token};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn payload(number: u32) -> Vec<u8> {
@@ -626,6 +628,26 @@ async fn numbers_for_prometheus_are_elsewhere_and_off_by_default() {
         assert!(text.lines().any(|it| it == line), "{line}\n{text}");
     }
     assert_eq!(metrics.answer("GET", "/documents").await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_comes_past_http() {
+    for tokens in [Vec::new(), vec![token("w-token", "writer", Access::Write)]] {
+        let mut options = config();
+        options.server.listen = Some((std::net::Ipv4Addr::LOCALHOST, 0).into());
+        options.server.tokens = tokens;
+        let server = Server::start(options).await.unwrap();
+        let address = server.node().addresses().next().unwrap();
+        let token = Some(Token::new("w-token").unwrap());
+        let signalling = ClientOptions { token, ..ClientOptions::default() };
+        for node in [Node::builder(), Node::builder().signalling(signalling)] {
+            let node = node.build().unwrap();
+            let refused = soon("refusal", node.connect(&format!("quic://{address}"))).await;
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains("a ticket of its signalling is needed"), "{refused}");
+        }
+        assert!(server.node().peers().is_empty());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

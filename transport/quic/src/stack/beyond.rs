@@ -116,3 +116,63 @@ fn to_acknowledge(frames: &FrameStats) -> u64 {
         + frames.stop_sending
         + frames.stream
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEAR: Duration = Duration::from_millis(20);
+
+    fn at(start: Instant, ms: u64) -> Instant {
+        start + Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_asks_nothing() {
+        let (mut beyond, mut stats) = (Beyond::default(), ConnectionStats::default());
+        let start = Instant::now();
+        stats.frame_tx.acks = 1;
+        beyond.sent(&stats, start);
+        assert_eq!(beyond.next_timeout(NEAR), None);
+        stats.frame_tx.ping = 1;
+        beyond.sent(&stats, start);
+        assert_eq!(beyond.next_timeout(NEAR), Some(at(start, 400)));
+        beyond.heard();
+        assert_eq!(beyond.next_timeout(NEAR), None);
+    }
+
+    #[test]
+    fn an_acknowledgement_is_owed_once_and_not_at_once() {
+        let (mut beyond, mut stats) = (Beyond::default(), ConnectionStats::default());
+        let start = Instant::now();
+        stats.frame_tx.acks = 1;
+        beyond.sent(&stats, start);
+        stats.frame_rx.ping = 1;
+        assert!(!beyond.owes(&stats, NEAR, at(start, 100)), "nobody was heard");
+        beyond.heard();
+        assert!(!beyond.owes(&stats, NEAR, at(start, 10)));
+        assert_eq!(beyond.next_timeout(NEAR), Some(at(start, 25)));
+        assert!(beyond.owes(&stats, NEAR, at(start, 25)) && beyond.take(&stats, at(start, 25)));
+        stats.frame_tx.acks = 2;
+        beyond.sent(&stats, at(start, 25));
+        beyond.heard();
+        assert!(!beyond.owes(&stats, NEAR, at(start, 1_000)), "it was acknowledged");
+        assert_eq!(beyond.next_timeout(NEAR), None);
+        // An acknowledgement of the peer's is none that is owed one.
+        stats.frame_rx.acks = 1;
+        beyond.heard();
+        assert!(!beyond.owes(&stats, NEAR, at(start, 2_000)));
+    }
+
+    #[test]
+    fn who_acknowledges_nothing_gets_no_more() {
+        let (mut beyond, mut stats) = (Beyond::default(), ConnectionStats::default());
+        let now = Instant::now();
+        for _ in 0..MAX_UNANSWERED {
+            assert!(beyond.take(&stats, now));
+        }
+        assert!(!beyond.take(&stats, now));
+        stats.frame_rx.acks = 1;
+        assert!(beyond.take(&stats, now));
+    }
+}

@@ -159,6 +159,17 @@ fn who_hears_nothing_gives_up_and_who_is_quiet_stays() {
 }
 
 #[test]
+fn a_link_on_which_nobody_says_anything_is_quiet() {
+    let mut lab = Lab::open(12);
+    lab.run_for(Duration::from_secs(10));
+    let before = lab.first_bytes.len();
+    lab.run_for(Duration::from_secs(60));
+    // Each side says each 1.25 s that it is there, and is answered.
+    let said = lab.first_bytes.len() - before;
+    assert!((90..=200).contains(&said), "{said} datagrams in a minute, both ways");
+}
+
+#[test]
 fn who_was_forgotten_is_told_when_it_says_something() {
     let mut lab = Lab::open(11);
     let (handle, _) = lab.ends[SERVER].link.take().unwrap();
