@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use std::{env, io, process, thread};
 
 use anyhow::{Context, bail, ensure};
+use deltawire::Admission;
 use deltawire::prelude::*;
 use tokio::task::JoinSet;
 
@@ -40,11 +41,27 @@ const AT_A_TIME: usize = 16;
 /// Files that a process has open beside a socket for each peer.
 const OTHER_FILES: usize = 200;
 
-pub(crate) fn job(quick: bool) -> Job {
-    let place = Place { table: &TABLE, row: "deltawire", column: None };
-    let (peers, milliseconds) = if quick { (100, 2_000) } else { (1_000, 10_000) };
+/// Rows: what kind of link, and how many.
+const ROWS: [(&str, &str, usize); 6] = [
+    ("deltawire", "webrtc", 1_000),
+    ("deltawire, QUIC", "quic", 1_000),
+    ("deltawire, WebSocket", "websocket", 1_000),
+    ("deltawire, ten thousand", "webrtc", 10_000),
+    ("deltawire, QUIC, ten thousand", "quic", 10_000),
+    ("deltawire, WebSocket, ten thousand", "websocket", 10_000),
+];
+
+pub(crate) fn jobs(quick: bool) -> impl Iterator<Item = Job> {
+    // Ten thousand take half a minute each.
+    let rows = ROWS.into_iter().take(if quick { 3 } else { ROWS.len() });
+    rows.map(move |(row, kind, peers)| job(row, kind, if quick { 100 } else { peers }, quick))
+}
+
+fn job(row: &'static str, kind: &'static str, peers: usize, quick: bool) -> Job {
+    let place = Place { table: &TABLE, row, column: None };
+    let milliseconds = if quick { 2_000 } else { 10_000 };
     let run = move |_links: &_| {
-        let role = format!("server {peers} {milliseconds}");
+        let role = format!("server {kind} {peers} {milliseconds}");
         let server = Command::new(env::current_exe()?).env(ROLE, role).output()?;
         let complaint = String::from_utf8_lossy(&server.stderr);
         ensure!(server.status.success(), "the server's process failed: {}", complaint.trim());
@@ -57,47 +74,48 @@ pub(crate) fn job(quick: bool) -> Job {
 
 /// What a process is that is not the bench itself.
 pub(crate) enum Role {
-    /// Accepts so many peers, and is measured for so many milliseconds.
-    Server { peers: usize, milliseconds: u64 },
+    /// Accepts so many peers over this kind of link, and is measured for so many milliseconds.
+    Server { kind: String, peers: usize, milliseconds: u64 },
     /// Connects so many times.
-    Clients { peers: usize, url: String },
+    Clients { kind: String, peers: usize, url: String },
 }
 
 /// What this process was told to be.
 pub(crate) fn role() -> Option<Role> {
     let role = env::var(ROLE).ok()?;
     let mut words = role.split(' ');
-    let (kind, peers, last) = (words.next()?, words.next()?.parse().ok()?, words.next()?);
-    match kind {
-        "server" => Some(Role::Server { peers, milliseconds: last.parse().ok()? }),
-        _ => Some(Role::Clients { peers, url: last.to_owned() }),
+    let (role, kind) = (words.next()?, words.next()?.to_owned());
+    let (peers, last) = (words.next()?.parse().ok()?, words.next()?);
+    match role {
+        "server" => Some(Role::Server { kind, peers, milliseconds: last.parse().ok()? }),
+        _ => Some(Role::Clients { kind, peers, url: last.to_owned() }),
     }
 }
 
 impl Role {
     pub(crate) fn play(self) -> anyhow::Result<()> {
         match self {
-            Self::Server { peers, milliseconds } => {
+            Self::Server { kind, peers, milliseconds } => {
                 allow_open_files((peers + OTHER_FILES) as u64)?;
                 let time = Duration::from_millis(milliseconds);
-                let figures = deltawire_pair::run(false, LIMIT, serve(peers, time))?;
+                let figures = deltawire_pair::run(false, LIMIT, serve(&kind, peers, time))?;
                 println!("{}", figures.map(|figure| figure.to_string()).join(" "));
                 Ok(())
             }
-            Self::Clients { peers, url } => {
+            Self::Clients { kind, peers, url } => {
                 allow_open_files((peers + OTHER_FILES) as u64)?;
                 // The server ends, and with it this process's input.
                 thread::spawn(|| {
                     let _ = io::stdin().read_to_end(&mut Vec::new());
                     process::exit(0);
                 });
-                deltawire_pair::run(false, 2 * LIMIT, connect(peers, url))
+                deltawire_pair::run(false, 2 * LIMIT, connect(&kind, peers, url))
             }
         }
     }
 }
 
-async fn serve(peers: usize, time: Duration) -> anyhow::Result<[f64; 5]> {
+async fn serve(kind: &str, peers: usize, time: Duration) -> anyhow::Result<[f64; 5]> {
     let limits = NodeLimits {
         max_peers: 2 * peers,
         max_pending: peers,
@@ -106,13 +124,13 @@ async fn serve(peers: usize, time: Duration) -> anyhow::Result<[f64; 5]> {
         ..NodeLimits::default()
     };
     let listen = (deltawire_pair::LOOPBACK, 0).into();
-    let node =
-        Node::builder().prefer_links(["webrtc"]).listen(listen).node_limits(limits).build()?;
+    let node = Node::builder().listen(listen).accept_quic(Admission::anyone()).node_limits(limits);
+    let node = node.build()?;
     let url = set_up::serve(&node).await?;
     let before = resident_bytes()?;
 
     let start = Instant::now();
-    let mut clients = Clients::start(&format!("clients {peers} {url}"))?;
+    let mut clients = Clients::start(&format!("clients {kind} {peers} {url}"))?;
     let mut held = Vec::new();
     while held.len() < peers {
         let accepted = tokio::time::timeout(Duration::from_secs(5), node.accept()).await;
@@ -155,9 +173,9 @@ impl Drop for Clients {
 }
 
 /// Connects, then holds the links until this process ends.
-async fn connect(peers: usize, url: String) -> anyhow::Result<()> {
+async fn connect(kind: &str, peers: usize, url: String) -> anyhow::Result<()> {
     let limits = NodeLimits { max_peers: 2 * peers, ..NodeLimits::default() };
-    let node = Node::builder().prefer_links(["webrtc"]).node_limits(limits).build()?;
+    let node = Node::builder().prefer_links([kind]).node_limits(limits).build()?;
     let (mut connecting, mut held) = (JoinSet::new(), Vec::new());
     for _ in 0..peers {
         if connecting.len() >= AT_A_TIME {

@@ -183,7 +183,7 @@ pub(crate) fn jobs(quick: bool) -> anyhow::Result<Vec<Job>> {
     jobs.extend(small_buffers::jobs(quick));
     jobs.extend(commands::jobs(quick));
     jobs.extend(set_up::jobs(quick));
-    jobs.push(idle_peers::job(quick));
+    jobs.extend(idle_peers::jobs(quick));
     jobs.extend(paths::jobs(quick));
     Ok(jobs)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use deltawire::prelude::*;
-use deltawire::signalling::{Rate, SignallingOptions, SignallingServer};
+use deltawire::signalling::{Rate, ServerLimits, SignallingOptions, SignallingServer};
 use quinn::TransportConfig;
 
 use crate::deltawire_pair::{self, LOOPBACK};
@@ -104,6 +104,14 @@ pub(crate) async fn serve(node: &Node) -> anyhow::Result<String> {
     let router = node.router(SignallingOptions { rate, ..SignallingOptions::default() });
     let server = SignallingServer::bind((Ipv4Addr::LOCALHOST, 0).into(), router).await?;
     let url = format!("http://{}/webrtc", server.local_addr());
+    // As many WebSockets as somebody opens.
+    let many = 1 << 16;
+    let limits = ServerLimits {
+        max_connections: many,
+        max_connections_per_address: many,
+        ..ServerLimits::default()
+    };
+    let server = server.with_limits(limits);
     tokio::spawn(server.serve(std::future::pending()));
     Ok(url)
 }
