@@ -41,7 +41,7 @@ pub struct QuicConfig {
     pub send_window: u64,
     /// After how much silence a connection is given up. The shorter one of the two sides' counts.
     pub idle_timeout: Duration,
-    /// After how much silence this side says that it is there.
+    /// After how much silence this side says that it is there; half as much again of who accepts.
     pub keep_alive: Duration,
     /// Connections that peers have begun and that are not accepted yet.
     pub max_incoming: usize,
@@ -87,6 +87,7 @@ impl QuicConfig {
 
     fn transport(
         &self,
+        role: Role,
         opens: Opens,
         receive: VarInt,
         progress: &Progress,
@@ -97,12 +98,17 @@ impl QuicConfig {
         // Who sends them has to take some as well.
         let datagrams = self.uses_datagrams().then_some(messages::DATAGRAMS_IN);
         let waiting = if self.uses_datagrams() { messages::DATAGRAMS_OUT } else { 0 };
+        // What one side says shows the other that it is there, so one is enough.
+        let keep_alive = match role {
+            Role::Initiator => self.keep_alive,
+            Role::Acceptor => self.keep_alive.saturating_mul(3) / 2,
+        };
         let idle = IdleTimeout::try_from(self.idle_timeout).ok();
         transport
             .max_concurrent_bidi_streams(opens.bidirectional.into())
             .max_concurrent_uni_streams(opens.unidirectional.into())
             .max_idle_timeout(Some(idle.unwrap_or_else(|| VarInt::MAX.into())))
-            .keep_alive_interval(Some(self.keep_alive))
+            .keep_alive_interval(Some(keep_alive))
             .stream_receive_window(bounded(self.stream_window))
             .receive_window(receive)
             .send_window(self.send_window)
@@ -150,7 +156,12 @@ impl QuicConfig {
         progress: &Progress,
     ) -> Arc<ServerConfig> {
         let mut server = server.clone();
-        server.transport_config(self.transport(opens, MAX_UNADMITTED.into(), progress));
+        server.transport_config(self.transport(
+            Role::Acceptor,
+            opens,
+            MAX_UNADMITTED.into(),
+            progress,
+        ));
         Arc::new(server)
     }
 
@@ -178,7 +189,12 @@ impl QuicConfig {
         if messages::go_alone(self.acceptor) {
             opens.unidirectional += messages::MAX_STREAMS;
         }
-        client.transport_config(self.transport(opens, self.receive_window(), progress));
+        client.transport_config(self.transport(
+            Role::Initiator,
+            opens,
+            self.receive_window(),
+            progress,
+        ));
         Ok((client, verdict))
     }
 }
