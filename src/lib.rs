@@ -32,8 +32,8 @@ pub use deltawire_node::UnixPeers;
 #[doc(hidden)]
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 pub use deltawire_node::limits;
-#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
-pub use deltawire_node::{AnswerError, Offer};
+#[cfg(feature = "webrtc")]
+pub use deltawire_node::{AnswerError, Offer, RoomError};
 pub use deltawire_node::{
     Backoff, BuildError, CapacityError, ConnectError, LinkKind, Node, NodeBuilder, NodeEvent,
     NodeLimits, PeerInfo, PeerState, ReconnectEvent, Reconnecting, ShutDown,

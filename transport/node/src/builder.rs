@@ -270,7 +270,9 @@ impl NodeBuilder {
         #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
         kinds.push(webrtc.clone());
         #[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
-        kinds.push(Arc::new(crate::browser::WebRtc::new(signalling)?));
+        let webrtc = Arc::new(crate::browser::WebRtc::new(signalling)?);
+        #[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
+        kinds.push(webrtc.clone());
         if let Some(signaller) = signaller {
             let automatic = Automatic::new(signaller, patience, choose(&kinds, self.preferred)?);
             // Before WebRTC, which has the same addresses.
@@ -282,7 +284,7 @@ impl NodeBuilder {
             network,
             runtime,
             kinds,
-            #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
+            #[cfg(feature = "webrtc")]
             webrtc,
             #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
             quic,

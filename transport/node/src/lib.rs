@@ -50,6 +50,8 @@ mod race;
 mod reconnecting;
 mod reservation;
 mod resuming;
+#[cfg(feature = "webrtc")]
+mod rooms;
 mod settings;
 mod shut_down;
 #[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
@@ -85,12 +87,16 @@ mod webtransport_browser;
 ))]
 pub use admission::Admission;
 pub use backoff::Backoff;
+#[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
+pub use browser::{AnswerError, Offer};
 pub use builder::NodeBuilder;
 pub use error::{BuildError, ConnectError};
 pub use kind::LinkKind;
 pub use manager::{CapacityError, NodeEvent, NodeLimits, PeerInfo, PeerState};
 pub use node::Node;
 pub use reconnecting::{ReconnectEvent, Reconnecting};
+#[cfg(feature = "webrtc")]
+pub use rooms::RoomError;
 pub use shut_down::ShutDown;
 #[cfg(all(feature = "unix", unix))]
 pub use streams::UnixPeers;

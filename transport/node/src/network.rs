@@ -340,7 +340,10 @@ impl Network {
     }
 
     /// Waits until it takes no more links.
-    #[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
+    #[cfg(any(
+        feature = "webrtc",
+        all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32"))
+    ))]
     pub(crate) async fn closing(&self) {
         self.wait(|inner| inner.manager.is_shutting_down().then_some(())).await;
     }

@@ -24,8 +24,8 @@ use crate::{
 /// handles on the same node.
 ///
 /// Links live on when all handles are dropped; [`shut_down`](Self::shut_down) ends them, and in a browser so
-/// does the end of the worker or its page. There a node is in a dedicated worker, and accepts nobody; for links over
-/// WebRTC its window has a `browser::Port`.
+/// does the end of the worker or its page. There a node is in a dedicated worker, and accepts links over WebRTC only, in
+/// rooms ([`accept_in_room`](Self::accept_in_room)); for these its window has a `browser::Port`.
 #[derive(Clone)]
 pub struct Node {
     inner: Arc<Inner>,
@@ -41,6 +41,8 @@ pub(crate) struct Inner {
     pub(crate) kinds: Vec<Arc<dyn LinkKind>>,
     #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
     pub(crate) webrtc: Arc<crate::webrtc::WebRtc>,
+    #[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
+    pub(crate) webrtc: Arc<crate::browser::WebRtc>,
     #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
     pub(crate) quic: Arc<crate::quic::Quic>,
     /// Where it listens, if only QUIC does.
@@ -73,9 +75,12 @@ impl Node {
         Self { inner: Arc::new(inner), goes_on: None }
     }
 
-    #[cfg(all(
-        any(feature = "webrtc", feature = "quic", feature = "tcp", all(feature = "unix", unix)),
-        not(target_arch = "wasm32")
+    #[cfg(any(
+        feature = "webrtc",
+        all(
+            any(feature = "quic", feature = "tcp", all(feature = "unix", unix)),
+            not(target_arch = "wasm32")
+        )
     ))]
     pub(crate) fn inner(&self) -> &Inner {
         &self.inner

@@ -25,6 +25,11 @@ impl WebRtcSignalling {
         offered.unwrap_or(asked).to_owned()
     }
 
+    /// Who takes offers in a room.
+    pub(crate) fn for_rooms(&self, url: &str) -> Result<Arc<dyn Signaller>, SignallingError> {
+        self.signaller.clone().ok_or_else(|| nobody(url))
+    }
+
     /// Host and port of an address.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn host(&self, url: &str) -> Result<(String, u16), SignallingError> {

@@ -12,6 +12,16 @@
 //! | `POST /webrtc`, `Accept: application/json` | none | 200, [`OfferedLinks`]: what else there is than WebRTC |
 //! | `GET /webrtc`, `Upgrade: websocket` | | 101: a link over WebSocket (feature `websocket`) |
 //!
+//! With [`SignallingOptions::rooms`] there are rooms, in which others than the node itself accept:
+//!
+//! | request | body | answer |
+//! |---|---|---|
+//! | `POST /webrtc/rooms/<name>` | an offer, `application/sdp` | 201, the answer of who accepts there |
+//! | `POST /webrtc/rooms/<name>`, `Accept: application/json` | none | 200, [`OfferedLinks`]: WebRTC |
+//! | `POST /webrtc/rooms/<name>/offers` | none | 200, the next offer, `Location: …/offers/<id>`; 204: none came for now |
+//! | `POST <Location>` | the answer, `application/sdp` | 204 |
+//! | `DELETE <Location>` | | 204: the offer is refused |
+//!
 //! What goes wrong is told by a status and a [`Problem`] (RFC 9457), and then the connection is
 //! closed:
 //!
@@ -28,7 +38,7 @@
 //! | 422 | an offer without data channels, or that asks for what the node cannot do |
 //! | 429 | too many requests or connections from one address; with `Retry-After` |
 //! | 500 | the node failed |
-//! | 503 | the node is full or shuts down; with `Retry-After` where waiting a moment helps |
+//! | 503 | the node is full or shuts down, or nobody accepts in a room; with `Retry-After` where waiting a moment helps |
 //!
 //! There are no entity tags, so that no `If-Match` is needed, and no ICE restart: who needs new
 //! credentials makes a new offer.
@@ -57,7 +67,7 @@ pub use answerer::AttachStream;
 pub use answerer::{Answer, Answerer, Offerer, Refusal};
 #[cfg(feature = "client")]
 pub use client::SignallingClient;
-pub use client::{Answered, ClientOptions, Signaller, SignallingError};
+pub use client::{Answered, ClientOptions, Signaller, SignallingError, TakenOffer};
 pub use offered::{OfferedLink, OfferedLinks};
 pub use problem::Problem;
 pub use resource::{ResourceId, ResourceIdError};
@@ -65,8 +75,8 @@ pub use sdpfrag::{SdpFragment, SdpFragmentError};
 #[cfg(all(feature = "server", not(target_arch = "wasm32")))]
 pub use server::{
     AuthorizationRequest, Authorizer, BindError, Cors, Denial, OriginError, PathPrefix,
-    PathPrefixError, ProxyError, Rate, ServerLimits, SignallingOptions, SignallingServer, Tickets,
-    Tokens, TrustedProxies, router,
+    PathPrefixError, ProxyError, Rate, RoomLimits, ServerLimits, SignallingOptions,
+    SignallingServer, Tickets, Tokens, TrustedProxies, router,
 };
 pub use token::{Token, TokenError};
 

@@ -32,7 +32,7 @@ pub struct Problem {
 impl Problem {
     /// How the kinds that say more than a status begin: `too-many-pending`, `too-many-peers`,
     /// `too-many-of-address`, `too-many-connections`, `too-many-candidates`, `shutting-down`, `no-channels`, `unsupported`, `malformed`,
-    /// `unknown-resource`.
+    /// `unknown-resource`; of rooms `nobody-accepts`, `not-answered`, `not-taken`, `room-full`.
     pub const NAMESPACE: &str = "urn:deltawire:signalling:";
 
     /// Reads a document, if it is one.

@@ -10,7 +10,7 @@ use deltawire_link::{Connection, Identity, LinkId, TransportError};
 use deltawire_sdp::MAX_CANDIDATES;
 use deltawire_sdp::grammar::Candidate;
 use deltawire_signalling::{Answer, Answerer, OfferedLink, Offerer, Refusal, ResourceId};
-use deltawire_webrtc::{Engine, EngineError};
+use deltawire_webrtc::{Engine, EngineConfig, EngineError};
 
 use super::NativeEngine;
 use super::driver::Request;
@@ -78,12 +78,27 @@ impl Resources {
     }
 }
 
-/// Answers, and has the link driven.
+/// Answers, and has the link driven. Connectivity checks are left to who offers if the node's options say so.
 pub(super) async fn answer(
     node: &Node,
     offer: &str,
     from: Option<IpAddr>,
     identity: Option<Identity>,
+) -> Result<Answer, AnswerError> {
+    begin(node, offer, from, identity, |_| {}).await
+}
+
+/// Answers, and has the link driven; this side checks too, which opens its firewall.
+pub(super) async fn answer_checking(node: &Node, offer: &str) -> Result<Answer, AnswerError> {
+    begin(node, offer, None, None, |config| config.ice_lite = false).await
+}
+
+async fn begin(
+    node: &Node,
+    offer: &str,
+    from: Option<IpAddr>,
+    identity: Option<Identity>,
+    change: impl FnOnce(&mut EngineConfig),
 ) -> Result<Answer, AnswerError> {
     let (inner, runtime) = (node.inner(), node.runtime());
     let webrtc = &inner.webrtc;
@@ -91,7 +106,8 @@ pub(super) async fn answer(
     let reservation = inner.network.begin_accept(from, identity.clone())?;
     let link = reservation.id();
     let Some(local) = listener.addresses.first() else { return Err(AnswerError::NotListening) };
-    let config = webrtc.engine(local.ip());
+    let mut config = webrtc.engine(local.ip());
+    change(&mut config);
     let now = runtime.now();
     let (engine, sdp) = NativeEngine::answer(&config, &listener.addresses, offer, now)?;
     let (user_fragment, named) = (engine.user_fragment().to_owned(), engine.candidates());

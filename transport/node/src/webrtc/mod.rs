@@ -13,6 +13,7 @@ use deltawire_channels::Peer;
 use deltawire_link::runtime::{BoxFuture, SharedRuntime};
 use deltawire_link::{Detached, Resumed};
 use deltawire_link::{Link, LinkEnded, LinkId};
+use deltawire_signalling::Signaller;
 use deltawire_webrtc::{
     AnyEngine, Certificate, DEFAULT_MTU, EngineConfig, EngineKind, MAX_MTU, Routes,
 };
@@ -27,7 +28,7 @@ use crate::network::Network;
 use crate::settings::Settings;
 use crate::udp::{REQUESTS, Socket};
 use crate::webrtc_signalling::WebRtcSignalling;
-use crate::{BuildError, ConnectError, LinkKind, Node};
+use crate::{BuildError, ConnectError, LinkKind, Node, RoomError};
 
 /// The WebRTC stack under all links.
 type NativeEngine = AnyEngine;
@@ -123,6 +124,14 @@ impl WebRtc {
     fn engine(&self, local: IpAddr) -> EngineConfig {
         let default = if local.is_loopback() { MAX_MTU } else { DEFAULT_MTU };
         EngineConfig { mtu: self.mtu.unwrap_or(default), ..self.engine.clone() }
+    }
+
+    /// Who takes offers in a room, for a node that can answer them.
+    pub(crate) fn for_rooms(&self, url: &str) -> Result<Arc<dyn Signaller>, RoomError> {
+        if self.listeners.is_empty() {
+            return Err(AnswerError::NotListening.into());
+        }
+        Ok(self.signalling.for_rooms(url)?)
     }
 
     /// The sockets that accept take turns.
@@ -239,6 +248,11 @@ impl Node {
     /// nowhere.
     pub async fn answer(&self, offer: &str) -> Result<String, AnswerError> {
         answering::answer(self, offer, None, None).await.map(|answered| answered.sdp)
+    }
+
+    /// Answers an offer that was taken in a room: of who makes one nobody knows an address, so both sides check.
+    pub(crate) async fn answer_in_room(&self, offer: &str) -> Result<String, AnswerError> {
+        answering::answer_checking(self, offer).await.map(|answered| answered.sdp)
     }
 }
 

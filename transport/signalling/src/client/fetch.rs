@@ -10,7 +10,7 @@ use web_sys::{AbortController, Headers, Request, RequestInit, Response, Url};
 use deltawire_browser::{explain, timeout};
 use deltawire_link::runtime::BoxFuture;
 
-use super::{Answered, ClientOptions, Signaller, SignallingError};
+use super::{Answered, ClientOptions, Signaller, SignallingError, TakenOffer, offers_of};
 use crate::{
     DEFAULT_MAX_BODY, MEDIA_TYPE_LINKS, MEDIA_TYPE_PROBLEM, MEDIA_TYPE_SDP, OfferedLinks, Problem,
     is_media_type,
@@ -47,6 +47,23 @@ impl Signaller for SignallingClient {
         Box::pin(async move { links(&self.options, url).await })
     }
 
+    fn take_offer<'a>(
+        &'a self,
+        room: &'a str,
+    ) -> BoxFuture<'a, Result<Option<TakenOffer>, SignallingError>> {
+        Box::pin(async move { take_offer(&self.options, room).await })
+    }
+
+    fn answer<'a>(
+        &'a self,
+        resource: &'a str,
+        sdp: String,
+    ) -> BoxFuture<'a, Result<(), SignallingError>> {
+        Box::pin(
+            async move { exchange(&self.options, "POST", resource, Some(&sdp)).await.map(drop) },
+        )
+    }
+
     fn hang_up<'a>(&'a self, resource: &'a str) -> BoxFuture<'a, Result<(), SignallingError>> {
         Box::pin(async move { exchange(&self.options, "DELETE", resource, None).await.map(drop) })
     }
@@ -61,28 +78,23 @@ impl Signaller for SignallingClient {
 async fn offer(options: &ClientOptions, url: &str, sdp: &str) -> Result<Answered, SignallingError> {
     check(url)?;
     let response = exchange(options, "POST", url, Some(sdp)).await?;
-    if response.response.status() != 201 {
-        let status = response.response.status().to_string();
-        return Err(not_an_answer("status", &status, "must be 201"));
-    }
-    let content_type = response.header("content-type");
-    if !is_media_type(&content_type, MEDIA_TYPE_SDP) {
-        return Err(not_an_answer("content-type", &content_type, "must be application/sdp"));
-    }
-    if !response.body.starts_with("v=0") {
-        return Err(not_an_answer("body", &response.body, "must start with v=0"));
-    }
-    let location = response.header("location");
-    let resource = Url::new_with_base(&location, &response.response.url());
-    let same_origin = |resource: &Url| {
-        Url::new(&response.response.url()).is_ok_and(|url| url.origin() == resource.origin())
-    };
-    let resource = resource
-        .ok()
-        .filter(|_| !location.is_empty())
-        .filter(|resource| options.token.is_none() || same_origin(resource))
-        .map(|resource| resource.href());
+    let resource = response.description(201, options)?;
     Ok(Answered { sdp: response.body, resource })
+}
+
+async fn take_offer(
+    options: &ClientOptions,
+    room: &str,
+) -> Result<Option<TakenOffer>, SignallingError> {
+    check(room)?;
+    let response = exchange(options, "POST", &offers_of(room), None).await?;
+    if response.response.status() == 204 {
+        return Ok(None);
+    }
+    match response.description(200, options)? {
+        Some(resource) => Ok(Some(TakenOffer { sdp: response.body, resource })),
+        None => Err(not_an_answer("location", "", "must be of the origin that was asked")),
+    }
 }
 
 /// What kinds of links there are: of a server that does not understand that, WebRTC.
@@ -102,6 +114,35 @@ struct Success {
 }
 
 impl Success {
+    /// Says where it leads, if this is a session description.
+    fn description(
+        &self,
+        status: u16,
+        options: &ClientOptions,
+    ) -> Result<Option<String>, SignallingError> {
+        if self.response.status() != status {
+            let found = self.response.status().to_string();
+            return Err(not_an_answer("status", &found, "must be of success"));
+        }
+        let content_type = self.header("content-type");
+        if !is_media_type(&content_type, MEDIA_TYPE_SDP) {
+            return Err(not_an_answer("content-type", &content_type, "must be application/sdp"));
+        }
+        if !self.body.starts_with("v=0") {
+            return Err(not_an_answer("body", &self.body, "must start with v=0"));
+        }
+        let location = self.header("location");
+        let url = self.response.url();
+        let same_origin =
+            |resource: &Url| Url::new(&url).is_ok_and(|url| url.origin() == resource.origin());
+        let resource = Url::new_with_base(&location, &url);
+        Ok(resource
+            .ok()
+            .filter(|_| !location.is_empty())
+            .filter(|resource| options.token.is_none() || same_origin(resource))
+            .map(|resource| resource.href()))
+    }
+
     fn header(&self, name: &str) -> String {
         header(&self.response, name)
     }

@@ -7,8 +7,8 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use url::Url;
 
-use super::exchange::{self, Exchange};
-use super::{Answered, ClientOptions, Signaller, SignallingError};
+use super::exchange::{self, Exchange, Success};
+use super::{Answered, ClientOptions, Signaller, SignallingError, TakenOffer, offers_of};
 use crate::{
     MEDIA_TYPE_FRAGMENT, MEDIA_TYPE_LINKS, MEDIA_TYPE_PROBLEM, MEDIA_TYPE_SDP, OfferedLinks,
     SdpFragment, is_media_type,
@@ -91,23 +91,39 @@ impl SignallingClient {
             let status = answer.status.to_string();
             return Err(exchange::not_an_answer("status", &status, "must be 201"));
         }
-        let content_type = answer.header(&CONTENT_TYPE);
-        if !is_media_type(content_type, MEDIA_TYPE_SDP) {
-            let expected = "must be application/sdp";
-            return Err(exchange::not_an_answer("content-type", content_type, expected));
-        }
         let resource = match answer.header(&LOCATION) {
             "" => None,
             location => Some(self.resource(&url, location)?.into()),
         };
-        let sdp = String::from_utf8(answer.body).map_err(|error| {
-            let text = String::from_utf8_lossy(error.as_bytes());
-            exchange::not_an_answer("body", &text, "must be UTF-8")
-        })?;
-        if !sdp.starts_with("v=0") {
-            return Err(exchange::not_an_answer("body", &sdp, "must start with v=0"));
+        Ok(Answered { sdp: description(answer)?, resource })
+    }
+
+    /// Takes the next offer that was made in the room at this address; `None` if none came for now.
+    pub async fn take_offer(&self, room: &str) -> Result<Option<TakenOffer>, SignallingError> {
+        let url = exchange::parse(&offers_of(room))?;
+        let (url, taken) = self.exchange(Method::POST, None)?.run(url).await?;
+        match taken.status {
+            200 => {}
+            204 => return Ok(None),
+            status => {
+                let status = status.to_string();
+                return Err(exchange::not_an_answer("status", &status, "must be 200 or 204"));
+            }
         }
-        Ok(Answered { sdp, resource })
+        let resource = self.resource(&url, taken.header(&LOCATION))?;
+        let sdp = description(taken)?;
+        Ok(Some(TakenOffer { sdp, resource: resource.into() }))
+    }
+
+    /// Brings the answer to an offer that was taken. To refuse it, [hang up](Self::hang_up).
+    pub async fn answer(
+        &self,
+        resource: &str,
+        sdp: impl Into<String>,
+    ) -> Result<(), SignallingError> {
+        let body = (MEDIA_TYPE_SDP, sdp.into());
+        self.exchange(Method::POST, Some(body))?.run(exchange::parse(resource)?).await?;
+        Ok(())
     }
 
     /// Asks what kinds of links there are: of a server that does not understand that, WebRTC.
@@ -184,6 +200,21 @@ impl Signaller for SignallingClient {
         Box::pin(self.links(url))
     }
 
+    fn take_offer<'a>(
+        &'a self,
+        room: &'a str,
+    ) -> BoxFuture<'a, Result<Option<TakenOffer>, SignallingError>> {
+        Box::pin(self.take_offer(room))
+    }
+
+    fn answer<'a>(
+        &'a self,
+        resource: &'a str,
+        sdp: String,
+    ) -> BoxFuture<'a, Result<(), SignallingError>> {
+        Box::pin(self.answer(resource, sdp))
+    }
+
     fn hang_up<'a>(&'a self, resource: &'a str) -> BoxFuture<'a, Result<(), SignallingError>> {
         Box::pin(self.hang_up(resource))
     }
@@ -197,6 +228,23 @@ impl Signaller for SignallingClient {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         Ok((host, url.port_or_known_default().unwrap_or(80)))
     }
+}
+
+/// The session description that an answer of success has.
+fn description(answer: Success) -> Result<String, SignallingError> {
+    let content_type = answer.header(&CONTENT_TYPE);
+    if !is_media_type(content_type, MEDIA_TYPE_SDP) {
+        let expected = "must be application/sdp";
+        return Err(exchange::not_an_answer("content-type", content_type, expected));
+    }
+    let sdp = String::from_utf8(answer.body).map_err(|error| {
+        let text = String::from_utf8_lossy(error.as_bytes());
+        exchange::not_an_answer("body", &text, "must be UTF-8")
+    })?;
+    if !sdp.starts_with("v=0") {
+        return Err(exchange::not_an_answer("body", &sdp, "must start with v=0"));
+    }
+    Ok(sdp)
 }
 
 impl fmt::Debug for SignallingClient {

@@ -15,9 +15,16 @@ mod tls;
 mod websocket;
 
 pub use error::SignallingError;
+
+/// Where the offers are taken that are made in the room at this address.
+#[cfg(feature = "client")]
+fn offers_of(room: &str) -> String {
+    format!("{}/offers", room.trim_end_matches('/'))
+}
+
 #[cfg(all(feature = "client", target_arch = "wasm32"))]
 pub use fetch::SignallingClient;
 #[cfg(all(feature = "client", not(target_arch = "wasm32")))]
 pub use http::SignallingClient;
 pub use options::ClientOptions;
-pub use signaller::{Answered, Signaller};
+pub use signaller::{Answered, Signaller, TakenOffer};

@@ -27,7 +27,26 @@ pub trait Signaller: fmt::Debug + MaybeSync + 'static {
         Box::pin(std::future::ready(Ok(OfferedLinks::webrtc())))
     }
 
-    /// Ends what an offer made, which was answered with this resource.
+    /// Takes the next offer that was made in the room at this address; `None` if none came for now, which it waits for.
+    /// Default: it knows of no rooms.
+    fn take_offer<'a>(
+        &'a self,
+        room: &'a str,
+    ) -> BoxFuture<'a, Result<Option<TakenOffer>, SignallingError>> {
+        Box::pin(std::future::ready(Err(no_rooms(room))))
+    }
+
+    /// Brings the answer to an offer that was taken. To refuse it, hang up. Default: it knows of no rooms.
+    fn answer<'a>(
+        &'a self,
+        resource: &'a str,
+        sdp: String,
+    ) -> BoxFuture<'a, Result<(), SignallingError>> {
+        let _ = sdp;
+        Box::pin(std::future::ready(Err(no_rooms(resource))))
+    }
+
+    /// Ends what an offer made, which was answered with this resource, or refuses an offer that was taken.
     fn hang_up<'a>(&'a self, resource: &'a str) -> BoxFuture<'a, Result<(), SignallingError>>;
 
     /// The host, by name or number, and the port that an address leads to: links to it start from the
@@ -37,6 +56,20 @@ pub trait Signaller: fmt::Debug + MaybeSync + 'static {
     ///
     /// [`SignallingError::Url`] when nobody can be asked there.
     fn host(&self, url: &str) -> Result<(String, u16), SignallingError>;
+}
+
+fn no_rooms(url: &str) -> SignallingError {
+    let reason = "who signals for this node takes no offers there: see Signaller::take_offer";
+    SignallingError::Url { url: url.to_owned(), reason: reason.to_owned() }
+}
+
+/// An offer that was taken in a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenOffer {
+    /// The offer.
+    pub sdp: String,
+    /// Where its answer goes, and where to refuse it.
+    pub resource: String,
 }
 
 /// What an offer was answered with.

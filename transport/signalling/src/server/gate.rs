@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::path::Target;
+use super::path::{InRoom, RoomTarget, Target};
 use super::rate::RateLimits;
 use super::{
     AuthorizationRequest, Authorizer, Denial, PathPrefix, Tickets, TrustedProxies, refuse,
@@ -95,6 +95,16 @@ fn describe(target: &Target, headers: &mut HeaderMap) {
     let (allow, accept, media_type) = match target {
         Target::Offers => (refuse::OFFERS_ALLOW, refuse::ACCEPT_POST, MEDIA_TYPE_SDP),
         Target::Resource(_) => (refuse::RESOURCE_ALLOW, refuse::ACCEPT_PATCH, MEDIA_TYPE_FRAGMENT),
+        Target::Room(InRoom { what: RoomTarget::Room, .. }) => {
+            (refuse::OFFERS_ALLOW, refuse::ACCEPT_POST, MEDIA_TYPE_SDP)
+        }
+        Target::Room(InRoom { what: RoomTarget::Offer(_), .. }) => {
+            (refuse::TAKEN_ALLOW, refuse::ACCEPT_POST, MEDIA_TYPE_SDP)
+        }
+        Target::Room(InRoom { what: RoomTarget::Offers, .. }) => {
+            drop(headers.insert(ALLOW, refuse::TAKE_ALLOW));
+            return;
+        }
         Target::Nothing => return,
     };
     headers.insert(ALLOW, allow);

@@ -11,6 +11,7 @@ mod path;
 mod proxies;
 mod rate;
 mod refuse;
+mod rooms;
 mod routes;
 mod tickets;
 #[cfg(feature = "websocket")]
@@ -23,5 +24,6 @@ pub use options::SignallingOptions;
 pub use path::{PathPrefix, PathPrefixError};
 pub use proxies::{ProxyError, TrustedProxies};
 pub use rate::Rate;
+pub use rooms::RoomLimits;
 pub use routes::router;
 pub use tickets::Tickets;

@@ -1,7 +1,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::{Authorizer, Cors, PathPrefix, Rate, TrustedProxies};
+use super::{Authorizer, Cors, PathPrefix, Rate, RoomLimits, TrustedProxies};
 use crate::{DEFAULT_MAX_BODY, Token};
 
 /// What a [`router`](super::router) is made with.
@@ -38,6 +38,9 @@ pub struct SignallingOptions {
     pub max_rate_keys: usize,
     /// Where offers go. Default: `/webrtc`.
     pub path: PathPrefix,
+    /// What bounds the rooms below that path (`/webrtc/rooms/<name>`), in which others than this node take offers. `None`,
+    /// the default: there are no rooms.
+    pub rooms: Option<RoomLimits>,
 }
 
 impl Default for SignallingOptions {
@@ -53,6 +56,7 @@ impl Default for SignallingOptions {
             trusted_proxies: TrustedProxies::none(),
             max_rate_keys: 16_384,
             path: PathPrefix::default(),
+            rooms: None,
         }
     }
 }

@@ -25,8 +25,43 @@ pub(super) enum Target {
     Offers,
     /// What an offer made.
     Resource(ResourceId),
+    /// Something in a room.
+    Room(InRoom),
     /// Nothing.
     Nothing,
+}
+
+/// What lies in a room, whose name nobody has looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct InRoom {
+    pub(super) name: String,
+    pub(super) what: RoomTarget,
+}
+
+/// What can be asked of a room.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum RoomTarget {
+    /// Where offers to it go.
+    Room,
+    /// Where they are taken.
+    Offers,
+    /// One that was taken.
+    Offer(ResourceId),
+}
+
+impl InRoom {
+    /// What lies at a path behind `/rooms/`.
+    fn read(path: &str) -> Option<Self> {
+        let (name, what) = match path.split_once('/') {
+            None => (path, RoomTarget::Room),
+            Some((name, "offers")) => (name, RoomTarget::Offers),
+            Some((name, below)) => {
+                let id = below.strip_prefix("offers/")?.parse().ok()?;
+                (name, RoomTarget::Offer(id))
+            }
+        };
+        Some(Self { name: name.to_owned(), what })
+    }
 }
 
 impl PathPrefix {
@@ -44,8 +79,11 @@ impl PathPrefix {
             Some("") => Target::Offers,
             Some("/") if self.0.is_empty() => Target::Offers,
             Some(below) => {
-                let id = below.strip_prefix('/').and_then(|id| id.parse().ok());
-                id.map_or(Target::Nothing, Target::Resource)
+                let Some(below) = below.strip_prefix('/') else { return Target::Nothing };
+                match below.strip_prefix("rooms/") {
+                    Some(room) => InRoom::read(room).map_or(Target::Nothing, Target::Room),
+                    None => below.parse().map_or(Target::Nothing, Target::Resource),
+                }
             }
             None => Target::Nothing,
         }
@@ -106,6 +144,24 @@ mod tests {
                 assert_eq!(prefix.target(&format!("{base}{below}")), Target::Nothing, "{below}");
             }
         }
+        let prefix = PathPrefix::default();
+        let room = |path: &str| match prefix.target(&format!("/webrtc/rooms/{path}")) {
+            Target::Room(InRoom { name, what }) => Some((name, what)),
+            _ => None,
+        };
+        for (path, name, what) in [
+            ("a", "a", RoomTarget::Room),
+            ("offers", "offers", RoomTarget::Room),
+            ("", "", RoomTarget::Room),
+            ("a/offers", "a", RoomTarget::Offers),
+            (&format!("a/offers/{id}"), "a", RoomTarget::Offer(id)),
+        ] {
+            assert_eq!(room(path), Some((name.to_owned(), what)), "{path}");
+        }
+        for path in ["a/", "a/b", "a/offers/", "a/offers/1", &format!("a/{id}"), "a//offers"] {
+            assert_eq!(room(path), None, "{path}");
+        }
+        assert_eq!(PathPrefix::default().target("/webrtc/rooms"), Target::Nothing);
         assert_eq!(PathPrefix::default().target("/webrtc/"), Target::Nothing);
         assert_eq!(PathPrefix::default().target("/other"), Target::Nothing);
     }

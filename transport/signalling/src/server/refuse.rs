@@ -8,6 +8,7 @@ use axum::http::header::{
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use super::rooms::RoomRefusal;
 use super::{Denial, PathPrefix};
 use crate::{MEDIA_TYPE_PROBLEM, Problem, Refusal, excerpt};
 
@@ -16,6 +17,12 @@ pub(super) const OFFERS_ALLOW: HeaderValue = HeaderValue::from_static("POST, OPT
 
 /// To a resource, these may be sent.
 pub(super) const RESOURCE_ALLOW: HeaderValue = HeaderValue::from_static("PATCH, DELETE, OPTIONS");
+
+/// Where a room's offers are taken, this may be sent.
+pub(super) const TAKE_ALLOW: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
+
+/// To an offer that was taken, these may be sent.
+pub(super) const TAKEN_ALLOW: HeaderValue = HeaderValue::from_static("POST, DELETE, OPTIONS");
 
 /// What the answer to `OPTIONS` names the media type of offers in.
 pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
@@ -114,6 +121,14 @@ pub(super) fn nothing_at(asked: &str, path: &PathPrefix) -> Response {
     plain(StatusCode::NOT_FOUND, detail)
 }
 
+/// A room, where there are none.
+pub(super) fn no_rooms(asked: &str) -> Response {
+    let asked = excerpt(asked);
+    let detail =
+        format!("nothing is at {asked}: this node has no rooms (SignallingOptions::rooms)");
+    plain(StatusCode::NOT_FOUND, detail)
+}
+
 pub(super) fn wrong_method(method: &Method, allow: HeaderValue) -> Response {
     let shown = excerpt(method.as_str());
     let detail = format!("{shown} cannot be done here: see Allow");
@@ -160,6 +175,21 @@ pub(super) fn refused(refusal: &Refusal) -> Response {
             failed()
         }
     }
+}
+
+/// What a room refused.
+pub(super) fn of_room(refusal: &RoomRefusal) -> Response {
+    let detail = refusal.to_string();
+    let name = match refusal {
+        RoomRefusal::Name { .. } => return malformed(detail),
+        RoomRefusal::Unknown => return named(StatusCode::NOT_FOUND, "unknown-resource", detail),
+        RoomRefusal::NobodyAccepts { .. } => "nobody-accepts",
+        RoomRefusal::NotAnswered { .. } => "not-answered",
+        RoomRefusal::NotTaken => "not-taken",
+        RoomRefusal::Full { .. } => "room-full",
+    };
+    let response = named(StatusCode::SERVICE_UNAVAILABLE, name, detail);
+    retry_after(response, Duration::from_secs(1))
 }
 
 pub(super) fn failed() -> Response {

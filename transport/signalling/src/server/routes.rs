@@ -11,16 +11,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
 use super::gate::{self, Front, Gate};
-use super::path::Target;
+use super::path::{InRoom, RoomTarget, Target};
 use super::rate::RateLimits;
 use super::refuse::{self, ACCEPT_PATCH, ACCEPT_POST};
+use super::rooms::Rooms;
 #[cfg(feature = "websocket")]
 use super::websocket;
 use super::{SignallingOptions, body};
 use crate::{
     Answerer, MEDIA_TYPE_FRAGMENT, MEDIA_TYPE_LINKS, MEDIA_TYPE_SDP, OfferedLinks, Offerer,
-    ResourceId, SdpFragment, is_media_type,
+    Refusal, ResourceId, SdpFragment, is_media_type,
 };
+use deltawire_sdp::Description;
 
 struct Shared<A> {
     answerer: Arc<A>,
@@ -28,6 +30,7 @@ struct Shared<A> {
     cors: super::Cors,
     gate: Arc<Gate>,
     front: Arc<Front>,
+    rooms: Option<Rooms>,
     max_body: usize,
     body_timeout: Duration,
 }
@@ -52,7 +55,7 @@ pub fn router<A: Answerer>(answerer: Arc<A>, options: SignallingOptions) -> Rout
     let SignallingOptions { token, cors, max_body, body_timeout, rate, max_rate_keys, .. } =
         options;
     let SignallingOptions { path, trusted_proxies: proxies, .. } = options;
-    let SignallingOptions { authorizer, authorize_timeout, .. } = options;
+    let SignallingOptions { authorizer, authorize_timeout, rooms, .. } = options;
     let rates = RateLimits::new(rate, max_rate_keys);
     let of_node = answerer.tickets();
     let gate = Arc::new(Gate {
@@ -85,6 +88,7 @@ pub fn router<A: Answerer>(answerer: Arc<A>, options: SignallingOptions) -> Rout
             cors: of_websockets,
             gate,
             front,
+            rooms: rooms.map(Rooms::new),
             max_body,
             body_timeout,
         }))
@@ -97,6 +101,10 @@ async fn handle<A: Answerer>(
 ) -> Response {
     let path = &shared.front.path;
     let result = match (path.target(request.uri().path()), request.method()) {
+        (Target::Room(room), _) => match &shared.rooms {
+            Some(rooms) => shared.room(rooms, &room, original.path(), request).await,
+            None => Err(refuse::no_rooms(original.path())),
+        },
         (Target::Offers, &Method::POST) if asks_for_links(request.headers()) => {
             Ok(shared.links(&request))
         }
@@ -134,8 +142,7 @@ impl<A: Answerer> Shared<A> {
     }
 
     async fn offer(&self, path: &str, request: Request) -> Result<Response, Response> {
-        let mut from = Offerer::new(gate::client(&request));
-        from.identity = request.extensions().get().cloned();
+        let from = offerer(&request);
         let offer = self.text(request, MEDIA_TYPE_SDP, ACCEPT_POST).await?;
         let answered = self.answerer.answer(offer, from).await;
         let answer = answered.map_err(|refusal| refuse::refused(&refusal))?;
@@ -144,6 +151,65 @@ impl<A: Answerer> Shared<A> {
         let media_type = HeaderValue::from_static(MEDIA_TYPE_SDP);
         let headers = [(LOCATION, location), (CONTENT_TYPE, media_type)];
         Ok((StatusCode::CREATED, headers, answer.sdp).into_response())
+    }
+
+    /// Does what is asked of a room.
+    async fn room(
+        &self,
+        rooms: &Rooms,
+        InRoom { name, what }: &InRoom,
+        path: &str,
+        request: Request,
+    ) -> Result<Response, Response> {
+        let refused = |refusal| refuse::of_room(&refusal);
+        rooms.check_name(name).map_err(refused)?;
+        let from = offerer(&request);
+        match (what, request.method()) {
+            (_, &Method::OPTIONS) => Ok(StatusCode::OK.into_response()),
+            (RoomTarget::Room, &Method::POST) if asks_for_links(request.headers()) => {
+                let headers = [(CONTENT_TYPE, MEDIA_TYPE_LINKS), (CACHE_CONTROL, "no-store")];
+                Ok((headers, OfferedLinks::webrtc().to_json()).into_response())
+            }
+            (RoomTarget::Room, &Method::POST) => {
+                let offer = self.description(request).await?;
+                let answer = rooms.offer(name, offer, &from).await.map_err(refused)?;
+                let headers = [(CONTENT_TYPE, MEDIA_TYPE_SDP), (CACHE_CONTROL, "no-store")];
+                Ok((StatusCode::CREATED, headers, answer).into_response())
+            }
+            (RoomTarget::Offers, &Method::POST) => {
+                let taken = rooms.take(name, &from).await.map_err(refused)?;
+                let Some((id, offer)) = taken else {
+                    return Ok(StatusCode::NO_CONTENT.into_response());
+                };
+                let location = format!("{}/{id}", path.trim_end_matches('/'));
+                let location = HeaderValue::from_str(&location).map_err(|_| refuse::failed())?;
+                let media_type = HeaderValue::from_static(MEDIA_TYPE_SDP);
+                Ok(([(LOCATION, location), (CONTENT_TYPE, media_type)], offer).into_response())
+            }
+            (RoomTarget::Offer(id), &Method::POST) => {
+                let answer = self.description(request).await?;
+                rooms.answer(name, id, Some(answer)).map_err(refused)?;
+                Ok(StatusCode::NO_CONTENT.into_response())
+            }
+            (RoomTarget::Offer(id), &Method::DELETE) => {
+                rooms.answer(name, id, None).map_err(refused)?;
+                Ok(StatusCode::NO_CONTENT.into_response())
+            }
+            (RoomTarget::Room, method) => Err(refuse::wrong_method(method, refuse::OFFERS_ALLOW)),
+            (RoomTarget::Offers, method) => Err(refuse::wrong_method(method, refuse::TAKE_ALLOW)),
+            (RoomTarget::Offer(_), method) => {
+                Err(refuse::wrong_method(method, refuse::TAKEN_ALLOW))
+            }
+        }
+    }
+
+    /// An offer or an answer, if it can be read as one: whom it goes to need not say so.
+    async fn description(&self, request: Request) -> Result<String, Response> {
+        let text = self.text(request, MEDIA_TYPE_SDP, ACCEPT_POST).await?;
+        match Description::read(&text) {
+            Ok(_) => Ok(text),
+            Err(error) => Err(refuse::refused(&Refusal::from(error))),
+        }
     }
 
     async fn candidates(&self, id: &ResourceId, request: Request) -> Result<Response, Response> {
@@ -168,6 +234,13 @@ impl<A: Answerer> Shared<A> {
         }
         body::read(Body::new(body), self.max_body, self.body_timeout).await
     }
+}
+
+/// Who asks.
+fn offerer(request: &Request) -> Offerer {
+    let mut from = Offerer::new(gate::client(request));
+    from.identity = request.extensions().get().cloned();
+    from
 }
 
 fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {

@@ -1,0 +1,121 @@
+//! Accepts links whose offers are made in a room of another node's.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use deltawire_link::runtime::{jitter, sleep};
+use deltawire_signalling::{Signaller, SignallingError, TakenOffer};
+
+use crate::backoff::Attempts;
+use crate::{AnswerError, Node};
+
+/// What a server has at the least between two requests, if it says at once that no offer came.
+const LEAST: Duration = Duration::from_secs(1);
+
+/// Why a node accepts in a room no longer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RoomError {
+    /// There is no such room, this node may not accept in it, or the server was not reached as often as
+    /// [`Backoff::max_attempts`](crate::Backoff::max_attempts) says.
+    #[error(transparent)]
+    Signalling(#[from] SignallingError),
+    /// This node can answer no offers.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+}
+
+impl Node {
+    /// Accepts links from nodes that connect to a room, such as `http://example.org/webrtc/rooms/name`, of a node whose
+    /// [`SignallingOptions::rooms`] allow it. Their offers go by that node, and nothing else does. The peers show in
+    /// [`accept`](Self::accept), where those show who reach this node by other ways.
+    ///
+    /// A future that does so as long as it is polled: dropped, it takes no more offers, and the links that there are stay.
+    /// It is ready without an error once this node shuts down. A server that is not reached is asked again after the waits of
+    /// [`NodeBuilder::backoff`](crate::NodeBuilder::backoff).
+    ///
+    /// Natively the node has to [`listen`](crate::NodeBuilder::listen) at an address at which who connects reaches it. For
+    /// nothing but its own checks it need not be open to the outside: both sides check.
+    ///
+    /// Who is in the same room may accept what was meant for another; who relays the offers can have both sides speak with
+    /// him. Ask for a token, and by `https`.
+    ///
+    /// [`SignallingOptions::rooms`]: https://docs.rs/deltawire-signalling
+    ///
+    /// # Errors
+    ///
+    /// What waiting would not help against, such as a token that is wrong, or a server that has no rooms.
+    pub async fn accept_in_room(&self, url: &str) -> Result<(), RoomError> {
+        let network = &self.inner().network;
+        let accepting = self.accept_offers(url);
+        let (mut accepting, mut closing) = (pin!(accepting), pin!(network.closing()));
+        poll_fn(|context| {
+            if closing.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            accepting.as_mut().poll(context)
+        })
+        .await
+    }
+
+    async fn accept_offers(&self, url: &str) -> Result<(), RoomError> {
+        let signaller = self.inner().webrtc.for_rooms(url)?;
+        let runtime = self.runtime();
+        let mut attempts = Attempts::default();
+        loop {
+            let asked = runtime.now();
+            let wait = match signaller.take_offer(url).await {
+                Ok(Some(taken)) => {
+                    attempts.succeeded();
+                    self.answer_taken(&signaller, taken).await;
+                    Duration::ZERO
+                }
+                Ok(None) => {
+                    attempts.succeeded();
+                    LEAST.saturating_sub(runtime.now().saturating_sub(asked))
+                }
+                Err(error) if is_final(&error) => return Err(error.into()),
+                Err(error) => {
+                    let random = jitter(&**runtime);
+                    let wait = attempts.failed(self.backoff(), error.retry_after(), random);
+                    tracing::info!(url, %error, ?wait, "no offers are taken");
+                    wait.ok_or(error)?
+                }
+            };
+            if wait > Duration::ZERO {
+                sleep(&**runtime, wait).await;
+            }
+        }
+    }
+
+    async fn answer_taken(&self, signaller: &Arc<dyn Signaller>, taken: TakenOffer) {
+        let TakenOffer { sdp, resource } = taken;
+        let told = match self.answer_in_room(&sdp).await {
+            // Who offered may have gone: the link is given up in time.
+            Ok(answer) => signaller.answer(&resource, answer).await,
+            Err(error) => {
+                tracing::info!(%error, "an offer was not answered");
+                signaller.hang_up(&resource).await
+            }
+        };
+        if let Err(error) = told {
+            tracing::info!(%error, "who offered was not told");
+        }
+    }
+}
+
+/// Whether asking again would not help.
+fn is_final(error: &SignallingError) -> bool {
+    match error {
+        SignallingError::Unreachable { .. }
+        | SignallingError::Broken { .. }
+        | SignallingError::TimedOut { .. } => false,
+        SignallingError::Refused { status, .. } => {
+            (400..500).contains(status) && ![408, 429].contains(status)
+        }
+        _ => true,
+    }
+}
