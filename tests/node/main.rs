@@ -16,4 +16,5 @@ mod nodes;
 mod proxy;
 mod random;
 mod refusals;
+mod rooms;
 mod transfer;

@@ -8,5 +8,6 @@ mod client;
 mod https;
 mod node;
 mod raw;
+mod rooms;
 mod router;
 mod server;

@@ -48,6 +48,9 @@ enum Command {
         #[arg(long)]
         headless: bool,
     },
+    /// Has pages of Chromium and Firefox, and native processes, connect to one another in rooms of the page's server, without a
+    /// screen.
+    Rooms,
     /// Measures the page beside one of hand-written JavaScript that only moves bytes.
     Yardstick {
         /// In this browser, without a screen.
@@ -151,6 +154,7 @@ fn main() -> ExitCode {
         Command::Demo { lan, .. } => browser::serve(lan),
         Command::Board { headless: true } => browser::board(),
         Command::Board { headless: false } => browser::serve(false),
+        Command::Rooms => browser::rooms(),
         Command::Yardstick { browser, rounds } => browser::measure(browser, rounds),
         Command::Test => steps::test(),
         Command::Deny { checks } => steps::deny(&checks),

@@ -44,6 +44,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The three data channels of a link, by stream.
 pub struct Channels {
+    role: Role,
     pipes: [Pipe; 3],
     inbox: Rc<Inbox>,
     max_message_len: usize,
@@ -60,6 +61,8 @@ pub(super) struct Inbox {
     waiting: Cell<usize>,
     /// The session takes what comes.
     taken: Cell<bool>,
+    /// Whether the peer is who connected.
+    acceptor: Cell<bool>,
     /// By stream.
     open: Cell<[bool; 3]>,
     lost: RefCell<Option<Lost>>,
@@ -87,10 +90,16 @@ struct Handlers {
 
 impl Channels {
     /// Takes over what the window sent, at once: what comes before a handler is there is lost.
-    pub(super) fn new(relayed: bool, channels: &Array, inbox: Rc<Inbox>) -> Option<Self> {
+    pub(super) fn new(
+        role: Role,
+        relayed: bool,
+        channels: &Array,
+        inbox: Rc<Inbox>,
+    ) -> Option<Self> {
         if channels.length() != 3 {
             return None;
         }
+        inbox.acceptor.set(role == Role::Acceptor);
         let pipes = [0, 1, 2].map(|number| {
             let channel = channels.get(u32::from(number));
             if relayed {
@@ -99,7 +108,7 @@ impl Channels {
                 Pipe::transferred(channel.unchecked_into(), number, &inbox)
             }
         });
-        Some(Self { pipes, inbox, max_message_len: 0, told_open: false, buffered: 0 })
+        Some(Self { role, pipes, inbox, max_message_len: 0, told_open: false, buffered: 0 })
     }
 
     /// The session begins: who is woken when something happens, and what the peer takes.
@@ -143,10 +152,11 @@ impl Inbox {
             let (kind, fault) = (TransportErrorKind::Protocol, Fault::Peer);
             self.fail(TransportError::new(kind, fault, misuse).with_channels_kept());
         };
-        let channel = match number {
-            0 => Channel::Command,
-            2 => Channel::Data,
-            _ => return fault("it carries this side's deltas only"),
+        let peer = if self.acceptor.get() { Role::Initiator } else { Role::Acceptor };
+        let is_of = |channel| stream(peer, channel) == number;
+        let channel = match [Channel::Command, Channel::Data].into_iter().find(|it| is_of(*it)) {
+            Some(channel) => channel,
+            None => return fault("it carries this side's deltas only"),
         };
         let Some(buffer) = data.dyn_ref::<ArrayBuffer>() else {
             return fault("a text came, only binary messages may");
@@ -291,7 +301,7 @@ impl MessageTransport for Channels {
     }
 
     fn write(&mut self, channel: Channel, message: &[u8]) -> Result<bool, TransportError> {
-        let number = stream(Role::Initiator, channel);
+        let number = stream(self.role, channel);
         let pipe = &mut self.pipes[usize::from(number)];
         if let Err(error) = pipe.send(message) {
             if pipe.is_gone() {
@@ -308,8 +318,8 @@ impl MessageTransport for Channels {
     }
 
     fn in_flight(&mut self) -> usize {
-        let [command, data, _] = &self.pipes;
-        self.buffered = command.buffered() + data.buffered();
+        let of = |channel| self.pipes[usize::from(stream(self.role, channel))].buffered();
+        self.buffered = of(Channel::Command) + of(Channel::Data);
         self.buffered
     }
 

@@ -14,11 +14,11 @@ pub(super) struct Envelope(Object);
 /// What a message says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// To the window: make a connection.
+    /// To the window: make a connection, to who made an offer if there is one with it.
     Open,
     /// To the worker: here are its channels.
     Channels,
-    /// To the worker: here is its offer.
+    /// To the worker: here is its offer, or its answer.
     Offer,
     /// To the window: here is the answer.
     Answer,

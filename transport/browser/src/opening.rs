@@ -6,6 +6,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use deltawire_channels::{Delivery, Order, Reliability};
+use deltawire_framing::control::Role;
 use deltawire_link::{Fault, Route, TransportError, TransportErrorKind};
 use futures_channel::oneshot;
 use js_sys::Array;
@@ -50,16 +51,16 @@ pub struct Offered {
     pub channels: Channels,
     /// Which way their messages go.
     pub route: Route,
-    /// The offer.
+    /// The offer, or the answer.
     pub sdp: String,
 }
 
-/// Channels, their route, and the offer; or why there are none.
+/// Channels, their route, and the description; or why there are none.
 type Made = Result<(Channels, Route, String), String>;
 
 /// What is waited for from the window.
-#[derive(Default)]
 struct Waiting {
+    role: Role,
     channels: Option<(Channels, Route)>,
     offered: Option<oneshot::Sender<Made>>,
     inbox: Weak<Inbox>,
@@ -108,15 +109,34 @@ pub fn listen() -> bool {
 ///
 /// [`OpeningError`] when the window cannot, or does not answer within 5 s.
 pub async fn open(deliveries: [Delivery; 3]) -> Result<Offered, OpeningError> {
+    make(deliveries, Role::Initiator, JsValue::UNDEFINED).await
+}
+
+/// Makes a connection with these deliveries, by stream, to who made an offer, and its answer.
+///
+/// # Errors
+///
+/// As of [`open`]; and when the browser cannot take the offer.
+pub async fn answer(deliveries: [Delivery; 3], offer: &str) -> Result<Offered, OpeningError> {
+    make(deliveries, Role::Acceptor, offer.into()).await
+}
+
+/// The offer that is answered, or `undefined`.
+async fn make(
+    deliveries: [Delivery; 3],
+    role: Role,
+    answered: JsValue,
+) -> Result<Offered, OpeningError> {
     let (offered, offer) = oneshot::channel();
     let options: Array = (0..).zip(deliveries).map(|(id, it)| options(id, it)).collect();
     let opening = REQUESTS.with_borrow_mut(|requests| {
         let requests = requests.as_mut()?;
         let id = requests.next;
         requests.next += 1;
-        let waiting = Waiting { offered: Some(offered), ..Waiting::default() };
+        let waiting = Waiting { role, channels: None, offered: Some(offered), inbox: Weak::new() };
         requests.waiting.insert(id, waiting);
         let envelope = Envelope::new(id, Kind::Open).with("channels", options.into());
+        let envelope = envelope.with("sdp", answered);
         // Plain objects can always be cloned.
         let _ = requests.scope.post_message(envelope.as_message());
         Some(Opening { id })
@@ -131,7 +151,7 @@ pub async fn open(deliveries: [Delivery; 3]) -> Result<Offered, OpeningError> {
 }
 
 impl Opening {
-    /// Lets the window take in the answer.
+    /// Lets the window take in the answer to an offer.
     pub fn answer(&self, sdp: &str) {
         post(&Envelope::new(self.id, Kind::Answer).with("sdp", sdp.into()));
     }
@@ -166,7 +186,8 @@ fn handle(envelope: &Envelope, id: u32, kind: Kind) {
                 waiting.inbox = Rc::downgrade(&inbox);
                 let relayed = envelope.text("route") == "relayed";
                 let route = if relayed { Route::Relayed } else { Route::Transferred };
-                let channels = Channels::new(relayed, &envelope.list("channels"), inbox);
+                let channels =
+                    Channels::new(waiting.role, relayed, &envelope.list("channels"), inbox);
                 waiting.channels = channels.map(|channels| (channels, route));
             }
             Kind::Offer => {

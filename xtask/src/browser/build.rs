@@ -81,6 +81,22 @@ impl Site {
         command
     }
 
+    /// Starts a native process that accepts in a room.
+    pub(super) fn start_acceptor(&self, room: &str) -> anyhow::Result<Server> {
+        let acceptor = Server::start(self.server().args(["--accept", room]))?;
+        acceptor.address()?;
+        Ok(acceptor)
+    }
+
+    /// Has a native process connect to who accepts in a room, and gives what it says.
+    pub(super) fn meet(&self, room: &str) -> anyhow::Result<String> {
+        let output = self.server().args(["--meet", room]).output()?;
+        let said = String::from_utf8_lossy(&output.stdout).lines().collect::<Vec<_>>().join(", ");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "the native process failed: {said} {error}");
+        Ok(said)
+    }
+
     /// Starts the yardstick's server.
     pub(super) fn start_yardstick(&self) -> anyhow::Result<Server> {
         Server::start(&mut Command::new(self.programs.join("yardstick_server")))

@@ -9,6 +9,7 @@ mod marionette;
 mod modules;
 mod relay;
 mod report;
+mod rooms;
 mod session;
 mod webdriver;
 mod yardstick;
@@ -74,8 +75,11 @@ pub(crate) fn browser_tests(compiler: &Compiler) -> anyhow::Result<Vec<String>> 
         let started = Instant::now();
         board::check(&site)?;
         took("the board in both browsers", started);
+        let started = Instant::now();
+        rooms::check(&site)?;
+        took("pages that meet in rooms", started);
     } else {
-        untried.push("the board, which takes both browsers".to_owned());
+        untried.push("the board and rooms, which take both browsers".to_owned());
     }
     Ok(untried)
 }
@@ -96,6 +100,15 @@ pub(crate) fn board() -> anyhow::Result<()> {
         bail!("{shortcoming}; install a newer one");
     }
     board::check(&Site::build(&Compiler::get()?)?)
+}
+
+/// Has pages of both browsers connect to one another, without a screen.
+pub(crate) fn rooms() -> anyhow::Result<()> {
+    install()?;
+    if let Some(shortcoming) = Browser::Firefox.shortcoming()? {
+        bail!("{shortcoming}; install a newer one");
+    }
+    rooms::check(&Site::build(&Compiler::get()?)?)
 }
 
 /// Runs the page once with the channels in the worker for each engine of the server's, once with a relay, once over WebSocket

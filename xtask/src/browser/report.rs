@@ -42,6 +42,22 @@ impl Report {
         !self.checks.is_empty() && self.checks.iter().all(|check| check.passed)
     }
 
+    /// What failed, on one line.
+    pub(super) fn failures(&self) -> String {
+        let failed = self.checks.iter().filter(|check| !check.passed);
+        let failed = failed.map(|check| format!("{}: {}", check.name, check.detail));
+        failed.collect::<Vec<_>>().join("; ")
+    }
+
+    /// How the link came to be and what it carried, on one line.
+    pub(super) fn in_short(&self) -> String {
+        let opened = self.checks.first().map_or("", |check| &check.detail);
+        let RoundTrips { p50, .. } = self.round_trips;
+        let rates =
+            self.rates.iter().map(|rate| format!(", {:.0} and {:.0} MB/s", rate.up, rate.down));
+        format!("{opened}, round trip p50 {p50:.0} µs{}", rates.collect::<String>())
+    }
+
     pub(super) fn print(&self) {
         for Check { name, passed, detail } in &self.checks {
             println!("{} {name}: {detail}", if *passed { "pass" } else { "FAIL" });

@@ -44,6 +44,38 @@ impl Session {
         .map(drop)
     }
 
+    /// The tab that it is at.
+    pub(super) fn tab(&mut self) -> anyhow::Result<String> {
+        let answer = match self.driver()? {
+            Driver::Chromium(driver) => driver.get("window"),
+            Driver::Firefox(driver) => {
+                let mut answer = driver.ask("WebDriver:GetWindowHandle", &json!({}))?;
+                Ok(answer["value"].take())
+            }
+        }?;
+        Ok(answer.as_str().context("the tab has no name")?.to_owned())
+    }
+
+    /// Opens another tab, and gives its name. It stays at the one where it is.
+    pub(super) fn new_tab(&mut self) -> anyhow::Result<String> {
+        let kind = json!({ "type": "tab" });
+        let answer = match self.driver()? {
+            Driver::Chromium(driver) => driver.post("window/new", &kind),
+            Driver::Firefox(driver) => driver.ask("WebDriver:NewWindow", &kind),
+        }?;
+        Ok(answer["handle"].as_str().context("the tab has no name")?.to_owned())
+    }
+
+    /// Goes to a tab.
+    pub(super) fn switch_to(&mut self, tab: &str) -> anyhow::Result<()> {
+        let tab = json!({ "handle": tab });
+        match self.driver()? {
+            Driver::Chromium(driver) => driver.post("window", &tab),
+            Driver::Firefox(driver) => driver.ask("WebDriver:SwitchToWindow", &tab),
+        }
+        .map(drop)
+    }
+
     /// The text of the element with this id.
     pub(super) fn text(&mut self, id: &str) -> anyhow::Result<String> {
         let script = "return document.getElementById(arguments[0])?.textContent ?? ''";

@@ -13,7 +13,7 @@ use super::{copies, explain};
 use crate::exercise::{self, Check, RoundTrips};
 use crate::service::Error;
 
-const SIZES: [usize; 22] = [
+pub(super) const SIZES: [usize; 22] = [
     1, 2, 15, 16, 17, 1_000, 1_024, 4_096, 16_303, 16_304, 16_305, 16_320, 16_368, 16_384, 65_535,
     65_536, 100_000, 262_144, 1_000_000, 1_048_576, 3_000_001, 4_194_304,
 ];
@@ -230,14 +230,14 @@ fn unexpected<T>(connected: Result<T, ConnectError>) -> Error {
 }
 
 /// Whatever hangs has failed.
-async fn patient<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub(super) async fn patient<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     match select(std::pin::pin!(future), std::pin::pin!(sleep(PATIENCE))).await {
         Either::Left((result, _)) => result,
         Either::Right(_) => Err(format!("it took more than {PATIENCE:?}").into()),
     }
 }
 
-fn add(report: &mut Report, check: Check) {
+pub(super) fn add(report: &mut Report, check: Check) {
     show(&ToPage::Check(check.clone()));
     report.checks.push(check);
 }

@@ -43,6 +43,10 @@ pub(super) enum ToWorker {
     Bulk,
     /// Try everything, measure, and report.
     Run { server: Server, quick: bool },
+    /// Accept links in a room, and serve them as the server does.
+    Accept { room: String },
+    /// Connect to who accepts in a room, and try the link.
+    Meet { room: String },
     /// Measure what the yardstick measures too: see [`crate::yardstick`].
     Measure { server: Server, job: String, quick: bool },
 }

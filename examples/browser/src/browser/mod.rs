@@ -6,6 +6,7 @@ mod checks;
 mod copies;
 mod message;
 mod page;
+mod rooms;
 mod worker;
 
 use deltawire::browser::is_worker;

@@ -19,7 +19,8 @@ struct Page {
     worker: Worker,
     port: Port,
     origin: String,
-    /// What stands behind the ? of the address: `run`, `quick`, `relay`, `websocket`, `webtransport`, `measure=…`.
+    /// What stands behind the ? of the address: `run`, `quick`, `relay`, `websocket`, `webtransport`, `measure=…`,
+    /// `accept=…` and `meet=…` with the name of a room.
     query: String,
     chart: RefCell<Chart>,
 }
@@ -111,6 +112,11 @@ impl Page {
         Server { origin: self.origin.clone(), kind: kind.to_owned() }
     }
 
+    /// The address of a room of the server's.
+    fn room(&self, name: &str) -> String {
+        format!("{}/webrtc/rooms/{name}", self.origin)
+    }
+
     fn want(&self, wish: &ToWorker) {
         let _ = self.worker.post_message(&message::written(wish));
     }
@@ -122,6 +128,10 @@ impl Page {
                 if let Some(job) = self.parameter("measure") {
                     let quick = self.parameter("quick").is_some();
                     self.want(&ToWorker::Measure { server, job, quick });
+                } else if let Some(name) = self.parameter("accept") {
+                    self.want(&ToWorker::Accept { room: self.room(&name) });
+                } else if let Some(name) = self.parameter("meet") {
+                    self.want(&ToWorker::Meet { room: self.room(&name) });
                 } else if self.query.contains("run") {
                     self.state("running all checks…", true)?;
                     let quick = self.query.contains("quick");

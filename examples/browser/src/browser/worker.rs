@@ -16,7 +16,7 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, Performance};
 
 use super::message::{self, Counters, Server, ToPage, ToWorker};
-use super::{board, checks, explain};
+use super::{board, checks, explain, rooms};
 use crate::board::{ToWindow, Wish};
 use crate::exercise::{self, Rate};
 use crate::service::{self, Error};
@@ -78,6 +78,8 @@ pub(super) fn start() -> Result<(), JsValue> {
                     let measured = measured(&server, &job, quick).await;
                     show(&ToPage::Measured(measured.unwrap_or_else(Measured::failed)));
                 }
+                ToWorker::Accept { room } => rooms::accept(&room, &mut wanted).await,
+                ToWorker::Meet { room } => rooms::meet(&room, &mut wanted).await,
                 ToWorker::Connect(server) => stay_connected(&server, &mut wanted).await,
                 ToWorker::Say(_) | ToWorker::Bulk => {}
             }
@@ -262,7 +264,7 @@ pub(super) fn post(message: &JsValue) {
     let _ = SCOPE.with(|scope| scope.post_message(message));
 }
 
-fn state(text: &str, up: bool) {
+pub(super) fn state(text: &str, up: bool) {
     show(&ToPage::State { text: text.to_owned(), up });
 }
 

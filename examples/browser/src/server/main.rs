@@ -4,6 +4,8 @@
 mod board;
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
+#[cfg(not(target_arch = "wasm32"))]
+mod rooms;
 
 fn main() -> std::process::ExitCode {
     #[cfg(not(target_arch = "wasm32"))]

@@ -9,7 +9,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use clap::Parser;
 use deltawire::prelude::*;
-use deltawire::signalling::{SignallingOptions, SignallingServer, Token};
+use deltawire::signalling::{RoomLimits, SignallingOptions, SignallingServer, Token};
 use deltawire::webrtc::EngineKind;
 use deltawire::{Admission, LinkChange};
 use deltawire_browser_demo::service::{self, Error};
@@ -35,6 +35,12 @@ struct Arguments {
     /// Runs links over WebRTC on str0m's engine. Default: on the lean one.
     #[arg(long)]
     str0m: bool,
+    /// Instead accepts in a room of another server's, and serves who connects there.
+    #[arg(long)]
+    accept: Option<String>,
+    /// Instead connects to who accepts in a room of another server's, tries the link and closes it.
+    #[arg(long)]
+    meet: Option<String>,
 }
 
 /// What `/guarded/webrtc` asks for, so that the page can try how a refusal looks.
@@ -53,22 +59,30 @@ pub(super) fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(arguments: Arguments) -> Result<(), Error> {
+    let engine = if arguments.str0m { EngineKind::Str0m } else { EngineKind::Lean };
+    let builder = Node::builder().limits(service::limits()).engine(engine);
+    match (&arguments.accept, &arguments.meet) {
+        (Some(room), _) => return super::rooms::accept(builder, room).await,
+        (_, Some(room)) => return super::rooms::meet(builder, room).await,
+        _ => {}
+    }
     let files = Arc::new(read(&arguments.site)?);
     let local = if arguments.lan { lan_address()? } else { Ipv4Addr::LOCALHOST.into() };
-    let node = Node::builder()
+    let node = builder
         .listen((local, 0).into())
         .advertise(arguments.advertise)
-        .engine(if arguments.str0m { EngineKind::Str0m } else { EngineKind::Lean })
         .accept_webtransport(Admission::anyone())
-        .limits(service::limits())
         .build()?;
     let guarded = SignallingOptions {
         token: Some(Token::new(TOKEN)?),
         path: "/guarded/webrtc".parse()?,
         ..SignallingOptions::default()
     };
+    // Where pages connect to one another.
+    let rooms =
+        SignallingOptions { rooms: Some(RoomLimits::default()), ..SignallingOptions::default() };
     let router = Router::new()
-        .merge(node.router(SignallingOptions::default()))
+        .merge(node.router(rooms))
         .merge(node.router(guarded))
         .merge(super::board::open(local, arguments.board.as_deref())?)
         .fallback(move |uri: Uri| std::future::ready(file(&files, uri.path())));
@@ -92,7 +106,7 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
 }
 
 /// Prints what becomes of a link.
-async fn tell(link: Link) {
+pub(super) async fn tell(link: Link) {
     let (id, mut changes) = (link.id(), link.changes());
     loop {
         match changes.next().await {

@@ -61,7 +61,7 @@ impl Pair {
     /// The first end's channels as a link has them.
     fn take(&self) -> Channels {
         let channels = self.channels[0].iter().map(JsValue::from).collect();
-        let mut channels = Channels::new(false, &channels, Rc::default()).unwrap();
+        let mut channels = Channels::new(Role::Initiator, false, &channels, Rc::default()).unwrap();
         channels.begin(16_384);
         channels
     }
@@ -175,7 +175,7 @@ async fn what_comes_early_is_bounded() {
     let pair = Pair::new();
     let array = pair.channels[0].iter().map(JsValue::from).collect();
     // The session has not begun.
-    let mut channels = Channels::new(false, &array, Rc::default()).unwrap();
+    let mut channels = Channels::new(Role::Initiator, false, &array, Rc::default()).unwrap();
     pair.connect().await;
     assert_eq!(next(&mut channels).await, Ok(Output::Open));
     for _ in 0..=EARLY / 16_384 {

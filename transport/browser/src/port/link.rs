@@ -1,12 +1,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_channel::oneshot;
 use js_sys::Array;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{
-    RtcConfiguration, RtcDataChannel, RtcDataChannelInit, RtcDataChannelType, RtcPeerConnection,
-    RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
+    RtcConfiguration, RtcDataChannel, RtcDataChannelInit, RtcDataChannelType, RtcIceGatheringState,
+    RtcPeerConnection, RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
 };
 
 use super::Inner;
@@ -25,9 +26,12 @@ pub(super) struct WindowLink {
 /// How long a connection that the worker has closed stays, so that its last words are sent.
 const LINGER: Duration = Duration::from_millis(200);
 
+/// How long candidates are waited for at the most.
+const GATHERING: Duration = Duration::from_secs(1);
+
 impl WindowLink {
     /// Makes a connection, gives its channels away in this very task, as later they cannot be
-    /// transferred any more, and then its offer.
+    /// transferred any more, and then its description: an answer, if there is an offer.
     pub(super) fn open(port: &Rc<Inner>, id: u32, request: &Envelope) -> Result<Self, String> {
         let connection = RtcPeerConnection::new_with_configuration(&RtcConfiguration::new())
             .map_err(|error| {
@@ -57,13 +61,14 @@ impl WindowLink {
             }
         });
         connection.set_onconnectionstatechange(Some(on_state.as_ref().unchecked_ref()));
-        let (port, offering) = (Rc::downgrade(port), connection.clone());
+        let (port, described) = (Rc::downgrade(port), connection.clone());
+        let offer = request.get("sdp").as_string();
         spawn_local(async move {
-            let offer = offer(&offering).await;
+            let description = describe(&described, offer).await;
             let Some(port) = port.upgrade() else { return };
-            match offer {
+            match description {
                 Ok(sdp) => port.post(&Envelope::new(id, Kind::Offer).with("sdp", sdp.into())),
-                Err(error) => port.fail(id, &format!("no offer: {}", explain(&error))),
+                Err(error) => port.fail(id, &format!("no description: {}", explain(&error))),
             }
         });
         Ok(Self { connection, on_state, relays })
@@ -138,11 +143,44 @@ fn relay(port: &Inner, id: u32, channels: Vec<RtcDataChannel>) -> Result<Vec<Rel
     Ok(relays)
 }
 
-async fn offer(connection: &RtcPeerConnection) -> Result<String, JsValue> {
-    let offer = JsFuture::from(connection.create_offer()).await?;
-    let offer: RtcSessionDescriptionInit = offer.unchecked_into();
-    JsFuture::from(connection.set_local_description(&offer)).await?;
-    // Candidates are not waited for: the acceptor learns this side's address from its checks.
+/// The offer, or the answer to one.
+async fn describe(
+    connection: &RtcPeerConnection,
+    offer: Option<String>,
+) -> Result<String, JsValue> {
+    let made = match offer {
+        None => connection.create_offer(),
+        Some(sdp) => {
+            let offer = RtcSessionDescriptionInit::new(RtcSdpType::Offer);
+            offer.set_sdp(&sdp);
+            JsFuture::from(connection.set_remote_description(&offer)).await?;
+            connection.create_answer()
+        }
+    };
+    let description: RtcSessionDescriptionInit = JsFuture::from(made).await?.unchecked_into();
+    JsFuture::from(connection.set_local_description(&description)).await?;
+    gathered(connection).await;
     let sdp = connection.local_description().map(|description| description.sdp());
     sdp.ok_or_else(|| JsValue::from_str("there is no local description"))
+}
+
+/// Waits for candidates, without which a browser does not find another: there are none but this machine's own, so that
+/// it takes a moment only.
+async fn gathered(connection: &RtcPeerConnection) {
+    let is_complete = {
+        let connection = connection.clone();
+        move || connection.ice_gathering_state() == RtcIceGatheringState::Complete
+    };
+    let (complete, waits) = oneshot::channel();
+    let mut complete = Some(complete);
+    let on_change = Closure::<dyn FnMut()>::new(move || {
+        if is_complete() {
+            complete.take();
+        }
+    });
+    connection.set_onicegatheringstatechange(Some(on_change.as_ref().unchecked_ref()));
+    if connection.ice_gathering_state() != RtcIceGatheringState::Complete {
+        let _: Option<Result<(), _>> = clock::timeout(GATHERING, waits).await;
+    }
+    connection.set_onicegatheringstatechange(None);
 }

@@ -1,0 +1,148 @@
+//! Pages that connect to one another in a room of the page's server: of both browsers, in tabs of one, and with native
+//! processes.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+
+use super::FIGURES;
+use super::build::Site;
+use super::install::Browser;
+use super::report::{Report, print_results};
+use super::session::Session;
+use crate::processes::Server;
+
+/// How long a page may take to connect, to try its link, and to see its end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Who accepts, and who connects: browsers by their numbers.
+const PAIRS: [(&str, usize, usize); 4] = [
+    ("two tabs of Chromium", 0, 0),
+    ("two tabs of Firefox", 1, 1),
+    ("Chromium accepts, Firefox connects", 0, 1),
+    ("Firefox accepts, Chromium connects", 1, 0),
+];
+
+/// Who closes a link.
+#[derive(Clone, Copy)]
+enum Closes {
+    Acceptor,
+    Connector,
+}
+
+/// Both browsers, each with a tab that accepts and one that connects.
+struct Pages {
+    sessions: [Session; 2],
+    tabs: [[String; 2]; 2],
+    /// Where the page is.
+    url: String,
+}
+
+/// Tries all pairs, and prints how it went.
+pub(super) fn check(site: &Site) -> anyhow::Result<()> {
+    let server = site.start(0)?;
+    let url = server.address()?;
+    let mut sessions = [Session::start(Browser::Chromium)?, Session::start(Browser::Firefox)?];
+    let mut tabs = Vec::new();
+    for session in &mut sessions {
+        tabs.push([session.tab()?, session.new_tab()?]);
+    }
+    let tabs = tabs.try_into().ok().context("there are two browsers")?;
+    let mut pages = Pages { sessions, tabs, url };
+    let mut results = Vec::new();
+    for (index, (name, acceptor, connector)) in PAIRS.into_iter().enumerate() {
+        results.push((name, pages.meet(&format!("pair-{index}"), acceptor, connector)));
+    }
+    for (browser, names) in [
+        (0, ["Chromium accepts, a process connects", "a process accepts, Chromium connects"]),
+        (1, ["Firefox accepts, a process connects", "a process accepts, Firefox connects"]),
+    ] {
+        results.push((names[0], pages.be_met(site, &format!("met-{browser}"), browser)));
+        results.push((names[1], pages.meet_process(site, &format!("meet-{browser}"), browser)));
+    }
+    drop(server);
+    ensure!(print_results("pages that meet in rooms", &results), "pages did not meet");
+    Ok(())
+}
+
+impl Pages {
+    /// The browser, at its tab that accepts or connects.
+    fn at(&mut self, browser: usize, tab: usize) -> anyhow::Result<&mut Session> {
+        let session = &mut self.sessions[browser];
+        session.switch_to(&self.tabs[browser][tab])?;
+        Ok(session)
+    }
+
+    fn acceptor(&mut self, browser: usize) -> anyhow::Result<&mut Session> {
+        self.at(browser, 0)
+    }
+
+    fn connector(&mut self, browser: usize) -> anyhow::Result<&mut Session> {
+        self.at(browser, 1)
+    }
+
+    /// Opens a page that accepts.
+    fn accept(&mut self, room: &str, browser: usize) -> anyhow::Result<()> {
+        let url = format!("{}{FIGURES}?accept={room}", self.url);
+        let session = self.acceptor(browser)?;
+        session.open(&url)?;
+        session.wait_for_text("state", PATIENCE, |state| state == "accepting").map(drop)
+    }
+
+    /// Opens a page that connects, and gives what it reports.
+    fn connect(&mut self, room: &str, browser: usize) -> anyhow::Result<Report> {
+        let url = format!("{}{FIGURES}?meet={room}", self.url);
+        let session = self.connector(browser)?;
+        session.open(&url)?;
+        let result = session.wait_for_text("result", PATIENCE, |result| !result.is_empty())?;
+        let report: Report = serde_json::from_str(&result).context("the report")?;
+        ensure!(report.passed(), "{}", report.failures());
+        ensure!(report.main_thread_bytes == 0, "the window touched what was sent");
+        Ok(report)
+    }
+
+    fn meet(&mut self, room: &str, acceptor: usize, connector: usize) -> anyhow::Result<String> {
+        self.accept(room, acceptor)?;
+        let mut said = String::new();
+        for closes in [Closes::Connector, Closes::Acceptor] {
+            let report = self.connect(room, connector)?;
+            said = report.in_short();
+            let state = self.acceptor(acceptor)?.text("state")?;
+            ensure!(state == "connected over webrtc", "who accepts says: {state}");
+            match closes {
+                Closes::Connector => self.connector(connector)?.write("text", "close")?,
+                Closes::Acceptor => self.acceptor(acceptor)?.write("text", "close")?,
+            }
+            let ends = |state: &str| state.starts_with("closed by");
+            self.connector(connector)?.wait_for_text("state", PATIENCE, ends)?;
+            self.acceptor(acceptor)?.wait_for_text("state", PATIENCE, ends)?;
+        }
+        self.acceptor(acceptor)?.open("about:blank")?;
+        self.connector(connector)?.open("about:blank")?;
+        Ok(said)
+    }
+
+    /// A process connects to a page.
+    fn be_met(&mut self, site: &Site, room: &str, browser: usize) -> anyhow::Result<String> {
+        self.accept(room, browser)?;
+        let said = site.meet(&self.room(room))?;
+        let session = self.acceptor(browser)?;
+        session.wait_for_text("state", PATIENCE, |state| state.starts_with("closed by"))?;
+        session.open("about:blank")?;
+        Ok(said)
+    }
+
+    /// A page connects to a process.
+    fn meet_process(&mut self, site: &Site, room: &str, browser: usize) -> anyhow::Result<String> {
+        let process: Server = site.start_acceptor(&self.room(room))?;
+        let report = self.connect(room, browser)?;
+        self.connector(browser)?.write("text", "close")?;
+        process.wait_for(PATIENCE, |line| line.contains("closed by"))?;
+        self.connector(browser)?.open("about:blank")?;
+        Ok(report.in_short())
+    }
+
+    fn room(&self, name: &str) -> String {
+        format!("{}webrtc/rooms/{name}", self.url)
+    }
+}
