@@ -29,7 +29,7 @@ pub use channels::Channels;
 pub use clock::timeout;
 #[doc(hidden)]
 pub use envelope::explain;
-pub use opening::{Offered, Opening, OpeningError, answer, listen, open};
+pub use opening::{Candidates, Offered, Opening, OpeningError, answer, listen, open};
 pub use port::{Port, PortOptions, PortStats};
 pub use runtime::BrowserRuntime;
 pub use worker::{NoWorker, is_worker, spawn_worker};

@@ -38,6 +38,15 @@ pub enum OpeningError {
     },
 }
 
+/// What an offer says of where this browser is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Candidates {
+    /// What is known at once, which may be nothing: enough for a node that is reached at addresses of its own.
+    AtOnce,
+    /// All that the browser finds within a second: for another browser, which is no more reached than this one.
+    Gathered,
+}
+
 /// A connection of the window's. Dropped, it is closed.
 pub struct Opening {
     id: u32,
@@ -108,8 +117,11 @@ pub fn listen() -> bool {
 /// # Errors
 ///
 /// [`OpeningError`] when the window cannot, or does not answer within 5 s.
-pub async fn open(deliveries: [Delivery; 3]) -> Result<Offered, OpeningError> {
-    make(deliveries, Role::Initiator, JsValue::UNDEFINED).await
+pub async fn open(
+    deliveries: [Delivery; 3],
+    candidates: Candidates,
+) -> Result<Offered, OpeningError> {
+    make(deliveries, Role::Initiator, candidates, JsValue::UNDEFINED).await
 }
 
 /// Makes a connection with these deliveries, by stream, to who made an offer, and its answer.
@@ -118,13 +130,14 @@ pub async fn open(deliveries: [Delivery; 3]) -> Result<Offered, OpeningError> {
 ///
 /// As of [`open`]; and when the browser cannot take the offer.
 pub async fn answer(deliveries: [Delivery; 3], offer: &str) -> Result<Offered, OpeningError> {
-    make(deliveries, Role::Acceptor, offer.into()).await
+    make(deliveries, Role::Acceptor, Candidates::Gathered, offer.into()).await
 }
 
 /// The offer that is answered, or `undefined`.
 async fn make(
     deliveries: [Delivery; 3],
     role: Role,
+    candidates: Candidates,
     answered: JsValue,
 ) -> Result<Offered, OpeningError> {
     let (offered, offer) = oneshot::channel();
@@ -136,7 +149,8 @@ async fn make(
         let waiting = Waiting { role, channels: None, offered: Some(offered), inbox: Weak::new() };
         requests.waiting.insert(id, waiting);
         let envelope = Envelope::new(id, Kind::Open).with("channels", options.into());
-        let envelope = envelope.with("sdp", answered);
+        let gather = candidates == Candidates::Gathered;
+        let envelope = envelope.with("sdp", answered).with("gather", gather.into());
         // Plain objects can always be cloned.
         let _ = requests.scope.post_message(envelope.as_message());
         Some(Opening { id })

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use deltawire_browser::{Offered, OpeningError, answer, listen, open};
+use deltawire_browser::{Candidates, Offered, OpeningError, answer, listen, open};
 use deltawire_channels::{Delivery, Peer};
 use deltawire_framing::control::Role;
 use deltawire_link::runtime::BoxFuture;
@@ -69,7 +69,10 @@ impl WebRtc {
         url: &str,
         once: bool,
     ) -> Result<(Peer, Link), ConnectError> {
-        let offer = Offer::new(node).await?;
+        // One that is a room's by chance costs the time of gathering.
+        let is_room = url.contains("/rooms/");
+        let candidates = if is_room { Candidates::Gathered } else { Candidates::AtOnce };
+        let offer = Offer::new(node, candidates).await?;
         let answered = self.signalling.offer(node, url, offer.sdp(), once).await?;
         let connected = offer.finish(&answered.sdp).await;
         if connected.is_err() {
@@ -87,7 +90,7 @@ impl Node {
     ///
     /// When the node is full, or its window makes no connection.
     pub async fn offer(&self) -> Result<Offer, ConnectError> {
-        Offer::new(self).await
+        Offer::new(self, Candidates::Gathered).await
     }
 
     /// Answers an offer that came by other means than signalling. The peer then shows in
@@ -123,10 +126,10 @@ pub struct Offer {
 }
 
 impl Offer {
-    async fn new(node: &Node) -> Result<Self, ConnectError> {
+    async fn new(node: &Node, candidates: Candidates) -> Result<Self, ConnectError> {
         let (reservation, outcome) = node.begin_connect()?;
         let config = configure(node, Role::Initiator).map_err(ConnectError::Random)?;
-        let offered = open(streams(node.settings())).await?;
+        let offered = open(streams(node.settings()), candidates).await?;
         Ok(Self { node: node.clone(), offered, config, reservation, outcome })
     }
 

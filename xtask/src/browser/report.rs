@@ -53,9 +53,9 @@ impl Report {
     pub(super) fn in_short(&self) -> String {
         let opened = self.checks.first().map_or("", |check| &check.detail);
         let RoundTrips { p50, .. } = self.round_trips;
-        let rates =
-            self.rates.iter().map(|rate| format!(", {:.0} and {:.0} MB/s", rate.up, rate.down));
-        format!("{opened}, round trip p50 {p50:.0} µs{}", rates.collect::<String>())
+        let fastest = |of: fn(&Rate) -> f64| self.rates.iter().map(of).fold(0.0, f64::max);
+        let (up, down) = (fastest(|rate| rate.up), fastest(|rate| rate.down));
+        format!("{opened}, round trip p50 {p50:.0} µs, {up:.0} MB/s, and {down:.0} MB/s back")
     }
 
     pub(super) fn print(&self) {

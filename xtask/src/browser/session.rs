@@ -188,10 +188,16 @@ impl Session {
     }
 
     /// Sets one of Firefox's preferences for pages that are opened from now on.
-    pub(super) fn prefer(&mut self, preference: &str, value: bool) -> anyhow::Result<()> {
+    pub(super) fn prefer(
+        &mut self,
+        preference: &str,
+        value: impl Into<Value>,
+    ) -> anyhow::Result<()> {
         let Driver::Firefox(driver) = self.driver()? else { bail!("Chromium has no {preference}") };
         driver.ask("Marionette:SetContext", &json!({ "value": "chrome" }))?;
-        let script = "Services.prefs.setBoolPref(arguments[0], arguments[1])";
+        let script = "const set = typeof arguments[1] === 'boolean' ? 'setBoolPref' : 'setIntPref'; \
+                      Services.prefs[set](arguments[0], arguments[1])";
+        let value: Value = value.into();
         let script = json!({ "script": script, "args": [preference, value] });
         let set = driver.ask("WebDriver:ExecuteScript", &script);
         driver.ask("Marionette:SetContext", &json!({ "value": "content" }))?;

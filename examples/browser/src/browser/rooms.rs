@@ -12,7 +12,7 @@ use wasm_bindgen_futures::spawn_local;
 use super::checks::{SIZES, add, patient};
 use super::explain;
 use super::message::{Report, ToPage, ToWorker};
-use super::worker::{counters, now, show, state};
+use super::worker::{counters, measure, now, show, state};
 use crate::exercise::{self, Check};
 use crate::service::{self, Error};
 
@@ -86,8 +86,7 @@ async fn over_a_link(room: &str, report: &mut Report) -> Result<(Peer, Link), Er
     let result = patient(exercise::mixed(peer_of, 2_000)).await;
     add(report, Check::new("2,000 messages on all channels", result));
     report.round_trips = patient(exercise::round_trips(peer_of, 1 << 10, 500, now)).await?;
-    report.rates =
-        vec![patient(exercise::throughput(peer_of, 64 << 10, 16 << 20, now, |_| {})).await?];
+    report.rates = patient(measure(peer_of, 4 << 20)).await?;
     report.counters = counters(&link);
     Ok((peer, link))
 }

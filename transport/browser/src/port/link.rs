@@ -62,9 +62,9 @@ impl WindowLink {
         });
         connection.set_onconnectionstatechange(Some(on_state.as_ref().unchecked_ref()));
         let (port, described) = (Rc::downgrade(port), connection.clone());
-        let offer = request.get("sdp").as_string();
+        let (offer, gather) = (request.get("sdp").as_string(), request.get("gather").is_truthy());
         spawn_local(async move {
-            let description = describe(&described, offer).await;
+            let description = describe(&described, offer, gather).await;
             let Some(port) = port.upgrade() else { return };
             match description {
                 Ok(sdp) => port.post(&Envelope::new(id, Kind::Offer).with("sdp", sdp.into())),
@@ -147,6 +147,7 @@ fn relay(port: &Inner, id: u32, channels: Vec<RtcDataChannel>) -> Result<Vec<Rel
 async fn describe(
     connection: &RtcPeerConnection,
     offer: Option<String>,
+    gather: bool,
 ) -> Result<String, JsValue> {
     let made = match offer {
         None => connection.create_offer(),
@@ -159,13 +160,16 @@ async fn describe(
     };
     let description: RtcSessionDescriptionInit = JsFuture::from(made).await?.unchecked_into();
     JsFuture::from(connection.set_local_description(&description)).await?;
-    gathered(connection).await;
+    // Else candidates are not waited for: the acceptor learns this side's address from its checks.
+    if gather {
+        gathered(connection).await;
+    }
     let sdp = connection.local_description().map(|description| description.sdp());
     sdp.ok_or_else(|| JsValue::from_str("there is no local description"))
 }
 
-/// Waits for candidates, without which a browser does not find another: there are none but this machine's own, so that
-/// it takes a moment only.
+/// Waits for candidates: without them a browser does not find another. Chromium takes a tenth of a second, for names that
+/// hide this machine's addresses (mDNS).
 async fn gathered(connection: &RtcPeerConnection) {
     let is_complete = {
         let connection = connection.clone();
