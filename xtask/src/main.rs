@@ -49,8 +49,12 @@ enum Command {
         headless: bool,
     },
     /// Has pages of Chromium and Firefox, and native processes, connect to one another in rooms of the page's server, without a
-    /// screen.
-    Rooms,
+    /// screen, on a network of their own.
+    Rooms {
+        /// The page's folder and that of its servers, for who is on that network.
+        #[arg(hide = true)]
+        built: Vec<std::path::PathBuf>,
+    },
     /// Measures the page beside one of hand-written JavaScript that only moves bytes.
     Yardstick {
         /// In this browser, without a screen.
@@ -154,7 +158,7 @@ fn main() -> ExitCode {
         Command::Demo { lan, .. } => browser::serve(lan),
         Command::Board { headless: true } => browser::board(),
         Command::Board { headless: false } => browser::serve(false),
-        Command::Rooms => browser::rooms(),
+        Command::Rooms { built } => browser::rooms(&built),
         Command::Yardstick { browser, rounds } => browser::measure(browser, rounds),
         Command::Test => steps::test(),
         Command::Deny { checks } => steps::deny(&checks),

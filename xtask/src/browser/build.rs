@@ -43,6 +43,16 @@ impl Site {
         Ok(Self { folder, programs: target().join("debug") })
     }
 
+    /// What was built, in these folders.
+    pub(super) fn of(folder: &Path, programs: &Path) -> Self {
+        Self { folder: folder.to_owned(), programs: programs.to_owned() }
+    }
+
+    /// Where the page lies, and its servers.
+    pub(super) fn folders(&self) -> [&Path; 2] {
+        [&self.folder, &self.programs]
+    }
+
     /// The command that starts the page's server.
     pub(super) fn server(&self) -> Command {
         let mut command = Command::new(self.programs.join("browser_demo_server"));

@@ -14,6 +14,7 @@ mod session;
 mod webdriver;
 mod yardstick;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -25,6 +26,7 @@ pub(crate) use self::modules::run_in_firefox;
 use self::report::Report;
 use self::session::Session;
 pub(crate) use self::yardstick::measure;
+use crate::packages;
 use crate::processes::{Server, Stopped};
 use crate::steps::{target, took};
 use crate::wasm::Compiler;
@@ -102,9 +104,14 @@ pub(crate) fn board() -> anyhow::Result<()> {
     board::check(&Site::build(&Compiler::get()?)?)
 }
 
-/// Has pages of both browsers connect to one another, without a screen.
-pub(crate) fn rooms() -> anyhow::Result<()> {
+/// Has pages of both browsers connect to one another, without a screen. Where they are on a network of their own, the page and
+/// its servers are built.
+pub(crate) fn rooms(built: &[PathBuf]) -> anyhow::Result<()> {
+    if let [folder, programs] = built {
+        return rooms::check_here(&Site::of(folder, programs));
+    }
     install()?;
+    packages::install("network namespaces", &["ip", "unshare"], &["iproute2", "util-linux"])?;
     if let Some(shortcoming) = Browser::Firefox.shortcoming()? {
         bail!("{shortcoming}; install a newer one");
     }

@@ -1,6 +1,7 @@
 //! Pages that connect to one another in a room of the page's server: of both browsers, in tabs of one, and with native
 //! processes.
 
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -38,8 +39,31 @@ struct Pages {
     url: String,
 }
 
-/// Tries all pairs, and prints how it went.
+/// `no` where namespaces are not to be had, and it is known.
+const NAMESPACES: &str = "DELTAWIRE_TEST_NAMESPACES";
+
+/// A network with one machine in it, where browsers look for one another by multicast and nobody else hears it.
+const NETWORK: &str = "ip link set lo up && ip link add here0 type veth peer name nowhere0 \
+    && ip addr add 10.9.0.1/24 dev here0 && ip link set here0 up && ip link set nowhere0 up \
+    && ip route add default via 10.9.0.254 && exec \"$@\"";
+
+/// Tries all pairs on a network of their own, and prints how it went.
 pub(super) fn check(site: &Site) -> anyhow::Result<()> {
+    if std::env::var(NAMESPACES).as_deref() == Ok("no") {
+        return check_here(site);
+    }
+    let mut command = Command::new("unshare");
+    command.args(["-rn", "sh", "-c", NETWORK, "sh"]).arg(std::env::current_exe()?);
+    let status = command.arg("rooms").args(site.folders()).status();
+    let status = status.with_context(|| {
+        format!("this takes network namespaces; set {NAMESPACES}=no to do without")
+    })?;
+    ensure!(status.success(), "pages did not meet on a network of their own");
+    Ok(())
+}
+
+/// Tries all pairs, and prints how it went.
+pub(super) fn check_here(site: &Site) -> anyhow::Result<()> {
     let server = site.start(0)?;
     let url = server.address()?;
     let mut sessions = [Session::start(Browser::Chromium)?, Session::start(Browser::Firefox)?];
