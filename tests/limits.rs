@@ -17,7 +17,7 @@ use deltawire::limits::{CONNECT_TIMEOUT, MAX_WAITING, REQUESTS, SOCKET_BUFFER};
 use deltawire::link::{LAST_WORDS, MAX_STREAM_MESSAGE};
 use deltawire::requests::{MAX_REFUSAL_REASON, MAX_REPLIES, MESSAGE_OVERHEAD, RequestsOptions};
 use deltawire::sdp::{MAX_CANDIDATES, MAX_DESCRIPTION_LEN, MAX_SCTP_INIT_LEN};
-use deltawire::signalling::{Rate, SdpFragment, ServerLimits, SignallingOptions};
+use deltawire::signalling::{Rate, RoomLimits, SdpFragment, ServerLimits, SignallingOptions};
 use deltawire::webrtc::{
     ADDRESSES_PER_PEER, MAX_DATAGRAM_LEN, MAX_HANDSHAKE, MAX_SOURCES, records, sctp_filter,
 };
@@ -104,6 +104,17 @@ fn in_code() -> BTreeMap<String, String> {
         write_timeout: time,
         max_age: time,
         shutdown_timeout: time,
+    });
+    fields!(RoomLimits {
+        max_name_len: size,
+        max_rooms: count,
+        max_offers: count,
+        max_offers_per_room: count,
+        max_acceptors: count,
+        max_acceptors_per_room: count,
+        max_per_address: count,
+        max_bytes: size,
+        wait: time,
     });
     fields!(Rate { burst: |burst: core::num::NonZeroU16| burst.to_string(), refill: time });
     fields!(DocumentsOptions {
@@ -208,13 +219,18 @@ fn in_code() -> BTreeMap<String, String> {
         body_timeout,
         authorize_timeout,
         max_rate_keys,
+        // None are the default; where there are some, these are theirs.
+        rooms: None,
         rate: _,
         token: _,
         cors: _,
         path: _,
         authorizer: _,
         trusted_proxies: _,
-    } = SignallingOptions::default();
+    } = SignallingOptions::default()
+    else {
+        panic!("there are rooms by default");
+    };
     constants! {
         "Limits::memory_bound" => mebibytes(Limits::default().memory_bound()),
         "SignallingOptions::max_body" => size(max_body),
@@ -230,6 +246,7 @@ fn in_code() -> BTreeMap<String, String> {
         "bulk::MAX_WRONG" => MAX_WRONG.to_string(),
         "bulk::MAX_CONTROL" => count(stated(BULK, "MAX_CONTROL")),
         "browser::EARLY" => size(stated(CHANNELS, "EARLY")),
+        "browser::GATHERING" => time(Duration::from_secs(stated(WINDOW_LINK, "GATHERING") as u64)),
         "websocket::MAX_WAITING" => size(stated(INBOX, "MAX_WAITING")),
         "webtransport::MAX_IN_FLIGHT" => size(stated(WEBTRANSPORT, "MAX_IN_FLIGHT")),
         "webtransport::MEMORY" => size(stated(INCOMING, "MEMORY")),
@@ -287,6 +304,7 @@ fn in_code() -> BTreeMap<String, String> {
 /// Where constants stand that are not public, or of the browser's part, which is not compiled here.
 const BULK: &str = include_str!("../bulk/src/driver/state.rs");
 const CHANNELS: &str = include_str!("../transport/browser/src/channels.rs");
+const WINDOW_LINK: &str = include_str!("../transport/browser/src/port/link.rs");
 const INBOX: &str = include_str!("../transport/websocket/src/browser/inbox.rs");
 const WEBTRANSPORT: &str = include_str!("../transport/webtransport/src/browser/mod.rs");
 const INCOMING: &str = include_str!("../transport/webtransport/src/browser/incoming.rs");

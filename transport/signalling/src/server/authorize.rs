@@ -54,7 +54,8 @@ pub trait Authorizer: fmt::Debug + Send + Sync + 'static {
 pub struct AuthorizationRequest<'a> {
     /// Where it came from, as trusted proxies say: 0.0.0.0:0 if that is not known.
     pub address: SocketAddr,
-    /// `POST` of an offer, `PATCH` of candidates, `DELETE` to hang up; `CONNECT` of a link over QUIC.
+    /// `POST` of an offer, `PATCH` of candidates, `DELETE` to hang up; `CONNECT` of a link over QUIC. In rooms the
+    /// [`path`](Self::path) says what is posted: an offer to `…/rooms/<name>`, who accepts to what is below `…/rooms/<name>/offers`.
     pub method: &'a Method,
     /// The path that was asked.
     pub path: &'a str,
