@@ -30,6 +30,6 @@ pub use clock::timeout;
 #[doc(hidden)]
 pub use envelope::explain;
 pub use opening::{Candidates, Offered, Opening, OpeningError, answer, listen, open};
-pub use port::{Port, PortOptions, PortStats};
+pub use port::{IceServer, Port, PortOptions, PortStats};
 pub use runtime::BrowserRuntime;
 pub use worker::{NoWorker, is_worker, spawn_worker};

@@ -11,6 +11,7 @@ mod relay;
 mod report;
 mod rooms;
 mod session;
+mod stun;
 mod webdriver;
 mod yardstick;
 

@@ -11,6 +11,7 @@ use super::build::Site;
 use super::install::Browser;
 use super::report::{Report, print_results};
 use super::session::Session;
+use super::stun::Stun;
 use crate::processes::Server;
 
 /// How long a page may take to connect, to try its link, and to see its end.
@@ -78,6 +79,9 @@ pub(super) fn check_here(site: &Site) -> anyhow::Result<()> {
     pages.set_firefox(false)?;
     for (index, (name, acceptor, connector)) in PAIRS.into_iter().enumerate() {
         results.push((name, pages.meet(&format!("pair-{index}"), acceptor, connector)));
+    }
+    for (name, browser) in [("Chromium asks a STUN server", 0), ("Firefox asks a STUN server", 1)] {
+        results.push((name, pages.ask_for_addresses(&format!("stun-{browser}"), browser)));
     }
     pages.set_firefox(true)?;
     for (browser, names) in [
@@ -154,6 +158,19 @@ impl Pages {
         self.acceptor(acceptor)?.open("about:blank")?;
         self.connector(connector)?.open("about:blank")?;
         Ok(said)
+    }
+
+    /// Both pages ask a STUN server for their addresses.
+    fn ask_for_addresses(&mut self, room: &str, browser: usize) -> anyhow::Result<String> {
+        let stun = Stun::start()?;
+        let room = format!("{room}&stun={}", stun.address());
+        self.accept(&room, browser)?;
+        let report = self.connect(&room, browser)?;
+        let (answered, said) = (stun.answered(), report.in_short());
+        self.acceptor(browser)?.open("about:blank")?;
+        self.connector(browser)?.open("about:blank")?;
+        ensure!(answered >= 2, "the STUN server was asked {answered} times");
+        Ok(format!("{answered} times; {said}"))
     }
 
     /// A process connects to a page.

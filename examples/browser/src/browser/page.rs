@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use deltawire::browser::{Port, PortOptions, spawn_worker};
+use deltawire::browser::{IceServer, Port, PortOptions, spawn_worker};
 use wasm_bindgen::prelude::*;
 use web_sys::{Document, Element, HtmlInputElement, MessageEvent, Worker, window};
 
@@ -20,7 +20,7 @@ struct Page {
     port: Port,
     origin: String,
     /// What stands behind the ? of the address: `run`, `quick`, `relay`, `websocket`, `webtransport`, `measure=…`,
-    /// `accept=…` and `meet=…` with the name of a room.
+    /// `accept=…` and `meet=…` with the name of a room, `stun=…` with the host and port of a server.
     query: String,
     chart: RefCell<Chart>,
 }
@@ -39,6 +39,9 @@ pub(super) fn start() -> Result<(), JsValue> {
     };
     let mut options = PortOptions::default();
     options.force_relay = query.contains("relay");
+    if let Some(stun) = parameter(&query, "stun") {
+        options.ice_servers = vec![IceServer::new(format!("stun:{stun}"))];
+    }
     let port = Port::new(worker.clone(), options)?;
     let origin = window.location().origin()?;
     let chart = RefCell::default();
@@ -100,9 +103,7 @@ impl Page {
 
     /// What the address says of this, behind its ?.
     fn parameter(&self, name: &str) -> Option<String> {
-        let parameters = self.query.trim_start_matches('?').split('&');
-        let mut pairs = parameters.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        pairs.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
+        parameter(&self.query, name)
     }
 
     /// By WebSocket, WebTransport or whichever opens of both if the address says so, and else by WebRTC.
@@ -214,6 +215,12 @@ impl Page {
         self.element("checks")?.append_child(&row)?;
         Ok(())
     }
+}
+
+fn parameter(query: &str, name: &str) -> Option<String> {
+    let parameters = query.trim_start_matches('?').split('&');
+    let mut pairs = parameters.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
 }
 
 fn size(bytes: u64) -> String {

@@ -155,6 +155,31 @@ async fn messages_go_both_ways() {
 }
 
 #[wasm_bindgen_test]
+async fn who_accepts_has_the_other_streams() {
+    let pair = Pair::new();
+    let array = pair.channels[0].iter().map(JsValue::from).collect();
+    let mut channels = Channels::new(Role::Acceptor, false, &array, Rc::default()).unwrap();
+    channels.begin(16_384);
+    pair.connect().await;
+    assert_eq!(next(&mut channels).await, Ok(Output::Open));
+    let deltas = pair.heard(2);
+    assert_eq!(channels.write(Channel::Data, &[1; 16_384]), Ok(true));
+    assert!(channels.in_flight() >= 16_384);
+    for (number, channel) in [(0, Channel::Command), (1, Channel::Data)] {
+        pair.channels[1][number].send_with_u8_array(&[3; 64]).unwrap();
+        let message = Output::Message(channel, vec![3; 64].into());
+        assert_eq!(next(&mut channels).await, Ok(message));
+    }
+    while deltas.borrow().is_empty() {
+        clock::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(*deltas.borrow(), [vec![1; 16_384]]);
+    pair.channels[1][2].send_with_u8_array(&[1]).unwrap();
+    let error = next(&mut channels).await.unwrap_err();
+    assert!(misused(&error) == Some(2), "{error}");
+}
+
+#[wasm_bindgen_test]
 async fn the_peer_may_not_use_my_stream() {
     let (pair, mut channels) = Pair::open().await;
     pair.channels[1][1].send_with_u8_array(&[1]).unwrap();

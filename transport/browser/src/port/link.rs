@@ -7,11 +7,11 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{
     RtcConfiguration, RtcDataChannel, RtcDataChannelInit, RtcDataChannelType, RtcIceGatheringState,
-    RtcPeerConnection, RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
+    RtcIceServer, RtcPeerConnection, RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
 };
 
-use super::Inner;
 use super::relay::Relay;
+use super::{IceServer, Inner};
 use crate::clock;
 use crate::envelope::{Envelope, Kind, explain};
 
@@ -33,8 +33,11 @@ impl WindowLink {
     /// Makes a connection, gives its channels away in this very task, as later they cannot be
     /// transferred any more, and then its description: an answer, if there is an offer.
     pub(super) fn open(port: &Rc<Inner>, id: u32, request: &Envelope) -> Result<Self, String> {
-        let connection = RtcPeerConnection::new_with_configuration(&RtcConfiguration::new())
-            .map_err(|error| {
+        let configuration = RtcConfiguration::new();
+        let servers: Array = port.options.ice_servers.iter().map(server).collect();
+        configuration.set_ice_servers(&servers);
+        let connection =
+            RtcPeerConnection::new_with_configuration(&configuration).map_err(|error| {
                 format!("this browser makes no RTCPeerConnection: {}", explain(&error))
             })?;
         let mut channels = Vec::new();
@@ -110,6 +113,19 @@ impl Drop for WindowLink {
     }
 }
 
+/// As the browser takes it.
+fn server(IceServer { urls, username, credential }: &IceServer) -> RtcIceServer {
+    let server = RtcIceServer::new();
+    let urls: Array = urls.iter().map(JsValue::from).collect();
+    server.set_urls(&urls);
+    // Of STUN there are none.
+    if !username.is_empty() {
+        server.set_username(username);
+        server.set_credential(credential);
+    }
+    server
+}
+
 /// Gives the channels to the worker, if the browser can.
 fn transfer(port: &Inner, id: u32, channels: &[RtcDataChannel]) -> bool {
     let channels: Array = channels.iter().map(JsValue::from).collect();
@@ -169,7 +185,7 @@ async fn describe(
 }
 
 /// Waits for candidates: without them a browser does not find another. Chromium takes a tenth of a second, for names that
-/// hide this machine's addresses (mDNS).
+/// hide this machine's addresses (mDNS), and both as long as STUN takes, if it is asked.
 async fn gathered(connection: &RtcPeerConnection) {
     let is_complete = {
         let connection = connection.clone();
