@@ -232,7 +232,8 @@ async fn who_never_comes_is_given_up() {
     let signaller = deltawire::signalling::SignallingClient::new(ClientOptions::default()).unwrap();
     for _ in 0..4 {
         let offer = connector.offer(LOOPBACK).unwrap();
-        signaller.offer(&room, offer.sdp()).await.unwrap();
+        let answered = signaller.offer(&room, offer.sdp()).await.unwrap();
+        assert!(!answered.sdp.contains("ice-lite"), "both check: {}", answered.sdp);
     }
     let connecting = |node: &Node| {
         node.peers().iter().filter(|peer| peer.state == PeerState::Connecting).count()

@@ -29,21 +29,19 @@ pub enum RoomError {
 }
 
 impl Node {
-    /// Accepts links from nodes that connect to a room, such as `http://example.org/webrtc/rooms/name`, of a node whose
-    /// [`SignallingOptions::rooms`] allow it. Their offers go by that node, and nothing else does. The peers show in
-    /// [`accept`](Self::accept), where those show who reach this node by other ways.
+    /// Accepts links from nodes that connect to a room, such as `http://example.org/webrtc/rooms/name`, of a node that has
+    /// rooms (`SignallingOptions::rooms`). Their offers go by that node, and nothing else does. The peers show in
+    /// [`accept`](Self::accept), beside those who reach this node in other ways.
     ///
     /// A future that does so as long as it is polled: dropped, it takes no more offers, and the links that there are stay.
     /// It is ready without an error once this node shuts down. A server that is not reached is asked again after the waits of
     /// [`NodeBuilder::backoff`](crate::NodeBuilder::backoff).
     ///
-    /// Natively the node has to [`listen`](crate::NodeBuilder::listen) at an address at which who connects reaches it. For
-    /// nothing but its own checks it need not be open to the outside: both sides check.
+    /// Natively the node has to `NodeBuilder::listen`, at an address at which those reach it that connect. Both sides check, so
+    /// a firewall before it need only let answers in.
     ///
-    /// Who is in the same room may accept what was meant for another; who relays the offers can have both sides speak with
-    /// him. Ask for a token, and by `https`.
-    ///
-    /// [`SignallingOptions::rooms`]: https://docs.rs/deltawire-signalling
+    /// Whoever else accepts in the room may get what was meant for this node, and the node that passes offers on could have
+    /// both sides speak with itself: take one that you trust, that asks for a token, and by `https`.
     ///
     /// # Errors
     ///

@@ -8,7 +8,8 @@ use deltawire_browser::OpeningError;
 use deltawire_channels::Limits;
 use deltawire_framing::{DeltaFields, DocId};
 use deltawire_link::{LinkEnded, TransportErrorKind, memory};
-use deltawire_node::{BuildError, ConnectError, Node};
+use deltawire_node::{AnswerError, BuildError, ConnectError, Node, RoomError};
+use deltawire_sdp::DescriptionError;
 use deltawire_signalling::SignallingError;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
@@ -24,6 +25,25 @@ async fn a_window_without_a_port_is_named() {
     assert_eq!(after, Duration::from_secs(5));
     assert!(node.peers().is_empty());
     assert!(node.shut_down(Duration::from_secs(1)).await.is_complete());
+}
+
+/// Offers that cannot be read, and rooms that cannot be, are refused before the window is asked.
+#[wasm_bindgen_test]
+async fn offers_that_cannot_be_answered_are_named() {
+    let node = Node::builder().build().unwrap();
+    let error = node.answer("hello").await.unwrap_err();
+    let AnswerError::Description(DescriptionError::Malformed { value, .. }) = error else {
+        panic!("{error}")
+    };
+    assert_eq!(value, "hello");
+    let error = node.answer("v=0\r\n").await.unwrap_err();
+    assert!(matches!(error, AnswerError::Description(DescriptionError::NoChannels)), "{error}");
+    let error = node.accept_in_room("ftp://a/webrtc/rooms/b").await.unwrap_err();
+    assert!(matches!(error, RoomError::Signalling(SignallingError::Url { .. })), "{error}");
+    assert!(node.peers().is_empty());
+    node.shut_down(Duration::from_secs(1)).await;
+    // Once it takes no more links, it is ready.
+    node.accept_in_room("http://127.0.0.1:9/webrtc/rooms/a").await.unwrap();
 }
 
 /// Nor does it need one. The port is the one for discarding, which browsers do not even ask.

@@ -12,7 +12,7 @@
 //! | `POST /webrtc`, `Accept: application/json` | none | 200, [`OfferedLinks`]: what else there is than WebRTC |
 //! | `GET /webrtc`, `Upgrade: websocket` | | 101: a link over WebSocket (feature `websocket`) |
 //!
-//! With [`SignallingOptions::rooms`] there are rooms, in which others than the node itself accept:
+//! With `SignallingOptions::rooms` there are rooms, in which others than the node itself accept:
 //!
 //! | request | body | answer |
 //! |---|---|---|

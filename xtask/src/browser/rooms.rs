@@ -2,7 +2,7 @@
 //! processes.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
@@ -79,6 +79,11 @@ pub(super) fn check_here(site: &Site) -> anyhow::Result<()> {
     pages.set_firefox(false)?;
     for (index, (name, acceptor, connector)) in PAIRS.into_iter().enumerate() {
         results.push((name, pages.meet(&format!("pair-{index}"), acceptor, connector)));
+    }
+    for (name, acceptor, connector) in
+        [("Chromium accepts and is reloaded", 0, 1), ("Firefox accepts and is reloaded", 1, 0)]
+    {
+        results.push((name, pages.reload(&format!("again-{acceptor}"), acceptor, connector)));
     }
     for (name, browser) in [("Chromium asks a STUN server", 0), ("Firefox asks a STUN server", 1)] {
         results.push((name, pages.ask_for_addresses(&format!("stun-{browser}"), browser)));
@@ -158,6 +163,21 @@ impl Pages {
         self.acceptor(acceptor)?.open("about:blank")?;
         self.connector(connector)?.open("about:blank")?;
         Ok(said)
+    }
+
+    /// A page that accepts is loaded anew: its session is gone, which who connected is told, and may connect again.
+    fn reload(&mut self, room: &str, acceptor: usize, connector: usize) -> anyhow::Result<String> {
+        self.accept(room, acceptor)?;
+        self.connect(room, connector)?;
+        let started = Instant::now();
+        self.accept(room, acceptor)?;
+        let is_over = |state: &str| state != "all checks passed";
+        let over = self.connector(connector)?.wait_for_text("state", PATIENCE, is_over)?;
+        let after = started.elapsed();
+        self.connect(room, connector)?;
+        self.acceptor(acceptor)?.open("about:blank")?;
+        self.connector(connector)?.open("about:blank")?;
+        Ok(format!("noticed after {after:.1?} ({over}), and connected again"))
     }
 
     /// Both pages ask a STUN server for their addresses.
