@@ -85,6 +85,7 @@ pub(super) fn check_here(site: &Site) -> anyhow::Result<()> {
     {
         results.push((name, pages.reload(&format!("again-{acceptor}"), acceptor, connector)));
     }
+    results.push(("Chromium accepts, its window relays", pages.relay("kept", 0, 1)));
     for (name, browser) in [("Chromium asks a STUN server", 0), ("Firefox asks a STUN server", 1)] {
         results.push((name, pages.ask_for_addresses(&format!("stun-{browser}"), browser)));
     }
@@ -178,6 +179,15 @@ impl Pages {
         self.acceptor(acceptor)?.open("about:blank")?;
         self.connector(connector)?.open("about:blank")?;
         Ok(format!("noticed after {after:.1?} ({over}), and connected again"))
+    }
+
+    /// A page accepts whose window keeps the channels.
+    fn relay(&mut self, room: &str, acceptor: usize, connector: usize) -> anyhow::Result<String> {
+        self.accept(&format!("{room}&relay"), acceptor)?;
+        let report = self.connect(room, connector)?;
+        self.acceptor(acceptor)?.open("about:blank")?;
+        self.connector(connector)?.open("about:blank")?;
+        Ok(report.in_short())
     }
 
     /// Both pages ask a STUN server for their addresses.
