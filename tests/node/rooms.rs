@@ -1,10 +1,17 @@
 //! Nodes that meet in a room of a third one's.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::{delete, post};
 
 use deltawire::channels::session::Closed;
 use deltawire::prelude::*;
-use deltawire::signalling::{ClientOptions, RoomLimits, SignallingError, SignallingOptions, Token};
+use deltawire::signalling::{
+    ClientOptions, RoomLimits, SignallingError, SignallingOptions, SignallingServer, Token,
+};
 use deltawire::webrtc::EngineKind;
 use deltawire::{AnswerError, Backoff, ConnectError, NodeLimits, PeerState, RoomError};
 use tokio::task::JoinHandle;
@@ -170,8 +177,8 @@ async fn a_server_that_is_away_is_waited_for_and_a_wrong_token_is_not() {
     drop(socket);
     let rooms = Some(RoomLimits::default());
     let options = SignallingOptions { rooms, ..SignallingOptions::default() };
-    let (relay, _serving) = (client(), ());
-    let _serving = (serve_with(&relay, address, options).await, _serving);
+    let relay = client();
+    let _serving = serve_with(&relay, address, options).await;
     let _ends = meet(&client(), &room, &acceptor).await;
     accepting.abort();
 
@@ -219,6 +226,44 @@ async fn a_full_node_refuses_offers_and_takes_them_later() {
     far_link.close(CloseCode::NORMAL, "done");
     soon("the end", far_link.closed()).await;
     let _ends = meet(&connector, &room, &acceptor).await;
+}
+
+/// A server that says at once that no offer came, and one that hands out what is none.
+#[tokio::test]
+async fn a_server_that_keeps_no_rule_is_asked_on_in_peace() {
+    let counts = [(); 2].map(|()| Arc::new(Mutex::new(0)));
+    let count = |count: &Arc<Mutex<u32>>| {
+        let count = count.clone();
+        move || {
+            *count.lock().unwrap() += 1;
+            std::future::ready(StatusCode::NO_CONTENT)
+        }
+    };
+    let rubbish = || {
+        let headers = [("content-type", "application/sdp"), ("location", "/rubbish/offers/1")];
+        std::future::ready((headers, "v=0\r\nx"))
+    };
+    let router = Router::new()
+        .route("/empty/offers", post(count(&counts[0])))
+        .route("/rubbish/offers", post(rubbish))
+        .route("/rubbish/offers/1", delete(count(&counts[1])))
+        .route("/other/offers", post(|| std::future::ready("hello")));
+    let server = SignallingServer::bind(ANY_PORT, router).await.unwrap();
+    let url = format!("http://{}", server.local_addr());
+    tokio::spawn(server.serve(std::future::pending()));
+    let acceptor = self::server();
+    let accepting = ["empty", "rubbish"].map(|name| accept(&acceptor, &format!("{url}/{name}")));
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let [asked, refused] = counts.map(|count| *count.lock().unwrap());
+    assert!((1..=2).contains(&asked), "asked {asked} times");
+    assert!(refused > 0);
+    assert!(accepting.iter().all(|accepting| !accepting.is_finished()));
+    assert!(acceptor.peers().is_empty());
+    match acceptor.accept_in_room(&format!("{url}/other")).await {
+        Err(RoomError::Signalling(SignallingError::NotAnAnswer { .. })) => {}
+        other => panic!("{other:?}"),
+    }
+    accepting.iter().for_each(JoinHandle::abort);
 }
 
 /// Offers that lead nowhere: who accepts gives them up, and takes others meanwhile.

@@ -1,8 +1,7 @@
 //! As much of STUN (RFC 8489) as tells a browser from which address it asks.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ const MAGIC: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 /// A server. It ends with this program.
 pub(super) struct Stun {
     address: SocketAddr,
-    answered: Arc<AtomicUsize>,
+    answered: Arc<Mutex<usize>>,
 }
 
 impl Stun {
@@ -24,7 +23,7 @@ impl Stun {
         probe.connect((Ipv4Addr::new(10, 9, 0, 254), 9)).context("this machine has no network")?;
         let socket = UdpSocket::bind((probe.local_addr()?.ip(), 0))?;
         socket.set_read_timeout(Some(Duration::from_secs(600)))?;
-        let (address, answered) = (socket.local_addr()?, Arc::<AtomicUsize>::default());
+        let (address, answered) = (socket.local_addr()?, Arc::<Mutex<usize>>::default());
         let counted = answered.clone();
         thread::spawn(move || {
             let mut request = [0; 2_048];
@@ -32,7 +31,7 @@ impl Stun {
                 if let Some(answer) = answer(&request[..len], from)
                     && socket.send_to(&answer, from).is_ok()
                 {
-                    counted.fetch_add(1, Ordering::Relaxed);
+                    *counted.lock().unwrap_or_else(PoisonError::into_inner) += 1;
                 }
             }
         });
@@ -45,7 +44,7 @@ impl Stun {
 
     /// How often it was asked.
     pub(super) fn answered(&self) -> usize {
-        self.answered.load(Ordering::Relaxed)
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
