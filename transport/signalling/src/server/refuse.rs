@@ -182,6 +182,10 @@ pub(super) fn of_room(refusal: &RoomRefusal) -> Response {
     let detail = refusal.to_string();
     let name = match refusal {
         RoomRefusal::Name { .. } => return malformed(detail),
+        RoomRefusal::Random(error) => {
+            tracing::error!(%error, "an offer in a room was not taken");
+            return failed();
+        }
         RoomRefusal::Unknown => return named(StatusCode::NOT_FOUND, "unknown-resource", detail),
         RoomRefusal::NobodyAccepts { .. } => "nobody-accepts",
         RoomRefusal::NotAnswered { .. } => "not-answered",

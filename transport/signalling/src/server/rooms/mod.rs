@@ -37,6 +37,9 @@ pub(super) enum RoomRefusal {
     /// Who took the offer will not have it. Status 503, with `Retry-After`.
     #[error("who accepts in this room takes no more links for now: try again in a moment")]
     NotTaken,
+    /// The system gave no randomness. Status 500.
+    #[error("the system gave no random bytes: {0}")]
+    Random(getrandom::Error),
     /// No such offer waits for an answer. Status 404.
     #[error("no offer of this id waits here: who made it went away, or has its answer")]
     Unknown,
@@ -125,7 +128,7 @@ impl Rooms {
     ) -> Result<String, RoomRefusal> {
         let mut id = [0; 16];
         // Who can guess it could answer in the place of who took it.
-        getrandom::fill(&mut id).map_err(|_| RoomRefusal::NotTaken)?;
+        getrandom::fill(&mut id).map_err(RoomRefusal::Random)?;
         let id = ResourceId::new(id);
         let (sender, answer) = oneshot::channel();
         let (_place, came) = self.enter(name, from.network(), Some((id, sdp, sender)))?;
