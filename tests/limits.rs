@@ -113,7 +113,9 @@ fn in_code() -> BTreeMap<String, String> {
         max_acceptors: count,
         max_acceptors_per_room: count,
         max_per_address: count,
+        max_per_address_and_room: count,
         max_bytes: size,
+        max_len: size,
         wait: time,
     });
     fields!(Rate { burst: |burst: core::num::NonZeroU16| burst.to_string(), refill: time });

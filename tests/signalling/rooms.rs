@@ -91,9 +91,11 @@ async fn an_offer_that_nobody_takes_or_answers_comes_back_in_time() {
 #[tokio::test]
 async fn what_strangers_send_to_rooms_has_its_status() {
     let wait = Duration::from_millis(50);
-    let options = with_rooms(RoomLimits { wait, ..RoomLimits::default() });
-    let (_, address) = start(SignallingOptions { max_body: 1_000, ..options }).await;
+    let limits = RoomLimits { wait, max_len: 1_000, ..RoomLimits::default() };
+    let (_, address) = start(with_rooms(limits)).await;
     let (offer, long) = (description("actpass"), "x".repeat(1_001));
+    let behind_a_line = format!("\r\n{offer}");
+    let foreign = ["Origin: https://foe.example", SDP];
     let without_channels = offer.replace("webrtc-datachannel", "other");
     let (name, id) = ("x".repeat(65), "0".repeat(32));
     let (long_name, offers) = (format!("/webrtc/rooms/{name}"), "/webrtc/rooms/a/offers");
@@ -102,6 +104,10 @@ async fn what_strangers_send_to_rooms_has_its_status() {
         ("POST", "/webrtc/rooms/a", &[SDP][..], offer.as_str(), 503, "nobody accepts"),
         ("POST", "/webrtc/rooms/a", &[SDP], "hello", 400, "a line is"),
         ("POST", "/webrtc/rooms/a", &[SDP], "", 400, "the first line"),
+        ("POST", "/webrtc/rooms/a", &[SDP], &behind_a_line, 400, "must start with v=0"),
+        ("POST", "/webrtc/rooms/a", &foreign, &offer, 403, "may not connect"),
+        ("POST", offers, &foreign[..1], "", 403, "may not connect"),
+        ("DELETE", &unknown, &foreign[..1], "", 403, "may not connect"),
         ("POST", "/webrtc/rooms/a", &[SDP], "v=0\r\n", 422, "m=application"),
         ("POST", "/webrtc/rooms/a", &[SDP], &without_channels, 422, "m=application"),
         ("POST", "/webrtc/rooms/a", &[SDP], &long, 413, "at most 1000 bytes"),
@@ -254,11 +260,32 @@ async fn pages_of_other_origins_use_rooms_where_cors_allows_it() {
     let options = SignallingOptions { cors, rate: unlimited(), ..with_rooms(limits) };
     let address = serve(router(Arc::new(Node::default()), options)).await;
     let allowed = "access-control-allow-origin";
-    for (origin, expected) in
-        [("https://example.org", Some("https://example.org")), ("https://other.org", None)]
+    let (own, listed) = ("http://x", "https://example.org");
+    for (origin, status, expected) in
+        [(listed, 204, Some(listed)), (own, 204, None), ("https://other.org", 403, None)]
     {
         let origin = format!("Origin: {origin}");
         let taken = ask(address, "POST", "/webrtc/rooms/a/offers", &[&origin], b"").await;
-        assert_eq!((taken.status, taken.header(allowed)), (204, expected));
+        assert_eq!((taken.status, taken.header(allowed)), (status, expected));
     }
+}
+
+#[tokio::test]
+async fn one_address_does_not_fill_a_room() {
+    let wait = Duration::from_millis(500);
+    let (_, address) = start(with_rooms(RoomLimits { wait, ..RoomLimits::default() })).await;
+    let client = client(None);
+    let room = room(address, "a");
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..12 {
+        let (client, room) = (client.clone(), room.clone());
+        asking.spawn(async move { client.take_offer(&room).await });
+    }
+    let answers = asking.join_all().await;
+    let refused: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+    assert_eq!(refused.len(), 4);
+    for error in refused {
+        assert!(error.to_string().contains("max_per_address_and_room allows 8"), "{error}");
+    }
+    assert_eq!(client.take_offer(&room).await.unwrap(), None, "there is room again");
 }

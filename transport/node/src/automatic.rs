@@ -63,10 +63,13 @@ impl Automatic {
             }
             _ => self.ways(url, &self.offered(node, url, once).await?, node),
         };
-        let origin = origin(url);
+        let (origin, chosen) = (origin(url), ways.len() > 1);
         let (name, connected) = self.first(node, ways, once).await?;
-        let until = node.runtime().now().saturating_add(REMEMBERED);
-        self.remember(origin, name, until);
+        // Where there was no choice, as in a room, nothing was learned of the others.
+        if chosen {
+            let until = node.runtime().now().saturating_add(REMEMBERED);
+            self.remember(origin, name, until);
+        }
         Ok(connected)
     }
 

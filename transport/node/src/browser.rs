@@ -1,6 +1,7 @@
 //! Links of a browser's worker: data channels that the window makes.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use deltawire_browser::{Candidates, Offered, OpeningError, answer, listen, open};
@@ -15,6 +16,7 @@ use deltawire_signalling::Signaller;
 
 use crate::network::Outcome;
 use crate::reservation::Reservation;
+use crate::rooms::OF_ROOMS;
 use crate::settings::Settings;
 use crate::webrtc_signalling::WebRtcSignalling;
 use crate::{BuildError, CapacityError, ConnectError, LinkKind, Node, RoomError};
@@ -100,8 +102,12 @@ impl Node {
     ///
     /// When the offer cannot be read or has no data channels, the node is full, or its window makes no connection.
     pub async fn answer(&self, offer: &str) -> Result<String, AnswerError> {
+        self.answer_from(offer, None).await
+    }
+
+    async fn answer_from(&self, offer: &str, from: Option<IpAddr>) -> Result<String, AnswerError> {
         let max_message_len = Description::read(offer)?.max_message_size;
-        let reservation = self.inner().network.begin_accept(None, None)?;
+        let reservation = self.inner().network.begin_accept(from, None)?;
         let config = configure(self, Role::Acceptor).map_err(AnswerError::Random)?;
         let answered = answer(streams(self.settings()), offer).await?;
         let sdp = answered.sdp.clone();
@@ -111,7 +117,7 @@ impl Node {
 
     /// Answers an offer that was taken in a room.
     pub(crate) async fn answer_in_room(&self, offer: &str) -> Result<String, AnswerError> {
-        self.answer(offer).await
+        self.answer_from(offer, Some(OF_ROOMS)).await
     }
 }
 
@@ -180,6 +186,17 @@ pub enum AnswerError {
     /// The system gave no randomness.
     #[error("the system gave no random bytes: {0}")]
     Random(io::Error),
+}
+
+impl AnswerError {
+    /// Whether no other offer would be answered either.
+    pub(crate) fn is_of_this_node(&self) -> bool {
+        match self {
+            Self::Random(_) => true,
+            Self::Window(OpeningError::WindowSilent { .. }) => true,
+            _ => false,
+        }
+    }
 }
 
 fn configure(node: &Node, role: Role) -> io::Result<ConnectionConfig> {

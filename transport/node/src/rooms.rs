@@ -1,6 +1,7 @@
 //! Accepts links whose offers are made in a room of another node's.
 
 use std::future::{Future, poll_fn};
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -33,7 +34,8 @@ impl Node {
     /// rooms (`SignallingOptions::rooms`). Their offers go by that node, and nothing else does. The peers show in
     /// [`accept`](Self::accept), beside those who reach this node in other ways.
     ///
-    /// A future that does so as long as it is polled: dropped, it takes no more offers, and the links that there are stay.
+    /// A future that does so as long as it is polled: dropped, it takes no more offers, and the links that there are stay; who
+    /// made the one that it was answering just then is told so after 8 s.
     /// It is ready without an error once this node shuts down. A server that is not reached is asked again after the waits of
     /// [`NodeBuilder::backoff`](crate::NodeBuilder::backoff).
     ///
@@ -42,6 +44,9 @@ impl Node {
     ///
     /// Whoever else accepts in the room may get what was meant for this node, and the node that passes offers on could have
     /// both sides speak with itself: take one that you trust, that asks for a token, and by `https`.
+    ///
+    /// Peers from rooms count as those of one address together: [`NodeLimits::max_per_address`](crate::NodeLimits), and
+    /// `max_pending_per_address`. Each offer is answered before the next is taken.
     ///
     /// # Errors
     ///
@@ -68,8 +73,13 @@ impl Node {
             let wait = match signaller.take_offer(url).await {
                 Ok(Some(taken)) => {
                     attempts.succeeded();
-                    self.answer_taken(&signaller, taken).await;
-                    Duration::ZERO
+                    match self.answer_taken(&signaller, taken).await {
+                        Ok(()) => Duration::ZERO,
+                        // Others who accept may have room.
+                        Err(AnswerError::Capacity(_)) => LEAST,
+                        Err(error) if error.is_of_this_node() => return Err(error.into()),
+                        Err(_) => Duration::ZERO,
+                    }
                 }
                 Ok(None) => {
                     attempts.succeeded();
@@ -89,21 +99,29 @@ impl Node {
         }
     }
 
-    async fn answer_taken(&self, signaller: &Arc<dyn Signaller>, taken: TakenOffer) {
+    async fn answer_taken(
+        &self,
+        signaller: &Arc<dyn Signaller>,
+        taken: TakenOffer,
+    ) -> Result<(), AnswerError> {
         let TakenOffer { sdp, resource } = taken;
-        let told = match self.answer_in_room(&sdp).await {
+        let (told, answered) = match self.answer_in_room(&sdp).await {
             // Who offered may have gone: the link is given up in time.
-            Ok(answer) => signaller.answer(&resource, answer).await,
+            Ok(answer) => (signaller.answer(&resource, answer).await, Ok(())),
             Err(error) => {
                 tracing::info!(%error, "an offer was not answered");
-                signaller.hang_up(&resource).await
+                (signaller.hang_up(&resource).await, Err(error))
             }
         };
         if let Err(error) = told {
             tracing::info!(%error, "who offered was not told");
         }
+        answered
     }
 }
+
+/// Where peers from rooms come from, as far as limits of addresses go: who passes their offers on does not say.
+pub(crate) const OF_ROOMS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Whether asking again would not help.
 fn is_final(error: &SignallingError) -> bool {

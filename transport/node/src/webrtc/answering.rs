@@ -14,6 +14,7 @@ use deltawire_webrtc::{Engine, EngineConfig, EngineError};
 
 use super::NativeEngine;
 use super::driver::Request;
+use crate::rooms::OF_ROOMS;
 use crate::{CapacityError, Node};
 
 /// An offer was not answered.
@@ -38,6 +39,13 @@ pub enum AnswerError {
     /// The system gave no randomness.
     #[error("the system gave no random bytes: {0}")]
     Random(io::Error),
+}
+
+impl AnswerError {
+    /// Whether no other offer would be answered either.
+    pub(crate) fn is_of_this_node(&self) -> bool {
+        matches!(self, Self::NotListening | Self::Stopped | Self::Random(_))
+    }
 }
 
 /// What offers made, by the id that signalling gave them.
@@ -90,7 +98,7 @@ pub(super) async fn answer(
 
 /// Answers, and has the link driven; this side checks too, which opens its firewall.
 pub(super) async fn answer_checking(node: &Node, offer: &str) -> Result<Answer, AnswerError> {
-    begin(node, offer, None, None, |config| config.ice_lite = false).await
+    begin(node, offer, Some(OF_ROOMS), None, |config| config.ice_lite = false).await
 }
 
 async fn begin(

@@ -156,13 +156,19 @@ async fn exchange(
 ) -> Result<Success, SignallingError> {
     let after = options.timeout;
     let controller = AbortController::new().map_err(|error| failed(url, &error))?;
-    let exchange = ask(options, method, url, body, &controller);
-    match timeout(after, exchange).await {
-        Some(result) => result,
-        None => {
-            controller.abort();
-            Err(SignallingError::TimedOut { url: url.to_owned(), after })
-        }
+    // Where nobody waits any more, the browser would go on, and a server with it.
+    let controller = Aborted(controller);
+    let exchange = ask(options, method, url, body, &controller.0);
+    let timed_out = || SignallingError::TimedOut { url: url.to_owned(), after };
+    timeout(after, exchange).await.unwrap_or_else(|| Err(timed_out()))
+}
+
+/// Ends a request when it is dropped. One that is over does not mind.
+struct Aborted(AbortController);
+
+impl Drop for Aborted {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

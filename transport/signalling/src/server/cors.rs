@@ -1,9 +1,9 @@
 use core::time::Duration;
 
 use axum::http::header::{
-    AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, LINK, LOCATION, RETRY_AFTER,
+    AUTHORIZATION, CONTENT_TYPE, ETAG, HOST, IF_MATCH, LINK, LOCATION, ORIGIN, RETRY_AFTER,
 };
-use axum::http::{HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use url::Url;
 
@@ -61,9 +61,15 @@ impl Cors {
         Ok(Self(Origins::Listed(origins.into_iter().map(header).collect::<Result<_, _>>()?)))
     }
 
+    /// The origin of the page that sends such a request, if that may not.
+    pub(super) fn refuses<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
+        let origin = headers.get(ORIGIN)?;
+        let may = is_same(origin, headers.get(HOST)) || self.allows(origin);
+        (!may).then_some(origin)
+    }
+
     /// Whether pages of this origin may signal.
-    #[cfg(feature = "websocket")]
-    pub(super) fn allows(&self, origin: &HeaderValue) -> bool {
+    fn allows(&self, origin: &HeaderValue) -> bool {
         match &self.0 {
             Origins::None => false,
             Origins::Any => true,
@@ -86,6 +92,14 @@ impl Cors {
             .max_age(Duration::from_secs(3600));
         Some(layer)
     }
+}
+
+/// Whether a page comes from the host that it asks.
+fn is_same(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
+    let origin = origin.to_str().unwrap_or_default();
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let of_page = origin.split_once("://").map_or("", |(_, host)| host);
+    !host.is_empty() && of_page.eq_ignore_ascii_case(host)
 }
 
 #[cfg(test)]

@@ -26,7 +26,6 @@ use deltawire_sdp::Description;
 
 struct Shared<A> {
     answerer: Arc<A>,
-    #[cfg(feature = "websocket")]
     cors: super::Cors,
     gate: Arc<Gate>,
     front: Arc<Front>,
@@ -74,8 +73,7 @@ pub fn router<A: Answerer>(answerer: Arc<A>, options: SignallingOptions) -> Rout
     }
     let mut router =
         router.route_layer(middleware::from_fn_with_state(Arc::clone(&gate), gate::guard));
-    #[cfg(feature = "websocket")]
-    let of_websockets = cors.clone();
+    let of_pages = cors.clone();
     if let Some(layer) = cors.layer() {
         router = router.route_layer(layer);
     }
@@ -84,8 +82,7 @@ pub fn router<A: Answerer>(answerer: Arc<A>, options: SignallingOptions) -> Rout
         .layer(middleware::from_fn_with_state(Arc::clone(&front), gate::elsewhere))
         .with_state(Arc::new(Shared {
             answerer,
-            #[cfg(feature = "websocket")]
-            cors: of_websockets,
+            cors: of_pages,
             gate,
             front,
             rooms: rooms.map(Rooms::new),
@@ -163,6 +160,10 @@ impl<A: Answerer> Shared<A> {
     ) -> Result<Response, Response> {
         let refused = |refusal| refuse::of_room(&refusal);
         rooms.check_name(name).map_err(refused)?;
+        // Browsers send some of these for any page, and ask nobody first: to take an offer needs no body.
+        if let Some(origin) = self.cors.refuses(request.headers()) {
+            return Err(refuse::other_origin(origin));
+        }
         let from = offerer(&request);
         match (what, request.method()) {
             (_, &Method::OPTIONS) => Ok(StatusCode::OK.into_response()),
@@ -171,7 +172,7 @@ impl<A: Answerer> Shared<A> {
                 Ok((headers, OfferedLinks::webrtc().to_json()).into_response())
             }
             (RoomTarget::Room, &Method::POST) => {
-                let offer = self.description(request).await?;
+                let offer = self.description(request, rooms.max_len()).await?;
                 let answer = rooms.offer(name, offer, &from).await.map_err(refused)?;
                 let headers = [(CONTENT_TYPE, MEDIA_TYPE_SDP), (CACHE_CONTROL, "no-store")];
                 Ok((StatusCode::CREATED, headers, answer).into_response())
@@ -187,7 +188,7 @@ impl<A: Answerer> Shared<A> {
                 Ok(([(LOCATION, location), (CONTENT_TYPE, media_type)], offer).into_response())
             }
             (RoomTarget::Offer(id), &Method::POST) => {
-                let answer = self.description(request).await?;
+                let answer = self.description(request, rooms.max_len()).await?;
                 rooms.answer(name, id, Some(answer)).map_err(refused)?;
                 Ok(StatusCode::NO_CONTENT.into_response())
             }
@@ -204,9 +205,13 @@ impl<A: Answerer> Shared<A> {
     }
 
     /// An offer or an answer, if it can be read as one: whom it goes to need not say so.
-    async fn description(&self, request: Request) -> Result<String, Response> {
-        let text = self.text(request, MEDIA_TYPE_SDP, ACCEPT_POST).await?;
+    async fn description(&self, request: Request, max: usize) -> Result<String, Response> {
+        let text = self.text_of(request, MEDIA_TYPE_SDP, ACCEPT_POST, max).await?;
         match Description::read(&text) {
+            // What those who get it look for first.
+            Ok(_) if !text.starts_with("v=0") => {
+                Err(refuse::malformed("it must start with v=0".to_owned()))
+            }
             Ok(_) => Ok(text),
             Err(error) => Err(refuse::refused(&Refusal::from(error))),
         }
@@ -228,11 +233,22 @@ impl<A: Answerer> Shared<A> {
         media_type: &'static str,
         header: HeaderName,
     ) -> Result<String, Response> {
+        self.text_of(request, media_type, header, self.max_body).await
+    }
+
+    /// The same, of at most so many bytes.
+    async fn text_of(
+        &self,
+        request: Request,
+        media_type: &'static str,
+        header: HeaderName,
+        max: usize,
+    ) -> Result<String, Response> {
         let (parts, body) = request.into_parts();
         if !is_of_type(&parts.headers, media_type) {
             return Err(refuse::wrong_media_type(header, media_type));
         }
-        body::read(Body::new(body), self.max_body, self.body_timeout).await
+        body::read(Body::new(body), max.min(self.max_body), self.body_timeout).await
     }
 }
 

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::header::{
-    CONNECTION, HOST, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL,
-    UPGRADE,
+    CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -34,10 +33,7 @@ pub(super) fn answer<A: Answerer>(
 ) -> Response {
     let headers = request.headers();
     // Browsers let any page open a WebSocket, and send along who opens it: nobody else looks.
-    if let Some(origin) = headers.get(ORIGIN)
-        && !is_same(origin, headers.get(HOST))
-        && !cors.allows(origin)
-    {
+    if let Some(origin) = cors.refuses(headers) {
         return refuse::other_origin(origin);
     }
     let accept = match opening::check(|name| values(headers, name)) {
@@ -90,12 +86,4 @@ fn stream(upgraded: hyper::upgrade::Upgraded) -> Box<dyn ByteStream> {
 fn values(headers: &HeaderMap, name: &str) -> String {
     let values = headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default());
     values.collect::<Vec<_>>().join(",")
-}
-
-/// Whether a page comes from the host that it asks.
-fn is_same(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
-    let origin = origin.to_str().unwrap_or_default();
-    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let of_page = origin.split_once("://").map_or("", |(_, host)| host);
-    !host.is_empty() && of_page.eq_ignore_ascii_case(host)
 }

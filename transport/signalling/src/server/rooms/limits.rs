@@ -21,9 +21,12 @@ pub struct RoomLimits {
     /// Offers and peers that wait for one, of one address; of IPv6 the first 64 bits count. Default: 32, half of
     /// `ServerLimits::max_connections_per_address`.
     pub max_per_address: usize,
-    /// Offers and answers on their way, in all rooms, bytes. Default: 1 MiB, which is 256 times 4 KiB; a browser's have one
-    /// or two.
+    /// The same of one address in one room. Default: 8, half of what a room takes.
+    pub max_per_address_and_room: usize,
+    /// Offers and answers on their way, in all rooms, bytes. Default: 1 MiB, which is 256 times 4 KiB.
     pub max_bytes: usize,
+    /// The longest offer or answer, bytes. Default: 8 KiB; a browser's has one or two.
+    pub max_len: usize,
     /// How long an offer waits for its answer, and a peer for an offer. Shorter than
     /// [`ClientOptions::timeout`](crate::ClientOptions::timeout) of who waits, and than
     /// `ServerLimits::shutdown_timeout`, so that nobody is cut off. Default: 8 s.
@@ -40,7 +43,9 @@ impl Default for RoomLimits {
             max_acceptors: 256,
             max_acceptors_per_room: 16,
             max_per_address: 32,
+            max_per_address_and_room: 8,
             max_bytes: 1 << 20,
+            max_len: 8 << 10,
             wait: Duration::from_secs(8),
         }
     }

@@ -74,6 +74,8 @@ struct Room {
     /// With those that were taken.
     offers: usize,
     acceptors: usize,
+    /// How many of both have each address.
+    of_address: HashMap<IpAddr, usize>,
     /// Wakes one who waits for an offer.
     came: Arc<Notify>,
 }
@@ -106,6 +108,11 @@ impl Rooms {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long an offer or an answer may be, bytes.
+    pub(super) fn max_len(&self) -> usize {
+        self.limits.max_len
     }
 
     /// Says whether a room may have this name.
@@ -216,10 +223,14 @@ impl Rooms {
         };
         let of_one = of.and_then(|of| table.of_address.get(&of)).copied().unwrap_or(0);
         let rooms = table.rooms.len();
+        let here = of.and_then(|of| table.rooms.get(name)?.of_address.get(&of));
+        let (of_one_here, most_here) =
+            (here.copied().unwrap_or(0), limits.max_per_address_and_room);
         for (is_full, [what, field], limit) in [
             (all >= most, waits[0], most),
             (of_room >= most_of_room, waits[1], most_of_room),
-            (of_one >= limits.max_per_address, OF_ADDRESS, limits.max_per_address),
+            (of_one >= limits.max_per_address, OF_ADDRESS[0], limits.max_per_address),
+            (of_one_here >= most_here, OF_ADDRESS[1], most_here),
             (!table.rooms.contains_key(name) && rooms >= limits.max_rooms, ROOMS, limits.max_rooms),
         ] {
             if is_full {
@@ -235,6 +246,9 @@ impl Rooms {
             *table.of_address.entry(of).or_default() += 1;
         }
         let room = table.rooms.entry(name.to_owned()).or_default();
+        if let Some(of) = of {
+            *room.of_address.entry(of).or_default() += 1;
+        }
         let came = room.came.clone();
         let id = match offer {
             Some((id, sdp, answer)) => {
@@ -269,7 +283,10 @@ const ACCEPTORS: [[&str; 2]; 2] = [
     ["peers wait for offers in all rooms", "max_acceptors"],
     ["peers wait for offers in this room", "max_acceptors_per_room"],
 ];
-const OF_ADDRESS: [&str; 2] = ["peers of your address wait in rooms", "max_per_address"];
+const OF_ADDRESS: [[&str; 2]; 2] = [
+    ["peers of your address wait in rooms", "max_per_address"],
+    ["peers of your address wait in this room", "max_per_address_and_room"],
+];
 const ROOMS: [&str; 2] = ["rooms", "max_rooms"];
 const BYTES: [&str; 2] = ["bytes of offers and answers are on their way", "max_bytes"];
 
@@ -286,18 +303,16 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut table = self.rooms.table();
         let table = &mut *table;
-        if let Some(of) = self.of
-            && let Some(count) = table.of_address.get_mut(&of)
-        {
-            *count -= 1;
-            if *count == 0 {
-                table.of_address.remove(&of);
-            }
+        if let Some(of) = self.of {
+            leave(&mut table.of_address, of);
         }
         if let Some(offer) = self.offer.and_then(|id| table.offers.remove(&id)) {
             table.bytes -= offer.bytes;
         }
         if let Some(room) = table.rooms.get_mut(self.name) {
+            if let Some(of) = self.of {
+                leave(&mut room.of_address, of);
+            }
             match self.offer {
                 Some(id) => {
                     room.offers -= 1;
@@ -311,6 +326,16 @@ impl Drop for Place<'_> {
             if room.offers + room.acceptors == 0 {
                 table.rooms.remove(self.name);
             }
+        }
+    }
+}
+
+/// One less of this address.
+fn leave(of_address: &mut HashMap<IpAddr, usize>, of: IpAddr) {
+    if let Some(count) = of_address.get_mut(&of) {
+        *count -= 1;
+        if *count == 0 {
+            of_address.remove(&of);
         }
     }
 }
