@@ -191,11 +191,7 @@ pub enum AnswerError {
 impl AnswerError {
     /// Whether no other offer would be answered either.
     pub(crate) fn is_of_this_node(&self) -> bool {
-        match self {
-            Self::Random(_) => true,
-            Self::Window(OpeningError::WindowSilent { .. }) => true,
-            _ => false,
-        }
+        matches!(self, Self::Random(_) | Self::Window(OpeningError::WindowSilent { .. }))
     }
 }
 

@@ -103,8 +103,7 @@ pub(super) fn wrong_opening(error: &deltawire_websocket::opening::OpeningError) 
     with(malformed(error.to_string()), name, HeaderValue::from_static(VERSION))
 }
 
-/// A page of another origin opens a WebSocket.
-#[cfg(feature = "websocket")]
+/// A page of another origin opens a WebSocket, or asks something of a room.
 pub(super) fn other_origin(origin: &HeaderValue) -> Response {
     let origin = excerpt(origin.to_str().unwrap_or_default());
     let detail =
