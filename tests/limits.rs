@@ -19,7 +19,8 @@ use deltawire::requests::{MAX_REFUSAL_REASON, MAX_REPLIES, MESSAGE_OVERHEAD, Req
 use deltawire::sdp::{MAX_CANDIDATES, MAX_DESCRIPTION_LEN, MAX_SCTP_INIT_LEN};
 use deltawire::signalling::{Rate, RoomLimits, SdpFragment, ServerLimits, SignallingOptions};
 use deltawire::webrtc::{
-    ADDRESSES_PER_PEER, MAX_DATAGRAM_LEN, MAX_HANDSHAKE, MAX_SOURCES, records, sctp_filter,
+    ADDRESSES_PER_PEER, MAX_DATAGRAM_LEN, MAX_HANDSHAKE, MAX_QUEUE, MAX_SOURCES, records,
+    sctp_filter,
 };
 use deltawire::{NodeLimits, PacingLimits, SessionsLimits};
 
@@ -285,6 +286,7 @@ fn in_code() -> BTreeMap<String, String> {
         "webrtc::ADDRESSES_PER_PEER" => count(ADDRESSES_PER_PEER),
         "driver::MAX_WAITING" => size(MAX_WAITING),
         "webrtc::MAX_DATAGRAM_LEN" => size(MAX_DATAGRAM_LEN),
+        "webrtc::MAX_QUEUE" => size(MAX_QUEUE as usize),
         "webrtc::MAX_HANDSHAKE" => size(MAX_HANDSHAKE),
         "records::MAX_QUEUE" => count(records::MAX_QUEUE),
         "records::MAX_MESSAGE_LEN" => size(records::MAX_MESSAGE_LEN),

@@ -73,7 +73,13 @@ async fn ten_thousand_mixed_messages_keep_their_order_on_both_channels_both_ways
 
 #[tokio::test]
 async fn a_writer_waits_for_a_stalled_reader_and_nothing_is_held_beyond_the_limits() {
-    let limits = Limits { send_ring: 256 * KIB, data_window: 128 << 10, ..Limits::default() };
+    let limits = Limits {
+        send_ring: 256 * KIB,
+        data_window: 128 << 10,
+        // Else it grows as what came is read.
+        max_data_window: 128 << 10,
+        ..Limits::default()
+    };
     let pacing = PacingLimits { max: 64 * KIB, ..PacingLimits::default() };
     let (_nodes, ((mut near, near_link), (mut far, far_link))) =
         pair(builder().limits(limits).pacing(pacing)).await;

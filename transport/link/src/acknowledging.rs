@@ -9,14 +9,17 @@ use std::time::Duration;
 
 use deltawire_framing::Channel;
 
+use crate::Queue;
+
 /// Length of an acknowledgement, bytes.
 pub const ACKNOWLEDGEMENT_LEN: usize = 8;
 
 /// The longest message over a stream, bytes.
 pub const MAX_STREAM_MESSAGE: usize = 64 << 10;
 
-/// How long what is on its way over a stream may wait: see [`Capabilities::queue`](crate::Capabilities::queue).
-pub const STREAM_QUEUE: Duration = Duration::from_micros(500);
+/// What of what is on its way over a stream may wait: see [`Capabilities::queue`](crate::Capabilities::queue).
+pub const STREAM_QUEUE: Queue =
+    Queue { time: Duration::from_micros(500), certain: usize::MAX, most: usize::MAX };
 
 /// So much that came is acknowledged at once, bytes; less goes with the next message, or after
 /// [`ACKNOWLEDGEMENT_DELAY`].

@@ -45,6 +45,6 @@ pub use panic_guard::{PanicGuard, caught};
 pub use runtime::Runtime;
 pub use sessions::{Detached, SessionName, Sessions, SessionsLimits};
 pub use transport::{
-    Capabilities, Datagram, DatagramTransport, Delivers, InFlight, MessageTransport, Output,
+    Capabilities, Datagram, DatagramTransport, Delivers, InFlight, MessageTransport, Output, Queue,
     Transmit,
 };

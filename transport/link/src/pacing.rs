@@ -7,11 +7,14 @@
 //! acknowledged. The transport's own congestion control still applies below.
 
 mod train;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use self::train::Train;
+use self::waiting::Waiting;
+use crate::Queue;
 
 /// Bounds of what is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +69,7 @@ const BURST: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(crate) struct Pacing {
     limits: PacingLimits,
-    /// As long a delay counts at the least.
-    least_delay: Duration,
+    waiting: Waiting,
     cap: usize,
     written: u64,
     acknowledged: u64,
@@ -111,7 +113,7 @@ impl Pacing {
         Self {
             cap: limits.min,
             limits,
-            least_delay: Duration::ZERO,
+            waiting: Waiting::new(Queue::default()),
             written: 0,
             acknowledged: 0,
             acknowledged_at: Duration::ZERO,
@@ -131,9 +133,9 @@ impl Pacing {
         }
     }
 
-    /// The same for a path that loses nothing of what waits in its queues: so much of its time may wait there.
-    pub(crate) fn with_queue(mut self, queue: Duration) -> Self {
-        self.least_delay = queue;
+    /// The same for a path in whose queues so much may wait.
+    pub(crate) fn with_queue(mut self, queue: Queue) -> Self {
+        self.waiting = Waiting::new(queue);
         self
     }
 
@@ -239,6 +241,7 @@ impl Pacing {
             self.rates[(self.rounds % RATE_ROUNDS) as usize] = 0.0;
         }
         self.measure_rate(mark, now);
+        self.waiting.acknowledged(acknowledged, mark.idle || self.startup.is_some(), now);
         self.adapt(now.saturating_sub(mark.at), now);
     }
 
@@ -271,9 +274,10 @@ impl Pacing {
             self.train = Train::default();
             self.marks.clear();
             self.cap = (self.cap / 2).max(min);
+            self.waiting.stalled(now);
             return;
         }
-        let least_secs = least.max(self.least_delay).as_secs_f64();
+        let least_secs = self.fill_time();
         let product = self.rate() * least_secs;
         let mut target = product + ((self.gain() - 1.0) * product).min(MAX_EXCESS);
         if self.startup.is_some() && self.tells_waiting {
@@ -309,10 +313,15 @@ impl Pacing {
         STARTUP_GAIN
     }
 
+    /// How long what is on its way takes at the path's rate, seconds: its delay, and as long as may wait in its queues.
+    fn fill_time(&self) -> f64 {
+        let least = self.delay.unwrap_or_default();
+        (least + self.waiting.time(self.rate(), least)).as_secs_f64()
+    }
+
     /// Bytes per second that are written.
     fn pace(&self) -> f64 {
-        let least = self.delay.unwrap_or_default().max(self.least_delay);
-        PACE * self.cap as f64 / least.as_secs_f64().max(1e-6)
+        PACE * self.cap as f64 / self.fill_time().max(1e-6)
     }
 
     fn fill_allowance(&mut self, now: Duration) {
@@ -397,11 +406,17 @@ mod tests {
 
     #[test]
     fn a_path_that_loses_nothing_may_have_a_queue() {
-        let (queue, mut path) =
-            (Duration::from_millis(2), Path::new(1e8, Duration::from_millis(1)));
+        let queue = Queue { time: Duration::from_millis(2), certain: usize::MAX, most: usize::MAX };
+        let mut path = Path::new(1e8, Duration::from_millis(1));
         let mut flight = Pacing::new(PacingLimits::default()).with_queue(queue);
         let (_, cap) = run(&mut path, &mut flight, Duration::ZERO, 3 * SECOND);
         assert!((200_000..350_000).contains(&cap), "{cap}");
+        // No more than it holds.
+        let mut path = Path::new(1e8, Duration::from_millis(1));
+        let short = Queue { certain: 20_000, most: 20_000, ..queue };
+        let mut flight = Pacing::new(PacingLimits::default()).with_queue(short);
+        let (_, cap) = run(&mut path, &mut flight, Duration::ZERO, 3 * SECOND);
+        assert!((100_000..200_000).contains(&cap), "{cap}");
         // Where the path itself holds more, that is all.
         let mut path = Path::new(1.25e6, Duration::from_millis(100));
         let mut flight = Pacing::new(PacingLimits::default()).with_queue(queue);

@@ -116,6 +116,12 @@ pub trait UdpSocket: fmt::Debug + MaybeSend {
     /// How many datagrams of one length [`try_send`](Self::try_send) takes at most.
     fn max_segments(&self) -> usize;
 
+    /// How many bytes may come at once of which none gets lost, by the buffer that the system gave it; 0 where that is
+    /// not known. Default: 0.
+    fn burst(&self) -> u32 {
+        0
+    }
+
     /// Receives into as many of the buffers as something is there for, and says how many it took.
     fn poll_receive(
         &mut self,

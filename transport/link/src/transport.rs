@@ -137,10 +137,9 @@ pub struct Capabilities {
     pub max_message_len: usize,
     /// What is known of messages that are on their way: this chooses the pacing.
     pub in_flight: InFlight,
-    /// How long what is on its way may wait in queues beside what the path itself holds, where the peer
-    /// acknowledges: of a path that loses nothing of that, so that both ends have something to do while the other
-    /// is woken. A command waits as long. Default: none.
-    pub queue: Duration,
+    /// How much of what is on its way may wait in queues beside what the path itself holds, where the peer
+    /// acknowledges. Default: nothing.
+    pub queue: Queue,
     /// Which [`Delivery`](deltawire_channels::Delivery) it can give deltas. Default: [`Delivers::InOrder`].
     pub delivers: Delivers,
     /// Whether it checks by itself, every few seconds, that the peer's session is there. One that lives on
@@ -149,6 +148,17 @@ pub struct Capabilities {
     /// Whether messages come and room is made without a call, as in what the system moves: it then wakes
     /// who is [attached](MessageTransport::attach), and is asked each time. Default: no.
     pub wakes: bool,
+}
+
+/// What may wait in the queues of a path, so that both ends have something to do while the other is woken. A command waits as long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// For how long at most, at the path's rate.
+    pub time: Duration,
+    /// So many bytes do.
+    pub certain: usize,
+    /// So many do if the path is faster with them, which is tried.
+    pub most: usize,
 }
 
 /// How a transport knows what is on its way.
@@ -186,7 +196,7 @@ impl Capabilities {
             kind: "",
             max_message_len,
             in_flight,
-            queue: Duration::ZERO,
+            queue: Queue { time: Duration::ZERO, certain: 0, most: 0 },
             delivers: Delivers::InOrder,
             liveness: false,
             wakes: false,

@@ -21,6 +21,10 @@ use crate::network_watch::NetworkWatch;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
+/// A receive buffer holds a byte of datagrams for each four of its length, or more: the system counts what it takes to
+/// keep them, and Linux gives twice of what it was asked for.
+const BUFFER_A_BYTE: usize = 4;
+
 /// Buffers that one receiving call fills at most.
 const MAX_BUFFERS: usize = 16;
 
@@ -118,6 +122,7 @@ struct Socket {
     socket: tokio::net::UdpSocket,
     state: UdpSocketState,
     meta: [RecvMeta; MAX_BUFFERS],
+    burst: u32,
 }
 
 impl Socket {
@@ -135,14 +140,20 @@ impl Socket {
         // The system may allow less; that costs speed, not correctness.
         let _ = state.set_send_buffer_size((&socket).into(), buffer);
         let _ = state.set_recv_buffer_size((&socket).into(), buffer);
+        let given = state.recv_buffer_size((&socket).into()).unwrap_or(0);
+        let burst = u32::try_from(given / BUFFER_A_BYTE).unwrap_or(u32::MAX);
         let socket = tokio::net::UdpSocket::from_std(socket.into())?;
-        Ok(Self { socket, state, meta: [RecvMeta::default(); MAX_BUFFERS] })
+        Ok(Self { socket, state, meta: [RecvMeta::default(); MAX_BUFFERS], burst })
     }
 }
 
 impl UdpSocket for Socket {
     fn local_address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+
+    fn burst(&self) -> u32 {
+        self.burst
     }
 
     fn max_segments(&self) -> usize {
@@ -155,7 +166,7 @@ impl UdpSocket for Socket {
         received: &mut [Received],
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let Self { socket, state, meta } = self;
+        let Self { socket, state, meta, .. } = self;
         let most = buffers.len().min(received.len()).min(MAX_BUFFERS);
         loop {
             ready!(socket.poll_recv_ready(context))?;

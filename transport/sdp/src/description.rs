@@ -123,6 +123,8 @@ pub struct Description<'a> {
     pub max_message_size: usize,
     /// Whether the peer's connectivity checks show that its session is there.
     pub checks: bool,
+    /// So many bytes may come to the peer's socket at once, as it says itself; 0 if it does not.
+    pub burst: u32,
     /// At most [`MAX_CANDIDATES`], each from `candidate:` on.
     pub candidates: Vec<&'a str>,
     /// How many it names, with those that are passed over.
@@ -148,6 +150,7 @@ struct Reader<'a> {
     sctp_init: Option<&'a str>,
     max_message_size: Option<usize>,
     checks: bool,
+    burst: u32,
     candidates: Vec<&'a str>,
     named: usize,
 }
@@ -278,6 +281,10 @@ impl<'a> Reader<'a> {
                 Err(_) => return Err(broken("max-message-size", "must be a number of bytes")),
             },
             "x-deltawire-checks" => self.checks = true,
+            "x-deltawire-burst" => match content.trim().parse() {
+                Ok(bytes) => self.burst = bytes,
+                Err(_) => return Err(broken("x-deltawire-burst", "must be a number of bytes")),
+            },
             _ => {}
         }
         Ok(())
@@ -314,6 +321,7 @@ impl<'a> Reader<'a> {
             sctp_init: self.sctp_init,
             max_message_size: self.max_message_size.unwrap_or(UNSTATED_MAX_MESSAGE_SIZE),
             checks: self.checks,
+            burst: self.burst,
             candidates: self.candidates,
             named: self.named,
         })

@@ -27,6 +27,8 @@ pub struct LocalDescription {
     pub max_message_size: u32,
     /// Whether this side's connectivity checks show that its session is there.
     pub checks: bool,
+    /// So many bytes may come to this side's socket at once; 0 says nothing of it.
+    pub burst: u32,
     /// Each from `candidate:` on.
     pub candidates: Vec<String>,
 }
@@ -46,6 +48,7 @@ impl Default for LocalDescription {
             sctp_init: None,
             max_message_size: 0,
             checks: false,
+            burst: 0,
             candidates: Vec::new(),
         }
     }
@@ -92,6 +95,9 @@ impl LocalDescription {
         }
         if self.checks {
             text.push_str("a=x-deltawire-checks\r\n");
+        }
+        if self.burst > 0 {
+            write!(text, "a=x-deltawire-burst:{}\r\n", self.burst)?;
         }
         Ok(())
     }

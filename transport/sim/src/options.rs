@@ -79,6 +79,8 @@ impl LinkOptions {
         config.max_buffered = self.pacing.max.max(self.pacing.min) + limits.max_frame_len;
         config.max_message_size = u32::try_from(limits.max_frame_len).unwrap_or(u32::MAX);
         config.receive_buffer = u32::try_from(limits.largest_data_window()).unwrap_or(u32::MAX);
+        // As of a socket of 4 MiB.
+        config.burst = 1 << 20;
         config.command = self.command;
         config.initiator = self.initiator;
         config.acceptor = self.acceptor;

@@ -69,7 +69,7 @@ impl Sockets {
         table.count += 1;
         let (number, inbox, reader) = (table.count, VecDeque::new(), None);
         table.bound.insert(local, Bound { host, number, inbox, waiting: 0, buffer, reader });
-        Ok(Socket { local, host, number, sockets: self.clone() })
+        Ok(Socket { local, host, number, buffer, sockets: self.clone() })
     }
 
     /// Whether something was sent since the last time.
@@ -117,12 +117,17 @@ pub(super) struct Socket {
     local: SocketAddr,
     host: Host,
     number: u64,
+    buffer: usize,
     sockets: Sockets,
 }
 
 impl UdpSocket for Socket {
     fn local_address(&self) -> io::Result<SocketAddr> {
         Ok(self.local)
+    }
+
+    fn burst(&self) -> u32 {
+        u32::try_from(self.buffer / 4).unwrap_or(u32::MAX)
     }
 
     fn max_segments(&self) -> usize {

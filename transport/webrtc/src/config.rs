@@ -44,6 +44,9 @@ pub struct EngineConfig {
     pub receive_buffer: u32,
     /// Most bytes that are held until the peer has acknowledged them. Default: 4 MiB.
     pub max_buffered: usize,
+    /// So many bytes may come to this side's socket at once, which the peer is told. Default: 0, of which it is told
+    /// nothing, as of browsers.
+    pub burst: u32,
     /// Whether the answerer leaves connectivity checks to the offerer (RFC 8445, section 2.5), as
     /// servers with an address of their own do. Default: yes.
     pub ice_lite: bool,
@@ -69,6 +72,7 @@ impl EngineConfig {
             max_message_size: 65_536,
             receive_buffer: 1 << 20,
             max_buffered: 4 << 20,
+            burst: 0,
             ice_lite: true,
             command: Order::default(),
             initiator: Delivery::default(),

@@ -2,12 +2,23 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use deltawire_framing::control::Role;
-use deltawire_link::DatagramTransport;
+use deltawire_link::{DatagramTransport, Queue};
 #[cfg(doc)]
 use deltawire_sdp::MAX_CANDIDATES;
 use deltawire_sdp::{Description, DescriptionError, grammar};
 
 use crate::{EngineConfig, EngineError};
+
+/// How long of what is on its way may wait in the socket of a peer that says how much it takes at once.
+const QUEUE_TIME: Duration = Duration::from_millis(2);
+
+/// The most that waits there, bytes. More made nothing faster.
+pub const MAX_QUEUE: u32 = 512 << 10;
+
+/// What may wait in the socket of a peer that takes so many bytes at once.
+pub(crate) fn queue(burst: u32) -> Queue {
+    Queue { time: QUEUE_TIME, certain: 0, most: burst.min(MAX_QUEUE) as usize }
+}
 
 /// A WebRTC stack with data channels, without I/O.
 pub trait Engine: DatagramTransport + Sized {

@@ -98,6 +98,11 @@ impl Socket {
         })
     }
 
+    /// How many bytes may come at once: see [`UdpSocket::burst`].
+    pub(crate) fn burst(&self) -> u32 {
+        self.socket.burst()
+    }
+
     /// Where it is bound, or what it goes by.
     pub(crate) fn local_address(&self) -> SocketAddr {
         self.local

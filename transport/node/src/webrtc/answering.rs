@@ -114,7 +114,7 @@ async fn begin(
     let reservation = inner.network.begin_accept(from, identity.clone())?;
     let link = reservation.id();
     let Some(local) = listener.addresses.first() else { return Err(AnswerError::NotListening) };
-    let mut config = webrtc.engine(local.ip());
+    let mut config = webrtc.engine(local.ip(), listener.burst);
     change(&mut config);
     let now = runtime.now();
     let (engine, sdp) = NativeEngine::answer(&config, &listener.addresses, offer, now)?;

@@ -56,7 +56,7 @@ impl Offer {
             .outgoing
             .socket(id, local, host, buffer, runtime, alone)
             .map_err(|source| no_socket(address, source))?;
-        let config = webrtc.engine(address);
+        let config = webrtc.engine(address, ticket.burst);
         let (engine, sdp) = NativeEngine::offer(&config, &[ticket.address], runtime.now())
             .map_err(TransportError::from)?;
         let engine = Box::new(engine);

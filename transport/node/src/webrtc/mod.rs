@@ -61,6 +61,8 @@ pub(crate) struct WebRtc {
 struct Listener {
     /// Where peers find it.
     addresses: Vec<SocketAddr>,
+    /// How many bytes may come to it at once.
+    burst: u32,
     requests: mpsc::Sender<Request<NativeEngine>>,
 }
 
@@ -88,7 +90,7 @@ impl WebRtc {
                 if !options.advertise.is_empty() {
                     socket.advertise(&options.advertise);
                 }
-                let addresses = socket.addresses().to_vec();
+                let (addresses, burst) = (socket.addresses().to_vec(), socket.burst());
                 let observer =
                     ForNetwork { network: network.clone(), resources: Some(resources.clone()) };
                 let (requests, receiver) = mpsc::channel(REQUESTS);
@@ -103,7 +105,7 @@ impl WebRtc {
                 #[cfg(feature = "quic")]
                 let driver = driver.with_quic(hub);
                 runtime.spawn(Box::pin(driver.run()));
-                listeners.push(Listener { addresses, requests });
+                listeners.push(Listener { addresses, burst, requests });
                 address.set_port(0);
             }
         }
@@ -121,9 +123,9 @@ impl WebRtc {
     }
 
     /// For links over a socket at this address.
-    fn engine(&self, local: IpAddr) -> EngineConfig {
+    fn engine(&self, local: IpAddr, burst: u32) -> EngineConfig {
         let default = if local.is_loopback() { MAX_MTU } else { DEFAULT_MTU };
-        EngineConfig { mtu: self.mtu.unwrap_or(default), ..self.engine.clone() }
+        EngineConfig { mtu: self.mtu.unwrap_or(default), burst, ..self.engine.clone() }
     }
 
     /// Who takes offers in a room, for a node that can answer them.

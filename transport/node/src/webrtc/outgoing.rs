@@ -37,6 +37,7 @@ struct Shared {
     alone: bool,
     local: Local,
     address: SocketAddr,
+    burst: u32,
     requests: mpsc::Sender<Request<NativeEngine>>,
     remotes: HashMap<LinkId, Remote>,
     /// Whether a link over it heard nothing: it may be the socket's fault, so no other link gets it.
@@ -64,6 +65,8 @@ struct Remote {
 /// A link's part of a socket, until its driver has it.
 pub(super) struct Ticket {
     pub(super) address: SocketAddr,
+    /// How many bytes may come to the socket at once.
+    pub(super) burst: u32,
     pub(super) requests: mpsc::Sender<Request<NativeEngine>>,
     outgoing: Outgoing,
     id: LinkId,
@@ -110,9 +113,9 @@ impl Outgoing {
             Local::Host(known) => Socket::bind_to_host(&**runtime, known, buffer)?,
         };
         let (requests, receiver) = mpsc::channel(REQUESTS);
-        let address = socket.local_address();
+        let (address, burst) = (socket.local_address(), socket.burst());
         let remotes = HashMap::from([(id, remote)]);
-        let shared = Shared { alone, local, address, requests, remotes, retired: false };
+        let shared = Shared { alone, local, address, burst, requests, remotes, retired: false };
         let ticket = self.ticket(&shared, id);
         sockets.push(shared);
         drop(sockets);
@@ -129,8 +132,9 @@ impl Outgoing {
     }
 
     fn ticket(&self, shared: &Shared, id: LinkId) -> Ticket {
-        let (address, requests) = (shared.address, shared.requests.clone());
-        Ticket { address, requests, outgoing: self.clone(), id, kept: false }
+        let Shared { address, burst, .. } = *shared;
+        let requests = shared.requests.clone();
+        Ticket { address, burst, requests, outgoing: self.clone(), id, kept: false }
     }
 
     /// This link needs its socket no more. One that nobody needs is given up: its driver ends when nobody

@@ -17,6 +17,7 @@ fn good() -> String {
         sctp_init: Some("AQAA".to_owned()),
         max_message_size: 262_144,
         checks: true,
+        burst: 1_048_576,
         candidates: vec![CANDIDATE.to_owned()],
         ..LocalDescription::default()
     }
@@ -52,6 +53,7 @@ fn what_is_written_can_be_read() {
         sctp_init: Some("AQAA"),
         max_message_size: 262_144,
         checks: true,
+        burst: 1_048_576,
         candidates: vec![CANDIDATE],
         named: 1,
     };
@@ -99,6 +101,7 @@ fn what_breaks_a_rule_is_named() {
     for (from, to, field) in [
         ("max-message-size:262144", "max-message-size:1x", "max-message-size"),
         ("max-message-size:262144", "max-message-size:-1", "max-message-size"),
+        ("deltawire-burst:1048576", "deltawire-burst:4294967296", "x-deltawire-burst"),
         ("ice-ufrag:EsAw", "ice-ufrag:abc", "ice-ufrag"),
         ("ice-ufrag:EsAw", "ice-ufrag:EsAw\r\na=ice-ufrag:EsAx", "ice-ufrag"),
         ("ice-pwd:P2uY", "ice-pwd:P2 Y", "ice-pwd"),

@@ -74,6 +74,8 @@ pub struct Lean {
     /// Candidates that the peer named.
     candidates: usize,
     checks: Checks,
+    /// So many bytes may come to the peer's socket at once.
+    burst: u32,
     path: Path,
     sources: Sources,
     recovery: Recovery,
@@ -165,6 +167,7 @@ impl Lean {
             max_buffered: config.max_buffered,
             candidates: 0,
             checks: Checks::default(),
+            burst: 0,
             path: Path::new(role),
             sources: Sources::default(),
             recovery: Recovery::new(!config.initiator.may_lose() && !config.acceptor.may_lose()),
@@ -185,6 +188,7 @@ impl Lean {
         };
         self.max_message_len = peer.max_message_size.min(MAX_SENT);
         self.checks.count = peer.checks;
+        self.burst = peer.burst;
         self.candidates = peer.named;
         self.path.know(peer.user_fragment, peer.password, &self.user_fragment);
         let (ufrag, pass) = (peer.user_fragment.to_owned(), peer.password.to_owned());
@@ -453,6 +457,7 @@ impl Engine for Lean {
         let (mut engine, mut own) = Self::new(config, Role::Initiator, local, now)?;
         own.sctp_init = Some(engine.own_init()?);
         own.checks = true;
+        own.burst = config.burst;
         engine.stack.with(|stack| stack.ice.set_controlling(true));
         Ok((engine, own.write()))
     }
@@ -492,6 +497,7 @@ impl Engine for Lean {
             (offer.transport, offer.mid.to_owned(), offer.bundled);
         own.ice_lite = config.ice_lite;
         own.checks = offer.checks;
+        own.burst = config.burst;
         Ok((engine, own.write()))
     }
 
@@ -554,6 +560,7 @@ impl MessageTransport for Lean {
         capabilities.kind = "webrtc";
         capabilities.delivers = Delivers::AsAsked;
         capabilities.liveness = self.checks.count;
+        capabilities.queue = crate::engine::queue(self.burst);
         capabilities
     }
 

@@ -58,6 +58,8 @@ pub struct Str0m {
     /// Candidates that the peer named.
     candidates: usize,
     checks: Checks,
+    /// So many bytes may come to the peer's socket at once.
+    burst: u32,
     path: Path,
     sources: Sources,
     filter: Arc<SharedFilter>,
@@ -145,6 +147,7 @@ impl Str0m {
             max_message_len: UNSTATED_MAX_MESSAGE_SIZE,
             candidates: 0,
             checks: Checks::default(),
+            burst: 0,
             path: Path::new(role),
             sources: Sources::default(),
             filter,
@@ -164,6 +167,7 @@ impl Str0m {
     ) -> Result<(), EngineError> {
         self.max_message_len = peer.max_message_size.min(MAX_SENT);
         self.checks.count = peer.checks;
+        self.burst = peer.burst;
         self.candidates = peer.named;
         self.path.know(peer.user_fragment, peer.password, &self.user_fragment);
         let known = peer.fingerprints.iter().find(|it| it.function() == HashFunction::Sha256);
@@ -327,6 +331,7 @@ impl Engine for Str0m {
         let mut init = SctpInitData::new();
         own.sctp_init = Some(init.local_init_string().map_err(|error| stack_error(error.into()))?);
         own.checks = true;
+        own.burst = config.burst;
         engine.offered = Some(init);
         engine.rtc.with(|rtc| rtc.direct_api().set_ice_controlling(true));
         Ok((engine, own.write()))
@@ -376,6 +381,7 @@ impl Engine for Str0m {
             (offer.transport, offer.mid.to_owned(), offer.bundled);
         own.ice_lite = config.ice_lite;
         own.checks = offer.checks;
+        own.burst = config.burst;
         Ok((engine, own.write()))
     }
 
@@ -434,6 +440,7 @@ impl MessageTransport for Str0m {
         capabilities.kind = "webrtc";
         capabilities.delivers = Delivers::AsAsked;
         capabilities.liveness = self.checks.count;
+        capabilities.queue = crate::engine::queue(self.burst);
         capabilities
     }
 
