@@ -6,10 +6,10 @@ use std::task::Waker;
 use std::time::Duration;
 
 use deltawire::TransportError;
-use deltawire::link::{Capabilities, InFlight, MessageTransport, Output};
+use deltawire::link::{Capabilities, Delivers, InFlight, MessageTransport, Output};
 use deltawire_channels::TransportMessage;
 use deltawire_framing::Channel;
-use quinn::{RecvStream, SendStream};
+use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -27,6 +27,7 @@ pub(crate) struct Carried {
     /// What moves its streams.
     tasks: Vec<AbortHandle>,
     told_open: bool,
+    delivers: Delivers,
 }
 
 #[derive(Default)]
@@ -70,7 +71,23 @@ impl Carried {
             ends.over = true;
             ends.wake();
         });
-        Self { shared, writers, session, tasks, told_open: false }
+        Self { shared, writers, session, tasks, told_open: false, delivers: Delivers::InOrder }
+    }
+
+    /// The same with deltas that go by themselves, in datagrams if they are to and fit.
+    pub(crate) async fn unordered(session: Session, in_datagrams: bool) -> Self {
+        let connection = session.browser.connection.clone();
+        let mut carried = Self::over(session).await;
+        carried.delivers = Delivers::Unordered;
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let shared = &carried.shared;
+        tokio::spawn(write_alone(connection.clone(), receiver, in_datagrams, shared.clone()));
+        tokio::spawn(read_alone(connection.clone(), shared.clone()));
+        tokio::spawn(read_datagrams(connection, shared.clone()));
+        // The stream stays, and says nothing.
+        let [_, deltas] = &mut carried.writers;
+        std::mem::forget(std::mem::replace(deltas, sender));
+        carried
     }
 
     /// What makes it take and say nothing more on its streams, while the connection lives on.
@@ -117,12 +134,62 @@ async fn write(
     let _ = stream.finish();
 }
 
+async fn write_alone(
+    connection: Connection,
+    mut messages: mpsc::UnboundedReceiver<Vec<u8>>,
+    in_datagrams: bool,
+    shared: Arc<Mutex<Shared>>,
+) {
+    while let Some(message) = messages.recv().await {
+        let fits = connection.max_datagram_size().is_some_and(|most| message.len() < most);
+        if in_datagrams && fits {
+            let datagram = [&[0][..], &message].concat();
+            if connection.send_datagram_wait(datagram.into()).await.is_err() {
+                return;
+            }
+        } else {
+            let Ok(mut stream) = connection.open_uni().await else { return };
+            let bytes = [&[0x40, 0x54, 0, 3][..], &message].concat();
+            if stream.write_all(&bytes).await.is_err() {
+                return;
+            }
+            let _ = stream.finish();
+        }
+        let mut shared = shared.lock().unwrap();
+        shared.in_flight -= message.len();
+        shared.wake();
+    }
+}
+
+async fn read_alone(connection: Connection, shared: Arc<Mutex<Shared>>) {
+    while let Ok(mut stream) = connection.accept_uni().await {
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            let Ok(message) = stream.read_to_end(1 << 20).await else { return };
+            let message = message.strip_prefix(&[0x40, 0x54, 0, 3]).unwrap().to_vec();
+            let mut shared = shared.lock().unwrap();
+            shared.came.push_back((Channel::Data, message.into()));
+            shared.wake();
+        });
+    }
+}
+
+async fn read_datagrams(connection: Connection, shared: Arc<Mutex<Shared>>) {
+    while let Ok(datagram) = connection.read_datagram().await {
+        let message = datagram.strip_prefix(&[0]).unwrap().to_vec();
+        let mut shared = shared.lock().unwrap();
+        shared.came.push_back((Channel::Data, message.into()));
+        shared.wake();
+    }
+}
+
 impl MessageTransport for Carried {
     fn capabilities(&self) -> Capabilities {
         let in_flight = InFlight::HandedOn { max: MAX_IN_FLIGHT };
         let mut capabilities = Capabilities::new(MAX_MESSAGE_LEN, in_flight);
         capabilities.kind = "webtransport";
         capabilities.wakes = true;
+        capabilities.delivers = self.delivers;
         capabilities
     }
 

@@ -1,9 +1,12 @@
 //! What no honest browser does: each ends its own connection, by name, and no other.
 
-use deltawire::Node;
+use std::time::Duration;
+
+use deltawire::{Admission, Node};
+use deltawire_channels::{Delivery, Order, Reliability};
 
 use crate::browser::{Browser, Session};
-use crate::lab::{PATH, browser, join, server};
+use crate::lab::{PATH, browser, join, listening, server};
 
 /// Codes of HTTP/3's (RFC 9114, section 8.1).
 const STREAM_CREATION: u64 = 0x103;
@@ -49,6 +52,8 @@ async fn streams_of_a_link_come_once_and_have_their_numbers() {
     for (bytes, code, reason) in [
         (&[0x40, 0x54, 0, 1][..], PROTOCOL, "stream 1 was opened twice"),
         (&[0x40, 0x54, 0, 2], STREAM_CREATION, "stream 2 was opened where 1 belongs"),
+        // Where deltas have an order.
+        (&[0x40, 0x54, 0, 3], PROTOCOL, "a stream began with 3, and 1 belongs there"),
         (&[0x40, 0x54, 4], STREAM_CREATION, "session 4"),
     ] {
         let session = session(&node).await;
@@ -72,6 +77,29 @@ async fn more_streams_than_there_have_to_be_end_the_connection() {
     }
     let _one_more = uni(&browser, &[0x21]).await;
     ends(&browser, PROTOCOL, "more than 16 streams").await;
+}
+
+#[tokio::test]
+async fn deltas_that_go_by_themselves_are_given_up_without_end_and_checked() {
+    let way = Delivery { order: Order::Unordered, reliability: Reliability::Reliable };
+    let node = listening().accept_webtransport(Admission::anyone()).delivery(way, way);
+    let node = node.build().unwrap();
+    let session = session(&node).await;
+    let _streams = session.streams().await;
+    // Before they show what they are, and after.
+    for number in 0..100 {
+        let begin: &[u8] = if number % 2 == 0 { &[] } else { &[0x40, 0x54, 0, 3, 1, 2, 3] };
+        let mut stream = uni(&session.browser, begin).await;
+        stream.reset(3_u32.into()).unwrap();
+    }
+    // Of another session, of none, and of one byte.
+    for datagram in [&[1, 1][..], &[], &[0x40]] {
+        session.browser.connection.send_datagram(datagram.to_vec().into()).unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(session.browser.connection.close_reason().is_none());
+    let _long = uni(&session.browser, &[&[0x40, 0x54, 0, 3][..], &[1; 70_000]].concat()).await;
+    ends(&session.browser, PROTOCOL, "on stream 3").await;
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! What goes over a link, and how it ends.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use deltawire::{Admission, LinkEnded, Node};
-use deltawire_channels::Limits;
+use deltawire_channels::{Delivery, Limits, Order, Reliability};
 use deltawire_channels::session::Closed;
 use deltawire_framing::DeltaFields;
 use deltawire_framing::control::CloseCode;
@@ -43,6 +44,49 @@ async fn messages_of_all_lengths_go_both_ways_in_order() {
     let stats = far.stats();
     assert!(stats.bytes_received > 1_000_000 && stats.bytes_sent > 1_000_000, "{stats:?}");
     assert!(far.remote_address().is_some_and(|address| address.ip().is_loopback()));
+}
+
+#[tokio::test]
+async fn deltas_that_may_overtake_each_other_all_arrive_over_loopback() {
+    let deliveries = [
+        Reliability::Reliable,
+        Reliability::MaxRetransmits(0),
+        Reliability::MaxLifetime(Duration::from_secs(5)),
+    ];
+    for reliability in deliveries {
+        let way = Delivery { order: Order::Unordered, reliability };
+        let server = listening().accept_webtransport(Admission::anyone()).delivery(way, way);
+        let server = server.build().unwrap();
+        let client = Node::builder().delivery(way, way).build().unwrap();
+        let session = browser(&server).await.ask(PATH, &[]).await.unwrap();
+        let in_datagrams = reliability == Reliability::MaxRetransmits(0);
+        let carried = Carried::unordered(session, in_datagrams).await;
+        let (mut here, _near) = soon("link", client.attach(carried)).await.unwrap();
+        let (mut there, far) = soon("peer", server.accept()).await.unwrap();
+        assert_eq!(far.kind(), "webtransport");
+        let count = 2_000_usize;
+        for (mut sender, receiver) in
+            [(here.send, &mut there.receive), (there.send, &mut here.receive)]
+        {
+            let sending = tokio::spawn(async move {
+                for number in 0..count {
+                    let mut payload = vec![7; [8, 64, 1_000, 1_400, 9_000, 40_000][number % 6]];
+                    payload[..8].copy_from_slice(&(number as u64).to_le_bytes());
+                    sender.send(DeltaFields::new(DOC), &payload).await.unwrap();
+                }
+                sender
+            });
+            let mut missing: BTreeSet<_> = (0..count as u64).collect();
+            while !missing.is_empty() {
+                let message = receiver.next();
+                let message = soon(&format!("delta of {missing:?}"), message).await.unwrap();
+                let payload = message.delta().unwrap().payload();
+                let number = u64::from_le_bytes(payload[..8].try_into().unwrap());
+                assert!(missing.remove(&number), "{number} came twice");
+            }
+            drop(sending.await.unwrap());
+        }
+    }
 }
 
 #[tokio::test]

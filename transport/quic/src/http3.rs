@@ -37,6 +37,8 @@ pub(crate) struct Http3 {
     /// The client's streams that are HTTP/3's, or of which is not known yet what they are.
     reading: Vec<Reading>,
     unknown: usize,
+    /// Whether there are streams with a message each, of which some are given up before it shows what they are.
+    gives_up: bool,
     control: Option<Writer>,
     answer: Option<Writer>,
     /// What the client asks for, until it was taken.
@@ -66,6 +68,8 @@ enum Came {
     Link(u8),
     /// It is of no use any more.
     Over,
+    /// It was given up before it showed what it is.
+    GivenUp,
 }
 
 /// How a stream ended.
@@ -76,11 +80,13 @@ enum Ended {
 }
 
 impl Http3 {
-    pub(crate) fn new(rules: Arc<Rules>) -> Self {
+    /// `gives_up` if the client may send deltas that overtake each other.
+    pub(crate) fn new(rules: Arc<Rules>, gives_up: bool) -> Self {
         Self {
             prologue: Prologue::new(rules),
             reading: Vec::new(),
             unknown: 0,
+            gives_up,
             control: None,
             answer: None,
             asked: None,
@@ -141,7 +147,8 @@ impl Http3 {
                     self.reading.swap_remove(index);
                     return Ok(Some((stream, number)));
                 }
-                Came::Over => {
+                Came::GivenUp if self.gives_up => drop(self.reading.swap_remove(index)),
+                Came::Over | Came::GivenUp => {
                     self.reading.swap_remove(index);
                     // Those of HTTP/3 do not end.
                     self.unknown += 1;
@@ -216,7 +223,8 @@ impl Http3 {
                     (_, None) => Ok(Some(Came::Over)),
                 }
             }
-            (Is::Beginning(_), _) => Ok(Some(Came::Over)),
+            (Is::Beginning(_), Ended::Reset) => Ok(Some(Came::GivenUp)),
+            (Is::Beginning(_), Ended::Finished) => Ok(Some(Came::Over)),
         }
     }
 
@@ -240,7 +248,8 @@ impl Http3 {
         let stream = connection.streams().open(Dir::Uni)?;
         let mut writer = Writer::new(FROM_ACCEPTOR, stream);
         // Nothing can stand in its way yet.
-        let _ = writer.write(connection, &wire::stream(FROM_ACCEPTOR));
+        let _ = writer.write(connection, wire::STREAM);
+        let _ = writer.write(connection, &[FROM_ACCEPTOR]);
         Some(writer)
     }
 

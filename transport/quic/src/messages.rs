@@ -38,6 +38,7 @@ pub(crate) struct Outgoing {
     lifetime: Option<Duration>,
     /// Whether those that fit go in datagrams.
     in_datagrams: bool,
+    head: Head,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     /// Messages so far.
@@ -46,12 +47,21 @@ pub(crate) struct Outgoing {
     sent: BTreeMap<StreamId, Option<Instant>>,
 }
 
+/// What stands before everything that goes by itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Head {
+    /// Of a stream, before its number.
+    pub(crate) stream: &'static [u8],
+    /// Of a datagram.
+    pub(crate) datagram: Option<u8>,
+}
+
 /// A message, or what is left of it, that QUIC has no room for.
 #[derive(Debug)]
 struct Waiting {
     /// Its stream, if that is open.
     stream: Option<StreamId>,
-    /// Behind its number.
+    /// Behind its head and number.
     bytes: Bytes,
     until: Option<Instant>,
 }
@@ -64,7 +74,14 @@ impl Outgoing {
             Reliability::Reliable => (None, false),
         };
         let (waiting, sent) = (VecDeque::new(), BTreeMap::new());
-        Self { lifetime, in_datagrams, waiting, waiting_bytes: 0, count: 0, sent }
+        let head = Head::default();
+        Self { lifetime, in_datagrams, head, waiting, waiting_bytes: 0, count: 0, sent }
+    }
+
+    /// Puts this before each message from here on.
+    #[cfg(feature = "webtransport")]
+    pub(crate) fn begin_with(&mut self, head: Head) {
+        self.head = head;
     }
 
     /// Bytes that wait for QUIC to have room.
@@ -79,7 +96,9 @@ impl Outgoing {
 
     /// Takes a message over, whole.
     pub(crate) fn write(&mut self, connection: &mut Connection, message: &[u8], now: Instant) {
-        let mut bytes = BytesMut::with_capacity(1 + message.len());
+        let head = self.head.stream;
+        let mut bytes = BytesMut::with_capacity(head.len() + 1 + message.len());
+        bytes.put_slice(head);
         bytes.put_u8(NUMBER);
         bytes.put_slice(message);
         let until = self.lifetime.and_then(|lifetime| now.checked_add(lifetime));
@@ -95,7 +114,7 @@ impl Outgoing {
         while let Some(first) = self.waiting.front_mut() {
             let len = first.bytes.len();
             let over = if first.stream.is_none() && self.in_datagrams {
-                match send_datagram(connection, &first.bytes) {
+                match send_datagram(connection, &first.bytes, self.head) {
                     Sent::Now => true,
                     Sent::Later => return,
                     Sent::Never => write_stream(connection, first, self.count),
@@ -162,9 +181,12 @@ enum Sent {
     Never,
 }
 
-/// Sends a message without its number.
-fn send_datagram(connection: &mut Connection, bytes: &Bytes) -> Sent {
-    let message = bytes.slice(1..);
+/// Sends a message without what it begins with on a stream.
+fn send_datagram(connection: &mut Connection, bytes: &Bytes, head: Head) -> Sent {
+    let mut message = bytes.slice(head.stream.len() + 1..);
+    if let Some(before) = head.datagram {
+        message = [&[before][..], &message].concat().into();
+    }
     match connection.datagrams().send(message, false) {
         Ok(()) => Sent::Now,
         Err(SendDatagramError::Blocked(_)) => Sent::Later,
@@ -214,6 +236,8 @@ pub(crate) struct Incoming {
     streams: BTreeMap<StreamId, Partial>,
     /// Streams on which something may have come: the first is read first.
     readable: BTreeSet<StreamId>,
+    /// How long what stands before a message in a datagram is; `None` if that is none of the link's.
+    datagram_head: fn(&[u8]) -> Option<usize>,
 }
 
 /// What came of a message.
@@ -226,7 +250,21 @@ struct Partial {
 
 impl Incoming {
     pub(crate) fn new(max: usize) -> Self {
-        Self { max, streams: BTreeMap::new(), readable: BTreeSet::new() }
+        let (streams, readable) = (BTreeMap::new(), BTreeSet::new());
+        Self { max, streams, readable, datagram_head: |_| Some(0) }
+    }
+
+    /// Reads datagrams by this from here on.
+    #[cfg(feature = "webtransport")]
+    pub(crate) fn read_datagrams_by(&mut self, head: fn(&[u8]) -> Option<usize>) {
+        self.datagram_head = head;
+    }
+
+    /// The peer has opened a stream, of which the number was read.
+    #[cfg(feature = "webtransport")]
+    pub(crate) fn accept_begun(&mut self, stream: StreamId) {
+        self.streams.insert(stream, Partial { begun: true, ..Partial::default() });
+        self.readable.insert(stream);
     }
 
     /// The peer has opened a stream.
@@ -247,7 +285,9 @@ impl Incoming {
         &mut self,
         connection: &mut Connection,
     ) -> Result<Option<TransportMessage>, QuicError> {
-        if let Some(message) = connection.datagrams().recv() {
+        while let Some(mut message) = connection.datagrams().recv() {
+            let Some(head) = (self.datagram_head)(&message) else { continue };
+            message.advance(head);
             self.check(message.len())?;
             return Ok(Some(TransportMessage::from(message)));
         }

@@ -135,9 +135,7 @@ impl MessageTransport for QuicTransport {
         let in_flight = InFlight::HandedOn { max };
         let mut capabilities = Capabilities::new(self.config.max_message_len, in_flight);
         capabilities.kind = self.kind();
-        if capabilities.kind == QUIC {
-            capabilities.delivers = Delivers::Unordered;
-        }
+        capabilities.delivers = Delivers::Unordered;
         // The task that answers for it is the one that runs the session; a browser answers while its page hangs.
         capabilities.liveness = capabilities.kind == QUIC;
         capabilities

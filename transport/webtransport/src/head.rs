@@ -1,7 +1,7 @@
 //! What a stream is: the bytes that it begins with.
 
 use crate::tagged::Number;
-use crate::{COMMANDS, FROM_INITIATOR, PrologueError};
+use crate::{ALONE, COMMANDS, FROM_INITIATOR, PrologueError};
 
 /// A kind of stream that a client opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,9 @@ impl StreamHead {
     pub fn read(&mut self, byte: u8) -> Result<Option<StreamKind>, PrologueError> {
         let expected = if self.bidirectional { COMMANDS } else { FROM_INITIATOR };
         match self.expects {
-            Expects::Number if byte == expected => Ok(Some(StreamKind::Link(byte))),
+            Expects::Number if byte == expected || (byte == ALONE && !self.bidirectional) => {
+                Ok(Some(StreamKind::Link(byte)))
+            }
             Expects::Number => Err(PrologueError::Number { number: byte, expected }),
             Expects::Kind => {
                 let Some(kind) = self.number.read(&mut &[byte][..]) else { return Ok(None) };
@@ -121,6 +123,7 @@ mod tests {
             (uni, &[0x03], StreamKind::QpackDecoder),
             (uni, &[0x21], StreamKind::Unknown),
             (uni, &[0x40, 0x54, 0, 1], StreamKind::Link(1)),
+            (uni, &[0x40, 0x54, 0, 3], StreamKind::Link(3)),
             // As long as they may be written.
             (bi, &[0x80, 0, 0, 0x41, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0], StreamKind::Link(0)),
         ] {
@@ -140,6 +143,7 @@ mod tests {
             (bi, &[0x40, 0x41, 8], session(0x41, 8)),
             (uni, &[0x40, 0x54, 0, 2], PrologueError::Number { number: 2, expected: 1 }),
             (bi, &[0x40, 0x41, 0, 1], PrologueError::Number { number: 1, expected: 0 }),
+            (bi, &[0x40, 0x41, 0, 3], PrologueError::Number { number: 3, expected: 0 }),
         ] {
             assert_eq!(read(head, bytes), Err(error), "{bytes:?}");
         }

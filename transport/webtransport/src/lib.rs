@@ -54,3 +54,6 @@ pub const FROM_INITIATOR: u8 = 1;
 
 /// The number of the acceptor's stream of deltas.
 pub const FROM_ACCEPTOR: u8 = 2;
+
+/// The number of each stream that has one message, up to its end: a delta that may overtake others.
+pub const ALONE: u8 = 3;

@@ -1,7 +1,7 @@
 //! The bytes that a server says.
 
 use web_transport_proto::http::StatusCode;
-use web_transport_proto::{ConnectResponse, Frame, Setting, Settings, StreamUni, VarInt};
+use web_transport_proto::{ConnectResponse, Frame, Setting, Settings, VarInt};
 
 /// The setting by which drafts 13 and 14 know WebTransport, which the crate does not have.
 const WT_ENABLED: u32 = 0x14e9_cd29;
@@ -21,15 +21,19 @@ pub fn control() -> Vec<u8> {
     bytes
 }
 
-/// The head of a stream of deltas of the server's, with its number.
+/// What a stream of the server's begins with, before its number: that it is of the only session.
+pub const STREAM: &[u8] = &[0x40, 0x54, 0];
+
+/// What a datagram of the only session begins with: a quarter of the number of the stream on which it was asked for (RFC
+/// 9297, section 2.1).
+pub const DATAGRAM: u8 = 0;
+
+/// How long what stands before the message in a datagram of the session is; `None` of another's, and of what is none.
 #[must_use]
-pub fn stream(number: u8) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    StreamUni::WEBTRANSPORT.encode(&mut bytes);
-    // The session: the stream of the only request.
-    VarInt::from_u32(0).encode(&mut bytes);
-    bytes.push(number);
-    bytes
+pub fn datagram_head(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes;
+    let session = VarInt::decode(&mut rest).ok()?;
+    (session.into_inner() == u64::from(DATAGRAM)).then_some(bytes.len() - rest.len())
 }
 
 /// The answer to a request, with this status (RFC 9110, section 15): 200 grants it. One that is no status is 500.
@@ -48,7 +52,20 @@ pub fn response(status: u16) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use web_transport_proto::StreamUni;
+
     use super::*;
+
+    #[test]
+    fn datagrams_of_the_session_are_told_from_others() {
+        assert_eq!(datagram_head(&[0, 1, 2]), Some(1));
+        assert_eq!(datagram_head(&[0]), Some(1));
+        // As long as it may be written.
+        assert_eq!(datagram_head(&[0x40, 0, 1]), Some(2));
+        for other in [&[][..], &[1, 2], &[0x40], &[0xc0, 0, 0]] {
+            assert_eq!(datagram_head(other), None, "{other:?}");
+        }
+    }
 
     #[test]
     fn a_client_understands_it() {
@@ -61,6 +78,9 @@ mod tests {
         let granted = ConnectResponse::decode(&mut &response(200)[..]).unwrap();
         assert_eq!(granted.status, StatusCode::OK);
         assert!(ConnectResponse::decode(&mut &response(404)[..]).is_err());
-        assert_eq!(stream(2), [0x40, 0x54, 0, 2]);
+        let mut head = Vec::new();
+        StreamUni::WEBTRANSPORT.encode(&mut head);
+        VarInt::from_u32(0).encode(&mut head);
+        assert_eq!(head, STREAM);
     }
 }

@@ -1,11 +1,12 @@
 //! What a connection does if a browser is at its other end.
 
-use deltawire_webtransport::{ALPN, COMMANDS, Denied, Request};
+use deltawire_webtransport::{ALONE, ALPN, COMMANDS, Denied, FROM_INITIATOR, Request, wire};
 use quinn_proto::crypto::rustls::HandshakeData;
 
 use super::{COMMAND_PRIORITY, Stack};
 use crate::QuicError;
 use crate::http3::Http3;
+use crate::messages::Head;
 use crate::reader::Reader;
 use crate::writer::Writer;
 
@@ -16,7 +17,14 @@ impl Stack {
         let told = self.connection.crypto_session().handshake_data();
         let told = told.and_then(|told| told.downcast::<HandshakeData>().ok());
         if told.is_some_and(|told| told.protocol.as_deref() == Some(ALPN)) {
-            self.http3 = Some(Box::new(Http3::new(rules)));
+            self.http3 = Some(Box::new(Http3::new(rules, self.messages_in.is_some())));
+            let head = Head { stream: wire::STREAM, datagram: Some(wire::DATAGRAM) };
+            if let Some(messages) = &mut self.messages_out {
+                messages.begin_with(head);
+            }
+            if let Some(messages) = &mut self.messages_in {
+                messages.read_datagrams_by(wire::datagram_head);
+            }
         }
     }
 
@@ -29,6 +37,13 @@ impl Stack {
         }
         let max = self.config.max_message_len;
         while let Some((stream, number)) = http3.read(&mut self.connection)? {
+            if number == ALONE {
+                let Some(messages) = &mut self.messages_in else {
+                    return Err(QuicError::Number { number, expected: FROM_INITIATOR });
+                };
+                messages.accept_begun(stream);
+                continue;
+            }
             let reader = if number == COMMANDS { &mut self.command_in } else { &mut self.data_in };
             if reader.is_some() {
                 return Err(QuicError::Twice { number });

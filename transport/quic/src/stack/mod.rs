@@ -164,13 +164,19 @@ impl Stack {
             #[cfg(feature = "webtransport")]
             if let Some(http3) = &mut self.http3 {
                 self.data_out = http3.admit(&mut self.connection);
+                self.take_messages(http3::MAX_UNIDIRECTIONAL);
                 return;
             }
-            if self.messages_in.is_some() {
-                let streams = 1 + messages::MAX_STREAMS;
-                self.connection.set_max_concurrent_streams(Dir::Uni, streams.into());
-            }
+            self.take_messages(1);
             self.open_data(2);
+        }
+    }
+
+    /// Lets the peer open streams with a message each, beside so many others.
+    fn take_messages(&mut self, others: u32) {
+        if self.messages_in.is_some() {
+            let streams = others + messages::MAX_STREAMS;
+            self.connection.set_max_concurrent_streams(Dir::Uni, streams.into());
         }
     }
 
