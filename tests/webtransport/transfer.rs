@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use deltawire::{Admission, LinkEnded, Node};
-use deltawire_channels::{Delivery, Limits, Order, Reliability};
 use deltawire_channels::session::Closed;
+use deltawire_channels::{Delivery, Limits, Order, Reliability};
 use deltawire_framing::DeltaFields;
 use deltawire_framing::control::CloseCode;
 

@@ -4,6 +4,7 @@
 pub mod board;
 pub mod exercise;
 pub mod service;
+pub mod unordered;
 pub mod yardstick;
 
 #[cfg(target_arch = "wasm32")]

@@ -6,6 +6,7 @@ use deltawire_link::Link;
 use deltawire_link::runtime::BoxFuture;
 use deltawire_webtransport::{BrowserWebTransport, KIND};
 
+use crate::settings::Settings;
 use crate::{ConnectError, LinkKind, Node, offered_address};
 
 /// Links to `wt://host:port/path`, which is `https://` for the browser, with the certificates' hashes behind `#`.
@@ -24,7 +25,11 @@ impl WebTransport {
             ConnectError::Address { url, reason }
         })?;
         let (reservation, outcome) = node.begin_connect()?;
-        let transport = BrowserWebTransport::open(&format!("https://{rest}"), &hashes)?;
+        let transport = {
+            let Settings { initiator, acceptor, .. } = *node.settings();
+            let url = format!("https://{rest}");
+            BrowserWebTransport::open(&url, &hashes, initiator, acceptor)?
+        };
         node.start(reservation, transport, Role::Initiator, None, None)?;
         Ok(outcome.await?)
     }

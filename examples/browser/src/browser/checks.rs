@@ -9,9 +9,10 @@ use futures_util::future::{Either, select};
 
 use super::message::{Report, Server, ToPage};
 use super::worker::{counters, measure, node, now, show, sleep};
-use super::{copies, explain};
+use super::{copies, explain, unordered};
 use crate::exercise::{self, Check, RoundTrips};
 use crate::service::Error;
+use crate::unordered::WAYS;
 
 pub(super) const SIZES: [usize; 22] = [
     1, 2, 15, 16, 17, 1_000, 1_024, 4_096, 16_303, 16_304, 16_305, 16_320, 16_368, 16_384, 65_535,
@@ -29,6 +30,16 @@ pub(super) async fn run(server: &Server, quick: bool) -> Report {
     }
     if quick {
         return report;
+    }
+    // Over WebSocket everything has an order.
+    if matches!(server.kind.as_str(), "webrtc" | "webtransport") {
+        for (name, reliability, all) in WAYS {
+            let result = patient(unordered::check(server, name, reliability, all)).await;
+            add(
+                &mut report,
+                Check::new(&format!("deltas that may overtake each other, {name}"), result),
+            );
+        }
     }
     let mut refusals = vec![
         ("a wrong token is refused", refused(server, Some("wrong")).await),

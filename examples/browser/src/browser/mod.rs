@@ -7,6 +7,7 @@ mod copies;
 mod message;
 mod page;
 mod rooms;
+mod unordered;
 mod worker;
 
 use deltawire::browser::is_worker;

@@ -6,6 +6,8 @@ mod board;
 mod native;
 #[cfg(not(target_arch = "wasm32"))]
 mod rooms;
+#[cfg(not(target_arch = "wasm32"))]
+mod unordered;
 
 fn main() -> std::process::ExitCode {
     #[cfg(not(target_arch = "wasm32"))]

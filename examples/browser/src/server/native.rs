@@ -84,6 +84,7 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
     let router = Router::new()
         .merge(node.router(rooms))
         .merge(node.router(guarded))
+        .merge(super::unordered::open(local, engine)?)
         .merge(super::board::open(local, arguments.board.as_deref())?)
         .fallback(move |uri: Uri| std::future::ready(file(&files, uri.path())));
     let address = SocketAddr::new(local, arguments.port);

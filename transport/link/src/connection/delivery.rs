@@ -25,7 +25,7 @@ pub(super) fn check_delivery(
             let text = match capabilities.delivers {
                 Delivers::InOrder => format!(
                     "this transport delivers everything, in order: {channel} cannot be {delivery:?}; \
-                     WebRTC can, and QUIC between native nodes if it is unordered"
+                     WebRTC can, and QUIC and WebTransport if it is unordered"
                 ),
                 _ => format!(
                     "what may get lost on this transport is unordered: {channel} cannot be {delivery:?}; \

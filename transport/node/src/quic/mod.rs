@@ -15,7 +15,6 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 #[cfg(all(feature = "webtransport", feature = "signalling-server"))]
-use deltawire_channels::Delivery;
 use deltawire_channels::Peer;
 use deltawire_link::runtime::{BoxFuture, SharedRuntime};
 use deltawire_link::{Link, LinkEnded};
@@ -83,9 +82,6 @@ impl Accepts {
 pub(crate) struct Quic {
     config: QuicConfig,
     trust: QuicTrust,
-    /// Whether all deltas stay in order, and none may get lost: all that browsers get.
-    #[cfg(all(feature = "webtransport", feature = "signalling-server"))]
-    in_order: bool,
     token: Option<Token>,
     settings: Settings,
     network: Network,
@@ -137,8 +133,6 @@ impl Quic {
         Ok(Self {
             config: config(settings),
             trust,
-            #[cfg(all(feature = "webtransport", feature = "signalling-server"))]
-            in_order: [settings.initiator, settings.acceptor] == [Delivery::default(); 2],
             token,
             settings: settings.clone(),
             network: network.clone(),
@@ -164,9 +158,7 @@ impl Quic {
         let Some(port) = self.port.get().copied() else { return Vec::new() };
         let bare = self.fingerprint().map(|hash| offered(KIND, "quic", port, "", [hash]));
         #[cfg(feature = "webtransport")]
-        let bare = bare
-            .into_iter()
-            .chain(self.webtransport().filter(|_| self.in_order).map(|it| it.offered(port)));
+        let bare = bare.into_iter().chain(self.webtransport().map(|it| it.offered(port)));
         bare.into_iter().collect()
     }
 

@@ -31,6 +31,26 @@ extern "C" {
     #[wasm_bindgen(method, getter, js_name = incomingUnidirectionalStreams)]
     pub(super) fn incoming_unidirectional_streams(this: &WebTransport) -> Readable;
 
+    #[wasm_bindgen(method, getter)]
+    pub(super) fn datagrams(this: &WebTransport) -> Datagrams;
+
+    /// A session's datagrams.
+    pub(super) type Datagrams;
+
+    #[wasm_bindgen(method, getter)]
+    pub(super) fn readable(this: &Datagrams) -> Readable;
+
+    /// Of browsers that have one for all.
+    #[wasm_bindgen(method, getter)]
+    pub(super) fn writable(this: &Datagrams) -> Option<Writable>;
+
+    /// Of those that have as many as are wanted.
+    #[wasm_bindgen(method, catch, js_name = createWritable)]
+    pub(super) fn create_writable(this: &Datagrams) -> Result<Writable, JsValue>;
+
+    #[wasm_bindgen(method, getter, js_name = maxDatagramSize)]
+    pub(super) fn max_datagram_size(this: &Datagrams) -> f64;
+
     /// Both halves of a stream.
     pub(super) type Pair;
 
@@ -73,4 +93,8 @@ extern "C" {
 
     #[wasm_bindgen(method, js_name = close)]
     pub(super) fn finish(this: &Writer) -> Promise;
+
+    /// Resets the stream.
+    #[wasm_bindgen(method)]
+    pub(super) fn abort(this: &Writer) -> Promise;
 }

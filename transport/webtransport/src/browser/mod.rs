@@ -1,5 +1,7 @@
 //! Links over a browser's own `WebTransport`, made where it is used: in a worker, without its window.
 
+mod alone_in;
+mod alone_out;
 mod bindings;
 mod incoming;
 mod opening;
@@ -13,13 +15,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use deltawire_channels::{Delivery, TransportMessage};
 use deltawire_framing::Channel;
 use deltawire_link::{
-    Capabilities, Fault, InFlight, MessageTransport, Output, TransportError, TransportErrorKind,
+    Capabilities, Delivers, Fault, InFlight, MessageTransport, Output, TransportError,
+    TransportErrorKind,
 };
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
+use self::alone_in::AloneIn;
+use self::alone_out::AloneOut;
 use self::bindings::WebTransport;
 use self::incoming::{Incoming, Lost, MAX_MESSAGE};
 use self::outgoing::Outgoing;
@@ -37,6 +43,7 @@ pub struct BrowserWebTransport {
     closed: JsFuture,
     state: State,
     driver: Option<Waker>,
+    now: Duration,
 }
 
 enum State {
@@ -50,9 +57,33 @@ struct Streams {
     commands_out: Outgoing,
     commands_in: Incoming,
     deltas_out: Outgoing,
-    deltas_in: Incoming,
+    /// Deltas that may overtake each other.
+    messages_out: Option<AloneOut>,
+    deltas_in: DeltasIn,
     /// Whether the server takes nothing more on one of them.
     gone: bool,
+}
+
+/// How the server's deltas come.
+enum DeltasIn {
+    InOrder(Incoming),
+    Alone(AloneIn),
+}
+
+impl DeltasIn {
+    fn poll(&mut self, context: &mut Context<'_>) -> Result<Option<TransportMessage>, Lost> {
+        match self {
+            Self::InOrder(incoming) => incoming.poll(context),
+            Self::Alone(incoming) => incoming.poll(context),
+        }
+    }
+
+    fn deafen(&mut self) {
+        match self {
+            Self::InOrder(incoming) => incoming.deafen(),
+            Self::Alone(incoming) => incoming.deafen(),
+        }
+    }
 }
 
 /// A breach of a link's rules by a server.
@@ -80,35 +111,47 @@ pub enum WebTransportMisuse {
 impl BrowserWebTransport {
     /// Begins to open one at `https://…`, whose server has a certificate with one of these SHA-256, or, if there are none,
     /// one that the browser trusts. [`poll_output`](MessageTransport::poll_output) says when it is open, or that it was not
-    /// to be had: [`TransportErrorKind::NotReached`].
+    /// to be had: [`TransportErrorKind::NotReached`]. Its deltas are sent and received as told.
     ///
     /// # Errors
     ///
     /// When the browser does not even try: it has no WebTransport ([`TransportErrorKind::Unsupported`]), or the address is
     /// none ([`TransportErrorKind::SetUp`]).
-    pub fn open(url: &str, certificate_hashes: &[[u8; 32]]) -> Result<Self, TransportError> {
+    pub fn open(
+        url: &str,
+        certificate_hashes: &[[u8; 32]],
+        send: Delivery,
+        receive: Delivery,
+    ) -> Result<Self, TransportError> {
         let session = opening::begin(url, certificate_hashes)?;
         let closed = JsFuture::from(session.closed());
-        let state = State::Opening(Box::pin(opening::open(session.clone())));
-        Ok(Self { session, closed, state, driver: None })
+        let state = State::Opening(Box::pin(opening::open(session.clone(), send, receive)));
+        Ok(Self { session, closed, state, driver: None, now: Duration::ZERO })
     }
 }
 
 impl Streams {
     /// The next message, if one is there.
-    fn next(&mut self, context: &mut Context<'_>) -> Result<Option<Output>, Lost> {
+    fn next(&mut self, now: Duration, context: &mut Context<'_>) -> Result<Option<Output>, Lost> {
         for outgoing in [&mut self.commands_out, &mut self.deltas_out] {
             self.gone |= outgoing.poll(context).is_err();
         }
-        let incoming =
-            [(Channel::Command, &mut self.commands_in), (Channel::Data, &mut self.deltas_in)];
-        for (channel, incoming) in incoming {
-            if let Some(message) = incoming.poll(context)? {
-                return Ok(Some(Output::Message(channel, message)));
-            }
+        if let Some(messages) = &mut self.messages_out {
+            messages.poll(now, context);
+        }
+        if let Some(message) = self.commands_in.poll(context)? {
+            return Ok(Some(Output::Message(Channel::Command, message)));
+        }
+        if let Some(message) = self.deltas_in.poll(context)? {
+            return Ok(Some(Output::Message(Channel::Data, message)));
         }
         // What came before is told first.
         if self.gone { Err(Lost::Gone) } else { Ok(None) }
+    }
+
+    /// When something is given up.
+    fn next_timeout(&self) -> Option<Duration> {
+        self.messages_out.as_ref().and_then(AloneOut::next_timeout)
     }
 }
 
@@ -118,6 +161,7 @@ impl MessageTransport for BrowserWebTransport {
         let mut capabilities = Capabilities::new(MAX_MESSAGE, in_flight);
         capabilities.kind = KIND;
         capabilities.wakes = true;
+        capabilities.delivers = Delivers::Unordered;
         capabilities
     }
 
@@ -125,7 +169,9 @@ impl MessageTransport for BrowserWebTransport {
         self.driver = Some(driver.clone());
     }
 
-    fn handle_timeout(&mut self, _now: Duration) {}
+    fn handle_timeout(&mut self, now: Duration) {
+        self.now = now;
+    }
 
     fn poll_output(&mut self) -> Result<Output, TransportError> {
         let waker = self.driver.clone().unwrap_or_else(|| Waker::noop().clone());
@@ -143,10 +189,10 @@ impl MessageTransport for BrowserWebTransport {
                     return Err(opening::not_reached(&error));
                 }
             },
-            State::Open(streams) => match streams.next(context) {
+            State::Open(streams) => match streams.next(self.now, context) {
                 Ok(Some(output)) => return Ok(output),
                 Ok(None) if Pin::new(&mut self.closed).poll(context).is_pending() => {
-                    return Ok(Output::Timeout(None));
+                    return Ok(Output::Timeout(streams.next_timeout()));
                 }
                 Ok(None) => Lost::Gone,
                 Err(lost) => lost,
@@ -173,7 +219,10 @@ impl MessageTransport for BrowserWebTransport {
         let State::Open(streams) = &mut self.state else { return Ok(true) };
         match channel {
             Channel::Command => streams.commands_out.push(message),
-            Channel::Data => streams.deltas_out.push(message),
+            Channel::Data => match &mut streams.messages_out {
+                Some(messages) => messages.push(message, self.now),
+                None => streams.deltas_out.push(message),
+            },
         }
         Ok(true)
     }
@@ -181,7 +230,8 @@ impl MessageTransport for BrowserWebTransport {
     fn in_flight(&mut self) -> usize {
         match &self.state {
             State::Open(streams) => {
-                streams.commands_out.in_flight() + streams.deltas_out.in_flight()
+                let alone = streams.messages_out.as_ref().map_or(0, AloneOut::in_flight);
+                streams.commands_out.in_flight() + streams.deltas_out.in_flight() + alone
             }
             // Nobody says any more.
             State::Opening(_) | State::Over => 0,
@@ -191,7 +241,8 @@ impl MessageTransport for BrowserWebTransport {
     /// What the browser has taken may still lie there, and would be lost with the session.
     fn finish(&mut self) -> bool {
         let State::Open(streams) = &mut self.state else { return true };
-        let all = streams.commands_out.finish() & streams.deltas_out.finish();
+        let alone = streams.messages_out.as_ref().is_none_or(AloneOut::is_done);
+        let all = streams.commands_out.finish() & streams.deltas_out.finish() & alone;
         // Those that have nothing left are closed at once.
         let waker = self.driver.clone().unwrap_or_else(|| Waker::noop().clone());
         let context = &mut Context::from_waker(&waker);

@@ -1,14 +1,17 @@
 //! How a session is opened, and what people can do if it is not.
 
+use deltawire_channels::{Delivery, Order};
 use deltawire_link::{Fault, TransportError, TransportErrorKind};
 use js_sys::{Array, Object, Promise, Reflect, Uint8Array, global};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use super::Streams;
+use super::alone_in::AloneIn;
+use super::alone_out::AloneOut;
 use super::bindings::{Came, Pair, Readable, WebTransport, Writable};
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
+use super::{DeltasIn, Streams};
 use crate::{COMMANDS, FROM_ACCEPTOR, FROM_INITIATOR};
 
 /// Has the browser begin to open a session.
@@ -39,32 +42,48 @@ fn options(hashes: &[[u8; 32]]) -> Result<JsValue, JsValue> {
     Ok(options.into())
 }
 
-/// Opens this side's streams, and waits for the server's.
-pub(super) async fn open(session: WebTransport) -> Result<Streams, JsValue> {
+/// Opens this side's streams, and waits for the server's. Deltas go and come as told.
+pub(super) async fn open(
+    session: WebTransport,
+    send: Delivery,
+    receive: Delivery,
+) -> Result<Streams, JsValue> {
     JsFuture::from(session.ready()).await?;
     // Where it is not known, streams take turns.
     let first = Object::new();
     Reflect::set(&first, &"sendOrder".into(), &2.into())?;
-    let incoming = session.incoming_unidirectional_streams().get_reader(&JsValue::UNDEFINED)?;
-    let all = Array::of3(
+    let opening = Array::of2(
         &session.create_bidirectional_stream(&first),
         &session.create_unidirectional_stream(&JsValue::UNDEFINED),
-        &incoming.read(&JsValue::UNDEFINED),
     );
-    let all: Array = JsFuture::from(Promise::all(&all)).await?.unchecked_into();
-    let commands: Pair = all.get(0).unchecked_into();
-    let deltas: Writable = all.get(1).unchecked_into();
-    let came: Came = all.get(2).unchecked_into();
-    if came.done() {
-        return Err(JsValue::UNDEFINED);
-    }
-    let stream: Readable = came.value().unchecked_into();
+    let opened: Array = JsFuture::from(Promise::all(&opening)).await?.unchecked_into();
+    let commands: Pair = opened.get(0).unchecked_into();
+    let deltas: Writable = opened.get(1).unchecked_into();
+    let messages_out = match send.order {
+        Order::Ordered => None,
+        Order::Unordered => Some(AloneOut::new(&session, send)?),
+    };
+    let deltas_in = match receive.order {
+        // Its stream may come behind some with a message.
+        Order::Unordered => DeltasIn::Alone(AloneIn::new(&session)?),
+        Order::Ordered => {
+            let streams = session.incoming_unidirectional_streams();
+            let came = streams.get_reader(&JsValue::UNDEFINED)?.read(&JsValue::UNDEFINED);
+            let came: Came = JsFuture::from(came).await?.unchecked_into();
+            if came.done() {
+                return Err(JsValue::UNDEFINED);
+            }
+            let stream: Readable = came.value().unchecked_into();
+            DeltasIn::InOrder(Incoming::new(&stream, Some(FROM_ACCEPTOR))?)
+        }
+    };
     // Their numbers show the server that its streams are there.
     Ok(Streams {
         commands_out: Outgoing::new(&commands.writable(), COMMANDS)?,
         commands_in: Incoming::new(&commands.readable(), None)?,
         deltas_out: Outgoing::new(&deltas, FROM_INITIATOR)?,
-        deltas_in: Incoming::new(&stream, Some(FROM_ACCEPTOR))?,
+        messages_out,
+        deltas_in,
         gone: false,
     })
 }
