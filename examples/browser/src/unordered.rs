@@ -8,7 +8,7 @@ use deltawire::channels::{Delivery, Order, Reliability};
 pub const WAYS: [(&str, Reliability, bool); 4] = [
     ("reliable", Reliability::Reliable, true),
     ("lifetime", Reliability::MaxLifetime(Duration::from_secs(60)), true),
-    ("late", Reliability::MaxLifetime(Duration::from_millis(2)), false),
+    ("late", Reliability::MaxLifetime(Duration::from_millis(10)), false),
     ("never-again", Reliability::MaxRetransmits(0), false),
 ];
 
