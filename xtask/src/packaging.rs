@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
@@ -54,6 +55,7 @@ pub(crate) fn package() -> anyhow::Result<()> {
     for package in others {
         command.args(["--exclude", name(package)]);
     }
+    forget_unpacked()?;
     run("packages", &mut command)?;
     println!("\n| would be published | files | compressed, KB |\n|---|---|---|");
     for (package, files) in published.iter().zip(counts) {
@@ -66,6 +68,27 @@ pub(crate) fn package() -> anyhow::Result<()> {
         println!(
             "\nTO DO before publishing: name the {ADDRESS} in [workspace.package] and each crate."
         );
+    }
+    Ok(())
+}
+
+/// Has cargo unpack the packages anew: what it has of an earlier run, of the same version, it takes for the same.
+fn forget_unpacked() -> anyhow::Result<()> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    let Some(sources) = home.map(|home| home.join("registry/src")) else { return Ok(()) };
+    for registry in fs::read_dir(&sources).into_iter().flatten() {
+        let registry = registry?;
+        // That of packages that are being made has no host's name.
+        if !registry.file_name().as_encoded_bytes().starts_with(b"-") {
+            continue;
+        }
+        for unpacked in fs::read_dir(registry.path())? {
+            let unpacked = unpacked?;
+            if unpacked.file_name().as_encoded_bytes().starts_with(b"deltawire-") {
+                fs::remove_dir_all(unpacked.path())?;
+            }
+        }
     }
     Ok(())
 }
