@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-#[cfg(all(feature = "webtransport", feature = "signalling-server"))]
 use deltawire_channels::Peer;
 use deltawire_link::runtime::{BoxFuture, SharedRuntime};
 use deltawire_link::{Link, LinkEnded};
