@@ -21,8 +21,8 @@ use crate::network_watch::NetworkWatch;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
-/// A receive buffer holds a byte of datagrams for each four of its length, or more: the system counts what it takes to
-/// keep them, and Linux gives twice of what it was asked for.
+/// A receive buffer holds a byte of datagrams of full length for each four of its own, or more: the system counts what it
+/// takes to keep them, and Linux gives twice of what it was asked for. All peers share it: what they send is bounded by time, too.
 const BUFFER_A_BYTE: usize = 4;
 
 /// Buffers that one receiving call fills at most.

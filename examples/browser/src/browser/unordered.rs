@@ -9,13 +9,13 @@ use futures_util::future::{Either, join, select};
 
 use super::explain;
 use super::message::Server;
-use super::worker::sleep;
+use super::worker::{now, sleep};
 use crate::exercise::DOCUMENT;
 use crate::service::{self, Error};
 use crate::unordered::{delivery, path};
 
-const COUNT: u64 = 600;
-const LENS: [usize; 6] = [8, 64, 1_000, 1_400, 9_000, 40_000];
+const COUNT: u64 = 3_000;
+const LENS: [usize; 10] = [8, 64, 8, 1_000, 8, 1_400, 8, 9_000, 8, 40_000];
 /// So long nothing comes when nothing more will.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -79,6 +79,13 @@ pub(super) async fn check(
     if answer.delta()?.payload() != b"still there" {
         return Err("another command came".into());
     }
+    let begin = now();
     link.close(CloseCode::NORMAL, "done");
+    let ended = link.closed().await;
+    let took = now() - begin;
+    // Not before a time-out, which is 5 s.
+    if took > Duration::from_secs(4) {
+        return Err(format!("{ended} after {took:?}").into());
+    }
     Ok(format!("{came} of {COUNT} came"))
 }

@@ -8,8 +8,10 @@ use crate::Queue;
 const STEP: usize = 64 << 10;
 /// What so much is worth is measured for so long.
 const TRIAL: Duration = Duration::from_millis(50);
-/// What was found counts for so long.
+/// What was found counts for so long, and twice as long after each time that more was worth nothing: it may have overflowed
+/// a queue.
 const REST: Duration = Duration::from_secs(2);
+const LONGEST_REST: Duration = Duration::from_secs(60);
 /// Twice as much may wait if it makes the path faster by this.
 const WORTH_MORE: f64 = 1.05;
 /// Half of it does if that leaves so much of the rate.
@@ -30,6 +32,7 @@ pub(super) struct Waiting {
 struct Search {
     trial: Option<Trial>,
     /// The next trial begins then, and is of more, or of less.
+    rest: Duration,
     rest_until: Duration,
     more: bool,
     /// Since when, and from which byte on, the path was never left idle.
@@ -78,14 +81,15 @@ impl Waiting {
     pub(super) fn stalled(&mut self, now: Duration) {
         self.allowed = (self.allowed / 2).max(self.queue.certain);
         if let Some(search) = &mut self.search {
-            **search = Search { rest_until: now + REST, ..Search::default() };
+            let rest = (2 * search.rest).min(LONGEST_REST);
+            **search = Search { rest, rest_until: now + rest, ..Search::default() };
         }
     }
 }
 
 impl Default for Search {
     fn default() -> Self {
-        Self { trial: None, rest_until: Duration::ZERO, more: true, since: None }
+        Self { trial: None, rest: REST, rest_until: Duration::ZERO, more: true, since: None }
     }
 }
 
@@ -101,8 +105,11 @@ impl Search {
             // Perhaps still more is worth it.
             return self.begin(allowed, queue, rate);
         }
+        if grew {
+            self.rest = if is_worth { REST } else { (2 * self.rest).min(LONGEST_REST) };
+        }
         self.more = !self.more;
-        self.rest_until = now + REST;
+        self.rest_until = now + self.rest;
         if is_worth { allowed } else { trial.before }
     }
 
@@ -111,7 +118,7 @@ impl Search {
         let Queue { certain, most, .. } = queue;
         self.more = before == certain || (self.more && before < most);
         self.trial = Some(Trial { before, rate });
-        let other = if self.more { (2 * before).max(STEP) } else { before / 2 };
+        let other = if self.more { before.saturating_mul(2).max(STEP) } else { before / 2 };
         if other < STEP { certain } else { other.clamp(certain, most) }
     }
 }
@@ -149,7 +156,8 @@ mod tests {
         let mut waiting = Waiting::new(QUEUE);
         let seen = run(&mut waiting, |_| 1.25e8, 20);
         let waits = seen.iter().filter(|len| **len > 0).count();
-        assert!(waits < 20 * 51, "{waits}");
+        // At 0, 2, 6 and 14 s.
+        assert!(waits < 5 * 51, "{waits}");
     }
 
     #[test]

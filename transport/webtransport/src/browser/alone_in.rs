@@ -15,6 +15,9 @@ use crate::{ALONE, FROM_ACCEPTOR};
 /// Streams that are read at a time; further ones wait in the browser, which bounds them.
 const MAX_STREAMS: usize = 256;
 
+/// Pieces of a message that the browser gave: more are put together.
+const MAX_PARTS: usize = 16;
+
 /// What the server sends by itself.
 pub(super) struct AloneIn {
     streams: Reader,
@@ -181,8 +184,25 @@ impl Reading {
             if self.len > MAX_MESSAGE {
                 return Err(too_long(self.len));
             }
-            self.parts.push(part);
+            if part.length() > 0 {
+                self.parts.push(part);
+            }
+            if self.parts.len() > MAX_PARTS {
+                self.put_together();
+            }
         }
+    }
+}
+
+impl Reading {
+    fn put_together(&mut self) {
+        let all = Uint8Array::new_with_length(u32::try_from(self.len).unwrap_or(u32::MAX));
+        let mut at = 0;
+        for part in self.parts.drain(..) {
+            all.set(&part, at);
+            at += part.length();
+        }
+        self.parts.push(all);
     }
 }
 

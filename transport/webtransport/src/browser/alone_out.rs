@@ -5,14 +5,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use deltawire_channels::{Delivery, Reliability};
+use js_sys::{Object, Reflect};
 use wasm_bindgen::prelude::*;
 
 use super::bindings::{Datagrams, WebTransport, Writable, Writer};
 use super::promised::Promised;
 use crate::ALONE;
 
-/// Streams with a message each that are open at a time: as many as the server takes.
-const MAX_STREAMS: usize = 256;
+/// Streams with a message each that are open at a time. The server takes 264, HTTP/3's among them, and says late that there is
+/// room again.
+const MAX_STREAMS: usize = 192;
+
+/// A browser that has no room for one more stream may refuse it; then it is asked again after so long.
+const RETRY: Duration = Duration::from_millis(20);
 
 /// What each message counts beside its bytes while it waits.
 const OVERHEAD: usize = 64;
@@ -20,6 +25,8 @@ const OVERHEAD: usize = 64;
 /// Messages on their way, the oldest first.
 pub(super) struct AloneOut {
     session: WebTransport,
+    /// Of streams: that they are waited for.
+    options: JsValue,
     /// After which time each is given up.
     lifetime: Option<Duration>,
     datagrams: Option<DatagramsOut>,
@@ -28,6 +35,8 @@ pub(super) struct AloneOut {
     /// Of streams that are over: each is two functions of the browser's.
     spare: Vec<Promised>,
     in_flight: usize,
+    /// No stream is opened before, as the browser refused one.
+    retry_at: Option<Duration>,
 }
 
 /// A message of which the browser was not told yet, behind its number.
@@ -45,10 +54,19 @@ struct Sending {
 }
 
 enum Step {
+    /// Nothing can be given up yet.
     Opening,
     Writing(Writer),
     /// Until the server has it all, as far as the browser knows.
     Finishing(Writer),
+}
+
+/// What became of a stream.
+enum Came {
+    GoesOn,
+    /// The browser has none to spare.
+    NotOpened,
+    Over,
 }
 
 struct DatagramsOut {
@@ -67,14 +85,18 @@ impl AloneOut {
             Reliability::Reliable => (None, false),
         };
         let datagrams = if in_datagrams { DatagramsOut::new(session)? } else { None };
+        let options = Object::new();
+        Reflect::set(&options, &"waitUntilAvailable".into(), &true.into())?;
         Ok(Self {
             session: session.clone(),
+            options: options.into(),
             lifetime,
             datagrams,
             waiting: VecDeque::new(),
             streams: Vec::new(),
             spare: Vec::new(),
             in_flight: 0,
+            retry_at: None,
         })
     }
 
@@ -99,29 +121,41 @@ impl AloneOut {
         self.waiting.is_empty() && self.streams.is_empty() && taken
     }
 
-    /// When the next is given up.
+    /// When the next is given up, or tried again.
     pub(super) fn next_timeout(&self) -> Option<Duration> {
-        let sent = self.streams.iter().filter_map(|sending| sending.until);
-        sent.chain(self.waiting.front().and_then(|waiting| waiting.until)).min()
+        // One that is being opened is looked at when it is.
+        let open = self.streams.iter().filter(|sending| !matches!(sending.step, Step::Opening));
+        let waiting = self.waiting.front().map(|first| [first.until, self.retry_at]);
+        let waiting = waiting.into_iter().flatten().flatten();
+        open.filter_map(|sending| sending.until).chain(waiting).min()
     }
 
     /// Hands on what waits, and gives up what is too late by now.
     pub(super) fn poll(&mut self, now: Duration, context: &mut Context<'_>) {
         let late = |until: Option<Duration>| until.is_some_and(|until| until <= now);
-        let Self { streams, spare, in_flight, .. } = self;
+        if let Some(datagrams) = &mut self.datagrams {
+            datagrams.poll(context);
+        }
+        self.retry_at = self.retry_at.filter(|at| *at > now);
+        let Self { streams, spare, in_flight, waiting, retry_at, .. } = self;
         let mut index = 0;
         while let Some(sending) = streams.get_mut(index) {
             let before = sending.held();
-            let goes_on = sending.poll(late(sending.until), context);
-            if goes_on {
-                *in_flight -= before - sending.held();
+            let came = sending.poll(late(sending.until), context);
+            *in_flight -= before - sending.held();
+            if matches!(came, Came::GoesOn) {
                 index += 1;
                 continue;
             }
-            *in_flight -= before;
-            let over = streams.swap_remove(index);
-            if !over.promised.waits() {
-                spare.push(over.promised);
+            let Sending { promised, bytes, until, .. } = streams.swap_remove(index);
+            *in_flight -= bytes.len();
+            if !promised.waits() {
+                spare.push(promised);
+            }
+            if matches!(came, Came::NotOpened) && !late(until) {
+                *retry_at = Some(now.saturating_add(RETRY));
+                *in_flight += cost(&bytes);
+                waiting.push_front(Waiting { bytes, until });
             }
         }
         while let Some(first) = self.waiting.front() {
@@ -142,11 +176,11 @@ impl AloneOut {
         {
             return sent;
         }
-        if self.streams.len() == MAX_STREAMS {
+        if self.streams.len() >= MAX_STREAMS || self.retry_at.is_some() {
             return false;
         }
         let mut promised = self.spare.pop().unwrap_or_else(Promised::new);
-        promised.wait_for(self.session.create_unidirectional_stream(&JsValue::UNDEFINED));
+        promised.wait_for(self.session.create_unidirectional_stream(&self.options));
         let bytes = std::mem::take(&mut first.bytes);
         let mut sending = Sending { step: Step::Opening, promised, bytes, until: first.until };
         sending.poll(false, context);
@@ -165,34 +199,36 @@ impl Sending {
         self.bytes.len()
     }
 
-    /// Says whether it is not over.
-    fn poll(&mut self, late: bool, context: &mut Context<'_>) -> bool {
+    fn poll(&mut self, late: bool, context: &mut Context<'_>) -> Came {
         loop {
             let came = match self.promised.poll(context) {
                 Poll::Ready(Ok(came)) => came,
+                Poll::Ready(Err(_)) if matches!(self.step, Step::Opening) => {
+                    return Came::NotOpened;
+                }
                 // The server does not want it, or is gone: the session says so.
-                Poll::Ready(Err(_)) => return false,
+                Poll::Ready(Err(_)) => return Came::Over,
                 Poll::Pending => {
                     let writer = match &self.step {
                         Step::Writing(writer) | Step::Finishing(writer) => writer,
-                        // There is nothing yet that could be given up.
-                        Step::Opening => return true,
+                        Step::Opening => return Came::GoesOn,
                     };
-                    if late {
-                        ignore(writer.abort());
+                    if !late {
+                        return Came::GoesOn;
                     }
-                    return !late;
+                    ignore(writer.abort());
+                    return Came::Over;
                 }
             };
             let step = std::mem::replace(&mut self.step, Step::Opening);
             self.step = match step {
                 Step::Opening => {
                     let Ok(writer) = came.unchecked_into::<Writable>().get_writer() else {
-                        return false;
+                        return Came::Over;
                     };
                     if late {
                         ignore(writer.abort());
-                        return false;
+                        return Came::Over;
                     }
                     self.promised.wait_for(writer.write(&self.bytes));
                     Step::Writing(writer)
@@ -202,7 +238,7 @@ impl Sending {
                     self.promised.wait_for(writer.finish());
                     Step::Finishing(writer)
                 }
-                Step::Finishing(_) => return false,
+                Step::Finishing(_) => return Came::Over,
             };
         }
     }
@@ -228,15 +264,22 @@ impl DatagramsOut {
         if message.len() > self.datagrams.max_datagram_size() as usize {
             return None;
         }
-        if self.promised.waits() && self.promised.poll(context).is_pending() {
+        self.poll(context);
+        if self.promised.waits() {
             return Some(false);
         }
         self.taken.clear();
         self.taken.extend_from_slice(message);
         self.promised.wait_for(self.writer.write(&self.taken));
-        // Often it is taken at once.
-        let _ = self.promised.waits() && self.promised.poll(context).is_ready();
+        self.poll(context);
         Some(true)
+    }
+
+    /// Notes whether the browser has taken the last one.
+    fn poll(&mut self, context: &mut Context<'_>) {
+        if self.promised.waits() {
+            let _ = self.promised.poll(context);
+        }
     }
 }
 

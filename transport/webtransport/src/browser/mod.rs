@@ -230,7 +230,9 @@ impl MessageTransport for BrowserWebTransport {
     fn in_flight(&mut self) -> usize {
         match &self.state {
             State::Open(streams) => {
+                // What small ones count beside their bytes keeps no commands waiting.
                 let alone = streams.messages_out.as_ref().map_or(0, AloneOut::in_flight);
+                let alone = alone.min(MAX_IN_FLIGHT);
                 streams.commands_out.in_flight() + streams.deltas_out.in_flight() + alone
             }
             // Nobody says any more.
