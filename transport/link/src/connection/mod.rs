@@ -319,13 +319,21 @@ impl<T: MessageTransport> Connection<T> {
                 self.session.hear(now);
             }
         }
+        let turn_ends = self.written.saturating_add(TURN);
+        let mut yields = false;
         let more = loop {
             // Registers for what comes after; then looks what is there.
             let ready = self.session.poll_ready(context);
-            if !(ready && self.fill(now)) {
+            if !(ready && self.fill(turn_ends, now)) {
                 break ready;
             }
             self.drain(now, send);
+            if self.capabilities.wakes && self.written >= turn_ends {
+                // Others first.
+                yields = true;
+                context.waker().wake_by_ref();
+                break true;
+            }
             // What was handed on makes room at once.
             if !self.capabilities.wakes
                 && matches!(self.capabilities.in_flight, InFlight::HandedOn { .. })
@@ -333,9 +341,10 @@ impl<T: MessageTransport> Connection<T> {
                 self.note_in_flight(now);
             }
         };
-        let full = more && matches!(self.stage, Stage::Open);
+        let waits = more && !yields;
+        let full = waits && matches!(self.stage, Stage::Open);
         self.traffic.waits += u64::from(full && !self.waiting);
-        self.waiting = more;
+        self.waiting = waits;
         let opened = self.take_events(now);
         if let Some(progress) = self.roam(now, context, send) {
             return progress;
@@ -429,13 +438,13 @@ impl<T: MessageTransport> Connection<T> {
         }
     }
 
-    /// Writes what there is room for. Says whether it wrote.
-    fn fill(&mut self, now: Duration) -> bool {
+    /// Writes what there is room for, and no more once so much was written altogether. Says whether it wrote.
+    fn fill(&mut self, turn_ends: u64, now: Duration) -> bool {
         if !matches!(self.stage, Stage::Open | Stage::Flushing { .. }) || self.roaming.is_mute() {
             return false;
         }
         let mut wrote = false;
-        loop {
+        while !self.capabilities.wakes || self.written < turn_ends {
             let buffered = self.buffered;
             let room = self.pacing.budget(buffered, self.transport.waiting(), now);
             // Commands do not wait for room among deltas.
@@ -483,6 +492,10 @@ impl<T: MessageTransport> Connection<T> {
 /// How long a peer that was taken for dead has to acknowledge that it is told so: most likely it hears
 /// nothing, and what its link holds is not to wait for it.
 pub const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What a link whose task is its own writes before others have their turn, bytes: where many read much at once, a
+/// live one waits for a turn of each.
+const TURN: u64 = 32 << 10;
 
 /// How far the time that a transport knows may lie back when something is written.
 const MAX_LAG: Duration = Duration::from_millis(1);
