@@ -10,8 +10,8 @@ use web_sys::{
     RtcIceServer, RtcPeerConnection, RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
 };
 
+use super::Inner;
 use super::relay::Relay;
-use super::{IceServer, Inner};
 use crate::clock;
 use crate::envelope::{Envelope, Kind, explain};
 
