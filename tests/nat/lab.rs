@@ -77,6 +77,17 @@ fn forward(process: Option<&Process>) {
 pub(crate) fn between() {
     system("ip link set lo up");
     system(&format!("ip addr add {SERVERS}/32 dev lo"));
+    // What goes to private addresses gets lost here, as anywhere; that it cannot be sent would have coturn end the session.
+    for words in [
+        "link add nowhere type veth peer name hole",
+        "addr add 192.0.2.1/24 dev nowhere",
+        "link set nowhere up",
+        "link set hole up",
+        "neigh add 192.0.2.2 lladdr 02:00:00:00:00:01 dev nowhere",
+        "route add default via 192.0.2.2",
+    ] {
+        system(&format!("ip {words}"));
+    }
     forward(None);
 }
 
