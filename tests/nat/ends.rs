@@ -16,7 +16,7 @@ pub(crate) const ENGINE: &str = "DELTAWIRE_TEST_ENGINE";
 pub(crate) const SECONDS: &str = "DELTAWIRE_TEST_SECONDS";
 
 /// How long a link may take to open once there is an answer.
-const PATIENCE: Duration = Duration::from_secs(6);
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// What goes there and back first, at once.
 const BULK: usize = 100;

@@ -28,8 +28,9 @@ use crate::Node;
 /// How long servers may take: a link's description is made then with what was told.
 pub const GATHERING: Duration = Duration::from_secs(1);
 
-/// How long more is waited for once there is an address of each kind that was asked for.
-const ENOUGH: Duration = Duration::from_millis(100);
+/// How long more is waited for once there is an address at a TURN server, or where none is asked any other: what else answers
+/// takes less than that took.
+const ENOUGH: Duration = Duration::from_millis(200);
 
 /// What was told.
 #[derive(Default)]
@@ -74,13 +75,17 @@ pub(super) async fn gather(
         let Some(Some(finding)) = timeout(&**runtime, wait, found.recv()).await else { break };
         left -= 1;
         gathered.take(finding);
-        let enough = (reflexive == 0 || !gathered.reflexive.is_empty())
-            && (relays == 0 || gathered.relay.is_some());
-        if enough {
+        let has_enough = match relays {
+            0 => !gathered.reflexive.is_empty(),
+            _ => gathered.relay.is_some(),
+        };
+        if has_enough {
             until = until.min(runtime.now() + ENOUGH);
         }
     }
     found.close();
+    // By its source a datagram would go there that is to go from the socket.
+    gathered.relay.take_if(|relay| local.contains(&relay.address()));
     for problem in &gathered.problems {
         tracing::warn!(url = problem.url, error = %problem.problem, "an ICE server gave no address");
         node.inner().network.ice_server_failed(problem.clone());

@@ -23,10 +23,10 @@ use super::{GATHERING, IceServerProblem};
 use crate::udp::{Inbox, Socket};
 
 /// Datagrams that may wait on the way to the server; beyond, they are lost, as those of UDP may be.
-pub const MAX_TO_RELAY: usize = 1_024;
+pub const MAX_TO_RELAY: usize = 512;
 
 /// Datagrams that came by the server and may wait for their link, each of up to 2 KiB.
-pub const MAX_FROM_RELAY: usize = 1_024;
+pub const MAX_FROM_RELAY: usize = 512;
 
 /// Bytes that may wait for a connection over TCP to take them; beyond, datagrams are lost.
 pub const MAX_TO_STREAM: usize = 256 << 10;
@@ -236,10 +236,10 @@ impl Worker<'_> {
         if self.allocation.poll_timeout().is_some_and(|at| at <= now) {
             self.allocation.handle_timeout(now);
         }
-        self.tell();
+        let told = self.tell();
         let sent = self.send(context);
         let more = match (received, sent) {
-            (Ok(received), Ok(())) => more || received,
+            (Ok(received), Ok(())) => more || received || told,
             (Err(problem), _) | (_, Err(problem)) => {
                 self.lose(problem);
                 return Poll::Ready(());
@@ -349,8 +349,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Hands the address to the link, or says why there is none.
-    fn tell(&mut self) {
+    /// Hands the address to the link, or says why there is none. Says whether there is more to listen to from now on.
+    fn tell(&mut self) -> bool {
         match self.allocation.poll_event() {
             Some(Event::Ready(address)) => {
                 let (to_peers, from_link) = mpsc::channel(MAX_TO_RELAY);
@@ -367,10 +367,12 @@ impl Worker<'_> {
                     carries: false,
                     open: None,
                 }));
+                return true;
             }
             Some(Event::Failed(error)) => self.lose(error.into()),
             None => {}
         }
+        false
     }
 
     fn lose(&mut self, problem: IceServerProblem) {
