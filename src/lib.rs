@@ -59,6 +59,11 @@ pub use deltawire_webrtc as webrtc;
 #[cfg(feature = "webtransport")]
 pub use deltawire_webtransport as webtransport;
 
+/// What is to compile of its examples does.
+#[cfg(all(doctest, feature = "turn"))]
+#[doc = include_str!("../docs/LINKS.md")]
+struct Links;
+
 #[cfg(feature = "documents")]
 pub mod documents;
 

@@ -197,6 +197,32 @@ async fn streams_that_are_none_of_turn_are_left() {
     assert!(took < SOON && told.unwrap().to_string().contains("not reached"));
 }
 
+#[tokio::test]
+async fn an_address_is_given_back_once_nobody_has_it() {
+    let (told, mut given_back) = tokio::sync::mpsc::unbounded_channel();
+    let server = udp(move |request, _| {
+        // Of refreshing, for no time more.
+        if request[..2] == [0, 4]
+            && request[20..].windows(8).any(|it| it == [0, 13, 0, 4, 0, 0, 0, 0])
+        {
+            let _ = told.send(());
+        }
+        let relayed = hidden(SocketAddr::from(([192, 0, 2, 7], 9)));
+        vec![answer(request, [1, request[1]], &[(0x16, &relayed)])]
+    })
+    .await;
+    let node = node([turn(server, "udp")]);
+    let offer = node.offer_gathered(HERE.into()).await.unwrap();
+    assert!(offer.sdp().contains("typ relay"), "{}", offer.sdp());
+    assert!(given_back.try_recv().is_err());
+    drop(offer);
+    tokio::time::timeout(SOON, given_back.recv()).await.unwrap();
+    // Who offered gives up while it is asked.
+    let offering = node.offer_gathered(HERE.into());
+    let _ = tokio::time::timeout(Duration::from_millis(1), offering).await;
+    tokio::time::timeout(SOON, given_back.recv()).await.unwrap();
+}
+
 /// Over the sockets' own addresses a link opens, and goes on, whatever comes by the server.
 #[tokio::test]
 async fn a_turn_server_that_floods_stops_no_link() {

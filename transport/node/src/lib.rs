@@ -118,4 +118,6 @@ pub mod limits {
     pub use crate::webrtc::gathering::{
         GATHERING, MAX_FROM_RELAY, MAX_ICE_SERVERS, MAX_PROBES, MAX_TO_RELAY, MAX_TO_STREAM,
     };
+    #[cfg(feature = "turn")]
+    pub use deltawire_turn as turn;
 }

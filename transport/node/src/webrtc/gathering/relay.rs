@@ -433,3 +433,78 @@ impl Stream {
 fn lost(error: &io::Error) -> IceServerProblem {
     IceServerProblem::NotReached(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    const HERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 1);
+    const SOCKET: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 2);
+
+    fn peer(port: u16) -> SocketAddr {
+        SocketAddr::from(([198, 51, 100, 1], port))
+    }
+
+    /// With the other ends of its queues.
+    fn relay() -> (Relay, mpsc::Receiver<ToPeer>, mpsc::Sender<(SocketAddr, Vec<u8>)>) {
+        let (to_peers, from_link) = mpsc::channel(MAX_TO_RELAY);
+        let (to_link, from_peers) = mpsc::channel(MAX_FROM_RELAY);
+        let (routes, known) = (Routes::of_initiators(), KnownAddresses::default());
+        let (is_stream, carries, open) = (false, false, None);
+        let mut relay =
+            Relay { address: HERE, is_stream, to_peers, from_peers, routes, known, carries, open };
+        relay.belongs_to("ours");
+        (relay, from_link, to_link)
+    }
+
+    fn transmit(source: SocketAddr, destination: SocketAddr, first: u8) -> Transmit {
+        Transmit { source, destination, bytes: vec![first; 9], segment: None }
+    }
+
+    #[test]
+    fn it_takes_what_goes_from_there_and_is_unused_without() {
+        let (mut relay, mut from_link, _to_link) = relay();
+        assert!(relay.send(transmit(SOCKET, peer(1), 22)).is_some());
+        assert!(!relay.is_unused(UNUSED * 9), "it is not open yet");
+        relay.opened(UNUSED);
+        assert!(!relay.is_unused(UNUSED * 2 - LOOK) && relay.is_unused(UNUSED * 2));
+        // Checks alone do not count.
+        assert!(relay.send(transmit(HERE, peer(2), 0)).is_none());
+        assert!(relay.is_unused(UNUSED * 2));
+        assert!(relay.send(transmit(HERE, peer(2), 22)).is_none());
+        assert!(!relay.is_unused(UNUSED * 9));
+        let went: Vec<_> = std::iter::from_fn(|| from_link.try_recv().ok()).collect();
+        let went: Vec<_> = went.iter().map(|it| (it.peer, it.lasting)).collect();
+        assert_eq!(went, [(peer(2), false), (peer(2), true)]);
+        for _ in 0..2 * MAX_TO_RELAY {
+            assert!(relay.send(transmit(HERE, peer(2), 22)).is_none());
+        }
+        assert_eq!(from_link.len(), MAX_TO_RELAY);
+    }
+
+    #[test]
+    fn only_what_has_to_do_with_the_link_gets_through() {
+        let (mut relay, _from_link, to_link) = relay();
+        relay.send(transmit(HERE, peer(1), 0));
+        let mut check = vec![0, 1, 0, 12, 0x21, 0x12, 0xa4, 0x42];
+        check.extend([7; 12]);
+        check.extend([0, 6, 0, 8]);
+        let (theirs, mut ours) = ([&check[..], b"else:abc"].concat(), check);
+        ours.extend(b"ours:abc");
+        for (from, bytes) in
+            [(2, vec![22; 9]), (2, theirs), (2, ours.clone()), (1, vec![22; 9]), (3, vec![0; 9])]
+        {
+            to_link.try_send((peer(from), bytes)).unwrap();
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        let mut came = Vec::new();
+        while let Poll::Ready(Some((from, bytes))) = relay.poll_receive(&mut context) {
+            came.push((from, bytes));
+        }
+        assert_eq!(came, [(peer(2), ours), (peer(1), vec![22; 9])]);
+        drop(to_link);
+        assert_eq!(relay.poll_receive(&mut context), Poll::Ready(None));
+    }
+}
