@@ -173,7 +173,7 @@ pub(crate) fn links(kind: Option<String>) -> anyhow::Result<()> {
 }
 
 /// NATs, and a TURN server that is not this project's: tests/nat.
-fn install_nat() -> anyhow::Result<()> {
+pub(crate) fn install_nat() -> anyhow::Result<()> {
     packages::install("NATs in network namespaces", &["nft"], &["nftables"])?;
     packages::install("TURN server", &["turnserver"], &["coturn"])
 }

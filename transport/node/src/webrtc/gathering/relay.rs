@@ -48,12 +48,15 @@ struct ToPeer {
     lasting: bool,
 }
 
+/// A datagram of a peer's, and where it came from.
+type FromPeer = (SocketAddr, Vec<u8>);
+
 /// A link's part of an address at a TURN server. When it is dropped, the address is given back.
 pub(crate) struct Relay {
     address: SocketAddr,
     is_stream: bool,
     to_peers: mpsc::Sender<ToPeer>,
-    from_peers: mpsc::Receiver<(SocketAddr, Vec<u8>)>,
+    from_peers: mpsc::Receiver<FromPeer>,
     /// Whose datagrams the link has anything to do with: the same rule as for those that come to a socket.
     routes: Routes,
     known: KnownAddresses,
@@ -106,10 +109,7 @@ impl Relay {
     }
 
     /// The next datagram that came there and has to do with the link, and from whom; `None` once there is no such address any more.
-    pub(crate) fn poll_receive(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<(SocketAddr, Vec<u8>)>> {
+    pub(crate) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Option<FromPeer>> {
         loop {
             match self.from_peers.poll_recv(context) {
                 Poll::Ready(Some((peer, bytes))) if self.routes.find(peer, &bytes).is_none() => {}
@@ -211,7 +211,7 @@ struct Stream {
 enum Link {
     /// There is none yet.
     Awaited,
-    Here(mpsc::Receiver<ToPeer>, mpsc::Sender<(SocketAddr, Vec<u8>)>),
+    Here(mpsc::Receiver<ToPeer>, mpsc::Sender<FromPeer>),
     Gone,
 }
 
@@ -448,7 +448,7 @@ mod tests {
     }
 
     /// With the other ends of its queues.
-    fn relay() -> (Relay, mpsc::Receiver<ToPeer>, mpsc::Sender<(SocketAddr, Vec<u8>)>) {
+    fn relay() -> (Relay, mpsc::Receiver<ToPeer>, mpsc::Sender<FromPeer>) {
         let (to_peers, from_link) = mpsc::channel(MAX_TO_RELAY);
         let (to_link, from_peers) = mpsc::channel(MAX_FROM_RELAY);
         let (routes, known) = (Routes::of_initiators(), KnownAddresses::default());
