@@ -10,8 +10,8 @@ use web_sys::{
     RtcIceServer, RtcPeerConnection, RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
 };
 
-use super::Inner;
 use super::relay::Relay;
+use super::{IceServer, Inner};
 use crate::clock;
 use crate::envelope::{Envelope, Kind, explain};
 
@@ -114,7 +114,7 @@ impl Drop for WindowLink {
 }
 
 /// As the browser takes it.
-fn server(IceServer { urls, username, credential }: &IceServer) -> RtcIceServer {
+fn server(IceServer { urls, username, credential, .. }: &IceServer) -> RtcIceServer {
     let server = RtcIceServer::new();
     let urls: Array = urls.iter().map(JsValue::from).collect();
     server.set_urls(&urls);
