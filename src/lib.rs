@@ -38,12 +38,16 @@ pub use deltawire_node::{
     Backoff, BuildError, CapacityError, ConnectError, LinkKind, Node, NodeBuilder, NodeEvent,
     NodeLimits, PeerInfo, PeerState, ReconnectEvent, Reconnecting, ShutDown,
 };
+#[cfg(all(feature = "turn", not(target_arch = "wasm32")))]
+pub use deltawire_node::{IceServerError, IceServerProblem};
 #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
 pub use deltawire_quic as quic;
 #[cfg(feature = "requests")]
 pub use deltawire_requests as requests;
 #[cfg(feature = "webrtc")]
 pub use deltawire_sdp as sdp;
+#[cfg(feature = "webrtc")]
+pub use deltawire_sdp::IceServer;
 pub use deltawire_signalling as signalling;
 #[cfg(all(feature = "sim", not(target_arch = "wasm32")))]
 pub use deltawire_sim as sim;
@@ -54,6 +58,11 @@ pub use deltawire_webrtc as webrtc;
 
 #[cfg(feature = "webtransport")]
 pub use deltawire_webtransport as webtransport;
+
+/// What is to compile of its examples does.
+#[cfg(all(doctest, feature = "turn"))]
+#[doc = include_str!("../docs/LINKS.md")]
+struct Links;
 
 #[cfg(feature = "documents")]
 pub mod documents;

@@ -13,7 +13,10 @@ use deltawire::bulk::{
 };
 use deltawire::documents::store::LogOptions;
 use deltawire::documents::{DocumentsOptions, HubOptions};
-use deltawire::limits::{CONNECT_TIMEOUT, MAX_WAITING, REQUESTS, SOCKET_BUFFER};
+use deltawire::limits::{
+    CONNECT_TIMEOUT, GATHERING, MAX_FROM_RELAY, MAX_ICE_SERVERS, MAX_PROBES, MAX_TO_RELAY,
+    MAX_TO_STREAM, MAX_WAITING, REQUESTS, SOCKET_BUFFER, turn,
+};
 use deltawire::link::{LAST_WORDS, MAX_STREAM_MESSAGE};
 use deltawire::requests::{MAX_REFUSAL_REASON, MAX_REPLIES, MESSAGE_OVERHEAD, RequestsOptions};
 use deltawire::sdp::{MAX_CANDIDATES, MAX_DESCRIPTION_LEN, MAX_SCTP_INIT_LEN};
@@ -283,6 +286,17 @@ fn in_code() -> BTreeMap<String, String> {
         "NodeBuilder::connect_timeout" => time(CONNECT_TIMEOUT),
         "NodeBuilder::socket_buffer" => size(SOCKET_BUFFER),
         "webrtc::REQUESTS" => count(REQUESTS),
+        "NodeBuilder::ice_servers" => count(MAX_ICE_SERVERS),
+        "gathering::GATHERING" => time(GATHERING),
+        "gathering::MAX_PROBES" => count(MAX_PROBES),
+        "relay::MAX_TO_RELAY" => count(MAX_TO_RELAY),
+        "relay::MAX_FROM_RELAY" => count(MAX_FROM_RELAY),
+        "relay::MAX_TO_STREAM" => size(MAX_TO_STREAM),
+        "turn::MAX_FRAME" => size(turn::MAX_FRAME),
+        "turn::MAX_PERMISSIONS" => count(turn::MAX_PERMISSIONS),
+        "turn::MAX_CHANNELS" => count(turn::MAX_CHANNELS),
+        "turn::MAX_HELD" => count(turn::MAX_HELD),
+        "turn::MAX_LIFETIME" => time(turn::MAX_LIFETIME),
         "webrtc::ADDRESSES_PER_PEER" => count(ADDRESSES_PER_PEER),
         "driver::MAX_WAITING" => size(MAX_WAITING),
         "webrtc::MAX_DATAGRAM_LEN" => size(MAX_DATAGRAM_LEN),

@@ -1,6 +1,6 @@
 //! What the fuzz targets check. The same functions run over the committed corpus in
 //! `cargo test` (`framing/tests/corpus.rs`, `channels/tests/corpus.rs`, `transport/webrtc/tests/engine`,
-//! `transport/websocket/tests/corpus.rs`, `transport/webtransport/tests/corpus.rs`, `store/tests/corpus.rs`, `requests/tests/corpus.rs`,
+//! `transport/websocket/tests/corpus.rs`, `transport/turn/tests/corpus.rs`, `transport/webtransport/tests/corpus.rs`, `store/tests/corpus.rs`, `requests/tests/corpus.rs`,
 //! `bulk/tests/corpus.rs`).
 
 pub mod bulk;
@@ -13,6 +13,7 @@ pub mod requests;
 pub mod session;
 pub mod store;
 pub mod stream;
+pub mod turn;
 pub mod webtransport;
 
 /// The engine that is tried: the default one.

@@ -119,6 +119,9 @@ enum Command {
         #[arg(long, conflicts_with = "kind")]
         browser: Option<browser::Browser>,
     },
+    /// Has native nodes behind NATs reach each other, by a STUN and TURN server (coturn) and in network namespaces, and prints a
+    /// table; status 1 on any failure.
+    Nat,
     /// Tries links on a simulated network: reliability in a matrix of networks, and tables of
     /// utilization, latency and outages.
     Sim {
@@ -171,6 +174,7 @@ fn main() -> ExitCode {
         Command::Soak { minutes } => steps::soak(minutes),
         Command::Links { browser: Some(browser), .. } => browser::headless(browser),
         Command::Links { kind, .. } => steps::links(kind),
+        Command::Nat => steps::nat(),
         Command::Sim { seeds, minutes, seed } => steps::sim(seeds, minutes, seed),
         Command::Bench { names } => steps::bench(&names),
         Command::Fuzz { targets, runs, minutes } => steps::fuzz(targets, runs, minutes),

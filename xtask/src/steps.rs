@@ -27,10 +27,10 @@ const RIVALS_BENCHES: [(&str, &str); 3] = [
 const LIBRARY: &str = "deltawire";
 
 /// All that it has.
-const FEATURES: &str = "--features deltawire/bulk-files,deltawire/futures,deltawire/https,deltawire/hub-files,deltawire/metrics,deltawire/quic,deltawire/sim,deltawire/str0m,deltawire/tcp,deltawire/unix,deltawire/webtransport";
+const FEATURES: &str = "--features deltawire/bulk-files,deltawire/futures,deltawire/https,deltawire/hub-files,deltawire/metrics,deltawire/quic,deltawire/sim,deltawire/str0m,deltawire/tcp,deltawire/turn,deltawire/unix,deltawire/webtransport";
 
 /// Sets of features that compile by themselves, and the most packages that each may bring: README has them.
-const FEATURE_SETS: [(&str, usize); 16] = [
+const FEATURE_SETS: [(&str, usize); 17] = [
     ("", 54),
     ("bulk-files", 60),
     ("documents", 60),
@@ -42,6 +42,7 @@ const FEATURE_SETS: [(&str, usize); 16] = [
     ("quic", 80),
     ("webtransport", 120),
     ("lean", 140),
+    ("lean,turn", 143),
     ("str0m", 112),
     ("websocket,signalling-client", 116),
     ("lean,signalling-client", 160),
@@ -92,6 +93,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     // A host that gets another address needs a network of its own: tests/moves.
     packages::install("network namespaces", &["ip", "unshare"], &["iproute2", "util-linux"])?;
     packages::install("HTTP proxy", &["haproxy"], &["haproxy"])?;
+    install_nat()?;
     run("tests, built", tests().arg("--no-run"))?;
     // They wait more than they work.
     run_beside("tests", &mut tests(), || {
@@ -168,6 +170,18 @@ pub(crate) fn links(kind: Option<String>) -> anyhow::Result<()> {
         command.args(["--kind", &kind]);
     }
     run("links", &mut command)
+}
+
+/// NATs, and a TURN server that is not this project's: tests/nat.
+pub(crate) fn install_nat() -> anyhow::Result<()> {
+    packages::install("NATs in network namespaces", &["nft"], &["nftables"])?;
+    packages::install("TURN server", &["turnserver"], &["coturn"])
+}
+
+pub(crate) fn nat() -> anyhow::Result<()> {
+    packages::install("network namespaces", &["ip", "unshare"], &["iproute2", "util-linux"])?;
+    install_nat()?;
+    run("NATs", &mut cargo(&format!("test --quiet -p deltawire {FEATURES} --test nat")))
 }
 
 /// Optimized as all tests are: enough, and already built.

@@ -27,9 +27,10 @@ mod worker;
 
 pub use channels::Channels;
 pub use clock::timeout;
+pub use deltawire_sdp::IceServer;
 #[doc(hidden)]
 pub use envelope::explain;
 pub use opening::{Candidates, Offered, Opening, OpeningError, answer, listen, open};
-pub use port::{IceServer, Port, PortOptions, PortStats};
+pub use port::{Port, PortOptions, PortStats};
 pub use runtime::BrowserRuntime;
 pub use worker::{NoWorker, is_worker, spawn_worker};

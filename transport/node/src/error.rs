@@ -68,6 +68,15 @@ pub enum BuildError {
         /// Where it should listen, or what it should advertise.
         address: SocketAddr,
     },
+    /// A STUN or TURN server's address cannot be used.
+    #[cfg(all(feature = "turn", not(target_arch = "wasm32")))]
+    #[error("the ICE server {url:?} {reason}")]
+    IceServer {
+        /// As it was given.
+        url: String,
+        /// What has to be different: "must …".
+        reason: &'static str,
+    },
     /// Peers are to be let in over QUIC or WebTransport, and there is no socket that they could come to.
     #[error(
         "NodeBuilder::accept_quic and accept_webtransport need a socket: say where with NodeBuilder::listen"
@@ -193,6 +202,15 @@ pub enum ConnectError {
     /// The system gave no randomness.
     #[error("the system gave no random bytes: {0}")]
     Random(io::Error),
+    /// The peer was not reached, and STUN or TURN servers gave no address that could have helped.
+    #[cfg(all(feature = "turn", not(target_arch = "wasm32")))]
+    #[error("the link did not open: {ended}; of its ICE servers {}", of_servers(.servers))]
+    IceServers {
+        /// How the link ended.
+        ended: LinkEnded,
+        /// Which servers were of no use, and why.
+        servers: Vec<crate::IceServerError>,
+    },
     /// The peer was found, but the link did not open.
     #[error("the link did not open: {0}")]
     Ended(#[from] LinkEnded),
@@ -215,6 +233,11 @@ impl ConnectError {
 fn tried_kinds(tried: &[(String, ConnectError)]) -> String {
     let tried = tried.iter().map(|(kind, error)| format!("{kind}: {error}"));
     tried.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(all(feature = "turn", not(target_arch = "wasm32")))]
+fn of_servers(servers: &[crate::IceServerError]) -> String {
+    servers.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl From<CapacityError> for Refusal {

@@ -104,6 +104,8 @@ pub use streams::UnixPeers;
 pub use tokio::TokioRuntime;
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 pub use webrtc::{AnswerError, Offer};
+#[cfg(all(feature = "turn", not(target_arch = "wasm32")))]
+pub use webrtc::{IceServerError, IceServerProblem};
 
 /// Limits that a test compares with the documentation.
 #[doc(hidden)]
@@ -112,4 +114,10 @@ pub mod limits {
     pub use crate::settings::CONNECT_TIMEOUT;
     pub use crate::udp::socket::MAX_WAITING;
     pub use crate::udp::{REQUESTS, SOCKET_BUFFER};
+    #[cfg(feature = "turn")]
+    pub use crate::webrtc::gathering::{
+        GATHERING, MAX_FROM_RELAY, MAX_ICE_SERVERS, MAX_PROBES, MAX_TO_RELAY, MAX_TO_STREAM,
+    };
+    #[cfg(feature = "turn")]
+    pub use deltawire_turn as turn;
 }

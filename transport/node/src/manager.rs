@@ -115,6 +115,9 @@ pub enum NodeEvent {
         /// After how long, over what, and what is sent again.
         resumed: Resumed,
     },
+    /// A STUN or TURN server was of no use to a link that is being opened, which does without it.
+    #[cfg(all(feature = "turn", not(target_arch = "wasm32")))]
+    IceServer(crate::IceServerError),
     /// So many events were dropped because nobody took them.
     Missed(u64),
 }
@@ -327,6 +330,12 @@ impl ConnectionManager {
             return Some(NodeEvent::Missed(std::mem::take(&mut self.missed)));
         }
         self.events.pop_front()
+    }
+
+    /// A server was of no use.
+    #[cfg(all(feature = "turn", not(target_arch = "wasm32")))]
+    pub(crate) fn ice_server_failed(&mut self, error: crate::IceServerError) {
+        self.push(NodeEvent::IceServer(error));
     }
 
     fn push(&mut self, event: NodeEvent) {

@@ -205,6 +205,12 @@ impl Network {
         Ok((Reservation::new(self, &state), outcome))
     }
 
+    /// A STUN or TURN server was of no use.
+    #[cfg(all(feature = "turn", not(target_arch = "wasm32")))]
+    pub(crate) fn ice_server_failed(&self, error: crate::IceServerError) {
+        self.change(|inner| inner.manager.ice_server_failed(error));
+    }
+
     /// The peer said hello.
     pub(crate) fn opened(&self, id: LinkId, peer: Peer) {
         #[cfg(feature = "metrics")]

@@ -12,6 +12,7 @@
 mod description;
 mod fingerprint;
 pub mod grammar;
+mod ice_server;
 mod local;
 mod streams;
 
@@ -20,5 +21,6 @@ pub use description::{
     UNSTATED_MAX_MESSAGE_SIZE, read_description,
 };
 pub use fingerprint::{Fingerprint, Fingerprints, HashFunction};
+pub use ice_server::IceServer;
 pub use local::LocalDescription;
 pub use streams::{StreamMisuse, stream};

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -56,6 +57,8 @@ pub struct EngineConfig {
     pub initiator: Delivery,
     /// Delivery of the acceptor's deltas.
     pub acceptor: Delivery,
+    /// Addresses beside those of this side's sockets. Default: none.
+    pub gathered: Gathered,
     /// The instant at which an engine's `now` is 0, for stacks that count in instants. Default: when
     /// these options are made.
     pub start: Instant,
@@ -77,7 +80,19 @@ impl EngineConfig {
             command: Order::default(),
             initiator: Delivery::default(),
             acceptor: Delivery::default(),
+            gathered: Gathered::default(),
             start: Instant::now(),
         }
     }
+}
+
+/// Addresses of this side's that others gave it, which its description names. One that leaves connectivity checks to its
+/// peer has no use for them, and does not name them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gathered {
+    /// How others see this side's sockets: the address there, and the socket's own.
+    pub reflexive: Vec<(SocketAddr, SocketAddr)>,
+    /// Those at TURN servers. A datagram that came there has it as its destination, and one that is to go from there has it as its
+    /// source: whoever moves the engine passes it on.
+    pub relayed: Vec<SocketAddr>,
 }

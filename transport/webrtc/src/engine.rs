@@ -7,7 +7,9 @@ use deltawire_link::{DatagramTransport, Queue};
 use deltawire_sdp::MAX_CANDIDATES;
 use deltawire_sdp::{Description, DescriptionError, grammar};
 
-use crate::{EngineConfig, EngineError};
+use is::{Candidate, Protocol};
+
+use crate::{EngineConfig, EngineError, Gathered};
 
 /// How long of what is on its way may wait in the socket of a peer that says how much it takes at once.
 const QUEUE_TIME: Duration = Duration::from_millis(2);
@@ -87,6 +89,28 @@ pub(crate) fn read_candidate(candidate: &str) -> Result<Option<&str>, EngineErro
         Ok(grammar::Candidate::PassedOver) => Ok(None),
         Err(broken) => Err(unusable(candidate, broken.expected.to_owned())),
     }
+}
+
+/// What this side's description names: its sockets' addresses, and those that it was given beside.
+pub(crate) fn local_candidates(
+    config: &EngineConfig,
+    local: &[SocketAddr],
+) -> Result<Vec<Candidate>, EngineError> {
+    let Gathered { reflexive, relayed } = &config.gathered;
+    let udp = Protocol::Udp;
+    let hosts = local.iter().map(|address| (*address, Candidate::host(*address, udp)));
+    let reflexive = reflexive
+        .iter()
+        .map(|(address, base)| (*address, Candidate::server_reflexive(*address, *base, udp)));
+    let relayed =
+        relayed.iter().map(|address| (*address, Candidate::relayed(*address, *address, udp)));
+    hosts
+        .chain(reflexive)
+        .chain(relayed)
+        .map(|(address, made)| {
+            made.map_err(|error| unusable(&address.to_string(), error.to_string()))
+        })
+        .collect()
 }
 
 pub(crate) fn unusable(candidate: &str, reason: String) -> EngineError {

@@ -33,7 +33,7 @@ mod stun;
 pub use any_engine::{AnyEngine, EngineKind};
 pub use certificate::{Certificate, CertificateError, SharedDtls};
 pub(crate) use config::MAX_SENT;
-pub use config::{DEFAULT_MTU, EngineConfig, MAX_DATAGRAM_LEN, MAX_HANDSHAKE, MAX_MTU};
+pub use config::{DEFAULT_MTU, EngineConfig, Gathered, MAX_DATAGRAM_LEN, MAX_HANDSHAKE, MAX_MTU};
 pub use engine::{Engine, MAX_QUEUE};
 pub use error::EngineError;
 #[cfg(feature = "lean")]

@@ -98,6 +98,20 @@ impl Site {
         Ok(acceptor)
     }
 
+    /// Starts one that listens there, and has an address at a TURN server.
+    pub(super) fn start_acceptor_at(
+        &self,
+        room: &str,
+        listen: &str,
+        turn: &str,
+        user: &str,
+    ) -> anyhow::Result<Server> {
+        let arguments = ["--accept", room, "--listen", listen, "--turn", turn, "--turn-user", user];
+        let acceptor = Server::start(self.server().args(arguments))?;
+        acceptor.address()?;
+        Ok(acceptor)
+    }
+
     /// Has a native process connect to who accepts in a room, and gives what it says.
     pub(super) fn meet(&self, room: &str) -> anyhow::Result<String> {
         let output = self.server().args(["--meet", room]).output()?;

@@ -12,6 +12,7 @@ mod report;
 mod rooms;
 mod session;
 mod stun;
+mod turn;
 mod webdriver;
 mod yardstick;
 
@@ -29,7 +30,7 @@ use self::session::Session;
 pub(crate) use self::yardstick::measure;
 use crate::packages;
 use crate::processes::{Server, Stopped};
-use crate::steps::{target, took};
+use crate::steps::{self, target, took};
 use crate::wasm::Compiler;
 
 /// The variable that has modules of wasm tests run in Firefox, and not in Chromium.
@@ -113,6 +114,7 @@ pub(crate) fn rooms(built: &[PathBuf]) -> anyhow::Result<()> {
     }
     install()?;
     packages::install("network namespaces", &["ip", "unshare"], &["iproute2", "util-linux"])?;
+    steps::install_nat()?;
     if let Some(shortcoming) = Browser::Firefox.shortcoming()? {
         bail!("{shortcoming}; install a newer one");
     }

@@ -12,6 +12,7 @@ use super::install::Browser;
 use super::report::{Report, print_results};
 use super::session::Session;
 use super::stun::Stun;
+use super::turn::{self, Turn};
 use crate::processes::Server;
 
 /// How long a page may take to connect, to try its link, and to see its end.
@@ -88,6 +89,16 @@ pub(super) fn check_here(site: &Site) -> anyhow::Result<()> {
     results.push(("Chromium accepts, its window relays", pages.relay("kept", 0, 1)));
     for (name, browser) in [("Chromium asks a STUN server", 0), ("Firefox asks a STUN server", 1)] {
         results.push((name, pages.ask_for_addresses(&format!("stun-{browser}"), browser)));
+    }
+    if std::env::var(NAMESPACES).as_deref() != Ok("no") {
+        let turn = Turn::start()?;
+        for (name, browser) in [
+            ("a process behind a wall accepts by a TURN server, Chromium connects", 0),
+            ("a process behind a wall accepts by a TURN server, Firefox connects", 1),
+        ] {
+            results.push((name, pages.meet_walled(site, &format!("wall-{browser}"), browser)));
+        }
+        drop(turn);
     }
     pages.set_firefox(true)?;
     for (browser, names) in [
@@ -217,6 +228,18 @@ impl Pages {
     fn meet_process(&mut self, site: &Site, room: &str, browser: usize) -> anyhow::Result<String> {
         let process: Server = site.start_acceptor(&self.room(room))?;
         let report = self.connect(room, browser)?;
+        self.connector(browser)?.write("text", "close")?;
+        process.wait_for(PATIENCE, |line| line.contains("closed by"))?;
+        self.connector(browser)?.open("about:blank")?;
+        Ok(report.in_short())
+    }
+
+    /// A page connects to a process of whose sockets only its TURN server sees one. The page asks that server too, as STUN: a browser
+    /// hides its own addresses from the process, which could let none of them send to it.
+    fn meet_walled(&mut self, site: &Site, room: &str, browser: usize) -> anyhow::Result<String> {
+        let (at, turn) = (self.room(room), format!("turn:{}", Turn::address()));
+        let process = site.start_acceptor_at(&at, turn::WALLED, &turn, turn::USER)?;
+        let report = self.connect(&format!("{room}&stun={}", Turn::address()), browser)?;
         self.connector(browser)?.write("text", "close")?;
         process.wait_for(PATIENCE, |line| line.contains("closed by"))?;
         self.connector(browser)?.open("about:blank")?;

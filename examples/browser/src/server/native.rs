@@ -11,7 +11,7 @@ use clap::Parser;
 use deltawire::prelude::*;
 use deltawire::signalling::{RoomLimits, SignallingOptions, SignallingServer, Token};
 use deltawire::webrtc::EngineKind;
-use deltawire::{Admission, LinkChange};
+use deltawire::{Admission, IceServer, LinkChange};
 use deltawire_browser_demo::service::{self, Error};
 
 /// Serves the page, signalling, the board and the echo.
@@ -38,6 +38,15 @@ struct Arguments {
     /// Instead accepts in a room of another server's, and serves who connects there.
     #[arg(long)]
     accept: Option<String>,
+    /// Where it accepts in a room.
+    #[arg(long, default_value = "127.0.0.1:0", requires = "accept")]
+    listen: SocketAddr,
+    /// Accepts in a room with an address at this TURN server, such as turn:example.org.
+    #[arg(long, requires = "accept", requires = "turn_user")]
+    turn: Option<String>,
+    /// Its name and its password there, with a colon between.
+    #[arg(long)]
+    turn_user: Option<String>,
     /// Instead connects to who accepts in a room of another server's, tries the link and closes it.
     #[arg(long)]
     meet: Option<String>,
@@ -60,9 +69,13 @@ pub(super) fn main() -> ExitCode {
 #[tokio::main]
 async fn run(arguments: Arguments) -> Result<(), Error> {
     let engine = if arguments.str0m { EngineKind::Str0m } else { EngineKind::Lean };
-    let builder = Node::builder().limits(service::limits()).engine(engine);
+    let mut builder = Node::builder().limits(service::limits()).engine(engine);
+    let user = arguments.turn_user.as_deref().and_then(|user| user.split_once(':'));
+    if let Some((turn, (name, password))) = arguments.turn.as_deref().zip(user) {
+        builder = builder.ice_servers([IceServer::new(turn).with_credentials(name, password)]);
+    }
     match (&arguments.accept, &arguments.meet) {
-        (Some(room), _) => return super::rooms::accept(builder, room).await,
+        (Some(room), _) => return super::rooms::accept(builder, arguments.listen, room).await,
         (_, Some(room)) => return super::rooms::meet(builder, room).await,
         _ => {}
     }

@@ -1,6 +1,6 @@
 //! A native peer of pages, which meets them in a room of a server that it has no other link with.
 
-use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use deltawire::NodeBuilder;
@@ -11,8 +11,12 @@ use deltawire_browser_demo::service::{self, Error};
 use super::native::tell;
 
 /// Serves who connects to a room, as the server does.
-pub(super) async fn accept(builder: NodeBuilder, room: &str) -> Result<(), Error> {
-    let node = builder.listen((Ipv4Addr::LOCALHOST, 0).into()).build()?;
+pub(super) async fn accept(
+    builder: NodeBuilder,
+    listen: SocketAddr,
+    room: &str,
+) -> Result<(), Error> {
+    let node = builder.listen(listen).build()?;
     println!("accepting in {room} ; Ctrl+C ends");
     let serving = async {
         while let Some((peer, link)) = node.accept().await {

@@ -114,7 +114,7 @@ impl Drop for WindowLink {
 }
 
 /// As the browser takes it.
-fn server(IceServer { urls, username, credential }: &IceServer) -> RtcIceServer {
+fn server(IceServer { urls, username, credential, .. }: &IceServer) -> RtcIceServer {
     let server = RtcIceServer::new();
     let urls: Array = urls.iter().map(JsValue::from).collect();
     server.set_urls(&urls);

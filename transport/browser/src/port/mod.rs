@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use deltawire_sdp::IceServer;
 use wasm_bindgen::prelude::*;
 use web_sys::{MessageEvent, Worker};
 
@@ -23,36 +24,6 @@ pub struct PortOptions {
     /// Whom the browser asks for addresses at which it is reached from other networks (STUN), or for one there (TURN).
     /// Default: nobody, so that two browsers reach each other within one network only.
     pub ice_servers: Vec<IceServer>,
-}
-
-/// A STUN or TURN server: `RTCIceServer` (W3C, WebRTC, section 4.2.4).
-#[derive(Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct IceServer {
-    /// Where it is, like `stun:stun.example.org` or `turns:turn.example.org:443`.
-    pub urls: Vec<String>,
-    /// Of TURN.
-    pub username: String,
-    /// Of TURN: the password.
-    pub credential: String,
-}
-
-impl IceServer {
-    /// A server that asks for no name and password.
-    #[must_use]
-    pub fn new(url: impl Into<String>) -> Self {
-        Self { urls: vec![url.into()], ..Self::default() }
-    }
-}
-
-/// Without the password.
-impl std::fmt::Debug for IceServer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IceServer")
-            .field("urls", &self.urls)
-            .field("username", &self.username)
-            .finish_non_exhaustive()
-    }
 }
 
 /// What went through a [`Port`].

@@ -171,6 +171,32 @@ impl NodeBuilder {
         self
     }
 
+    /// STUN and TURN servers, for a node that may be behind a NAT: each link is offered, or answered, with the addresses that they
+    /// give, and both sides check. Default: none. At most 8 addresses, each asked for each link, for 1 s in all; a
+    /// server that says nothing, or no, is told as [`NodeEvent::IceServer`](crate::NodeEvent::IceServer), and the
+    /// link goes on without it.
+    ///
+    /// Of TURN servers a link uses one: the first that gives an address over UDP, else over TCP. They see from whom to whom
+    /// a link's datagrams go, and nothing of what is in them.
+    ///
+    /// ```
+    /// use deltawire_node::Node;
+    /// use deltawire_sdp::IceServer;
+    ///
+    /// let turn = IceServer::new("turn:turn.example.org").with_credentials("a name", "a password");
+    /// let over_tcp = IceServer::new("turn:turn.example.org?transport=tcp")
+    ///     .with_credentials("a name", "a password");
+    /// let builder = Node::builder().ice_servers([turn, over_tcp]);
+    /// ```
+    #[cfg(feature = "turn")]
+    pub fn ice_servers(
+        mut self,
+        servers: impl IntoIterator<Item = deltawire_sdp::IceServer>,
+    ) -> Self {
+        self.webrtc.ice_servers = servers.into_iter().collect();
+        self
+    }
+
     /// The certificate that peers see. Default: one that is made for this node.
     pub fn certificate(mut self, certificate: deltawire_webrtc::Certificate) -> Self {
         self.webrtc.certificate = Some(certificate);
@@ -185,7 +211,8 @@ impl NodeBuilder {
     }
 
     /// Whether connectivity checks are left to those who connect (RFC 8445, section 2.5). Default:
-    /// yes, which suits nodes that are reached at their own addresses.
+    /// yes, which suits nodes that are reached at their own addresses, and no where there are `ice_servers`: who leaves checks to
+    /// others names no addresses but its own.
     pub fn ice_lite(mut self, ice_lite: bool) -> Self {
         self.webrtc.ice_lite = Some(ice_lite);
         self

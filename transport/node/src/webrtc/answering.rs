@@ -13,7 +13,9 @@ use deltawire_signalling::{Answer, Answerer, OfferedLink, Offerer, Refusal, Reso
 use deltawire_webrtc::{Engine, EngineConfig, EngineError};
 
 use super::NativeEngine;
-use super::driver::Request;
+use super::driver::{Added, Request};
+#[cfg(feature = "turn")]
+use super::gathering;
 use crate::rooms::OF_ROOMS;
 use crate::{CapacityError, Node};
 
@@ -116,6 +118,15 @@ async fn begin(
     let Some(local) = listener.addresses.first() else { return Err(AnswerError::NotListening) };
     let mut config = webrtc.engine(local.ip(), listener.burst);
     change(&mut config);
+    #[cfg(feature = "turn")]
+    let relay = if config.ice_lite {
+        None
+    } else {
+        let local = &listener.addresses;
+        let gathered = Box::pin(gathering::gather(node, local, &listener.requests)).await;
+        config.gathered = gathered.for_engine();
+        gathered.relay
+    };
     let now = runtime.now();
     let (engine, sdp) = NativeEngine::answer(&config, &listener.addresses, offer, now)?;
     let (user_fragment, named) = (engine.user_fragment().to_owned(), engine.candidates());
@@ -132,7 +143,12 @@ async fn begin(
         return Err(AnswerError::Stopped);
     };
     webrtc.resources.add(id, link, index, named);
-    request.send(Request::Add(connection, user_fragment));
+    request.send(Request::Add(Added {
+        connection,
+        user_fragment,
+        #[cfg(feature = "turn")]
+        relay,
+    }));
     reservation.take();
     tracing::debug!(%link, "answered an offer");
     Ok(Answer { id, sdp })

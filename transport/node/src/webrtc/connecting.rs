@@ -8,9 +8,11 @@ use deltawire_framing::control::Role;
 use deltawire_link::{Connection, Link, LinkEnded, TransportError};
 use deltawire_sdp::grammar::Candidate;
 use deltawire_sdp::{Description, DescriptionError};
-use deltawire_webrtc::{Engine, EngineError};
+use deltawire_webrtc::{Engine, EngineConfig, EngineError};
 
-use super::driver::Request;
+use super::driver::{Added, Request};
+#[cfg(feature = "turn")]
+use super::gathering::{self, Gathered};
 use super::outgoing::{Local, Ticket};
 use super::{NativeEngine, WebRtc};
 use crate::network::Outcome;
@@ -27,6 +29,16 @@ pub struct Offer {
     ticket: Ticket,
     reservation: Reservation,
     outcome: Outcome,
+    #[cfg(feature = "turn")]
+    gathered: Gathered,
+}
+
+/// What is there before an offer is made.
+struct Begun {
+    ticket: Ticket,
+    reservation: Reservation,
+    outcome: Outcome,
+    config: EngineConfig,
 }
 
 /// What came of an answer.
@@ -39,28 +51,60 @@ enum Finished {
 impl Offer {
     /// From a socket of its own at this address, with which the link lives and ends.
     pub(super) fn alone(node: &Node, local: IpAddr) -> Result<Self, ConnectError> {
-        Self::new(node, Local::Address(local), (String::new(), 0), true)
+        let begun = Begun::new(node, Local::Address(local), (String::new(), 0), true)?;
+        #[cfg(feature = "turn")]
+        return Self::make(node, begun, Gathered::default());
+        #[cfg(not(feature = "turn"))]
+        Self::make(node, begun)
     }
 
-    fn new(
+    /// The same, with the addresses that servers gave.
+    #[cfg(feature = "turn")]
+    pub(super) async fn alone_gathered(node: &Node, local: IpAddr) -> Result<Self, ConnectError> {
+        Self::new(node, Local::Address(local), (String::new(), 0), true).await
+    }
+
+    async fn new(
         node: &Node,
         local: Local,
         host: (String, u16),
         alone: bool,
     ) -> Result<Self, ConnectError> {
-        let (reservation, outcome) = node.begin_connect()?;
-        let (runtime, webrtc) = (node.runtime(), &node.inner().webrtc);
-        let (Local::Address(address) | Local::Host(address)) = local;
-        let (id, buffer) = (reservation.id(), webrtc.socket_buffer);
-        let ticket = webrtc
-            .outgoing
-            .socket(id, local, host, buffer, runtime, alone)
-            .map_err(|source| no_socket(address, source))?;
-        let config = webrtc.engine(address, ticket.burst);
-        let (engine, sdp) = NativeEngine::offer(&config, &[ticket.address], runtime.now())
+        let begun = Begun::new(node, local, host, alone)?;
+        #[cfg(feature = "turn")]
+        let gathered = {
+            let Ticket { address, requests, .. } = &begun.ticket;
+            // By itself, as the future of who connects is to stay small.
+            Box::pin(gathering::gather(node, &[*address], requests)).await
+        };
+        Self::make(
+            node,
+            begun,
+            #[cfg(feature = "turn")]
+            gathered,
+        )
+    }
+
+    fn make(
+        node: &Node,
+        begun: Begun,
+        #[cfg(feature = "turn")] gathered: Gathered,
+    ) -> Result<Self, ConnectError> {
+        let Begun { ticket, reservation, outcome, config } = begun;
+        #[cfg(feature = "turn")]
+        let config = EngineConfig { gathered: gathered.for_engine(), ..config };
+        let (engine, sdp) = NativeEngine::offer(&config, &[ticket.address], node.runtime().now())
             .map_err(TransportError::from)?;
-        let engine = Box::new(engine);
-        Ok(Self { node: node.clone(), engine, sdp, ticket, reservation, outcome })
+        Ok(Self {
+            node: node.clone(),
+            engine: Box::new(engine),
+            sdp,
+            ticket,
+            reservation,
+            outcome,
+            #[cfg(feature = "turn")]
+            gathered,
+        })
     }
 
     /// The session description to be answered.
@@ -85,6 +129,8 @@ impl Offer {
     /// Has the link driven.
     async fn begin(self, answer: &str) -> Result<Finished, ConnectError> {
         let Self { node, mut engine, ticket, reservation, outcome, .. } = self;
+        #[cfg(feature = "turn")]
+        let relay = self.gathered.relay;
         if !ticket.leads_to(addresses(answer)?) {
             return Ok(Finished::Taken);
         }
@@ -100,10 +146,35 @@ impl Offer {
         let Ok(request) = ticket.requests.reserve().await else {
             return Err(ConnectError::Ended(LinkEnded::Stopped));
         };
-        request.send(Request::Add(connection, user_fragment));
+        request.send(Request::Add(Added {
+            connection,
+            user_fragment,
+            #[cfg(feature = "turn")]
+            relay,
+        }));
         ticket.keep();
         reservation.take();
         Ok(Finished::Begun(outcome))
+    }
+}
+
+impl Begun {
+    fn new(
+        node: &Node,
+        local: Local,
+        host: (String, u16),
+        alone: bool,
+    ) -> Result<Self, ConnectError> {
+        let (reservation, outcome) = node.begin_connect()?;
+        let (runtime, webrtc) = (node.runtime(), &node.inner().webrtc);
+        let (Local::Address(address) | Local::Host(address)) = local;
+        let (id, buffer) = (reservation.id(), webrtc.socket_buffer);
+        let ticket = webrtc
+            .outgoing
+            .socket(id, local, host, buffer, runtime, alone)
+            .map_err(|source| no_socket(address, source))?;
+        let config = webrtc.engine(address, ticket.burst);
+        Ok(Self { ticket, reservation, outcome, config })
     }
 }
 
@@ -144,7 +215,10 @@ impl WebRtc {
         };
         let mut alone = false;
         loop {
-            let offer = Offer::new(node, local, host.clone(), alone)?;
+            #[cfg_attr(not(feature = "turn"), expect(unused_mut, reason = "what servers said"))]
+            let mut offer = Offer::new(node, local, host.clone(), alone).await?;
+            #[cfg(feature = "turn")]
+            let servers = std::mem::take(&mut offer.gathered.problems);
             let answered = self.signalling.offer(node, url, offer.sdp(), once).await?;
             let outcome = match offer.begin(&answered.sdp).await {
                 Ok(Finished::Begun(outcome)) => outcome.await.map_err(ConnectError::from),
@@ -156,6 +230,13 @@ impl WebRtc {
                 Ok(Finished::Taken) => Err(ConnectError::Ended(LinkEnded::Stopped)),
                 Err(error) => Err(error),
             };
+            #[cfg(feature = "turn")]
+            let outcome = outcome.map_err(|error| match error {
+                ConnectError::Ended(ended @ LinkEnded::NotReached(_)) if !servers.is_empty() => {
+                    ConnectError::IceServers { ended, servers }
+                }
+                error => error,
+            });
             if outcome.is_err() {
                 self.signalling.hang_up(answered.resource.as_deref()).await;
             }

@@ -4,6 +4,8 @@
 mod answering;
 mod connecting;
 pub(crate) mod driver;
+#[cfg(feature = "turn")]
+pub(crate) mod gathering;
 mod outgoing;
 
 use std::net::{IpAddr, SocketAddr};
@@ -23,6 +25,10 @@ pub use self::answering::AnswerError;
 use self::answering::Resources;
 pub use self::connecting::Offer;
 use self::driver::{Driver, Observer, Request};
+#[cfg(feature = "turn")]
+use self::gathering::IceServers;
+#[cfg(feature = "turn")]
+pub use self::gathering::{IceServerError, IceServerProblem};
 use self::outgoing::Outgoing;
 use crate::network::Network;
 use crate::settings::Settings;
@@ -42,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) certificate: Option<Certificate>,
     pub(crate) mtu: Option<usize>,
     pub(crate) ice_lite: Option<bool>,
+    #[cfg(feature = "turn")]
+    pub(crate) ice_servers: Vec<deltawire_sdp::IceServer>,
 }
 
 /// A node's links over WebRTC.
@@ -55,6 +63,8 @@ pub(crate) struct WebRtc {
     next_listener: Mutex<usize>,
     resources: Resources,
     outgoing: Outgoing,
+    #[cfg(feature = "turn")]
+    ice_servers: IceServers,
 }
 
 /// A socket that accepts.
@@ -79,6 +89,8 @@ impl WebRtc {
         #[cfg(feature = "quic")] quic: &crate::quic::Quic,
     ) -> Result<Self, BuildError> {
         options.check(udp.listen)?;
+        #[cfg(feature = "turn")]
+        let ice_servers = IceServers::read(&options.ice_servers)?;
         let engine = options.engine(settings)?;
         let socket_buffer = udp.buffer();
         let resources = Resources::default();
@@ -119,6 +131,8 @@ impl WebRtc {
             next_listener: Mutex::default(),
             resources,
             outgoing: Outgoing::new(network.clone()),
+            #[cfg(feature = "turn")]
+            ice_servers,
         })
     }
 
@@ -208,7 +222,12 @@ impl Options {
         engine.max_buffered = pacing.max.max(pacing.min) + limits.max_frame_len;
         engine.max_message_size = u32::try_from(limits.max_frame_len).unwrap_or(u32::MAX);
         engine.receive_buffer = u32::try_from(limits.largest_data_window()).unwrap_or(u32::MAX);
-        engine.ice_lite = self.ice_lite.unwrap_or(true);
+        // Who leaves checks to others opens no NAT.
+        #[cfg(feature = "turn")]
+        let is_reached = self.ice_servers.is_empty();
+        #[cfg(not(feature = "turn"))]
+        let is_reached = true;
+        engine.ice_lite = self.ice_lite.unwrap_or(is_reached);
         engine.command = settings.command;
         engine.initiator = settings.initiator;
         engine.acceptor = settings.acceptor;
@@ -239,6 +258,16 @@ impl Node {
     /// When the node is full, or cannot bind a socket at this address.
     pub fn offer(&self, local: IpAddr) -> Result<Offer, ConnectError> {
         Offer::alone(self, local)
+    }
+
+    /// The same for a node with `NodeBuilder::ice_servers`: the offer names the addresses that they gave, for which they have 1 s.
+    ///
+    /// # Errors
+    ///
+    /// As [`offer`](Self::offer).
+    #[cfg(feature = "turn")]
+    pub async fn offer_gathered(&self, local: IpAddr) -> Result<Offer, ConnectError> {
+        Offer::alone_gathered(self, local).await
     }
 
     /// Answers an offer that came by other means than signalling. The peer then shows in

@@ -35,7 +35,7 @@ use self::rtc_sctp::RtcSctp;
 use self::sctp::{MessageKind, Sctp, SctpEvent};
 use crate::checks::Checks;
 use crate::crypto::hmac_sha1;
-use crate::engine::{not_an_init, read_candidate, receive_buffer, unusable};
+use crate::engine::{local_candidates, not_an_init, read_candidate, receive_buffer, unusable};
 use crate::path::Path;
 use crate::sctp_filter::{SctpFilter, Verdict};
 use crate::sources::Sources;
@@ -119,9 +119,7 @@ impl Lean {
         let mut ice = IceAgent::with_hmac(credentials.clone(), &Hmac);
         ice.set_ice_lite(config.ice_lite && role == Role::Acceptor);
         let mut candidates = Vec::with_capacity(local.len());
-        for address in local {
-            let candidate = Candidate::host(*address, Protocol::Udp)
-                .map_err(|error| unusable(&address.to_string(), error.to_string()))?;
+        for candidate in local_candidates(config, local)? {
             if let Some(candidate) = ice.add_local_candidate(candidate) {
                 candidates.push(candidate.to_sdp_string());
             }

@@ -28,7 +28,7 @@ use self::config::channels;
 use self::dtls::take_filter;
 use self::shared_filter::SharedFilter;
 use crate::checks::Checks;
-use crate::engine::{not_an_init, read_candidate, receive_buffer, unusable};
+use crate::engine::{local_candidates, not_an_init, read_candidate, receive_buffer, unusable};
 use crate::path::Path;
 use crate::sources::Sources;
 use crate::stun::Check;
@@ -114,9 +114,7 @@ impl Str0m {
         };
         filter.configure(receive_buffer(config), stream(peer, Channel::Data), delivery);
         let mut candidates = Vec::with_capacity(local.len());
-        for address in local {
-            let candidate = Candidate::host(*address, Protocol::Udp)
-                .map_err(|error| unusable(&address.to_string(), error.to_string()))?;
+        for candidate in local_candidates(config, local)? {
             if let Some(candidate) = rtc.add_local_candidate(candidate) {
                 candidates.push(candidate.to_sdp_string());
             }

@@ -18,11 +18,17 @@ use deltawire_webrtc::{Engine, KnownAddresses, Routes};
 use slab::Slab;
 use tokio::sync::mpsc;
 
+#[cfg(feature = "turn")]
+use super::gathering::{Probe, Probes, Relay};
 use crate::udp::timers::Timers;
 use crate::udp::{Inbox, Socket};
 
 /// Receiving calls before others get their turn.
 const RECEIVES: usize = 4;
+
+/// Datagrams that a connection takes from its address at a TURN server before it works on them.
+#[cfg(feature = "turn")]
+const RELAYED: usize = 16;
 
 /// The least first byte of QUIC's datagrams (RFC 9443).
 #[cfg(feature = "quic")]
@@ -34,11 +40,24 @@ const RECEIVE_AGAIN: Duration = Duration::from_millis(10);
 /// What a driver is asked to do.
 pub(crate) enum Request<E> {
     /// Drive this connection too.
-    Add(Box<Connection<E>>, String),
+    Add(Added<E>),
     /// Its peer trickled candidates.
     Candidates(LinkId, Vec<String>),
     /// Its peer hung up where signalling said so.
     HangUp(LinkId),
+    /// Ask a STUN server about the socket.
+    #[cfg(feature = "turn")]
+    Probe(Probe),
+}
+
+/// A connection for a driver.
+pub(crate) struct Added<E> {
+    pub(crate) connection: Box<Connection<E>>,
+    /// By this its peer names who its checks are for.
+    pub(crate) user_fragment: String,
+    /// Its address at a TURN server.
+    #[cfg(feature = "turn")]
+    pub(crate) relay: Option<Relay>,
 }
 
 /// What a driver tells of its connections.
@@ -85,6 +104,8 @@ struct Connections<E: Engine, O: Observer> {
     observer: O,
     /// Those that have something to do, by key.
     due: Vec<usize>,
+    #[cfg(feature = "turn")]
+    probes: Probes,
 }
 
 struct Entry<E> {
@@ -93,6 +114,9 @@ struct Entry<E> {
     ready: ReadyHandle,
     /// Whether it is among those that have something to do.
     due: bool,
+    /// Its address at a TURN server.
+    #[cfg(feature = "turn")]
+    relay: Option<Relay>,
 }
 
 impl<E: Engine, O: Observer> Driver<E, O> {
@@ -115,6 +139,8 @@ impl<E: Engine, O: Observer> Driver<E, O> {
                 timers: Timers::default(),
                 observer,
                 due: Vec::new(),
+                #[cfg(feature = "turn")]
+                probes: Probes::default(),
             },
             // Of more, all are looked at.
             ready: ReadyQueue::new(capacity.min(1_024)),
@@ -189,9 +215,15 @@ impl<E: Engine, O: Observer> Driver<E, O> {
             && let Poll::Ready(request) = self.requests.poll_recv(context)
         {
             match request {
-                Some(Request::Add(connection, user_fragment)) => {
+                Some(Request::Add(added)) => {
                     let ready = &self.ready;
-                    self.connections.add(connection, &user_fragment, |key| ready.handle(key));
+                    self.connections.add(added, |key| ready.handle(key));
+                }
+                #[cfg(feature = "turn")]
+                Some(Request::Probe(probe)) => {
+                    let Connections { socket, probes, .. } = &mut self.connections;
+                    socket.send(probes.ask(probe));
+                    socket.flush();
                 }
                 Some(Request::Candidates(id, candidates)) => {
                     self.connections.change(id, |connection| {
@@ -281,14 +313,40 @@ impl<E: Engine, O: Observer> Drop for Driver<E, O> {
     fn drop(&mut self) {
         self.requests.close();
         while let Ok(request) = self.requests.try_recv() {
-            if let Request::Add(connection, _) = request {
-                abandon(connection, &self.connections.observer);
+            if let Request::Add(added) = request {
+                abandon(added.connection, &self.connections.observer);
             }
         }
         for entry in self.connections.entries.drain() {
             abandon(entry.connection, &self.connections.observer);
         }
     }
+}
+
+/// Has a connection take what came to its address at a TURN server.
+#[cfg(feature = "turn")]
+fn take_relayed<E: Engine>(
+    connection: &mut Connection<E>,
+    relay: &mut Option<Relay>,
+    now: Duration,
+    context: &mut Context<'_>,
+) {
+    let Some(from) = relay else { return };
+    let destination = from.address();
+    for _ in 0..RELAYED {
+        match from.poll_receive(context) {
+            Poll::Ready(Some((source, bytes))) => {
+                connection.handle_datagram(Datagram { source, destination, bytes: &bytes }, now);
+            }
+            Poll::Ready(None) => {
+                *relay = None;
+                return;
+            }
+            Poll::Pending => return,
+        }
+    }
+    // There may be more, after what these ask for.
+    context.waker().wake_by_ref();
 }
 
 /// Ends a link that nobody moves any more, and tells who counts it.
@@ -300,18 +358,24 @@ fn abandon<E: Engine>(connection: Box<Connection<E>>, observer: &impl Observer) 
 }
 
 impl<E: Engine, O: Observer> Connections<E, O> {
-    fn add(
-        &mut self,
-        mut connection: Box<Connection<E>>,
-        user_fragment: &str,
-        handle: impl FnOnce(usize) -> ReadyHandle,
-    ) {
+    fn add(&mut self, mut added: Added<E>, handle: impl FnOnce(usize) -> ReadyHandle) {
         let vacant = self.entries.vacant_entry();
         let key = vacant.key();
         let ready = handle(key);
-        connection.attach(ready.waker());
-        let known = self.routes.add(key, user_fragment);
-        vacant.insert(Entry { connection, known, ready, due: false });
+        added.connection.attach(ready.waker());
+        let known = self.routes.add(key, &added.user_fragment);
+        #[cfg(feature = "turn")]
+        if let Some(relay) = &mut added.relay {
+            relay.belongs_to(&added.user_fragment);
+        }
+        vacant.insert(Entry {
+            connection: added.connection,
+            known,
+            ready,
+            due: false,
+            #[cfg(feature = "turn")]
+            relay: added.relay,
+        });
         self.mark(key);
     }
 
@@ -349,6 +413,10 @@ impl<E: Engine, O: Observer> Connections<E, O> {
     }
 
     fn handle_datagram(&mut self, mut datagram: Datagram<'_>, now: Duration) {
+        #[cfg(feature = "turn")]
+        if self.probes.take(&datagram) {
+            return;
+        }
         let Some(key) = self.routes.find(datagram.source, datagram.bytes) else { return };
         let Some(entry) = self.entries.get_mut(key) else { return };
         // Engines know only what peers know this host by, and drop what comes elsewhere.
@@ -375,9 +443,18 @@ impl<E: Engine, O: Observer> Connections<E, O> {
     fn work(&mut self, key: usize, now: Duration) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let Entry { connection, known, ready, .. } = entry;
+        #[cfg(feature = "turn")]
+        let relay = &mut entry.relay;
         ready.rearm();
         let mut context = Context::from_waker(ready.waker());
+        #[cfg(feature = "turn")]
+        take_relayed(connection, relay, now, &mut context);
         let progress = connection.work(now, &mut context, &mut |mut transmit| {
+            #[cfg(feature = "turn")]
+            if let Some(relay) = relay {
+                let Some(not_by_it) = relay.send(transmit) else { return };
+                transmit = not_by_it;
+            }
             self.routes.learn(key, known, transmit.destination, &transmit.bytes);
             if let Some(reached) = known.reached_from(transmit.destination) {
                 transmit.source.set_ip(reached);
@@ -387,6 +464,20 @@ impl<E: Engine, O: Observer> Connections<E, O> {
         self.socket.flush();
         self.timers.set(key, connection.poll_timeout());
         let id = connection.place();
+        #[cfg(feature = "turn")]
+        if let Some(address) = relay {
+            let opened = matches!(
+                progress,
+                Progress::Opened(_) | Progress::Merged { .. } | Progress::Resumed(_)
+            );
+            if opened {
+                address.opened(now);
+            }
+            let gone = matches!(progress, Progress::Gone | Progress::Detached(_));
+            if gone || address.is_unused(now) {
+                *relay = None;
+            }
+        }
         match progress {
             Progress::Quiet => {}
             Progress::Opened(peer) => {

@@ -210,7 +210,13 @@ fn connection(id: u64, script: Script) -> (Link, Request<Script>) {
     let pacing = PacingLimits::default();
     let config = ConnectionConfig { session, pacing, connect_timeout, valid_until: None };
     let connection = Connection::new(script, config, state, Duration::ZERO).unwrap();
-    (link, Request::Add(Box::new(connection), id.to_string()))
+    let request = Request::Add(Added {
+        connection: Box::new(connection),
+        user_fragment: id.to_string(),
+        #[cfg(feature = "turn")]
+        relay: None,
+    });
+    (link, request)
 }
 
 fn driver(failures: usize) -> (mpsc::Sender<Request<Script>>, Ends, Driver<Script, Ends>) {
