@@ -55,6 +55,21 @@ fn refusal(request: &[u8], code: [u8; 2], nonce: &str) -> Vec<u8> {
     answer(request, typ, &[(9, &code), (0x14, b"here"), (0x15, nonce.as_bytes())])
 }
 
+/// An address for who has the password, and as sealed as the request.
+fn sealed_answer(request: &[u8]) -> Vec<u8> {
+    use aws_lc_rs::hmac;
+    let relayed = hidden(SocketAddr::from(([192, 0, 2, 7], 9)));
+    let mut said = answer(request, [1, request[1]], &[(0x16, &relayed), (0x0d, &[0, 0, 2, 88])]);
+    let key = <md5::Md5 as md5::Digest>::digest(b"a name:here:a password");
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &key);
+    let len = (said.len() - 20 + 24) as u16;
+    said[2..4].copy_from_slice(&len.to_be_bytes());
+    let seal = hmac::sign(&key, &said);
+    said.extend([0, 8, 0, 20]);
+    said.extend(seal.as_ref());
+    said
+}
+
 /// A server over UDP that says this to whatever comes, for as long as the test runs.
 async fn udp(say: impl Fn(&[u8], usize) -> Vec<Vec<u8>> + Send + 'static) -> u16 {
     let socket = UdpSocket::bind(here()).await.unwrap();
@@ -156,6 +171,19 @@ async fn what_servers_say_wrongly_changes_nothing() {
         let told = told.unwrap();
         assert!(told.url.contains(&asked.to_string()) && told.to_string().contains("no"), "{told}");
     }
+    // Addresses that no host has, under the right name.
+    for wrong in [[0, 0, 0, 0], [224, 0, 0, 1], [255, 255, 255, 255], [169, 254, 0, 1]] {
+        for port in [0, 9] {
+            let asked = udp(move |request, _| {
+                let address = hidden(SocketAddr::from((wrong, port)));
+                let typ = [1, request[1]];
+                vec![answer(request, typ, &[(0x20, &address), (0x16, &address)])]
+            })
+            .await;
+            let (candidates, ..) = offered(&node([turn(asked, "udp")])).await;
+            assert_eq!(candidates.len(), 1, "{wrong:?}: {candidates:?}");
+        }
+    }
     // No seal, though the request had one.
     let unsealed = udp(move |request, _| match is_sealed(request) {
         false => vec![refusal(request, [4, 1], "nonce")],
@@ -221,6 +249,46 @@ async fn an_address_is_given_back_once_nobody_has_it() {
     let offering = node.offer_gathered(HERE.into());
     let _ = tokio::time::timeout(Duration::from_millis(1), offering).await;
     tokio::time::timeout(SOON, given_back.recv()).await.unwrap();
+}
+
+/// Who asks is told to say who it is, as of most servers, and gives up meanwhile.
+#[tokio::test]
+async fn what_comes_too_late_is_given_back() {
+    let (told, mut came) = tokio::sync::mpsc::unbounded_channel();
+    let socket = std::sync::Arc::new(UdpSocket::bind(here()).await.unwrap());
+    let port = socket.local_addr().unwrap().port();
+    let serving = socket.clone();
+    tokio::spawn(async move {
+        let mut bytes = [0; 2_048];
+        while let Ok((len, from)) = serving.recv_from(&mut bytes).await {
+            let (request, socket, told) = (bytes[..len].to_vec(), serving.clone(), told.clone());
+            tokio::spawn(async move {
+                // Of both messages of asking: it takes 200 ms before there is an address.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let answer = match (request[1], is_sealed(&request)) {
+                    (3, false) => refusal(&request, [4, 1], "nonce"),
+                    (kind, true) => {
+                        let _ = told.send(kind);
+                        sealed_answer(&request)
+                    }
+                    _ => return,
+                };
+                let _ = socket.send_to(&answer, from).await;
+            });
+        }
+    });
+    for patience in [20, 150, 250] {
+        let node = node([turn(port, "udp")]);
+        let offering = node.offer_gathered(HERE.into());
+        let offered = tokio::time::timeout(Duration::from_millis(patience), offering).await;
+        drop(offered);
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        let mut kinds = std::iter::from_fn(|| came.try_recv().ok()).collect::<Vec<_>>();
+        kinds.dedup();
+        // None was asked for, or it was given back: a request to refresh comes behind that for an address.
+        let expected: &[u8] = if patience < 100 { &[] } else { &[3, 4] };
+        assert_eq!(kinds, expected, "after {patience} ms");
+    }
 }
 
 /// Over the sockets' own addresses a link opens, and goes on, whatever comes by the server.

@@ -14,8 +14,8 @@ use deltawire::bulk::{
 use deltawire::documents::store::LogOptions;
 use deltawire::documents::{DocumentsOptions, HubOptions};
 use deltawire::limits::{
-    CONNECT_TIMEOUT, GATHERING, MAX_FROM_RELAY, MAX_ICE_SERVERS, MAX_PROBES, MAX_TO_RELAY,
-    MAX_TO_STREAM, MAX_WAITING, REQUESTS, SOCKET_BUFFER, turn,
+    CONNECT_TIMEOUT, GATHERING, MAX_ASKING, MAX_FROM_RELAY, MAX_ICE_SERVERS, MAX_PROBES,
+    MAX_TO_RELAY, MAX_TO_STREAM, MAX_WAITING, REQUESTS, SOCKET_BUFFER, turn,
 };
 use deltawire::link::{LAST_WORDS, MAX_STREAM_MESSAGE};
 use deltawire::requests::{MAX_REFUSAL_REASON, MAX_REPLIES, MESSAGE_OVERHEAD, RequestsOptions};
@@ -287,6 +287,7 @@ fn in_code() -> BTreeMap<String, String> {
         "NodeBuilder::socket_buffer" => size(SOCKET_BUFFER),
         "webrtc::REQUESTS" => count(REQUESTS),
         "NodeBuilder::ice_servers" => count(MAX_ICE_SERVERS),
+        "gathering::MAX_ASKING" => count(MAX_ASKING),
         "gathering::GATHERING" => time(GATHERING),
         "gathering::MAX_PROBES" => count(MAX_PROBES),
         "relay::MAX_TO_RELAY" => count(MAX_TO_RELAY),

@@ -116,7 +116,8 @@ pub mod limits {
     pub use crate::udp::{REQUESTS, SOCKET_BUFFER};
     #[cfg(feature = "turn")]
     pub use crate::webrtc::gathering::{
-        GATHERING, MAX_FROM_RELAY, MAX_ICE_SERVERS, MAX_PROBES, MAX_TO_RELAY, MAX_TO_STREAM,
+        GATHERING, MAX_ASKING, MAX_FROM_RELAY, MAX_ICE_SERVERS, MAX_PROBES, MAX_TO_RELAY,
+        MAX_TO_STREAM,
     };
     #[cfg(feature = "turn")]
     pub use deltawire_turn as turn;

@@ -30,3 +30,14 @@ pub enum TurnError {
     #[error("the server breaks the rules of TURN: {0}")]
     Broken(&'static str),
 }
+
+impl TurnError {
+    /// Whether the same may be had a little later.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Silent => true,
+            Self::Refused { code, .. } => *code >= 500,
+            Self::Credentials { .. } | Self::NoCredentials | Self::Broken(_) => false,
+        }
+    }
+}

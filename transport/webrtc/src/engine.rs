@@ -98,19 +98,17 @@ pub(crate) fn local_candidates(
 ) -> Result<Vec<Candidate>, EngineError> {
     let Gathered { reflexive, relayed } = &config.gathered;
     let udp = Protocol::Udp;
-    let hosts = local.iter().map(|address| (*address, Candidate::host(*address, udp)));
-    let reflexive = reflexive
-        .iter()
-        .map(|(address, base)| (*address, Candidate::server_reflexive(*address, *base, udp)));
-    let relayed =
-        relayed.iter().map(|address| (*address, Candidate::relayed(*address, *address, udp)));
-    hosts
-        .chain(reflexive)
-        .chain(relayed)
-        .map(|(address, made)| {
-            made.map_err(|error| unusable(&address.to_string(), error.to_string()))
-        })
-        .collect()
+    let host = |address: &SocketAddr| {
+        let made = Candidate::host(*address, udp);
+        made.map_err(|error| unusable(&address.to_string(), error.to_string()))
+    };
+    let mut candidates = local.iter().map(host).collect::<Result<Vec<_>, _>>()?;
+    // A server says what it likes: what is no address of a host's is left out.
+    let reflexive =
+        reflexive.iter().map(|(address, base)| Candidate::server_reflexive(*address, *base, udp));
+    let relayed = relayed.iter().map(|address| Candidate::relayed(*address, *address, udp));
+    candidates.extend(reflexive.chain(relayed).flatten());
+    Ok(candidates)
 }
 
 pub(crate) fn unusable(candidate: &str, reason: String) -> EngineError {

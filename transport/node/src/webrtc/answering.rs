@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use deltawire_framing::control::Role;
 use deltawire_link::{Connection, Identity, LinkId, TransportError};
+#[cfg(feature = "turn")]
+use deltawire_sdp::Description;
 use deltawire_sdp::MAX_CANDIDATES;
 use deltawire_sdp::grammar::Candidate;
 use deltawire_signalling::{Answer, Answerer, OfferedLink, Offerer, Refusal, ResourceId};
@@ -122,9 +124,11 @@ async fn begin(
     let relay = if config.ice_lite {
         None
     } else {
+        // What is none costs no servers.
+        Description::read(offer).map_err(EngineError::from)?;
         let local = &listener.addresses;
         let gathered = Box::pin(gathering::gather(node, local, &listener.requests)).await;
-        config.gathered = gathered.for_engine();
+        gathered.tell(&mut config);
         gathered.relay
     };
     let now = runtime.now();

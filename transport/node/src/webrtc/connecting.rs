@@ -92,7 +92,11 @@ impl Offer {
     ) -> Result<Self, ConnectError> {
         let Begun { ticket, reservation, outcome, config } = begun;
         #[cfg(feature = "turn")]
-        let config = EngineConfig { gathered: gathered.for_engine(), ..config };
+        let config = {
+            let mut config = config;
+            gathered.tell(&mut config);
+            config
+        };
         let (engine, sdp) = NativeEngine::offer(&config, &[ticket.address], node.runtime().now())
             .map_err(TransportError::from)?;
         Ok(Self {

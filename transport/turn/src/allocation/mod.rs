@@ -26,6 +26,12 @@ const MIN_LIFETIME: Duration = Duration::from_secs(4);
 /// How long a server that was told that the address is given back may take to answer.
 const FAREWELL: Duration = Duration::from_millis(500);
 
+/// How long the answer to a request for an address is waited for that nobody wants any more: if there is one, it is given back.
+const LEAVING: Duration = Duration::from_secs(2);
+
+/// How soon what a server did not do is asked for again, while what there was before still is.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
 /// What an allocation is made with.
 #[derive(Clone)]
 pub struct AllocationConfig {
@@ -74,6 +80,8 @@ enum Purpose {
 #[derive(Debug)]
 enum State {
     Asking,
+    /// Nobody wants the address that was asked for.
+    Leaving(Duration),
     Ready(SocketAddr),
     GivingBack(Duration),
     Over,
@@ -92,6 +100,8 @@ pub struct Allocation {
     peers: Peers,
     /// When to ask for the address to stay.
     refresh_at: Option<Duration>,
+    /// Until when it does without that.
+    stays_until: Duration,
     event: Option<Event>,
     /// What goes to the server: taken after each call, so no more than that makes.
     out: VecDeque<Vec<u8>>,
@@ -108,6 +118,7 @@ impl Allocation {
             exchange,
             peers: Peers::default(),
             refresh_at: None,
+            stays_until: Duration::ZERO,
             event: None,
             out: VecDeque::new(),
         };
@@ -151,15 +162,18 @@ impl Allocation {
     /// Gives the address back.
     pub fn close(&mut self, now: Duration) {
         match self.state {
-            State::Ready(_) => {
-                self.exchange.forget();
-                self.refresh_at = None;
-                self.state = State::GivingBack(now + FAREWELL);
-                self.ask(Purpose::GiveBack, now);
-            }
-            State::Asking => self.state = State::Over,
-            State::GivingBack(_) | State::Over => {}
+            State::Ready(_) => self.give_back(now),
+            // The server may have one for it already.
+            State::Asking => self.state = State::Leaving(now + LEAVING),
+            State::Leaving(_) | State::GivingBack(_) | State::Over => {}
         }
+    }
+
+    fn give_back(&mut self, now: Duration) {
+        self.exchange.forget();
+        self.refresh_at = None;
+        self.state = State::GivingBack(now + FAREWELL);
+        self.ask(Purpose::GiveBack, now);
     }
 
     /// Whether nothing more comes of it.
@@ -174,6 +188,9 @@ impl Allocation {
         message: &'a [u8],
         now: Duration,
     ) -> Option<(SocketAddr, &'a [u8])> {
+        if self.is_over() {
+            return None;
+        }
         match message.first()? {
             0x40..=0x7f => {
                 let ([a, b, c, d], rest) = message.split_first_chunk::<CHANNEL_HEADER>()?;
@@ -198,7 +215,7 @@ impl Allocation {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Duration) {
-        if let State::GivingBack(until) = self.state
+        if let State::Leaving(until) | State::GivingBack(until) = self.state
             && until <= now
         {
             self.state = State::Over;
@@ -207,7 +224,7 @@ impl Allocation {
             return;
         }
         if let Some(purpose) = self.exchange.handle_timeout(now, &mut self.out) {
-            self.give_up(purpose, TurnError::Silent);
+            self.give_up(purpose, TurnError::Silent, now);
         }
         if self.refresh_at.take_if(|at| *at <= now).is_some() {
             self.ask(Purpose::Refresh, now);
@@ -225,12 +242,12 @@ impl Allocation {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let farewell = match self.state {
-            State::GivingBack(until) => Some(until),
+        let (farewell, peers) = match self.state {
+            State::Leaving(until) | State::GivingBack(until) => (Some(until), None),
             State::Over => return None,
-            State::Ready(_) | State::Asking => None,
+            State::Ready(_) => (None, self.peers.poll_timeout()),
+            State::Asking => (None, None),
         };
-        let peers = self.peers.poll_timeout();
         [farewell, self.exchange.poll_timeout(), self.refresh_at, peers].into_iter().flatten().min()
     }
 
@@ -257,14 +274,21 @@ impl Allocation {
         let outcome = self.exchange.handle_answer(answer, &self.config);
         match outcome {
             Outcome::Ignored => {}
+            // There is none, and now none will be asked for.
+            Outcome::Again(..) | Outcome::Refused(..)
+                if matches!(self.state, State::Leaving(_)) =>
+            {
+                self.state = State::Over;
+            }
             Outcome::Again(purpose, tries) => self.ask_again(purpose, tries, now),
-            Outcome::Refused(purpose, error) => self.give_up(purpose, error),
+            Outcome::Refused(purpose, error) => self.give_up(purpose, error, now),
             Outcome::Done(purpose) => self.done(purpose, answer, now),
         }
     }
 
     fn done(&mut self, purpose: Purpose, answer: &Message<'_>, now: Duration) {
         match purpose {
+            Purpose::Allocate if matches!(self.state, State::Leaving(_)) => self.give_back(now),
             Purpose::Allocate => {
                 let relayed = answer.address(kind::XOR_RELAYED_ADDRESS);
                 let relayed = relayed.filter(|it| it.is_ipv6() == self.config.ipv6);
@@ -290,12 +314,19 @@ impl Allocation {
     }
 
     /// A request will not be fulfilled.
-    fn give_up(&mut self, purpose: Purpose, error: TurnError) {
+    fn give_up(&mut self, purpose: Purpose, error: TurnError, now: Duration) {
         match purpose {
+            // It is still there for a while, and the server may be itself again by then.
+            Purpose::Refresh if error.may_pass() && now + ASK_AGAIN < self.stays_until => {
+                self.refresh_at = Some(now + ASK_AGAIN);
+            }
+            Purpose::Allocate if matches!(self.state, State::Leaving(_)) => {
+                self.state = State::Over;
+            }
             Purpose::Allocate | Purpose::Refresh => self.fail(error),
             Purpose::GiveBack => self.state = State::Over,
-            Purpose::Permit(ip) => self.peers.refused(ip),
-            Purpose::Bind(peer) => self.peers.unbound(peer),
+            Purpose::Permit(ip) => self.peers.refused(ip, now + ASK_AGAIN),
+            Purpose::Bind(peer) => self.peers.unbound(peer, now + ASK_AGAIN),
         }
     }
 
@@ -309,6 +340,7 @@ impl Allocation {
         let told = answer.number(kind::LIFETIME).map(|seconds| Duration::from_secs(seconds.into()));
         let lifetime = told.unwrap_or(MAX_LIFETIME).clamp(MIN_LIFETIME, MAX_LIFETIME);
         self.refresh_at = Some(now + lifetime / 4 * 3);
+        self.stays_until = now + lifetime;
     }
 
     fn by_indication(&mut self, peer: SocketAddr, datagram: &[u8]) -> Vec<u8> {

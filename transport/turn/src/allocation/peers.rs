@@ -48,6 +48,8 @@ pub(super) struct Peers {
 struct Permission {
     ip: IpAddr,
     state: Permitted,
+    /// A renewal is not asked for before, as one was refused.
+    not_before: Duration,
     /// When something was last sent there.
     used: Duration,
 }
@@ -56,6 +58,8 @@ struct Permission {
 enum Permitted {
     Asked,
     Since(Duration),
+    /// The same, and asked for again.
+    Renewing(Duration),
     Refused,
 }
 
@@ -65,6 +69,8 @@ struct Channel {
     /// Since when the server knows it.
     bound: Option<Duration>,
     asked: bool,
+    /// A renewal is not asked for before, as one was refused.
+    not_before: Duration,
     used: Duration,
 }
 
@@ -74,7 +80,12 @@ impl Peers {
             known.used = now;
             return match known.state {
                 Permitted::Asked => Answer::Wait,
-                Permitted::Since(since) if now < since + PERMISSION => Answer::Yes,
+                Permitted::Since(since) | Permitted::Renewing(since)
+                    if now < since + PERMISSION =>
+                {
+                    Answer::Yes
+                }
+                Permitted::Renewing(_) => Answer::Wait,
                 Permitted::Since(_) => {
                     known.state = Permitted::Asked;
                     Answer::Ask
@@ -85,7 +96,8 @@ impl Peers {
         if self.permissions.len() == MAX_PERMISSIONS {
             return Answer::No;
         }
-        self.permissions.push(Permission { ip, state: Permitted::Asked, used: now });
+        let (state, not_before) = (Permitted::Asked, Duration::ZERO);
+        self.permissions.push(Permission { ip, state, not_before, used: now });
         Answer::Ask
     }
 
@@ -113,9 +125,14 @@ impl Peers {
         now.into()
     }
 
-    pub(super) fn refused(&mut self, ip: IpAddr) {
+    /// The server does not let it send, or not for longer: then it is asked once more, but not before.
+    pub(super) fn refused(&mut self, ip: IpAddr, not_before: Duration) {
         if let Some(known) = self.permissions.iter_mut().find(|it| it.ip == ip) {
-            known.state = Permitted::Refused;
+            known.not_before = not_before;
+            known.state = match known.state {
+                Permitted::Renewing(since) => Permitted::Since(since),
+                _ => Permitted::Refused,
+            };
         }
         self.held.retain(|(peer, _)| peer.ip() != ip);
     }
@@ -125,7 +142,9 @@ impl Peers {
         let due = self.permissions.iter_mut().filter(|it| it.due().is_some_and(|at| at <= now));
         due.map(|it| {
             // What is sent until there is an answer goes on.
-            it.state = Permitted::Since(now);
+            if let Permitted::Since(since) = it.state {
+                it.state = Permitted::Renewing(since);
+            }
             it.ip
         })
         .collect()
@@ -162,7 +181,8 @@ impl Peers {
         if known || self.channels.len() == MAX_CHANNELS {
             return false;
         }
-        self.channels.push(Channel { peer, bound: None, asked: true, used: Duration::ZERO });
+        let (used, not_before) = (Duration::ZERO, Duration::ZERO);
+        self.channels.push(Channel { peer, bound: None, asked: true, not_before, used });
         true
     }
 
@@ -172,10 +192,11 @@ impl Peers {
         }
     }
 
-    /// There is no channel: its number is not used again, and datagrams go without.
-    pub(super) fn unbound(&mut self, peer: SocketAddr) {
+    /// There is no channel: its number is not used again, and datagrams go without. One that there was is asked for once more, but
+    /// not before.
+    pub(super) fn unbound(&mut self, peer: SocketAddr, not_before: Duration) {
         if let Some(channel) = self.channels.iter_mut().find(|it| it.peer == peer) {
-            (channel.bound, channel.asked) = (None, false);
+            (channel.not_before, channel.asked) = (not_before, false);
         }
     }
 
@@ -201,13 +222,13 @@ impl Permission {
     /// When it is asked for again, if it is used.
     fn due(&self) -> Option<Duration> {
         let Permitted::Since(since) = self.state else { return None };
-        (self.used > since).then(|| since + PERMISSION_AGAIN)
+        (self.used > since).then(|| (since + PERMISSION_AGAIN).max(self.not_before))
     }
 }
 
 impl Channel {
     fn due(&self) -> Option<Duration> {
         let since = self.bound.filter(|_| !self.asked)?;
-        (self.used > since).then(|| since + CHANNEL_AGAIN)
+        (self.used > since).then(|| (since + CHANNEL_AGAIN).max(self.not_before))
     }
 }

@@ -313,3 +313,72 @@ fn whatever_a_server_says_is_bounded() {
         assert_eq!(std::iter::from_fn(|| allocation.poll_transmit()).count(), asked);
     }
 }
+
+/// What an address was asked for comes back to who does not want it any more.
+#[test]
+fn an_address_that_comes_too_late_is_given_back() {
+    // Before the server asks for credentials, before it gives the address, and never.
+    for answered in [0, 1, 2] {
+        let mut server = Server::new();
+        let mut allocation = Allocation::new(config(Transport::Udp), Duration::ZERO);
+        let mut request = allocation.poll_transmit().unwrap();
+        for _ in 0..answered.min(1) {
+            let answer = server.answer(&request).unwrap();
+            allocation.handle_message(&answer, MS);
+            request = allocation.poll_transmit().unwrap();
+        }
+        allocation.close(2 * MS);
+        server.seen.clear();
+        let answer = server.answer(&request).unwrap();
+        if answered < 2 {
+            allocation.handle_message(&answer, 3 * MS);
+            server.talk(&mut allocation, 3 * MS);
+        }
+        let expected: &[Method] = match answered {
+            1 => &[Method::Allocate, Method::Refresh],
+            _ => &[Method::Allocate],
+        };
+        assert_eq!(server.seen, expected, "{answered}");
+        assert_eq!(allocation.is_over(), answered < 2);
+        while let Some(at) = allocation.poll_timeout() {
+            assert!(at <= 2 * MS + LEAVING);
+            allocation.handle_timeout(at);
+        }
+        assert!(allocation.is_over() && allocation.poll_event().is_none());
+        assert_eq!(allocation.handle_message(&answer, 3 * MS), None);
+    }
+}
+
+/// What a server did once is still there for a while when it does not do it again.
+#[test]
+fn a_server_that_fails_for_a_while_keeps_what_it_has() {
+    let mut server = Server::new();
+    let mut allocation = allocated(&mut server);
+    allocation.send(peer(1), b"one", MS);
+    allocation.bind(peer(1), MS);
+    server.talk(&mut allocation, MS);
+    // It says nothing while permission and channel are renewed, and while the address is.
+    let until = 590;
+    for second in 1..until {
+        let now = Duration::from_secs(second);
+        if allocation.poll_timeout().is_some_and(|at| at <= now) {
+            allocation.handle_timeout(now);
+        }
+        allocation.send(peer(1), b"more", now);
+        if (235..280).contains(&second) || (445..550).contains(&second) {
+            while allocation.poll_transmit().is_some() {}
+        } else {
+            server.talk(&mut allocation, now);
+        }
+        assert_eq!(allocation.poll_event(), None, "{now:?}");
+    }
+    let until = Duration::from_secs(until);
+    server.seen.clear();
+    allocation.send(peer(1), b"last", until);
+    server.talk(&mut allocation, until);
+    assert!(!allocation.is_over());
+    assert!(allocation.poll_timeout().is_some_and(|at| at > Duration::from_secs(600)));
+    assert!(server.passed.last().is_some_and(|(to, bytes)| *to == peer(1) && bytes == b"last"));
+    let from_channel = [0x40, 0, 0, 2, 8, 9, 0, 0];
+    assert!(allocation.handle_message(&from_channel, until).is_some());
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use deltawire_link::runtime::{SharedRuntime, timeout};
 use deltawire_turn::{ServerKind, Transport};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::probes::Probe;
 use super::relay::{self, Relay};
@@ -20,6 +20,9 @@ pub(super) const MAX_FINDINGS: usize = 2 * MAX_ICE_SERVERS;
 /// When a question to a STUN server is asked once more, after the one before.
 const AGAIN: [Duration; 3] =
     [Duration::from_millis(150), Duration::from_millis(300), Duration::from_millis(600)];
+
+/// What bounds the questions of a node's that are under way: held until each of an attempt's is over.
+pub(super) type Permit = Arc<OwnedSemaphorePermit>;
 
 /// What one question came to.
 pub(super) enum Finding {
@@ -42,6 +45,7 @@ pub(super) fn ask(
     local: &[SocketAddr],
     requests: &mpsc::Sender<Request<NativeEngine>>,
     findings: mpsc::Sender<Finding>,
+    permit: &Permit,
 ) -> Asked {
     let (runtime, webrtc) = (node.runtime(), &node.inner().webrtc);
     let mut asked = Asked { reflexive: 0, relays: 0 };
@@ -59,7 +63,11 @@ pub(super) fn ask(
                 local: local.to_vec(),
                 findings: findings.clone(),
             };
-            runtime.spawn(Box::pin(asking.reflexive(requests.clone())));
+            let (requests, permit) = (requests.clone(), permit.clone());
+            runtime.spawn(Box::pin(async move {
+                asking.reflexive(requests).await;
+                drop(permit);
+            }));
         }
         if let ServerKind::Turn(transport) = at.kind {
             asked.relays += 1;
@@ -70,10 +78,13 @@ pub(super) fn ask(
                 findings: findings.clone(),
             };
             let (bind, buffer) = (webrtc.bind, webrtc.socket_buffer);
+            let permit = permit.clone();
             runtime.spawn(Box::pin(async move {
                 let asking = asking;
                 match asking.address().await {
-                    Ok(address) => relay::run(&asking, address, transport, bind, buffer).await,
+                    Ok(address) => {
+                        relay::run(&asking, address, transport, bind, buffer, permit).await;
+                    }
                     Err(problem) => asking.fail(problem),
                 }
             }));

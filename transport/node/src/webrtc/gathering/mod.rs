@@ -8,9 +8,11 @@ mod relay;
 mod servers;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deltawire_link::runtime::timeout;
+use deltawire_webrtc::{DEFAULT_MTU, EngineConfig};
 use tokio::sync::mpsc;
 
 use self::asking::{Asked, Finding};
@@ -20,7 +22,7 @@ pub(super) use self::probes::{Probe, Probes};
 pub(super) use self::relay::Relay;
 pub use self::relay::{MAX_FROM_RELAY, MAX_TO_RELAY, MAX_TO_STREAM};
 pub(crate) use self::servers::IceServers;
-pub use self::servers::MAX_ICE_SERVERS;
+pub use self::servers::{MAX_ASKING, MAX_ICE_SERVERS};
 use super::NativeEngine;
 use super::driver::Request;
 use crate::Node;
@@ -43,11 +45,16 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// For an engine.
-    pub(super) fn for_engine(&self) -> deltawire_webrtc::Gathered {
-        deltawire_webrtc::Gathered {
+    /// Has an engine name what was told.
+    pub(super) fn tell(&self, config: &mut EngineConfig) {
+        config.gathered = deltawire_webrtc::Gathered {
             reflexive: self.reflexive.clone(),
             relayed: self.relay.iter().map(Relay::address).collect(),
+        };
+        if self.relay.is_some() {
+            // A server's head goes before each datagram, on whatever network is between; and its queues are its own.
+            config.mtu = config.mtu.min(DEFAULT_MTU);
+            config.burst = 0;
         }
     }
 }
@@ -64,8 +71,15 @@ pub(super) async fn gather(
         return gathered;
     }
     let runtime = node.runtime();
+    let Ok(permit) = node.inner().webrtc.ice_servers.asking().try_acquire_owned() else {
+        tracing::warn!(
+            limit = MAX_ASKING,
+            "too many attempts ask ICE servers: this one does without"
+        );
+        return gathered;
+    };
     let (findings, mut found) = mpsc::channel(asking::MAX_FINDINGS);
-    let asked = asking::ask(node, servers, local, requests, findings);
+    let asked = asking::ask(node, servers, local, requests, findings, &Arc::new(permit));
     let Asked { reflexive, relays } = asked;
     let mut left = reflexive + relays;
     let mut until = runtime.now() + GATHERING;
@@ -99,7 +113,8 @@ impl Gathered {
             Finding::Reflexive { address, base } => {
                 // Where there is no NAT, or two servers say the same, nothing is new.
                 let is_known = self.reflexive.iter().any(|(known, _)| *known == address);
-                if address != base && !is_known {
+                let fits = address.is_ipv4() == base.is_ipv4() && address.port() != 0;
+                if address != base && !is_known && fits {
                     self.reflexive.push((address, base));
                 }
             }

@@ -18,7 +18,7 @@ use deltawire_webrtc::{KnownAddresses, MAX_DATAGRAM_LEN, Routes};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use super::asking::{Asking, Finding};
+use super::asking::{Asking, Finding, Permit};
 use super::{GATHERING, IceServerProblem};
 use crate::udp::{Inbox, Socket};
 
@@ -30,6 +30,12 @@ pub const MAX_FROM_RELAY: usize = 512;
 
 /// Bytes that may wait for a connection over TCP to take them; beyond, datagrams are lost.
 pub const MAX_TO_STREAM: usize = 256 << 10;
+
+/// So many bytes wait for it at most before no more is taken from the link.
+const ENOUGH_WAITS: usize = 64 << 10;
+
+/// When receiving is tried again that failed.
+const RECEIVE_AGAIN: Duration = Duration::from_millis(10);
 
 /// Datagrams that are moved each way before others get their turn.
 const TURN: usize = 64;
@@ -126,6 +132,7 @@ pub(super) async fn run(
     transport: Transport,
     bind: Option<IpAddr>,
     buffer: usize,
+    permit: Permit,
 ) {
     let runtime = &asking.runtime;
     let carrier = match transport {
@@ -154,6 +161,8 @@ pub(super) async fn run(
         carrier,
         allocation: Allocation::new(config, runtime.now()),
         link: Link::Awaited,
+        permit: Some(permit),
+        receive_again: None,
         alarm: runtime.timer(),
     };
     poll_fn(|context| worker.poll(context)).await;
@@ -221,6 +230,10 @@ struct Worker<'a> {
     carrier: Carrier,
     allocation: Allocation,
     link: Link,
+    /// Until a link has the address: then that is what is bounded.
+    permit: Option<Permit>,
+    /// Receiving failed; then it is tried again.
+    receive_again: Option<Duration>,
     alarm: Box<dyn Timer>,
 }
 
@@ -231,7 +244,9 @@ impl Worker<'_> {
         if matches!(self.link, Link::Awaited) && self.asking.findings.is_closed() {
             self.allocation.close(now);
         }
-        let more = self.take_from_link(now, context);
+        // What the stream does not take waits where the link sees that.
+        let held_up = self.is_behind();
+        let more = !held_up && self.take_from_link(now, context);
         let received = self.receive(now, context);
         if self.allocation.poll_timeout().is_some_and(|at| at <= now) {
             self.allocation.handle_timeout(now);
@@ -239,7 +254,7 @@ impl Worker<'_> {
         let told = self.tell();
         let sent = self.send(context);
         let more = match (received, sent) {
-            (Ok(received), Ok(())) => more || received || told,
+            (Ok(received), Ok(())) => more || received || told || (held_up && !self.is_behind()),
             (Err(problem), _) | (_, Err(problem)) => {
                 self.lose(problem);
                 return Poll::Ready(());
@@ -251,7 +266,8 @@ impl Worker<'_> {
         let now = self.asking.runtime.now();
         let next = self.allocation.poll_timeout();
         let look = matches!(self.link, Link::Awaited).then_some(now + LOOK);
-        if let Some(next) = next.into_iter().chain(look).min() {
+        let again = self.receive_again.take();
+        if let Some(next) = next.into_iter().chain(look).chain(again).min() {
             self.alarm.set(next);
             if self.alarm.poll(context).is_ready() {
                 context.waker().wake_by_ref();
@@ -261,6 +277,11 @@ impl Worker<'_> {
             context.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// Whether so much waits for the stream that nothing more is taken from the link.
+    fn is_behind(&self) -> bool {
+        matches!(&self.carrier, Carrier::Tcp(stream) if stream.waiting.len() > ENOUGH_WAITS)
     }
 
     /// What the link sends. Says whether there may be more.
@@ -291,7 +312,7 @@ impl Worker<'_> {
         now: Duration,
         context: &mut Context<'_>,
     ) -> Result<bool, IceServerProblem> {
-        let Self { carrier, allocation, link, server, .. } = self;
+        let Self { carrier, allocation, link, server, receive_again, .. } = self;
         let mut take = |message: &[u8]| {
             let Some((peer, bytes)) = allocation.handle_message(message, now) else { return };
             // Engines take no longer ones.
@@ -314,6 +335,7 @@ impl Worker<'_> {
                 // Not the end of the socket.
                 Poll::Ready(Err(error)) => {
                     tracing::debug!(%error, "receiving from a TURN server failed");
+                    *receive_again = Some(now + RECEIVE_AGAIN);
                     Ok(false)
                 }
                 Poll::Pending => Ok(false),
@@ -340,7 +362,8 @@ impl Worker<'_> {
             }
             Carrier::Tcp(stream) => {
                 while let Some(bytes) = self.allocation.poll_transmit() {
-                    if stream.waiting.len() + bytes.len() <= MAX_TO_STREAM {
+                    // Requests are made once only.
+                    if stream.waiting.len() + bytes.len() <= MAX_TO_STREAM || !is_data(&bytes) {
                         stream.waiting.extend(bytes);
                     }
                 }
@@ -356,6 +379,7 @@ impl Worker<'_> {
                 let (to_peers, from_link) = mpsc::channel(MAX_TO_RELAY);
                 let (to_link, from_peers) = mpsc::channel(MAX_FROM_RELAY);
                 self.link = Link::Here(from_link, to_link);
+                self.permit = None;
                 tracing::debug!(url = self.asking.server.url, %address, "a TURN server gave an address");
                 self.asking.tell(Finding::Relay(Relay {
                     address,
@@ -428,6 +452,11 @@ impl Stream {
         }
         Ok(())
     }
+}
+
+/// Whether a message is a datagram for a peer: in a channel, or in an indication.
+fn is_data(message: &[u8]) -> bool {
+    matches!(message, [0x40..=0xff, ..] | [0, 0x16, ..])
 }
 
 fn lost(error: &io::Error) -> IceServerProblem {
