@@ -1,6 +1,7 @@
 //! What links run on.
 
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use deltawire::sim::{End, Host, LinkOptions, Simulation, certificate};
@@ -20,9 +21,25 @@ pub(crate) enum Carrier {
     Quic,
 }
 
-/// Those that the checks with tables are about.
-pub(crate) const CARRIERS: [Carrier; 3] =
-    [Carrier::Frames, Carrier::Datagrams(EngineKind::Lean), Carrier::Quic];
+static ENGINE: OnceLock<EngineKind> = OnceLock::new();
+
+/// Has the checks with tables be about this engine alone.
+pub(crate) fn only(engine: EngineKind) {
+    let _ = ENGINE.set(engine);
+}
+
+/// The engine that they are about.
+pub(crate) fn engine() -> EngineKind {
+    ENGINE.get().copied().unwrap_or(EngineKind::Lean)
+}
+
+/// What the checks with tables are about.
+pub(crate) fn carriers() -> Vec<Carrier> {
+    match ENGINE.get() {
+        Some(engine) => vec![Carrier::Datagrams(*engine)],
+        None => vec![Carrier::Frames, Carrier::Datagrams(engine()), Carrier::Quic],
+    }
+}
 
 /// How long it may take until both nodes have their peers.
 const WITHIN: Duration = Duration::from_secs(240);

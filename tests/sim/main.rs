@@ -36,7 +36,10 @@ fn main() -> ExitCode {
     }
     let result = match arguments.seed {
         Some(seed) => matrix::replay(seed),
-        None if arguments.check.is_some() => {
+        None if arguments.check.is_some() || arguments.engine.is_some() => {
+            if let Some(engine) = arguments.engine {
+                carrier::only(engine);
+            }
             checks::run(arguments.check.as_deref(), arguments.seeds)
         }
         None => matrix::run(&arguments).and_then(|()| checks::run(None, arguments.seeds)),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use deltawire::sim::{Carrier, LinkOptions, Random, Simulation};
 
+use crate::carrier::engine;
 use crate::probe::{Latencies, MS, SECOND, ensure, keep, ms, path, tick, time};
 
 const SEEDS: u64 = 50;
@@ -18,7 +19,8 @@ fn moves(seed: u64, says: [bool; 2], often: u32) -> Result<Vec<Duration>, String
     let mut random = Random::new(seed);
     let [near, far] = sim.add_hosts();
     sim.set_path(near, far, path(20 * MS));
-    let options = LinkOptions { carrier: Carrier::Datagrams, ..LinkOptions::default() };
+    let options =
+        LinkOptions { carrier: Carrier::Datagrams, engine: engine(), ..LinkOptions::default() };
     let (here, there) = sim.connect_with(near, far, &options).map_err(|error| error.to_string())?;
     let links = [here.link, there.link];
     let (here, there, clock) = (here.peer, there.peer, sim.clock());

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::carrier::{CARRIERS, Carrier};
+use crate::carrier::{Carrier, carriers};
 use crate::probe::{MS, SECOND, ensure, keep, ms, path};
 
 /// A link of 10 Mbit/s, so that senders have to share.
@@ -68,7 +68,7 @@ fn run(on: Carrier, senders: &[(SendPriority, usize, Duration)]) -> Result<Ledge
 pub(crate) fn weights() -> Result<String, String> {
     const WEIGHTS: [u8; 3] = [1, 2, 4];
     let mut table = String::from("| carrier | shares of the bytes that came |\n|---|---|");
-    for on in CARRIERS {
+    for on in carriers() {
         let sender =
             |weight| (SendPriority { weight, ..SendPriority::default() }, 4_000, Duration::ZERO);
         let ledger = run(on, &WEIGHTS.map(sender))?;
@@ -93,7 +93,7 @@ pub(crate) fn priorities() -> Result<String, String> {
     let mut table = String::from(
         "| carrier | small deltas beside bulk | p50, ms | p99 | most |\n|---|---|---|---|---|",
     );
-    for on in CARRIERS {
+    for on in carriers() {
         for (name, priority, bound) in
             [("of the same priority", 64, 150 * MS), ("of a higher one", 65, 80 * MS)]
         {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use deltawire::sim::{LinkOptions, Simulation};
 use deltawire_channels::Peer;
 
-use crate::carrier::{CARRIERS, Carrier};
+use crate::carrier::{Carrier, carriers};
 use crate::probe::{Latencies, MS, SECOND, ensure, flood, keep, ms, path, tick, time};
 
 /// What happens on the other channel meanwhile.
@@ -50,7 +50,7 @@ pub(crate) fn check() -> Result<String, String> {
         "| carrier | timed | p99 while the other channel is quiet, ms | while its reader stalls |\n\
          |---|---|---|---|",
     );
-    for on in CARRIERS {
+    for on in carriers() {
         for (name, commands) in [("commands", true), ("deltas", false)] {
             let quiet = measure(on, commands, Other::Quiet)?;
             let stalled = measure(on, commands, Other::Stalled)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use deltawire::sim::{Carrier, End, LinkOptions, Path, Simulation};
 use deltawire_channels::{Limits, Peer};
 
+use crate::carrier::engine;
 use crate::probe::{
     Count, Latencies, MS, RATE, SECOND, count, ensure, flood, keep, ms, path, tick, time,
 };
@@ -30,7 +31,12 @@ pub(crate) fn check(row: usize) -> Result<String, String> {
     sim.set_path(near, far, Path { queue: queue << 10, ..path(round_trip) });
     let limits =
         Limits { send_ring: window << 20, data_window: (window as u64) << 20, ..Limits::default() };
-    let options = LinkOptions { carrier: Carrier::Datagrams, limits, ..LinkOptions::default() };
+    let options = LinkOptions {
+        carrier: Carrier::Datagrams,
+        engine: engine(),
+        limits,
+        ..LinkOptions::default()
+    };
     let (here, there) = sim.connect_with(near, far, &options).map_err(|error| error.to_string())?;
     let (End { peer: here, link }, Peer { command, receive, send }) = (here, there.peer);
     let (came, latencies, clock) = (Count::default(), Latencies::default(), sim.clock());
@@ -84,7 +90,8 @@ pub(crate) fn quiet() -> Result<String, String> {
     let mut sim = Simulation::new(2);
     let [near, far] = sim.add_hosts();
     sim.set_path(near, far, path(20 * MS));
-    let options = LinkOptions { carrier: Carrier::Datagrams, ..LinkOptions::default() };
+    let options =
+        LinkOptions { carrier: Carrier::Datagrams, engine: engine(), ..LinkOptions::default() };
     let (here, there) = sim.connect_with(near, far, &options).map_err(|error| error.to_string())?;
     let End { peer: Peer { mut send, command, receive }, link } = here;
     let (clock, came) = (sim.clock(), Count::default());

@@ -135,6 +135,9 @@ enum Command {
         /// Instead repeats this one run, and says what happened in it.
         #[arg(long, conflicts_with_all = ["seeds", "minutes"])]
         seed: Option<u64>,
+        /// Instead runs the checks with tables on this engine of WebRTC: `lean` or `str0m`.
+        #[arg(long, conflicts_with_all = ["seeds", "minutes", "seed"])]
+        engine: Option<String>,
     },
     /// Runs the benches of these names, or all of them: criterion's, and those beside rivals.
     Bench {
@@ -175,7 +178,7 @@ fn main() -> ExitCode {
         Command::Links { browser: Some(browser), .. } => browser::headless(browser),
         Command::Links { kind, .. } => steps::links(kind),
         Command::Nat => steps::nat(),
-        Command::Sim { seeds, minutes, seed } => steps::sim(seeds, minutes, seed),
+        Command::Sim { seeds, minutes, seed, engine } => steps::sim(seeds, minutes, seed, engine),
         Command::Bench { names } => steps::bench(&names),
         Command::Fuzz { targets, runs, minutes } => steps::fuzz(targets, runs, minutes),
     };

@@ -189,12 +189,16 @@ pub(crate) fn sim(
     seeds: Option<u64>,
     minutes: Option<u64>,
     seed: Option<u64>,
+    engine: Option<String>,
 ) -> anyhow::Result<()> {
     let mut command = cargo(&format!("test --quiet -p deltawire {FEATURES} --test sim --"));
     for (name, value) in [("--seed", seed), ("--seeds", seeds), ("--minutes", minutes)] {
         if let Some(value) = value {
             command.args([name, &value.to_string()]);
         }
+    }
+    if let Some(engine) = engine {
+        command.args(["--engine", &engine]);
     }
     run("simulated network", &mut command)
 }
