@@ -63,6 +63,9 @@ enum Command {
         /// How often each figure is measured.
         #[arg(long, default_value_t = 5)]
         rounds: u32,
+        /// Beside the same page whose server has links over WebRTC on str0m's engine, instead.
+        #[arg(long)]
+        str0m: bool,
     },
     /// Runs all that CI runs: format, lints, docs, tests, licences; benches and fuzz targets
     /// compile.
@@ -165,7 +168,7 @@ fn main() -> ExitCode {
         Command::Board { headless: true } => browser::board(),
         Command::Board { headless: false } => browser::serve(false),
         Command::Rooms { built } => browser::rooms(&built),
-        Command::Yardstick { browser, rounds } => browser::measure(browser, rounds),
+        Command::Yardstick { browser, rounds, str0m } => browser::measure(browser, rounds, str0m),
         Command::Test => steps::test(),
         Command::Deny { checks } => steps::deny(&checks),
         Command::Semver { since } => steps::semver(&since),

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::build::Site;
 use super::session::Session;
 use super::{Browser, FIGURES};
+use crate::processes::Server;
 use crate::wasm::Compiler;
 
 /// Bytes of messages, and what they are called.
@@ -30,9 +31,16 @@ struct Measured {
 type Figures = BTreeMap<(String, String), Vec<[f64; 2]>>;
 
 /// Measures so many rounds and prints medians.
-pub(crate) fn measure(browser: Browser, rounds: u32) -> anyhow::Result<()> {
+pub(crate) fn measure(browser: Browser, rounds: u32, str0m: bool) -> anyhow::Result<()> {
     browser.install()?;
-    let figures = all(browser, &Site::build(&Compiler::get()?)?, rounds, false)?;
+    let site = Site::build(&Compiler::get()?)?;
+    let beside = if str0m {
+        ("Deltawire with a server on str0m", site.start_on_str0m()?, FIGURES)
+    } else {
+        yardstick(&site)?
+    };
+    println!("beside {}", beside.0);
+    let figures = all(browser, &site, beside, rounds, false)?;
     println!("\n== {browser}, medians of {rounds} rounds");
     print(&figures);
     Ok(())
@@ -42,16 +50,29 @@ pub(crate) fn measure(browser: Browser, rounds: u32) -> anyhow::Result<()> {
 /// is not looked at: other programs may be running.
 pub(super) fn check(browser: Browser, site: &Site) -> anyhow::Result<()> {
     println!("\n== yardstick in {browser}, quickly");
-    print(&all(browser, site, 1, true)?);
+    print(&all(browser, site, yardstick(site)?, 1, true)?);
     Ok(())
 }
 
 /// Which of the pages is what the library is compared with.
 const YARDSTICK: usize = 0;
 
-fn all(browser: Browser, site: &Site, rounds: u32, quick: bool) -> anyhow::Result<Figures> {
-    let (ours, yardstick) = (site.start(0)?, site.start_yardstick()?);
-    let pages = [("the yardstick", yardstick.address()?), ("Deltawire", ours.address()? + FIGURES)];
+/// A page to be measured beside: its name, its server, and where it is there.
+type Beside = (&'static str, Server, &'static str);
+
+fn yardstick(site: &Site) -> anyhow::Result<Beside> {
+    Ok(("the yardstick", site.start_yardstick()?, ""))
+}
+
+fn all(
+    browser: Browser,
+    site: &Site,
+    (name, server, page): Beside,
+    rounds: u32,
+    quick: bool,
+) -> anyhow::Result<Figures> {
+    let ours = site.start(0)?;
+    let pages = [(name, server.address()? + page), ("Deltawire", ours.address()? + FIGURES)];
     let mut session = Session::start(browser)?;
     let sizes = SIZES.iter().map(|(size, _)| format!("rate-{size}"));
     let jobs: Vec<_> = sizes.chain(["echo".to_owned(), "commands".to_owned()]).collect();
