@@ -93,7 +93,8 @@ impl Node {
 
     #[cfg(any(
         feature = "webrtc",
-        all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32"))
+        all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")),
+        all(feature = "webtransport", target_arch = "wasm32")
     ))]
     pub(crate) fn settings(&self) -> &Settings {
         &self.inner.settings
