@@ -26,6 +26,7 @@ pub(super) async fn check(
     reliability: Reliability,
     all: bool,
 ) -> Result<String, Error> {
+    let may_be_late = !all && matches!(reliability, Reliability::MaxLifetime(_));
     let way = delivery(reliability);
     let builder = Node::builder().limits(service::limits()).delivery(way, way);
     let node = builder.prefer_links([server.kind.as_str()]).build()?;
@@ -68,8 +69,10 @@ pub(super) async fn check(
     sent?;
     received?;
     let came = COUNT - missing.len() as u64;
-    // On a machine that is busy all may be late.
-    if all && came < COUNT {
+    // On a machine that is busy all may be late; else some of the short ones come, which go in datagrams if any do.
+    let short = |number: &u64| LENS[*number as usize % LENS.len()] == 8;
+    let some = (0..COUNT).filter(short).any(|number| !missing.contains(&number));
+    if (all && came < COUNT) || !(some || may_be_late) {
         return Err(format!("{came} of {COUNT} came").into());
     }
     // Commands are not lost.
