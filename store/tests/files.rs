@@ -341,3 +341,52 @@ fn the_tool_says_what_is_there_and_changes_nothing() {
     assert!(code == 1 && out.contains("cut nothing"), "{out}");
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }
+
+#[test]
+fn whoever_reads_ahead_does_not_wait() {
+    let temporary = Temporary::new("ahead");
+    let options = LogOptions { durability: Durability::PageCache, ..LogOptions::default() };
+    let directory = Directory::open(&temporary.0, 1).unwrap();
+    let (mut files, recovered) = directory.shard(0).unwrap();
+    let mut log = Log::open(options, recovered).unwrap();
+    for n in 0..4_000 {
+        let frame = frame_of(doc(1), n, &[7; 900]);
+        log.append(Frame::parse(&frame).unwrap(), Origin::NONE, now(0)).unwrap();
+        if n % 10 == 0 {
+            log.end_batch(now(0));
+            drive(&mut log, &mut files, 0);
+        }
+    }
+    log.close(now(0));
+    drive(&mut log, &mut files, 0);
+    drop((log, files));
+    let waits = |ahead: bool| {
+        let (mut files, recovered) = directory.shard(0).unwrap();
+        let mut log = Log::open(options, recovered).unwrap();
+        let (mut from, mut waits) = (Position(1), 0);
+        loop {
+            match log.read(&doc(1), from, 64 << 10) {
+                Read::Run(run) => {
+                    if ahead && log.read_ahead(&doc(1), &run) {
+                        drive(&mut log, &mut files, 0);
+                    }
+                    from = run.next;
+                }
+                Read::Cold(request) => {
+                    waits += 1;
+                    log.want(request);
+                    drive(&mut log, &mut files, 0);
+                }
+                Read::AtHead => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(from, Position(4_001));
+        (waits, log.stats().cold_reads)
+    };
+    let ((all, _), (few, reads)) = (waits(false), waits(true));
+    // 4 MB, 256 KiB at a time; it waits where it begins.
+    assert!(all >= 15, "{all}");
+    assert_eq!(few, 1);
+    assert!(reads <= 2 * all, "{reads} reads where {all} would do");
+}

@@ -316,6 +316,10 @@ impl World {
                     }
                     assert!(expected.next().is_none());
                     assert!(bytes <= most || run.records.len() == 1);
+                    // What was asked for ahead comes, or it does not: nothing else changes.
+                    if self.random.bool() && self.log.read_ahead(&doc, &run) && self.random.bool() {
+                        self.io(true);
+                    }
                     from = run.next;
                     colds = 0;
                 }

@@ -1,9 +1,10 @@
 use deltawire::documents::{
-    DeniedCode, OpenError, PublishError, SlowPolicy, Start, SubscribeOptions, SubscriptionEnded,
-    Why,
+    Deliver, DeniedCode, OpenError, PublishError, SlowPolicy, Start, SubscribeOptions,
+    SubscriptionEnded, Why,
 };
 use deltawire::framing::DeltaFields;
 
+use super::support::*;
 use super::*;
 
 #[tokio::test]
@@ -254,4 +255,56 @@ async fn what_is_refused_has_a_name() {
     assert_eq!(error, PublishError::Denied { code: DeniedCode::REVOKED, next: 0 });
     documents.close();
     assert!(matches!(documents.publish(DocId([8; 16])), Err(OpenError::Closed)));
+}
+
+/// Those that are woken as a batch begins end it: nothing is left lying, whoever comes first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn what_is_appended_by_itself_or_in_bursts_comes_at_once() {
+    for deliver in [Deliver::Appended, Deliver::Stored] {
+        let folder = Folder::new("bursts");
+        let options = HubOptions { deliver, ..HubOptions::default() };
+        let hub = match deliver {
+            Deliver::Appended => Hub::in_memory(options, Everyone, runtime()),
+            Deliver::Stored => open_with(&folder.0, options).await,
+        };
+        const DELTAS: u32 = 3_000;
+        let reader = documents(&hub);
+        let linked = reader.subscribe(BOARD, SubscribeOptions::default()).unwrap();
+        let here = || hub.subscribe(BOARD, SubscribeOptions::default());
+        let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let readers: Vec<_> = [here(), here(), linked]
+            .into_iter()
+            .map(|mut subscription| {
+                let told = told.clone();
+                tokio::spawn(async move {
+                    for n in 0..DELTAS {
+                        let (place, payload) = next_delta(&mut subscription).await;
+                        assert_eq!(
+                            (place.position, payload),
+                            (u64::from(n) + 1, n.to_le_bytes().into())
+                        );
+                        let _ = told.send(n);
+                    }
+                })
+            })
+            .collect();
+        let (mut n, mut round) = (0, 0);
+        while n < DELTAS {
+            // One after the other waits until all have it; a burst does not.
+            round += 1;
+            let burst = if round % 2 == 0 { 1 } else { round * 7 % 400 }.min(DELTAS - n);
+            for n in n..n + burst {
+                hub.append(DeltaFields::new(BOARD), &n.to_le_bytes()).unwrap();
+            }
+            n += burst;
+            let mut left = 3 * burst;
+            while left > 0 {
+                soon("delta", heard.recv()).await.unwrap();
+                left -= 1;
+            }
+        }
+        for reader in readers {
+            soon("reader", reader).await.unwrap();
+        }
+    }
 }

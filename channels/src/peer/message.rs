@@ -56,6 +56,19 @@ impl Message {
         Ok(Self(Place::Whole(bytes)))
     }
 
+    /// The same of what a log has checked as it took it in, and gives back: nothing of it is looked at again.
+    ///
+    /// # Panics
+    /// Later, when it is read, if the bytes are no whole frame.
+    #[must_use]
+    #[inline]
+    pub fn of_log(bytes: Bytes) -> Self {
+        if bytes.as_ptr().addr().is_multiple_of(FRAME_ALIGN) {
+            return Self(Place::Whole(bytes));
+        }
+        Self::of_kept(bytes).unwrap_or_else(|error| checked(error))
+    }
+
     /// Its frame's bytes, without a copy, for a log that keeps them by limits of its own: what the message took of
     /// the window goes back to the peer, that of all messages in the same memory.
     #[must_use]

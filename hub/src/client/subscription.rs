@@ -3,13 +3,12 @@ use core::future::poll_fn;
 use core::task::{Context, Poll};
 use std::sync::Arc;
 
-#[cfg(feature = "serve")]
-use deltawire_channels::Message;
-
 use super::state::Client;
 #[cfg(feature = "serve")]
 use super::subscribed::item_of;
 use super::{Item, Place, SubscriptionEnded};
+#[cfg(feature = "serve")]
+use crate::server::Given;
 
 /// A document's deltas as they come, and what of them does not. Dropping it ends it.
 pub struct Subscription(Kind);
@@ -33,7 +32,7 @@ struct Local<C: ?Sized = dyn Cursor> {
 #[cfg(feature = "serve")]
 pub(crate) trait Cursor: Send {
     /// What comes next; `None` when the hub is gone.
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Message>>;
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Given>>;
 }
 
 impl Subscription {
@@ -105,23 +104,20 @@ impl Subscription {
 #[cfg(feature = "serve")]
 impl Local {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Item, SubscriptionEnded>> {
-        use deltawire_framing::Kind;
-        use deltawire_framing::documents::Document;
-
         loop {
-            let Some(message) = core::task::ready!(self.cursor.poll_next(context)) else {
-                return Poll::Ready(Err(SubscriptionEnded::Closed));
-            };
-            if message.kind() == Kind::Delta {
-                // Its first mark comes before.
-                let Some(place) = self.at else { continue };
-                self.at = Some(Place { position: place.position.saturating_add(1), ..place });
-                return Poll::Ready(Ok(Item::Delta { place, message }));
-            }
-            if let Ok(Document::Mark(mark)) = message.frame().document()
-                && let Some(item) = item_of(&mut self.at, mark.fields())
-            {
-                return Poll::Ready(Ok(item));
+            match core::task::ready!(self.cursor.poll_next(context)) {
+                Some(Given::Message(message)) => {
+                    // Its first mark comes before.
+                    let Some(place) = self.at else { continue };
+                    self.at = Some(Place { position: place.position.saturating_add(1), ..place });
+                    return Poll::Ready(Ok(Item::Delta { place, message }));
+                }
+                Some(Given::Mark(mark)) => {
+                    if let Some(item) = item_of(&mut self.at, mark) {
+                        return Poll::Ready(Ok(item));
+                    }
+                }
+                None => return Poll::Ready(Err(SubscriptionEnded::Closed)),
             }
         }
     }

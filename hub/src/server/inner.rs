@@ -42,7 +42,17 @@ pub(super) struct Links {
 }
 
 impl Inner {
+    /// A shard, of which all that was appended can be read.
     pub(super) fn shard(&self, index: usize) -> ShardGuard<'_> {
+        let mut shard = self.shard_in_batch(index);
+        if shard.batch_began().is_some() {
+            shard.end_batch(self.now());
+        }
+        shard
+    }
+
+    /// A shard in which a batch may have begun.
+    pub(super) fn shard_in_batch(&self, index: usize) -> ShardGuard<'_> {
         let shard = self.shards.get(index).unwrap_or_else(|| unreachable!("shards stay"));
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,6 @@
 //! The hub: keeps documents, and serves them to any number of peers.
 
+mod appending;
 mod attendant;
 mod cursor;
 mod inner;
@@ -25,12 +26,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use deltawire_channels::session::SendPriority;
 use deltawire_channels::{Message, Peer, Reliability};
-use deltawire_framing::documents::Group;
-use deltawire_framing::{DeltaFields, DeltaType, DocId};
+use deltawire_framing::DocId;
 use deltawire_link::runtime::{SharedRuntime, sleep};
 use deltawire_link::{Identity, Link, memory};
 pub use deltawire_store as store;
-use deltawire_store::{Epoch, Head, Log, LogPosition, Origin, Position, Read};
+use deltawire_store::{Epoch, Head, Log, LogPosition, Position, Read};
 
 pub use options::{Deliver, HubOptions};
 pub use policy::{Action, Ask, Everyone, Permission, Policy};
@@ -41,6 +41,7 @@ use crate::arrivals::Arrivals;
 use crate::outages;
 use crate::{Documents, DocumentsOptions, Place, Start, SubscribeOptions, Subscription};
 use attendant::Attendant;
+pub(crate) use cursor::Given;
 use inner::Inner;
 use reader::Order;
 use shard::Shard;
@@ -283,47 +284,6 @@ impl Hub {
             _ => None,
         };
         Subscription::local(LocalCursor::new(&self.inner, doc_id, start, policy), at)
-    }
-
-    /// Appends a delta of this process's own, with a copy of `payload`. Readers are told at once. Gives its place; whether it
-    /// is stored [`is_stored`](Self::is_stored) says.
-    ///
-    /// # Errors
-    /// When its fields cannot be written or the log does not take it.
-    pub fn append(&self, fields: DeltaFields, payload: &[u8]) -> Result<Place, AppendError> {
-        self.append_at(None, fields, payload)
-    }
-
-    /// The same, if it gets exactly this position.
-    ///
-    /// # Errors
-    /// As [`append`](Self::append), and [`AppendError::Conflict`].
-    pub fn append_at(
-        &self,
-        position: Option<u64>,
-        fields: DeltaFields,
-        payload: &[u8],
-    ) -> Result<Place, AppendError> {
-        let message = Message::delta_of(fields, payload)?;
-        if fields.delta_type == DeltaType::GROUP {
-            Group::parse(message.delta()?)?;
-        }
-        let index = self.inner.shard_of(&fields.doc_id);
-        let now = self.inner.now();
-        let mut shard = self.inner.shard(index);
-        if let Some(expected) = position {
-            let head = shard.log.head(&fields.doc_id);
-            let next = head.map_or(Position::FIRST, |head| head.appended).0;
-            if next != expected {
-                return Err(AppendError::Conflict { expected, next });
-            }
-        }
-        let appended =
-            shard.append(message, Origin::NONE, true, now).map_err(|(refused, _)| refused)?;
-        shard.end_batch(now);
-        drop(shard);
-        self.inner.kick(index);
-        Ok(Place { epoch: appended.epoch.0, position: appended.position.0 })
     }
 
     /// Whether a delta is as safe as the hub's durability says; `false` too if its document is not what it was.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use deltawire_framing::documents::{SlowPolicy, SnapshotHeader, Start, Why};
-use deltawire_framing::{Delta, DeltaType, DocId};
+use deltawire_framing::{Delta, DeltaFields, DeltaType, DocId};
 use deltawire_store::{
     Appended, Epoch, Head, Log, LogPosition, Now, Origin, Position, Read, Refused, Run,
 };
@@ -25,6 +25,9 @@ use super::{Deliver, HubOptions, LiveDocument, Policy};
 /// Bytes of deltas that are read from the log at a time.
 pub(crate) const MAX_RUN: usize = 64 << 10;
 
+/// Deltas of this process's own that are one batch at most.
+const MAX_BATCH: usize = 256;
+
 #[derive(Debug)]
 pub(crate) struct Shard {
     pub(crate) log: Log,
@@ -34,6 +37,8 @@ pub(crate) struct Shard {
     live: HashMap<DocId, Live>,
     /// Documents that were appended to since the last batch ended.
     touched: Vec<DocId>,
+    /// The batch that has not ended, if there is one.
+    batch: Option<OpenBatch>,
     /// Documents with deltas that are not delivered before they are stored.
     held: Vec<DocId>,
     /// Of all tails, bytes.
@@ -45,6 +50,14 @@ pub(crate) struct Shard {
     /// Documents whose keys are remembered.
     keyed: usize,
     pub(crate) delivered_runs: u64,
+}
+
+/// What was appended and cannot be read yet.
+#[derive(Debug)]
+struct OpenBatch {
+    began: Now,
+    deltas: usize,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -60,6 +73,12 @@ struct Live {
 }
 
 impl Live {
+    fn wake_readers(&self) {
+        for (_, reader) in &self.readers {
+            reader.wake();
+        }
+    }
+
     fn is_idle(&self) -> bool {
         self.readers.is_empty() && self.onlookers.is_empty() && self.presence.is_empty()
     }
@@ -67,8 +86,8 @@ impl Live {
 
 /// Where a cursor reads on.
 pub(crate) enum Found {
-    /// There.
-    Run(Run),
+    /// There. Whether what follows is to be read back meanwhile.
+    Run(Run, bool),
     /// It has read all that there is: it waits at the tail's head.
     AtHead(std::sync::Weak<super::tail::Node>),
     /// From another place on.
@@ -85,6 +104,7 @@ impl Shard {
             policy,
             live: HashMap::new(),
             touched: Vec::new(),
+            batch: None,
             held: Vec::new(),
             tails: 0,
             waiting: HashMap::new(),
@@ -108,9 +128,11 @@ impl Shard {
         };
         let doc_id = delta.doc_id();
         let covers = snapshot_of(delta).filter(|_| snapshots);
-        let keyed = self.keyed > 0 && self.live.get(&doc_id).is_some_and(|it| it.keys.is_some());
-        let key = keyed.then(|| self.policy.key_of(delta).unwrap_or_else(|| key_of(&origin)));
-        let appended = if frame.as_bytes().len() < self.options.adopt_from {
+        let len = frame.as_bytes().len();
+        let key = self
+            .remembers_keys(&doc_id)
+            .then(|| self.policy.key_of(delta).unwrap_or_else(|| key_of(&origin)));
+        let appended = if len < self.options.adopt_from {
             match self.log.append(frame, origin, now) {
                 Ok(appended) => appended,
                 Err(refused) => return Err((refused, message)),
@@ -119,9 +141,7 @@ impl Shard {
             match self.log.adopt(message.into_kept(), origin, now) {
                 Ok(appended) => appended,
                 Err((refused, bytes)) => {
-                    let message = deltawire_channels::Message::of_kept(bytes)
-                        .unwrap_or_else(|error| unreachable!("it was a message: {error}"));
-                    return Err((refused, message));
+                    return Err((refused, deltawire_channels::Message::of_log(bytes)));
                 }
             }
         };
@@ -130,9 +150,7 @@ impl Shard {
         {
             keys.push(appended.position, key, self.options.max_keyed);
         }
-        if self.touched.last() != Some(&doc_id) {
-            self.touched.push(doc_id);
-        }
+        self.touch(doc_id, len, now);
         if let Some((epoch, covers)) = covers
             && epoch == appended.epoch.0
         {
@@ -146,37 +164,82 @@ impl Shard {
         Ok(appended)
     }
 
+    /// Appends a delta of this process's own that is written where it is kept; of a document whose keys are not remembered, and no
+    /// snapshot.
+    pub(super) fn append_payload(
+        &mut self,
+        fields: DeltaFields,
+        payload: &[u8],
+        now: Now,
+    ) -> Result<Appended, Refused> {
+        let mut grant = self.log.reserve(fields.doc_id, payload.len())?;
+        grant.payload_mut().copy_from_slice(payload);
+        let appended = grant.commit(fields, Origin::NONE, now)?;
+        self.touch(fields.doc_id, payload.len(), now);
+        Ok(appended)
+    }
+
+    /// Whether the keys of a document's deltas are remembered.
+    pub(super) fn remembers_keys(&self, doc_id: &DocId) -> bool {
+        self.keyed > 0 && self.live.get(doc_id).is_some_and(|live| live.keys.is_some())
+    }
+
+    fn touch(&mut self, doc_id: DocId, len: usize, now: Now) {
+        if self.touched.last() != Some(&doc_id) {
+            self.touched.push(doc_id);
+        }
+        let batch = self.batch.get_or_insert(OpenBatch { began: now, deltas: 0, bytes: 0 });
+        batch.deltas += 1;
+        batch.bytes += len;
+    }
+
+    /// When the batch began of which nothing can be read yet, if there is one.
+    pub(super) fn batch_began(&self) -> Option<Now> {
+        self.batch.as_ref().map(|batch| batch.began)
+    }
+
+    /// Leaves the batch to whoever takes the lock next, and wakes the document's readers for that; or ends it, if it is long.
+    pub(super) fn leave_batch(&mut self, doc_id: DocId, now: Now) {
+        if let Some(live) = self.live.get(&doc_id)
+            && live.tail.begin_batch()
+        {
+            live.wake_readers();
+        }
+        let long = |batch: &OpenBatch| batch.deltas >= MAX_BATCH || batch.bytes >= MAX_RUN;
+        if self.batch.as_ref().is_some_and(long) {
+            self.end_batch(now);
+        }
+    }
+
     /// Ends the batch: readers are told of what was appended. Gives the position that has to be durable for it to be stored.
     pub(crate) fn end_batch(&mut self, now: Now) -> Option<LogPosition> {
-        let end = self.log.end_batch(now)?;
-        let touched = std::mem::take(&mut self.touched);
+        let end = self.log.end_batch(now);
+        self.batch = None;
+        let mut touched = std::mem::take(&mut self.touched);
         for doc_id in &touched {
             self.publish(*doc_id);
         }
         if self.options.deliver == Deliver::Stored {
             self.held.extend(&touched);
         }
+        touched.clear();
         self.touched = touched;
-        self.touched.clear();
-        Some(end)
+        end
     }
 
     /// The position behind the last delta of a document that readers may see.
     fn visible(&self, head: &Head) -> Position {
-        match self.options.deliver {
-            Deliver::Appended => head.next,
-            Deliver::Stored => head.durable,
-        }
+        visible(self.options.deliver, head)
     }
 
     /// Adds what is new of a document to its tail, and tells its readers.
     fn publish(&mut self, doc_id: DocId) {
-        let Some(head) = self.log.head(&doc_id) else { return };
-        let end = self.visible(&head);
         let Some(live) = self.live.get_mut(&doc_id) else { return };
-        if live.readers.is_empty() {
+        let woken = live.tail.end_batch();
+        let Some(head) = self.log.head(&doc_id).filter(|_| !live.readers.is_empty()) else {
             return;
-        }
+        };
+        let end = visible(self.options.deliver, &head);
         if live.tail.epoch() != head.epoch || live.tail.end() > head.next {
             // Cursors find out for themselves.
             self.tails -= live.tail.bytes();
@@ -198,8 +261,9 @@ impl Shard {
             self.tails -= live.tail.bytes();
             live.tail = Tail::new(head.epoch, end);
         }
-        for (_, reader) in &live.readers {
-            reader.wake();
+        // Those that were woken as the batch began have looked for it, or will.
+        if !woken {
+            live.wake_readers();
         }
     }
 
@@ -365,7 +429,10 @@ impl Shard {
             });
         }
         match self.log.read(&doc_id, position, MAX_RUN) {
-            Read::Run(run) => Found::Run(until(run, end)),
+            Read::Run(run) => {
+                let ahead = self.log.read_ahead(&doc_id, &run);
+                Found::Run(until(run, end), ahead)
+            }
             Read::Gap(gap) => {
                 // Part of it is gone, so a snapshot behind that stands for all of it.
                 let to = head.snapshot.map_or(gap.to, |snapshot| gap.to.max(snapshot.at));
@@ -551,6 +618,14 @@ impl Begin {
 fn anew(head: &Head, end: Position) -> Position {
     let snapshot = head.snapshot.map(|snapshot| snapshot.at).filter(|at| *at < end);
     snapshot.unwrap_or(head.first)
+}
+
+/// The position behind the last delta of a document that readers may see.
+fn visible(deliver: Deliver, head: &Head) -> Position {
+    match deliver {
+        Deliver::Appended => head.next,
+        Deliver::Stored => head.durable,
+    }
 }
 
 /// What of a run lies in front of `end`.

@@ -10,7 +10,7 @@ use deltawire_framing::documents::{SlowPolicy, Start};
 use hashbrown::HashMap;
 
 use super::Inner;
-use super::cursor::{Cursor, Next};
+use super::cursor::{Cursor, Given, Next};
 use super::reader::{Change, LinkShared, Reader};
 
 /// One subscription of this process's own, and its place among the document's readers.
@@ -35,21 +35,21 @@ impl LocalCursor {
 }
 
 impl crate::client::Cursor for LocalCursor {
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Message>> {
-        if let Some(message) = self.cursor.next_at_hand() {
-            return Poll::Ready(Some(message));
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Given>> {
+        if let Some(given) = self.cursor.next_at_hand() {
+            return Poll::Ready(Some(given));
         }
         let Some(hub) = self.hub.upgrade().filter(|_| !self.cursor.reader.is_over()) else {
             return Poll::Ready(None);
         };
-        if let Next::Message(message) = self.cursor.next(&hub) {
-            return Poll::Ready(Some(message));
+        if let Next::Given(given) = self.cursor.next(&hub) {
+            return Poll::Ready(Some(given));
         }
         // Until here nobody wakes it. What has come since is looked at once more.
         self.cursor.reader.register(context.waker());
         self.cursor.reader.rearm();
         match self.cursor.next(&hub) {
-            Next::Message(message) => Poll::Ready(Some(message)),
+            Next::Given(given) => Poll::Ready(Some(given)),
             Next::Wait if self.cursor.reader.is_over() => Poll::Ready(None),
             Next::Wait => Poll::Pending,
         }
@@ -115,13 +115,13 @@ impl FrameSource for LinkSource {
             };
             let Some(cursor) = self.cursors.get_mut(&slot) else { continue };
             match cursor.next(&self.hub) {
-                Next::Message(message) => {
+                Next::Given(given) => {
                     if left > 1 {
                         self.current = Some((slot, left - 1));
                     } else {
                         cursor.reader.wake();
                     }
-                    return Some(message);
+                    return Some(given.into_message());
                 }
                 Next::Wait => {}
             }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock, Weak};
 
+use deltawire_channels::waking::Flag;
 use deltawire_store::{Epoch, Position, Run};
 
 /// A run of a document's deltas.
@@ -13,17 +14,24 @@ use deltawire_store::{Epoch, Position, Run};
 pub(crate) struct Node {
     pub(crate) run: Run,
     next: OnceLock<Weak<Node>>,
+    /// Whether there is more in the log behind it, of a batch that has not ended: whoever takes the shard's lock ends it.
+    more: Flag,
 }
 
 impl Node {
     /// A run by itself.
     pub(crate) fn alone(run: Run) -> Arc<Self> {
-        Arc::new(Self { run, next: OnceLock::new() })
+        Arc::new(Self { run, next: OnceLock::new(), more: Flag::new(false) })
     }
 
     /// The one behind it, if there is one yet.
     pub(crate) fn next(&self) -> Option<&Weak<Self>> {
         self.next.get()
+    }
+
+    /// Whether a batch has begun behind it.
+    pub(crate) fn has_more(&self) -> bool {
+        self.more.is_raised()
     }
 }
 
@@ -58,6 +66,16 @@ impl Tail {
     /// Where a reader that has read everything waits.
     pub(crate) fn head(&self) -> Weak<Node> {
         Arc::downgrade(self.newest())
+    }
+
+    /// A batch has begun. Says whether that is news.
+    pub(crate) fn begin_batch(&self) -> bool {
+        self.newest().more.raise()
+    }
+
+    /// It has ended. Says whether one had begun.
+    pub(crate) fn end_batch(&self) -> bool {
+        self.newest().more.take()
     }
 
     /// Adds a run, and lets the oldest go until no more than `max_bytes` are kept. Gives by how many bytes it has grown.

@@ -214,6 +214,27 @@ impl Disk {
         self.in_flight.iter().filter(in_order).count()
     }
 
+    /// What is being read.
+    pub(crate) fn reads(&self) -> impl Iterator<Item = &ReadRequest> {
+        self.in_flight.iter().filter_map(|(_, job)| match job {
+            Job::Read { request } => Some(request),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn is_reading(&self) -> bool {
+        self.reads().next().is_some()
+    }
+
+    /// Whether the first batch of a request was asked for already.
+    pub(crate) fn is_asked(&self, request: &ReadRequest) -> bool {
+        let has = |asked: &ReadRequest| {
+            asked.segment == request.segment
+                && (asked.at..asked.at + u64::from(asked.len)).contains(&request.at)
+        };
+        self.reads().any(has) || self.wanted.iter().any(has)
+    }
+
     /// Bytes of memory of the list of segments, and of what they list.
     pub(crate) fn bytes(&self) -> usize {
         self.segments.capacity() * size_of::<Segment>() + self.listed

@@ -125,12 +125,21 @@ impl Entries {
         blocks + self.blocks.capacity() * size_of::<Vec<Entry>>()
     }
 
-    /// The index of the first entry for which `before` does not hold; it holds for those in front.
-    pub(crate) fn partition_point(&self, before: impl Fn(&Entry) -> bool) -> usize {
-        let (mut low, mut high) = (0, self.len);
+    /// The index of the first entry for which `before` does not hold; it holds for those in front. Costs time by how far that
+    /// is from the end.
+    pub(crate) fn end_of(&self, before: impl Fn(&Entry) -> bool) -> usize {
+        let holds = |index| self.get(index).is_some_and(&before);
+        let (mut high, mut step) = (self.len, 1);
+        let mut low = loop {
+            let Some(low) = high.checked_sub(step) else { break 0 };
+            if holds(low) {
+                break low + 1;
+            }
+            (high, step) = (low, step * 2);
+        };
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.get(middle).is_some_and(&before) { low = middle + 1 } else { high = middle }
+            if holds(middle) { low = middle + 1 } else { high = middle }
         }
         low
     }
@@ -168,8 +177,10 @@ mod tests {
             }
             assert_eq!(entries.get(entries.len()), None);
             let middle = popped + (pushed - popped) / 2;
-            let found = entries.partition_point(|entry| entry.batch < middle);
-            assert_eq!(found, (middle - popped) as usize);
+            for end in [popped, middle, pushed.max(1) - 1, pushed] {
+                let found = entries.end_of(|entry| entry.batch < end);
+                assert_eq!(found, end.saturating_sub(popped) as usize);
+            }
         }
     }
 }

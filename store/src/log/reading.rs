@@ -250,9 +250,14 @@ impl Log {
     #[must_use]
     pub fn head(&self, doc: &DocId) -> Option<Head> {
         let document = self.documents.by_id(doc)?;
-        let durable = self.durable_batch();
-        let durable =
-            document.entries.partition_point(|entry| self.batches.number_of(entry.batch) < durable);
+        let durable = match self.disk {
+            // What is readable is all that will ever be.
+            None => document.entries.len(),
+            Some(_) => {
+                let durable = self.durable_batch();
+                document.entries.end_of(|entry| self.batches.number_of(entry.batch) < durable)
+            }
+        };
         let next = document.next();
         Some(Head {
             epoch: document.epoch,

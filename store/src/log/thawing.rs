@@ -1,19 +1,23 @@
 //! Records that have left memory, and come back from their segment when somebody reads them.
 
 use bytes::{Bytes, BytesMut};
+use deltawire_framing::DocId;
 use zerocopy::FromBytes;
 
 use super::Log;
 use super::batch::{Batch, Check, Memory};
-use super::disk::Job;
+use super::disk::{Disk, Job};
 use super::document::{Document, Documents};
 use super::io::Io;
-use super::reading::{Gap, GapReason, Read, ReadRequest};
+use super::reading::{Gap, GapReason, Read, ReadRequest, Run};
 use crate::format::{self, BatchHeader, Body, STEP};
 use crate::position::Position;
 
 /// Bytes that are read at once at least, if so many follow: a disk needs no longer for them.
 const READ_AHEAD: usize = 256 << 10;
+
+/// Places at which is looked for what is to be read next.
+const MAX_RUNS_AHEAD: usize = 8;
 
 /// Frames are handed out at multiples of this many bytes.
 const ALIGN: usize = 16;
@@ -24,20 +28,48 @@ impl Log {
     pub fn want(&mut self, request: ReadRequest) {
         let gone = self.batches.get(request.batch).is_some_and(Batch::is_gone);
         let Some(disk) = self.disk.as_mut() else { return };
-        let reading = disk.in_flight.iter().any(|(_, job)| *job == Job::Read { request });
-        if gone && !reading && !disk.wanted.contains(&request) {
+        if gone && !disk.is_asked(&request) {
             disk.wanted.push_back(request);
         }
+    }
+
+    /// Asks for what whoever has read `run` of `doc` will need next and that is not in memory, so that it need not wait for that. Says
+    /// whether it has; not while anybody waits for a read.
+    pub fn read_ahead(&mut self, doc: &DocId, run: &Run) -> bool {
+        let idle = |disk: &Disk| disk.wanted.is_empty() && !disk.is_reading();
+        if !self.disk.as_ref().is_some_and(idle) {
+            return false;
+        }
+        let Some(document) = self.documents.by_id(doc) else { return false };
+        // As much as is read at once.
+        let bytes: usize = run.records.iter().map(|record| record.frame.len()).sum();
+        let runs = (READ_AHEAD / bytes.max(1) + 1).min(MAX_RUNS_AHEAD);
+        let step = run.next.since(run.first).max(1);
+        let gone = |at: Position| {
+            let number = self.batches.number_of(document.entry(at)?.batch);
+            self.batches.get(number).filter(|batch| batch.is_gone()).map(|_| number)
+        };
+        let mut ahead = (0..runs as u64).map(|run_ahead| Position(run.next.0 + run_ahead * step));
+        let Some(mut number) = ahead.find_map(gone) else { return false };
+        // What lies between is needed before.
+        let found = self.batches.get(number).map(|batch| (batch.segment, batch.at));
+        while let Some(before) = number.checked_sub(1)
+            && let Some(batch) = self.batches.get(before).filter(|batch| batch.is_gone())
+            && found.is_some_and(|(segment, at)| {
+                batch.segment == segment && at - batch.at <= READ_AHEAD as u64 / 2
+            })
+        {
+            number = before;
+        }
+        let request = self.request(number, READ_AHEAD);
+        self.want(request);
+        true
     }
 
     pub(super) fn poll_read(&mut self) -> Option<Io> {
         let most = self.options.max_cold_bytes / 2;
         let disk = self.disk.as_mut()?;
-        let reading = |(_, job): &(_, Job)| match job {
-            Job::Read { request } => request.len as usize,
-            _ => 0,
-        };
-        let reading: usize = disk.in_flight.iter().map(reading).sum();
+        let reading: usize = disk.reads().map(|request| request.len as usize).sum();
         let request = *disk.wanted.front()?;
         if reading != 0 && reading + request.len as usize > most {
             return None;
