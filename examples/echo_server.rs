@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use clap::Parser;
 use deltawire::framing::Kind;
 use deltawire::prelude::*;
-use deltawire::signalling::{SignallingOptions, SignallingServer};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -39,11 +38,9 @@ async fn echo(mut receive: Receiver, mut send: Sender) -> Result<()> {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let node = Node::builder().listen(arguments.listen).build()?;
-    let router = node.router(SignallingOptions::default());
-    let server = SignallingServer::bind(arguments.signalling, router).await?;
-    println!("connect to http://{}/webrtc ; Ctrl+C ends", server.local_addr());
-    tokio::spawn(server.serve(std::future::pending()));
+    let node = Node::builder().listen(arguments.listen).http(arguments.signalling).build()?;
+    let address = node.http_address().ok_or("the node serves HTTP")?;
+    println!("connect to http://{address}/webrtc ; Ctrl+C ends");
 
     while let Some((Peer { command, send, receive }, link)) = node.accept().await {
         println!("{}: connected", link.id());

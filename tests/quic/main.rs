@@ -5,6 +5,7 @@
 mod addresses;
 mod admission;
 mod forged;
+mod http;
 mod lab;
 mod one_address;
 mod transfer;

@@ -43,6 +43,8 @@ pub struct NodeBuilder {
     quic: crate::quic::Options,
     #[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
     streams: crate::streams::Options,
+    #[cfg(all(feature = "signalling-server", not(target_arch = "wasm32")))]
+    http: Option<crate::http::Options>,
 }
 
 impl NodeBuilder {
@@ -210,13 +212,20 @@ impl NodeBuilder {
         let network = Network::new(self.node_limits, sessions);
         #[cfg(feature = "metrics")]
         network.publish(&runtime);
+        #[cfg(all(feature = "signalling-server", not(target_arch = "wasm32")))]
+        let listening = self.http.clone().map(crate::http::Options::bind).transpose()?;
         let mut kinds = self.kinds;
         let given = kinds.len();
         #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
         let quic = {
             let (token, udp) = (self.client.token.clone(), self.udp.clone());
-            let quic =
-                crate::quic::Quic::new(self.quic, udp, &settings, token, &network, &runtime)?;
+            let options = self.quic;
+            #[cfg(feature = "signalling-server")]
+            let options = match &self.http {
+                Some(http) if udp.listen.is_some() => options.or_accept(http.admission()),
+                _ => options,
+            };
+            let quic = crate::quic::Quic::new(options, udp, &settings, token, &network, &runtime)?;
             let quic = Arc::new(quic);
             kinds.push(quic.clone());
             quic
@@ -278,6 +287,9 @@ impl NodeBuilder {
             // Before WebRTC, which has the same addresses.
             kinds.insert(given, Arc::new(automatic));
         }
+        #[cfg(all(feature = "signalling-server", not(target_arch = "wasm32")))]
+        let (http, gone) =
+            listening.as_ref().map(|it| crate::http::Serving::new(it.address())).unzip();
         let node = Node::new(Inner {
             settings,
             backoff: self.backoff,
@@ -295,7 +307,13 @@ impl NodeBuilder {
                 not(target_arch = "wasm32")
             ))]
             accepting,
+            #[cfg(all(feature = "signalling-server", not(target_arch = "wasm32")))]
+            http,
         });
+        #[cfg(all(feature = "signalling-server", not(target_arch = "wasm32")))]
+        if let (Some(listening), Some(gone)) = (listening, gone) {
+            listening.start(&node, gone);
+        }
         #[cfg(all(
             any(feature = "tcp", all(feature = "unix", unix)),
             not(target_arch = "wasm32")

@@ -50,6 +50,10 @@ pub enum BuildError {
         /// Why: if it is in use, another process has it.
         source: io::Error,
     },
+    /// Nobody could listen for HTTP where the node should serve it.
+    #[cfg(all(feature = "signalling-server", not(target_arch = "wasm32")))]
+    #[error("the node cannot serve HTTP: {0}")]
+    Http(#[from] deltawire_signalling::BindError),
     /// Links that are not encrypted would come from other machines.
     #[error(
         "links over TCP are not encrypted, and {address} is no loopback address: accept them by another kind, or allow it \

@@ -30,6 +30,8 @@ mod builder;
 mod error;
 #[cfg(all(any(feature = "quic", feature = "tcp"), not(target_arch = "wasm32")))]
 mod host_and_port;
+#[cfg(all(feature = "signalling-server", not(target_arch = "wasm32")))]
+mod http;
 mod kind;
 mod manager;
 #[cfg(feature = "metrics")]

@@ -51,14 +51,22 @@ pub(crate) struct Inner {
     #[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
     #[cfg_attr(not(feature = "tcp"), expect(dead_code, reason = "held, so that it goes on"))]
     pub(crate) accepting: crate::streams::Accepting,
+    #[cfg(all(feature = "signalling-server", not(target_arch = "wasm32")))]
+    pub(crate) http: Option<crate::http::Serving>,
 }
 
 /// A node, as long as somebody has a handle on it.
-#[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
+#[cfg(all(
+    any(feature = "signalling-server", feature = "tcp", all(feature = "unix", unix)),
+    not(target_arch = "wasm32")
+))]
 #[derive(Clone)]
 pub(crate) struct WeakNode(std::sync::Weak<Inner>);
 
-#[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
+#[cfg(all(
+    any(feature = "signalling-server", feature = "tcp", all(feature = "unix", unix)),
+    not(target_arch = "wasm32")
+))]
 impl WeakNode {
     pub(crate) fn upgrade(&self) -> Option<Node> {
         Some(Node { inner: self.0.upgrade()?, goes_on: None })
@@ -86,7 +94,10 @@ impl Node {
         &self.inner
     }
 
-    #[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
+    #[cfg(all(
+        any(feature = "signalling-server", feature = "tcp", all(feature = "unix", unix)),
+        not(target_arch = "wasm32")
+    ))]
     pub(crate) fn weak(&self) -> WeakNode {
         WeakNode(Arc::downgrade(&self.inner))
     }

@@ -3,6 +3,7 @@
 #[cfg(any(
     feature = "webrtc",
     feature = "quic",
+    feature = "signalling-server",
     feature = "tcp",
     all(feature = "unix", unix)
 ))]
@@ -30,6 +31,32 @@ impl NodeBuilder {
     /// Default: 4 MiB.
     pub fn socket_buffer(mut self, bytes: usize) -> Self {
         self.udp.socket_buffer = Some(bytes);
+        self
+    }
+}
+
+/// Signalling over HTTP, and links over WebSocket, at one TCP port.
+#[cfg(all(feature = "signalling-server", not(target_arch = "wasm32")))]
+impl NodeBuilder {
+    /// Serves HTTP at this address, with [`SignallingOptions::default`](deltawire_signalling::SignallingOptions): signalling, and
+    /// WebSockets if the node has those. Clients connect to it by `http://…/webrtc`, and are told of all kinds of links that the node has.
+    ///
+    /// It has no TLS: for `https` put a proxy in front. It goes on until the node shuts down, or nobody has a handle on it. For
+    /// routes of your own beside, or other limits, take [`Node::router`](crate::Node::router) instead.
+    ///
+    /// With [`listen`](Self::listen) peers may come over QUIC and WebTransport as well, if the node has those and nothing else was
+    /// said of them: with a ticket where signalling asks for a token, and else anyone.
+    pub fn http(self, address: std::net::SocketAddr) -> Self {
+        self.http_with(address, deltawire_signalling::SignallingOptions::default())
+    }
+
+    /// The same with other options, such as a token. Their trusted proxies are those of the connections as well.
+    pub fn http_with(
+        mut self,
+        address: std::net::SocketAddr,
+        options: deltawire_signalling::SignallingOptions,
+    ) -> Self {
+        self.http = Some(crate::http::Options { address, signalling: options });
         self
     }
 }

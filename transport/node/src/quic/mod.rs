@@ -46,6 +46,17 @@ pub(crate) struct Options {
     pub(crate) webtransport: webtransport::Options,
 }
 
+impl Options {
+    /// The same, where those may come whom `admission` lets in, over each kind of which nothing was said.
+    #[cfg(feature = "signalling-server")]
+    pub(crate) fn or_accept(mut self, admission: Admission) -> Self {
+        self.admission.get_or_insert_with(|| admission.clone());
+        #[cfg(feature = "webtransport")]
+        self.webtransport.admission.get_or_insert(admission);
+        self
+    }
+}
+
 /// Who may come to a socket.
 #[derive(Clone, Default)]
 pub(crate) struct Accepts {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -81,6 +81,9 @@ pub enum BindError {
     },
 }
 
+/// Connections that wait for being accepted.
+const BACKLOG: u32 = 1_024;
+
 /// A server for a router: HTTP/1.1 over TCP, without TLS. For https put a proxy before it.
 ///
 /// ```no_run
@@ -114,16 +117,39 @@ impl SignallingServer {
     ///
     /// Outside a tokio runtime, or in one without I/O.
     pub async fn bind(address: SocketAddr, router: Router) -> Result<Self, BindError> {
+        Ok(Self::listen(address)?.with_router(router))
+    }
+
+    /// The same at once, for a router that is made when the address is known; until then nothing is found there. Without tokio's
+    /// runtime around it, an error.
+    pub fn listen(address: SocketAddr) -> Result<Self, BindError> {
         let error = |source: io::Error| match source.kind() {
             io::ErrorKind::AddrInUse => BindError::InUse { address },
             io::ErrorKind::AddrNotAvailable => BindError::NotHere { address },
             io::ErrorKind::PermissionDenied => BindError::Denied { address },
             _ => BindError::Other { address, source },
         };
-        let listener = TcpListener::bind(address).await.map_err(error)?;
+        let listen = || {
+            tokio::runtime::Handle::try_current()
+                .map_err(|_| io::Error::other("HTTP needs tokio's runtime"))?;
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            // As tokio's `TcpListener::bind` does; on Windows it would mean something else.
+            #[cfg(not(windows))]
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        };
+        let listener = listen().map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
         let (limits, trusted_proxies) = (ServerLimits::default(), TrustedProxies::none());
-        Ok(Self { listener, address, router, limits, trusted_proxies })
+        Ok(Self { listener, address, router: Router::new(), limits, trusted_proxies })
+    }
+
+    /// The same server for this router.
+    #[must_use]
+    pub fn with_router(mut self, router: Router) -> Self {
+        self.router = router;
+        self
     }
 
     /// The same server with these limits.
