@@ -9,13 +9,14 @@ use hdrhistogram::Histogram;
 use quinn::TransportConfig;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::deltawire_pair::{self, Channel};
+use crate::deltawire_pair::{self, Channel, End};
 use crate::harness::{Job, Links};
 use crate::measure::{PING, histogram, microseconds, nanoseconds};
 use crate::messages::{Messages, flood};
 use crate::quinn_pair::Quic;
 use crate::report::{Place, Table, metric};
-use crate::{plan, webrtc_rs};
+use crate::streams::{self, Kind};
+use crate::{deltawire_quic, plan, webrtc_rs, websocket};
 
 static TABLE: Table = Table {
     title: "Commands under bulk",
@@ -53,13 +54,30 @@ struct Plan {
     time: Duration,
 }
 
-pub(crate) fn jobs(quick: bool) -> [Job; 3] {
+pub(crate) fn jobs(quick: bool) -> [Job; 7] {
     let plan = match quick {
         true => Plan { idle: 20, total: 64_000_000, time: Duration::from_secs(1) },
         false => Plan { idle: 100, total: 1_000_000_000, time: Duration::from_secs(15) },
     };
     [
-        job("deltawire", move |links| run(deltawire(plan, links.clone()))),
+        job("deltawire", move |links| {
+            run(async move {
+                let builder = || Node::builder().prefer_links(["webrtc"]);
+                deltawire(plan, deltawire_pair::connect(builder(), builder(), links).await?).await
+            })
+        }),
+        job("deltawire, QUIC", move |links| {
+            run(async move { deltawire(plan, deltawire_quic::connect(0, links).await?).await })
+        }),
+        job("deltawire, WebSocket", move |links| {
+            run(async move { deltawire(plan, websocket::connect(0, links).await?).await })
+        }),
+        job("deltawire, TCP", move |links| {
+            run(async move { deltawire(plan, streams::connect(Kind::Tcp, 0, links).await?).await })
+        }),
+        job("deltawire, Unix", move |links| {
+            run(async move { deltawire(plan, streams::connect(Kind::Unix, 0, links).await?).await })
+        }),
         job("webrtc-rs", move |_| run(webrtc_rs(plan))),
         job("quinn", move |_| run(quinn(plan))),
     ]
@@ -76,13 +94,7 @@ fn run(job: impl Future<Output = anyhow::Result<Vec<f64>>>) -> anyhow::Result<Ve
     deltawire_pair::run(false, LIMIT, job)
 }
 
-async fn deltawire(plan: Plan, links: Links) -> anyhow::Result<Vec<f64>> {
-    let ends = deltawire_pair::connect(
-        Node::builder().prefer_links(["webrtc"]),
-        Node::builder().prefer_links(["webrtc"]),
-        &links,
-    )
-    .await?;
+async fn deltawire(plan: Plan, ends: [End; 2]) -> anyhow::Result<Vec<f64>> {
     let [alice, bob] = ends.map(|end| {
         let Peer { command, send, receive } = end.peer;
         (Channel { send: command.send, receive: command.receive }, Channel { send, receive })

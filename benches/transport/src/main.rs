@@ -40,6 +40,8 @@ mod idle_peers;
 #[cfg(target_os = "linux")]
 mod in_process;
 #[cfg(target_os = "linux")]
+mod many_senders;
+#[cfg(target_os = "linux")]
 mod measure;
 #[cfg(target_os = "linux")]
 mod messages;

@@ -9,8 +9,9 @@ use crate::harness::{Job, Links};
 use crate::measure::{Flow, OneWay, PingPong, microseconds};
 use crate::report::{Place, Table, metric};
 use crate::{
-    commands, deltawire_pair, deltawire_quic, idle_peers, in_process, paths, quinn_pair, raw_udp,
-    set_up, small_buffers, str0m_plain, str0m_tuned, streams, webrtc_rs, websocket,
+    commands, deltawire_pair, deltawire_quic, idle_peers, in_process, many_senders, paths,
+    quinn_pair, raw_udp, set_up, small_buffers, str0m_plain, str0m_tuned, streams, webrtc_rs,
+    websocket,
 };
 
 /// Payloads that go one way.
@@ -182,6 +183,7 @@ pub(crate) fn jobs(quick: bool) -> anyhow::Result<Vec<Job>> {
     }
     jobs.extend(small_buffers::jobs(quick));
     jobs.extend(commands::jobs(quick));
+    jobs.extend(many_senders::jobs(quick));
     jobs.extend(set_up::jobs(quick));
     jobs.extend(idle_peers::jobs(quick));
     jobs.extend(paths::jobs(quick));

@@ -23,7 +23,7 @@ use crate::plan::{LIMIT, Measured};
 const READ: usize = 64 << 10;
 
 #[derive(Clone, Copy)]
-enum Kind {
+pub(crate) enum Kind {
     Tcp,
     Unix,
 }
@@ -58,7 +58,7 @@ fn ping_pong(kind: Kind, plan: PingPong, links: &Links) -> anyhow::Result<Histog
 }
 
 /// Connects two nodes.
-async fn connect(kind: Kind, size: usize, links: &Links) -> anyhow::Result<[End; 2]> {
+pub(crate) async fn connect(kind: Kind, size: usize, links: &Links) -> anyhow::Result<[End; 2]> {
     let limits = deltawire_pair::limits(size);
     let acceptor = Node::builder().limits(limits);
     let (acceptor, url) = match kind {

@@ -32,7 +32,7 @@ pub(crate) fn ping_pong(plan: PingPong, links: &Links) -> anyhow::Result<Histogr
 }
 
 /// Connects two nodes.
-async fn connect(size: usize, links: &Links) -> anyhow::Result<[End; 2]> {
+pub(crate) async fn connect(size: usize, links: &Links) -> anyhow::Result<[End; 2]> {
     let limits = deltawire_pair::limits(size);
     let acceptor = Node::builder().limits(limits).build()?;
     let router = acceptor.router(SignallingOptions::default());
