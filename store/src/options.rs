@@ -93,9 +93,12 @@ pub struct LogOptions {
     /// oldest records go; when none are left, appends are refused. At least 1 MiB; default: 256 MiB.
     pub max_index_bytes: usize,
     /// Writers of a document that are remembered for [`Log::last_of`](crate::Log::last_of); the one that wrote least
-    /// recently goes. Those whose last record is not durable yet are remembered beside them, up to 4,096. 48 bytes each, of
-    /// the index. At most 4,096; default: 64.
+    /// recently goes. Those whose last record is not durable yet, or not older than `remember_writers`, are remembered beside
+    /// them, up to 4,096. 48 bytes each, of the index. At most 4,096; default: 64.
     pub max_writers: usize,
+    /// For how long a writer is remembered however many others there are (but for those 4,096): longer than one is away that may have to
+    /// send its last records again. Default: 10 minutes.
+    pub remember_writers: Duration,
 }
 
 const KIB: usize = 1 << 10;
@@ -115,6 +118,7 @@ impl Default for LogOptions {
             max_dirty_bytes: 32 * MIB,
             max_index_bytes: 256 * MIB,
             max_writers: 64,
+            remember_writers: Duration::from_secs(600),
         }
     }
 }

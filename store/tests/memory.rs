@@ -258,15 +258,47 @@ fn the_index_is_bounded_and_says_when_it_is_full() {
 
 #[test]
 fn the_least_recent_of_too_many_writers_is_forgotten() {
-    let mut log = Log::new(LogOptions { max_writers: 3, ..LogOptions::default() }, Epoch(1));
+    let remember_writers = std::time::Duration::from_secs(10);
+    let options = LogOptions { max_writers: 3, remember_writers, ..LogOptions::default() };
+    let mut log = Log::new(options, Epoch(1));
     for (sequence, origin) in [(1, 1), (2, 2), (3, 3), (4, 1), (5, 4)] {
         let frame = frame_of(doc(1), sequence, b"");
-        log.append(Frame::parse(&frame).unwrap(), Origin([origin; 16]), now(0)).unwrap();
-        log.end_batch(now(0));
+        // A minute between them.
+        let now = now(u64::from(sequence) * 60_000_000);
+        log.append(Frame::parse(&frame).unwrap(), Origin([origin; 16]), now).unwrap();
+        log.end_batch(now);
     }
     let last = |origin| log.last_of(&doc(1), &Origin([origin; 16])).map(|it| it.sequence);
     assert_eq!([last(1), last(2), last(3), last(4)], [Some(4), None, Some(3), Some(5)]);
     assert_eq!(log.last_of(&doc(1), &Origin::NONE), None);
+}
+
+#[test]
+fn a_writer_that_wrote_just_now_is_not_forgotten_up_to_a_limit() {
+    let remember_writers = std::time::Duration::from_secs(10);
+    let options = LogOptions { max_writers: 3, remember_writers, ..LogOptions::default() };
+    let mut log = Log::new(options, Epoch(1));
+    let origin_of = |number: u32| Origin([number.to_le_bytes(); 4].concat().try_into().unwrap());
+    let write = |log: &mut Log, number: u32, second: u64| {
+        let frame = frame_of(doc(1), number, b"");
+        let now = now(second * 1_000_000);
+        log.append(Frame::parse(&frame).unwrap(), origin_of(number), now).unwrap();
+        log.end_batch(now);
+    };
+    let known = |log: &Log, numbers: core::ops::RangeInclusive<u32>| {
+        numbers.filter(|number| log.last_of(&doc(1), &origin_of(*number)).is_some()).count()
+    };
+    // A hundred a second, for 5 s: all of them.
+    (1..=500).for_each(|number| write(&mut log, number, 100 + u64::from(number) / 100));
+    assert_eq!(known(&log, 1..=500), 500);
+    // Those that come 7 s later take the places of those that are older than 10 s.
+    (501..=600).for_each(|number| write(&mut log, number, 112));
+    assert_eq!(known(&log, 1..=600), 500);
+    assert_eq!(known(&log, 501..=600), 100);
+    // However many there are, it does not take more than 4,096 places.
+    (1_001..=6_000).for_each(|number| write(&mut log, number, 113));
+    assert_eq!(known(&log, 1..=6_000), 4_096);
+    assert_eq!(known(&log, 2_001..=6_000), 4_000);
 }
 
 #[test]

@@ -225,7 +225,7 @@ impl Log {
     ) -> (Appended, Item) {
         let number =
             number.unwrap_or_else(|| self.documents.insert(Document::new(doc, self.epoch)));
-        let durable = self.durable();
+        let protected = self.durable().min(self.young());
         let entry = Entry::new(self.batches.end() as u32, offset, len as u32, StatusBits::NONE);
         let at = self.next;
         self.next = at.next();
@@ -241,7 +241,7 @@ impl Log {
             document.bytes += len as u64;
             let written = Written { sequence, position: appended.position, at };
             let grown = document.entries.push(entry)
-                + document.remember(origin, written, at, self.options.max_writers, durable);
+                + document.remember(origin, written, at, self.options.max_writers, protected);
             let retention = &self.options.retention;
             trim = document.bytes > retention.per_document_bytes
                 || document.entries.len() as u64 > retention.per_document_records;

@@ -107,7 +107,7 @@ impl Document {
     }
 
     /// Remembers what `origin` wrote. If there are `most` already, the writer that wrote least recently is forgotten,
-    /// unless it wrote at `durable` or behind: it may have to send that again. Returns by how many bytes the memory
+    /// unless it wrote at `protected` or behind: it may have to send that again. Returns by how many bytes the memory
     /// grew.
     pub(crate) fn remember(
         &mut self,
@@ -115,7 +115,7 @@ impl Document {
         written: Written,
         mentioned: LogPosition,
         most: usize,
-        durable: LogPosition,
+        protected: LogPosition,
     ) -> usize {
         if origin == Origin::NONE {
             return 0;
@@ -130,7 +130,7 @@ impl Document {
         if self.writers.len() >= most {
             let most = self.writers.len() >= MAX_WRITERS;
             let oldest = self.writers.iter_mut().min_by_key(|known| known.written.at);
-            if let Some(oldest) = oldest.filter(|oldest| most || oldest.written.at < durable) {
+            if let Some(oldest) = oldest.filter(|oldest| most || oldest.written.at < protected) {
                 if oldest.written.at <= written.at {
                     *oldest = writer;
                 }
@@ -146,11 +146,12 @@ impl Document {
         (self.writers.capacity() - before) * size_of::<Writer>()
     }
 
-    /// Forgets all but the `most` writers that wrote most recently.
-    pub(crate) fn forget_writers(&mut self, most: usize) {
+    /// Forgets all but the `most` writers that wrote most recently, and those that wrote at `protected` or behind.
+    pub(crate) fn forget_writers(&mut self, most: usize, protected: LogPosition) {
         if self.writers.len() > most {
             self.writers.sort_unstable_by_key(|writer| std::cmp::Reverse(writer.written.at));
-            self.writers.truncate(most);
+            let young = self.writers.partition_point(|writer| writer.written.at >= protected);
+            self.writers.truncate(young.clamp(most, MAX_WRITERS));
             self.writers.shrink_to_fit();
         }
     }

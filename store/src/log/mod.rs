@@ -65,6 +65,8 @@ pub struct Log {
     snapshots: Vec<u32>,
     /// The greatest wall time that was told.
     wall: u64,
+    /// The number of the first batch whose writers are remembered, as far as was looked.
+    young: u64,
     broken: Option<Broken>,
     /// Without it, the log is in memory only.
     disk: Option<Disk>,
@@ -95,6 +97,7 @@ impl Log {
             touched: Vec::new(),
             snapshots: Vec::new(),
             wall: 0,
+            young: 0,
             broken: None,
             disk: None,
             counters: LogStats::default(),
@@ -176,6 +179,19 @@ impl Log {
             // What is dropped to make room may not have been readable yet.
             None => self.readable.max(self.batches.start()),
         }
+    }
+
+    /// What was written at it or behind is not older than [`LogOptions::remember_writers`].
+    fn young(&mut self) -> LogPosition {
+        let keep = u64::try_from(self.options.remember_writers.as_micros()).unwrap_or(u64::MAX);
+        self.young = self.young.max(self.batches.start());
+        while let Some(batch) = self.batches.get(self.young) {
+            if batch.written_at.saturating_add(keep) > self.wall {
+                return batch.first;
+            }
+            self.young += 1;
+        }
+        self.closed()
     }
 
     fn tell(&mut self, now: Now) {

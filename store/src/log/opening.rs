@@ -51,15 +51,17 @@ impl Log {
             touched: Vec::new(),
             snapshots: Vec::new(),
             wall: found.wall,
+            young: 0,
             broken,
             disk: Some(disk),
             counters,
         };
         let numbers: Vec<u32> = log.documents.numbers().collect();
+        let young = log.young();
         for number in numbers {
             if let Some(document) = log.documents.get_mut(number) {
                 let before = document.heap_bytes();
-                document.forget_writers(options.max_writers);
+                document.forget_writers(options.max_writers, young);
                 let freed = before - document.heap_bytes();
                 log.documents.heap -= freed;
             }
