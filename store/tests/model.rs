@@ -79,6 +79,10 @@ struct World {
     now: Now,
     sequence: u32,
     epochs: BTreeMap<DocId, BTreeSet<u32>>,
+    /// The epochs that a document had before, and up to which position they still mean the same.
+    earlier: BTreeMap<DocId, Vec<(u32, u64)>>,
+    /// How often the log knew of one that was not the last.
+    remembered: usize,
     fresh: u32,
     crashes: usize,
     torn: usize,
@@ -137,6 +141,8 @@ impl World {
             now: Now::default(),
             sequence: 0,
             epochs: BTreeMap::new(),
+            earlier: BTreeMap::new(),
+            remembered: 0,
             fresh: 1,
             crashes: 0,
             torn: 0,
@@ -205,6 +211,7 @@ impl World {
         match self.random.u8(0..20) {
             0 => {
                 if self.log.forget(&doc, self.now) {
+                    self.earlier.remove(&doc);
                     self.done(before, Op::Forget { doc });
                     assert!(matches!(self.log.read(&doc, at, 1), Read::Unknown));
                 }
@@ -385,8 +392,19 @@ impl World {
                 assert_eq!(head.epoch, before.epoch);
             } else {
                 assert_eq!(head.epoch.0, self.fresh);
-                let previous = head.previous.unwrap();
-                assert_eq!(previous.until.0, records.len() as u64 + 1);
+                let (previous, end) = (head.previous.unwrap(), records.len() as u64 + 1);
+                assert_eq!(previous.until.0, end);
+                let earlier = self.earlier.entry(*id).or_default();
+                earlier.iter_mut().for_each(|(_, until)| *until = end.min(*until));
+                earlier.push((before.epoch.0, end));
+            }
+            for (back, (epoch, until)) in
+                self.earlier.get(id).into_iter().flatten().rev().enumerate()
+            {
+                // What tells of it goes with its segment.
+                let known = self.log.until(id, Epoch(*epoch));
+                assert!(known.is_none_or(|known| known.0 == *until), "{known:?}, {until}");
+                self.remembered += usize::from(back > 0 && known.is_some());
             }
         }
         self.crashes += 1;
@@ -484,6 +502,7 @@ fn logs_are_what_was_done_to_them() {
     };
     let (mut crashes, mut torn, mut colds, mut segments, mut behind, mut indexes) =
         (0, 0, 0, 0, 0, 0);
+    let mut remembered = 0;
     for seed in seeds {
         let result = std::panic::catch_unwind(|| {
             let mut world = World::new(seed);
@@ -500,6 +519,7 @@ fn logs_are_what_was_done_to_them() {
                 stats.segments,
                 world.torn_behind,
                 world.indexes,
+                world.remembered,
             )
         });
         match result {
@@ -510,6 +530,7 @@ fn logs_are_what_was_done_to_them() {
                 segments += found.3;
                 behind += found.4;
                 indexes += found.5;
+                remembered += found.6;
             }
             Err(panic) => {
                 eprintln!("again: STORE_SEED={seed} cargo test -p deltawire-store --test model");
@@ -518,7 +539,8 @@ fn logs_are_what_was_done_to_them() {
         }
     }
     println!(
-        "{crashes} reopened, {torn} torn, {behind} segments behind, {indexes} by their index, {colds} reads of segments, {segments} segments"
+        "{crashes} reopened, {torn} torn, {behind} segments behind, {indexes} by their index, {colds} reads of segments, {segments} segments, {remembered} epochs \
+         remembered after others"
     );
     if number("STORE_SEED").is_none() {
         // The test tests something.
@@ -529,6 +551,7 @@ fn logs_are_what_was_done_to_them() {
                 && segments > 100
                 && behind > 0
                 && indexes > 100
+                && remembered > 100
         );
     }
 }

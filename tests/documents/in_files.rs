@@ -2,7 +2,7 @@ use std::path::Path;
 
 use deltawire::documents::store::{Durability, LogOptions, OpenError, Read};
 use deltawire::documents::{
-    Deliver, DeniedCode, Publisher, SubscribeOptions, SubscriptionEnded, keep,
+    Deliver, DeniedCode, Publisher, Start, SubscribeOptions, SubscriptionEnded, keep,
 };
 use deltawire::framing::{DeltaFields, Frame};
 use tokio::runtime::Runtime;
@@ -171,6 +171,34 @@ fn a_server_that_stops_dead_loses_nothing_that_is_waited_for_and_repeats_nothing
     let numbers: Vec<u32> =
         found.iter().map(|it| u32::from_le_bytes(it[..].try_into().unwrap())).collect();
     assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn whoever_was_away_while_a_hub_stopped_dead_again_and_again_goes_on_where_it_was() {
+    let folder = Folder::new("away");
+    let mut first = None;
+    let mut epochs = Vec::new();
+    for round in 0..4_u8 {
+        let hub = open(&folder.0).await;
+        for number in 0..10 {
+            let place = hub.append(DeltaFields::new(BOARD), &[10 * round + number]).unwrap();
+            assert!(soon("the disk", hub.stored(&BOARD, place)).await);
+            first.get_or_insert(place);
+        }
+        epochs.push(hub.head(&BOARD).unwrap().epoch.0);
+        // Without a word.
+        drop(hub);
+    }
+    epochs.dedup();
+    assert_eq!(epochs.len(), 4, "after each end the epoch is another one");
+    let hub = open(&folder.0).await;
+    let Place { epoch, position } = first.unwrap();
+    let start = Start::Position { epoch, position: position + 7 };
+    let mut reader = hub.subscribe(BOARD, SubscribeOptions { start, ..Default::default() });
+    for number in 7..40 {
+        let (place, payload) = next_delta(&mut reader).await;
+        assert_eq!((place.position, payload), (u64::from(number) + 1, vec![number]));
+    }
 }
 
 #[tokio::test]

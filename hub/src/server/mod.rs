@@ -295,6 +295,14 @@ impl Hub {
                 .is_some_and(|head| head.epoch.0 == place.epoch && place.position < head.durable.0)
     }
 
+    /// The first position that may mean something else than it did in an earlier epoch of the document's, as
+    /// [`Log::until`](store::Log::until) has it.
+    #[must_use]
+    pub fn until(&self, doc_id: &DocId, epoch: u32) -> Option<u64> {
+        let shard = self.inner.shard(self.inner.shard_of(doc_id));
+        shard.log.until(doc_id, Epoch(epoch)).map(|until| until.0)
+    }
+
     /// What there is of a document; `None` if it is not known.
     #[must_use]
     pub fn head(&self, doc_id: &DocId) -> Option<Head> {

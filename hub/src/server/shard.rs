@@ -355,8 +355,8 @@ impl Shard {
                 let position = Position(position);
                 let known = if asked == epoch.0 {
                     position <= head.next
-                } else if let Some(previous) = head.previous {
-                    previous.epoch.0 == asked && position <= previous.until
+                } else if let Some(until) = self.log.until(doc_id, Epoch(asked)) {
+                    position <= until
                 } else {
                     // A reader that was there before the document was.
                     asked == 0 && position <= Position::FIRST

@@ -196,7 +196,8 @@ pub(super) async fn read(
         return following(&shared, who, document, start, format, limit);
     }
     let Some(head) = head else { return Err(Problem::unknown_document(document)) };
-    let at = place_of(&head, start, visible(&head, shared.deliver))?;
+    let earlier = |epoch| shared.hub.until(&document, epoch);
+    let at = place_of(&head, earlier, start, visible(&head, shared.deliver))?;
     let hub = shared.hub.clone();
     let (deliver, counted) = (shared.deliver, shared.counted.clone());
     let limit = limit.unwrap_or(READ);
@@ -208,17 +209,19 @@ pub(super) async fn read(
     Ok(streamed(format, Body::from_stream(parts)))
 }
 
-/// Where a reader begins that does not follow.
-fn place_of(head: &Head, start: Start, end: u64) -> Result<Place, Problem> {
+/// Where a reader begins that does not follow; up to which position an `earlier` epoch means the same is asked for.
+fn place_of(
+    head: &Head,
+    earlier: impl Fn(u32) -> Option<u64>,
+    start: Start,
+    end: u64,
+) -> Result<Place, Problem> {
     let epoch = head.epoch.0;
     let position = match start {
         Start::Latest => end,
         Start::Snapshot => head.snapshot.map_or(head.first.0, |snapshot| snapshot.at.0),
         Start::Position { epoch: asked, position } => {
-            let same = asked == epoch
-                || head.previous.is_some_and(|previous| {
-                    previous.epoch.0 == asked && position <= previous.until.0
-                });
+            let same = asked == epoch || earlier(asked).is_some_and(|until| position <= until);
             if !same {
                 let detail = format!(
                     "positions of epoch {asked} mean something else now: the document is in epoch {epoch}. Read \

@@ -39,8 +39,8 @@ pub(crate) struct Writer {
 pub(crate) struct Document {
     pub(crate) id: DocId,
     pub(crate) epoch: Epoch,
-    /// The epoch before, as of this opening.
-    pub(crate) previous: Option<Previous>,
+    /// The epochs before, oldest first.
+    pub(crate) previous: Vec<Previous>,
     /// Position of the first entry.
     pub(crate) first: Position,
     pub(crate) entries: Entries,
@@ -60,6 +60,9 @@ pub(crate) struct Document {
     pub(crate) placed: u64,
 }
 
+/// Epochs of a document that are remembered beside the one that it has.
+const MAX_PREVIOUS: usize = 8;
+
 /// Writers of a document that are remembered at the very most, whatever they have to send again.
 const MAX_WRITERS: usize = 4_096;
 
@@ -68,7 +71,7 @@ impl Document {
         Self {
             id,
             epoch,
-            previous: None,
+            previous: Vec::new(),
             first: Position::FIRST,
             entries: Entries::default(),
             pending: 0,
@@ -91,6 +94,22 @@ impl Document {
     pub(crate) fn next(&self) -> Position {
         let readable = self.entries.len().saturating_sub(self.pending);
         Position(self.first.0 + readable as u64)
+    }
+
+    /// From here on it has another epoch, as something that was seen may be lost. Returns by how many bytes the memory grew.
+    pub(crate) fn renew(&mut self, epoch: Epoch) -> usize {
+        let before = self.previous.capacity();
+        let until = self.appended();
+        for older in &mut self.previous {
+            older.until = older.until.min(until);
+        }
+        if self.previous.len() == MAX_PREVIOUS {
+            self.previous.remove(0);
+        }
+        self.previous.reserve_exact(1);
+        self.previous.push(Previous { epoch: self.epoch, until });
+        self.epoch = epoch;
+        (self.previous.capacity() - before) * size_of::<Previous>()
     }
 
     pub(crate) fn index_of(&self, at: Position) -> Option<usize> {
@@ -158,7 +177,9 @@ impl Document {
 
     /// Bytes that it has taken of the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.entries.heap_bytes() + self.writers.capacity() * size_of::<Writer>()
+        self.entries.heap_bytes()
+            + self.writers.capacity() * size_of::<Writer>()
+            + self.previous.capacity() * size_of::<Previous>()
     }
 }
 

@@ -1,6 +1,6 @@
 use super::chunk::{Chunks, Open};
 use super::disk::{Disk, Segment};
-use super::{Log, LogStats, Previous};
+use super::{Log, LogStats};
 use crate::error::{Broken, OpenError};
 use crate::format::{ItemKind, Note};
 use crate::options::{Durability, LogOptions};
@@ -77,11 +77,8 @@ impl Log {
     }
 
     fn renew_epochs(&mut self) {
-        for document in self.documents.iter_mut() {
-            let until = document.appended();
-            document.previous = Some(Previous { epoch: document.epoch, until });
-            document.epoch = self.epoch;
-        }
+        let epoch = self.epoch;
+        self.documents.heap += self.documents.iter_mut().map(|it| it.renew(epoch)).sum::<usize>();
         if self.broken.is_none() {
             // Readers come with the new epoch soon: it has to hold after the next opening too.
             let now = Now { wall: self.wall, ..Now::default() };

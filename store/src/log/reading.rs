@@ -12,7 +12,7 @@ use crate::position::{Epoch, Position};
 pub struct Head {
     /// The document's epoch.
     pub epoch: Epoch,
-    /// The epoch before, if the log was opened without having been closed.
+    /// The epoch before, if something may have been lost since the document was made. [`Log::until`] knows those before it too.
     pub previous: Option<Previous>,
     /// The oldest record that is kept; `next` if none is.
     pub first: Position,
@@ -246,6 +246,15 @@ impl Log {
         Some(Look::On(at))
     }
 
+    /// The first position that may mean something else than it did in `epoch`, one of the last eight that the document had before the
+    /// one that it has; `None` if it is not known that it had it. Whoever read in it, nothing at that position or behind, goes on with
+    /// what follows.
+    #[must_use]
+    pub fn until(&self, doc: &DocId, epoch: Epoch) -> Option<Position> {
+        let known = self.documents.by_id(doc)?.previous.iter().rev().find(|it| it.epoch == epoch);
+        known.map(|known| known.until)
+    }
+
     /// What there is of `doc`; `None` if it is not known.
     #[must_use]
     pub fn head(&self, doc: &DocId) -> Option<Head> {
@@ -261,7 +270,7 @@ impl Log {
         let next = document.next();
         Some(Head {
             epoch: document.epoch,
-            previous: document.previous,
+            previous: document.previous.last().copied(),
             first: document.first,
             next,
             appended: document.appended(),

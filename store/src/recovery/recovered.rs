@@ -228,9 +228,9 @@ impl Recovered {
                 self.documents.heap += grown;
             }
             ItemKind::Opened => {
-                for document in self.documents.iter_mut() {
-                    document.epoch = epoch;
-                }
+                // All that is in front of it is what had survived then.
+                let grown = self.documents.iter_mut().map(|it| it.renew(epoch)).sum::<usize>();
+                self.documents.heap += grown;
             }
             ItemKind::Closed | ItemKind::Record => {}
         }
