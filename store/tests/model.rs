@@ -401,10 +401,10 @@ impl World {
             for (back, (epoch, until)) in
                 self.earlier.get(id).into_iter().flatten().rev().enumerate()
             {
-                // What tells of it goes with its segment.
+                // What tells of it, and of how far the document was then, goes with its segment: less may be known, and never more.
                 let known = self.log.until(id, Epoch(*epoch));
-                assert!(known.is_none_or(|known| known.0 == *until), "{known:?}, {until}");
-                self.remembered += usize::from(back > 0 && known.is_some());
+                assert!(known.is_none_or(|known| known.0 <= *until), "{known:?}, {until}");
+                self.remembered += usize::from(back > 0 && known.is_some_and(|it| it.0 == *until));
             }
         }
         self.crashes += 1;

@@ -1,11 +1,13 @@
 //! Nodes that serve HTTP by themselves: one UDP port and one TCP port, and all kinds of links at them.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use deltawire::signalling::{BindError, ClientOptions, SignallingOptions, Token, Tokens};
 use deltawire::{BuildError, Identity, Node, NodeBuilder};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::lab::soon;
 
@@ -83,4 +85,51 @@ async fn it_serves_for_as_long_as_the_node_is_there() {
     soon("the end", node.shut_down(Duration::from_secs(1))).await;
     soon("the end of a node that was shut down", gone()).await;
     assert_eq!(node.http_address(), Some(address));
+}
+
+fn note(noted: &Mutex<String>, who: char) {
+    let mut noted = noted.lock().unwrap();
+    if !noted.ends_with(who) {
+        noted.push(who);
+    }
+}
+
+/// Passes one TCP connection on, and notes who says something after the other was heard.
+async fn turns(to: SocketAddr) -> (SocketAddr, Arc<Mutex<String>>) {
+    let listener = TcpListener::bind(ANY).await.unwrap();
+    let (address, turns) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(String::new())));
+    let noted = turns.clone();
+    tokio::spawn(async move {
+        let (near, _) = listener.accept().await.unwrap();
+        let far = tokio::net::TcpStream::connect(to).await.unwrap();
+        let (near, far) = (near.into_split(), far.into_split());
+        for (who, mut from, mut to) in [('c', near.0, far.1), ('s', far.0, near.1)] {
+            let noted = noted.clone();
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 64 << 10];
+                while let Ok(len @ 1..) = from.read(&mut buffer).await {
+                    // A path, so that whoever speaks without waiting is seen to.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    note(&noted, who);
+                    to.write_all(&buffer[..len]).await.unwrap();
+                }
+            });
+        }
+    });
+    (address, turns)
+}
+
+#[tokio::test]
+async fn a_websocket_is_open_after_one_round_trip_beside_that_of_tcp() {
+    let node = Node::builder().http(ANY).build().unwrap();
+    let (proxy, turns) = turns(node.http_address().unwrap()).await;
+    let client = Node::builder().build().unwrap();
+    let url = format!("ws://{proxy}/webrtc");
+    let (mut near, _link) = soon("a link", client.connect(&url)).await.unwrap();
+    // Each `cs` is a round trip.
+    let open = turns.lock().unwrap().clone();
+    near.send.send_opaque(b"first").await.unwrap();
+    let (mut far, _far_link) = soon("a peer", node.accept()).await.unwrap();
+    assert_eq!(soon("a message", far.receive.next()).await.unwrap().body(), b"first");
+    assert_eq!(open, "cs");
 }

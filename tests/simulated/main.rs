@@ -13,6 +13,8 @@ mod reconnecting;
 mod requests;
 mod resuming;
 #[cfg(feature = "quic")]
+mod round_trips;
+#[cfg(feature = "quic")]
 mod slow;
 mod sockets;
 mod transfer;

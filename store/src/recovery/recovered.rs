@@ -228,7 +228,8 @@ impl Recovered {
                 self.documents.heap += grown;
             }
             ItemKind::Opened => {
-                // All that is in front of it is what had survived then.
+                // What is in front of it is what had survived then. Where some of that went with its segment, a document may seem
+                // shorter than it was: then readers of that epoch begin anew.
                 let grown = self.documents.iter_mut().map(|it| it.renew(epoch)).sum::<usize>();
                 self.documents.heap += grown;
             }
