@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use deltawire_link::{Datagram, Transmit};
 
+use crate::farewell;
 use crate::gate::Gate;
 use crate::init::{COOKIE_ECHO, packet_of};
 use crate::opening::Hello;
@@ -71,6 +72,14 @@ impl Arrival {
     #[must_use]
     pub fn remote_address(&self) -> SocketAddr {
         self.remote
+    }
+
+    /// What tells it why it gets none.
+    #[must_use]
+    pub fn refuse(&self, reason: &str) -> Transmit {
+        let Self { hello, remote, local } = self;
+        let bytes = farewell::refusal(hello.init.tag, reason);
+        Transmit { destination: *remote, source: *local, bytes, segment: None }
     }
 }
 

@@ -9,6 +9,20 @@ const BY_USER: u16 = 12;
 /// The longest text that says why a peer is not let in, bytes; longer ones are cut before they are sent.
 pub const MAX_REASON_LEN: usize = 256;
 
+/// What tells a peer why it is not let in.
+pub(crate) fn refusal(peer_tag: u32, reason: &str) -> Vec<u8> {
+    // An empty one would be a text that says nothing.
+    let reason = if reason.is_empty() { "not authorized" } else { reason };
+    let reason = &reason.as_bytes()[..reason.floor_char_boundary(MAX_REASON_LEN)];
+    let mut chunk = vec![ABORT, 0];
+    let len = 4 + reason.len() as u16;
+    chunk.extend((4 + len).to_be_bytes());
+    chunk.extend(BY_USER.to_be_bytes());
+    chunk.extend(len.to_be_bytes());
+    chunk.extend_from_slice(reason);
+    packet_of(peer_tag, &chunk)
+}
+
 /// What is said last, each time that the peer goes on.
 #[derive(Debug, Default)]
 pub(crate) struct Farewell {
@@ -18,16 +32,11 @@ pub(crate) struct Farewell {
 
 impl Farewell {
     pub(crate) fn say(&mut self, peer_tag: u32, reason: Option<&str>) {
-        let mut chunk = vec![ABORT, 0, 0, 4];
-        if let Some(reason) = reason {
-            let reason = &reason.as_bytes()[..reason.floor_char_boundary(MAX_REASON_LEN)];
-            let len = 4 + reason.len() as u16;
-            chunk[2..4].copy_from_slice(&(4 + len).to_be_bytes());
-            chunk.extend(BY_USER.to_be_bytes());
-            chunk.extend(len.to_be_bytes());
-            chunk.extend_from_slice(reason);
-        }
-        (self.packet, self.due) = (packet_of(peer_tag, &chunk), true);
+        self.packet = match reason {
+            Some(reason) => refusal(peer_tag, reason),
+            None => packet_of(peer_tag, &[ABORT, 0, 0, 4]),
+        };
+        self.due = true;
     }
 
     /// The peer has not heard it.
@@ -59,7 +68,12 @@ mod tests {
     #[test]
     fn it_says_why() {
         let long = "ä".repeat(200);
-        for (said, read) in [("no", "no"), (&*long, &long[..MAX_REASON_LEN]), ("a\n", "a\\n")] {
+        for (said, read) in [
+            ("no", "no"),
+            (&*long, &long[..MAX_REASON_LEN]),
+            ("a\n", "a\\n"),
+            ("", "not authorized"),
+        ] {
             let mut farewell = Farewell::default();
             farewell.again();
             assert_eq!(farewell.poll(), None, "nothing was said");

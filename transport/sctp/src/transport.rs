@@ -184,6 +184,12 @@ impl SctpTransport {
             }
             return;
         }
+        if !self.opened
+            && let Some(reason) = Farewell::reason(packet)
+        {
+            self.failure = Some(SctpError::Refused { reason });
+            return;
+        }
         match &mut self.side {
             Side::Connects { opening, .. } if self.peer.is_none() => {
                 if let Some(peer) = opening.handle_packet(packet, now) {
@@ -206,12 +212,6 @@ impl SctpTransport {
                     *unadmitted += packet.len();
                 }
             }
-        }
-        if !self.opened
-            && let Some(reason) = Farewell::reason(packet)
-        {
-            self.failure = Some(SctpError::Refused { reason });
-            return;
         }
         self.stack.with(|stack| match stack.filter.admit(packet) {
             Verdict::Drop => {}
@@ -252,7 +252,6 @@ impl SctpTransport {
 
     /// Does not let the peer in, and tells it why, each time that it says something.
     pub fn refuse(&mut self, reason: &str) {
-        let reason = if reason.is_empty() { "not authorized" } else { reason };
         self.hang_up(Some(reason));
     }
 

@@ -31,20 +31,18 @@ pub(super) struct Arriving {
 
 impl Hub {
     /// Somebody has shown where it is, and wants a link.
-    pub(super) fn arrive(&mut self, arrival: &Arrival, now: Duration) {
+    pub(super) fn arrive(&mut self, arrival: &Arrival, socket: &mut Socket, now: Duration) {
         let from = arrival.remote_address();
-        if self.closing {
-            return;
-        }
-        let place = Place::begin(&self.around.network, Some(from.ip()));
-        // One that is refused takes none, and is told why as long as they are not too many.
-        let refused = place.as_ref().err().map(ToString::to_string);
-        if let Some(reason) = &refused {
-            tracing::debug!(%from, reason, "a link over SCTP was refused");
-            if self.refused >= MAX_REFUSED {
+        let place = match Place::begin(&self.around.network, Some(from.ip())) {
+            Ok(place) => Some(place),
+            Err(error) => {
+                tracing::debug!(%from, %error, "a link over SCTP was refused");
+                // Nothing is kept of it: it asks again if it does not hear that.
+                socket.send(arrival.refuse(&error.to_string()));
+                socket.flush();
                 return;
             }
-        }
+        };
         let key = self.entries.vacant_key();
         let transport = match self.endpoint.accept(key, arrival, now) {
             Ok(transport) => transport,
@@ -54,13 +52,7 @@ impl Hub {
             }
         };
         let deadline = now.saturating_add(self.around.settings.connect_timeout);
-        let (timeout, place) = (Some(now), place.ok());
-        let mut arriving = Arriving { transport, from, timeout, deadline, place };
-        if let Some(reason) = refused {
-            self.refused += 1;
-            arriving.transport.refuse(&reason);
-            arriving.deadline = now.saturating_add(REFUSED);
-        }
+        let arriving = Arriving { transport, from, timeout: Some(now), deadline, place };
         self.add(Stage::Arriving(Box::new(arriving)));
     }
 

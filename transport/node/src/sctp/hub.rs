@@ -309,7 +309,7 @@ impl udp::driver::Hub for Hub {
         match self.endpoint.route(&datagram, now) {
             Routed::Known(key) => self.take(key, Some(datagram.bytes), socket, now),
             Routed::Lost(key) => self.take(key, None, socket, now),
-            Routed::New(arrival) => self.arrive(&arrival, now),
+            Routed::New(arrival) => self.arrive(&arrival, socket, now),
             Routed::Answer(transmit) => {
                 socket.send(transmit);
                 socket.flush();
