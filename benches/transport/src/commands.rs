@@ -9,7 +9,8 @@ use hdrhistogram::Histogram;
 use quinn::TransportConfig;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::deltawire_pair::{self, Channel};
+use crate::deltawire_pair::{self, Channel, End};
+use crate::deltawire_sctp;
 use crate::harness::{Job, Links};
 use crate::measure::{PING, histogram, microseconds, nanoseconds};
 use crate::messages::{Messages, flood};
@@ -21,7 +22,7 @@ static TABLE: Table = Table {
     title: "Commands under bulk",
     notes: "A command of 64 B each 10 ms, from when it is committed to when the peer's application \
             has it, while messages of 64 KiB fill the same direction; and on the same link before \
-            that, idle. deltawire: deltas and commands. webrtc-rs: two data channels. quinn: two \
+            that, idle. deltawire: deltas and commands, over WebRTC, and by SCTP without encryption. webrtc-rs: two data channels. quinn: two \
             streams, that of the commands of higher priority, with its default windows.",
     metrics: &[
         metric("p50, µs"),
@@ -53,13 +54,14 @@ struct Plan {
     time: Duration,
 }
 
-pub(crate) fn jobs(quick: bool) -> [Job; 3] {
+pub(crate) fn jobs(quick: bool) -> [Job; 4] {
     let plan = match quick {
         true => Plan { idle: 20, total: 64_000_000, time: Duration::from_secs(1) },
         false => Plan { idle: 100, total: 1_000_000_000, time: Duration::from_secs(15) },
     };
     [
         job("deltawire", move |links| run(deltawire(plan, links.clone()))),
+        job("deltawire, SCTP", move |links| run(sctp(plan, links.clone()))),
         job("webrtc-rs", move |_| run(webrtc_rs(plan))),
         job("quinn", move |_| run(quinn(plan))),
     ]
@@ -83,6 +85,14 @@ async fn deltawire(plan: Plan, links: Links) -> anyhow::Result<Vec<f64>> {
         &links,
     )
     .await?;
+    over(ends, plan).await
+}
+
+async fn sctp(plan: Plan, links: Links) -> anyhow::Result<Vec<f64>> {
+    over(deltawire_sctp::connect(0, &links).await?, plan).await
+}
+
+async fn over(ends: [End; 2], plan: Plan) -> anyhow::Result<Vec<f64>> {
     let [alice, bob] = ends.map(|end| {
         let Peer { command, send, receive } = end.peer;
         (Channel { send: command.send, receive: command.receive }, Channel { send, receive })
