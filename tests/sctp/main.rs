@@ -7,13 +7,16 @@ mod lab;
 mod transfer;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deltawire::signalling::Token;
+use deltawire::link::runtime::BoxFuture;
+use deltawire::signalling::{AuthorizationRequest, Authorizer, Denial, Token};
 use deltawire::{
-    Admission, BuildError, CapacityError, ConnectError, Identity, LinkEnded, Node, NodeLimits,
-    TransportErrorKind,
+    Admission, Backoff, BuildError, CapacityError, ConnectError, Identity, LinkEnded, Node,
+    NodeLimits, ReconnectEvent, TransportErrorKind,
 };
+use deltawire_framing::control::CloseCode;
 
 use crate::lab::{accepting, client, join, refusal, server, soon, until, url, with_token};
 
@@ -76,6 +79,69 @@ async fn only_who_has_a_token_is_let_in_and_is_known() {
         assert!(node.peers().is_empty() && begun.elapsed() < Duration::from_secs(1));
     }
     assert_eq!(server.peers().len(), 2);
+}
+
+#[derive(Debug)]
+struct Asked;
+
+impl Authorizer for Asked {
+    fn authorize<'a>(
+        &'a self,
+        request: AuthorizationRequest<'a>,
+    ) -> BoxFuture<'a, Result<Identity, Denial>> {
+        assert_eq!((request.method.as_str(), request.path), ("CONNECT", "sctp"));
+        assert!(request.address.ip().is_loopback());
+        let token = request.token().map(str::to_owned);
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            match token.as_deref() {
+                Some("guest") => Ok(Identity::new("guest")),
+                Some("never") => std::future::pending().await,
+                Some(_) => Err(Denial::Forbidden { reason: "not you".to_owned() }),
+                None => Err(Denial::NoToken),
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_application_decides() {
+    let server = accepting(Node::builder(), Admission::authorizer(Arc::new(Asked)));
+    let (_near, far) = join(&with_token("guest"), &server).await;
+    assert_eq!(far.1.identity().unwrap().subject(), "guest");
+    for (token, reason) in [("other", "not you"), ("never", "it took too long to decide")] {
+        let error = refusal(soon("refusal", with_token(token).connect(&url(&server))).await);
+        assert_eq!(error.to_string(), format!("the peer refused: {reason}"));
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_comes_back() {
+    let server = server();
+    let backoff = Backoff { first: Duration::from_millis(10), ..Backoff::default() };
+    let client = Node::builder().backoff(backoff).build().unwrap();
+    let mut kept = client.keep_connected(&url(&server));
+    for _ in 1..=3 {
+        let up = soon("link", kept.next()).await.unwrap();
+        let ReconnectEvent::Up(_peer, _) = up else { panic!("{up:?}") };
+        let (peer, far) = soon("peer", server.accept()).await.unwrap();
+        far.close(CloseCode::NORMAL, "once more");
+        let down = soon("end", kept.next()).await.unwrap();
+        assert!(matches!(down, ReconnectEvent::Down { retry_after: Some(_), .. }), "{down:?}");
+        drop(peer);
+    }
+}
+
+#[tokio::test]
+async fn who_was_refused_takes_no_place_of_others() {
+    let limits = NodeLimits { max_pending: 2, max_pending_per_address: 2, ..NodeLimits::default() };
+    let token = (Token::new("a").unwrap(), Identity::new("alice"));
+    let server = accepting(Node::builder().node_limits(limits), Admission::tokens([token]));
+    let wrong = with_token("wrong");
+    for _ in 0..100 {
+        refusal(soon("refusal", wrong.connect(&url(&server))).await);
+    }
+    join(&with_token("a"), &server).await;
 }
 
 #[tokio::test]
