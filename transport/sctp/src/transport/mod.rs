@@ -1,32 +1,26 @@
 //! One association over UDP, as what carries a session: what panics under it ends it alone.
 
+mod carrying;
+mod side;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
-use deltawire_link::{
-    Capabilities, Delivers, InFlight, MessageTransport, Output, PanicGuard, Queue, Transmit,
-    TransportError,
-};
+use deltawire_link::{Output, PanicGuard, Transmit};
 
+use self::side::{MAGIC, Side, Token, read_token};
 use crate::association::Sctp;
-use crate::config::{MAX_QUEUE, QUEUE_TIME};
 use crate::farewell::Farewell;
 use crate::filter::{SctpFilter, Verdict};
 use crate::init::COOKIE_ECHO;
 use crate::opening::{Hello, Opening};
 use crate::packet::{ABORT, DATA, HEADER, chunks};
 use crate::{
-    Init, MAX_MESSAGE_LEN, MAX_TOKEN_LEN, MAX_UNADMITTED, MessageKind, Recovery, RtcSctp,
-    SctpConfig, SctpError, SctpEvent, Violation, stream,
+    Init, MAX_UNADMITTED, MessageKind, Recovery, RtcSctp, SctpConfig, SctpError, SctpEvent,
+    Violation, stream,
 };
-
-/// What links over SCTP are called.
-const KIND: &str = "sctp";
-
-/// What an initiator's first message begins with; its token is the rest.
-pub(crate) const MAGIC: [u8; 12] = *b"deltawire.1\n";
 
 /// One association of an [`SctpEndpoint`](crate::SctpEndpoint).
 ///
@@ -63,22 +57,6 @@ pub struct SctpTransport {
 struct Stack {
     sctp: RtcSctp,
     filter: SctpFilter,
-}
-
-/// What is left to do until a link is open.
-enum Side {
-    Connects { opening: Opening, token: Vec<u8> },
-    Accepts { hello: Vec<u8>, again: bool, token: Token, unadmitted: usize },
-}
-
-/// What the peer shows to be let in.
-#[derive(PartialEq, Eq)]
-enum Token {
-    Awaited,
-    Shown(Vec<u8>),
-    /// It is looked at.
-    Taken,
-    Admitted,
 }
 
 impl SctpTransport {
@@ -414,88 +392,6 @@ impl SctpTransport {
             .flatten()
             // Nobody else has it, so it is not copied.
             .map(Vec::from)
-    }
-}
-
-/// The token in an initiator's first message.
-fn read_token(message: &[u8]) -> Result<Vec<u8>, SctpError> {
-    let Some(token) = message.strip_prefix(&MAGIC) else {
-        let began = message.get(..MAGIC.len()).unwrap_or(message).escape_ascii().to_string();
-        return Err(SctpError::Foreign { began });
-    };
-    if token.len() > MAX_TOKEN_LEN {
-        return Err(SctpError::Token { len: token.len() });
-    }
-    Ok(token.to_vec())
-}
-
-impl MessageTransport for SctpTransport {
-    fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::new(MAX_MESSAGE_LEN, InFlight::Acknowledged);
-        capabilities.kind = KIND;
-        capabilities.delivers = Delivers::AsAsked;
-        let most = self.burst.min(MAX_QUEUE) as usize;
-        capabilities.queue = Queue { time: QUEUE_TIME, certain: 0, most };
-        capabilities
-    }
-
-    fn handle_timeout(&mut self, now: Duration) {
-        self.now = self.now.max(now);
-        let now = self.now;
-        self.stack.with(|stack| {
-            if stack.sctp.poll_timeout().is_some_and(|at| at <= now) {
-                stack.sctp.handle_timeout(now);
-            }
-        });
-        self.note_in_flight();
-        let round_trip = self.stack.with(|stack| stack.sctp.round_trip()).flatten();
-        if self.recovery.handle_timeout(round_trip, now) {
-            self.stack.with(|stack| stack.sctp.retransmit());
-        }
-    }
-
-    fn poll_output(&mut self) -> Result<Output, TransportError> {
-        loop {
-            if let Some(output) = self.poll()? {
-                return Ok(output);
-            }
-        }
-    }
-
-    fn write(&mut self, channel: Channel, message: &[u8]) -> Result<bool, TransportError> {
-        let number = stream(self.role, channel);
-        if !self.opened || self.closed {
-            return Err(SctpError::Stack("it is not open".to_owned()).into());
-        }
-        let (now, most) = (self.now, self.max_buffered);
-        let written = self.stack.with(|stack| {
-            if stack.sctp.in_flight() + message.len() > most {
-                return Ok(false);
-            }
-            stack.sctp.write(number, message, now).map(|()| true)
-        });
-        let written = match written {
-            Some(written) => written.map_err(SctpError::Stack)?,
-            None => return Err(self.panicked().into()),
-        };
-        self.note_in_flight();
-        Ok(written)
-    }
-
-    fn in_flight(&mut self) -> usize {
-        self.stack.with(|stack| stack.sctp.in_flight()).unwrap_or(0)
-    }
-
-    fn waiting(&mut self) -> Option<usize> {
-        // What is given up before it was sent is not told.
-        if !self.recovery.is_reliable() {
-            return None;
-        }
-        self.stack.with(|stack| stack.sctp.waiting())
-    }
-
-    fn close(&mut self) {
-        self.hang_up(None);
     }
 }
 
