@@ -6,7 +6,7 @@ mod hostile;
 mod lab;
 mod transfer;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -79,6 +79,28 @@ async fn only_who_has_a_token_is_let_in_and_is_known() {
         assert!(node.peers().is_empty() && begun.elapsed() < Duration::from_secs(1));
     }
     assert_eq!(server.peers().len(), 2);
+}
+
+#[tokio::test]
+async fn both_families_reach_who_listens_everywhere() {
+    let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    if std::net::UdpSocket::bind("[::1]:0").is_err() {
+        eprintln!("skipped: there is no IPv6 here");
+        return;
+    }
+    let server =
+        Node::builder().allow_unencrypted(true).accept_sctp(everywhere, Admission::anyone());
+    let server = server.build().unwrap();
+    let port = server.sctp_address().unwrap().port();
+    let client = client();
+    for host in ["127.0.0.1", "[::1]", "localhost"] {
+        let url = format!("sctp://{host}:{port}");
+        let (_near, link) = soon("link", client.connect(&url)).await.unwrap();
+        let (_far, there) = soon("peer", server.accept()).await.unwrap();
+        assert_eq!(link.remote_address().unwrap().port(), port);
+        let from = there.remote_address().unwrap().ip();
+        assert!(from.is_loopback() && from.is_ipv4() == link.remote_address().unwrap().is_ipv4());
+    }
 }
 
 #[derive(Debug)]
