@@ -21,7 +21,7 @@ pub use deltawire_link::{
     memory,
 };
 #[cfg(all(
-    any(feature = "quic", feature = "tcp", all(feature = "unix", unix)),
+    any(feature = "quic", feature = "sctp", feature = "tcp", all(feature = "unix", unix)),
     not(target_arch = "wasm32")
 ))]
 pub use deltawire_node::Admission;
@@ -44,6 +44,8 @@ pub use deltawire_node::{IceServerError, IceServerProblem};
 pub use deltawire_quic as quic;
 #[cfg(feature = "requests")]
 pub use deltawire_requests as requests;
+#[cfg(all(feature = "sctp", not(target_arch = "wasm32")))]
+pub use deltawire_sctp as sctp;
 #[cfg(feature = "webrtc")]
 pub use deltawire_sdp as sdp;
 #[cfg(feature = "webrtc")]

@@ -189,6 +189,7 @@ fn in_code() -> BTreeMap<String, String> {
         max_dirty_bytes,
         max_index_bytes,
         max_writers,
+        remember_writers,
     } = log;
     let rate = |rate: u32| if rate == 0 { "no bound".to_owned() } else { rate.to_string() };
     constants! {
@@ -214,6 +215,7 @@ fn in_code() -> BTreeMap<String, String> {
         "LogOptions::max_dirty_bytes" => size(max_dirty_bytes),
         "LogOptions::max_index_bytes" => size(max_index_bytes),
         "LogOptions::max_writers" => count(max_writers),
+        "LogOptions::remember_writers" => time(remember_writers),
         "subscribed::MAX_REJECTIONS" => count(stated(SUBSCRIBED, "MAX_REJECTIONS")),
         "subscribed::MAX_REJECTED" => count(stated(SUBSCRIBED, "MAX_REJECTED")),
         "attendant::MAX_ASKING" => count(stated(ATTENDANT, "MAX_ASKING")),
@@ -276,6 +278,11 @@ fn in_code() -> BTreeMap<String, String> {
         "preface::MAX_REASON_LEN" => format!("{} bytes", stated(PREFACE, "MAX_REASON_LEN")),
         "unix::BACKLOG" => count(stated(UNIX, "BACKLOG")),
         "quic::MAX_REFUSED" => count(stated(ARRIVING, "MAX_REFUSED")),
+        "sctp::MAX_REFUSED" => count(stated(SCTP_ARRIVING, "MAX_REFUSED")),
+        "sctp::MAX_TOKEN_LEN" => size(stated(SCTP, "MAX_TOKEN_LEN")),
+        "sctp::MAX_UNADMITTED" => size(stated(SCTP, "MAX_UNADMITTED")),
+        "sctp::MAX_REASON_LEN" => format!("{} bytes", stated(FAREWELL, "MAX_REASON_LEN")),
+        "sctp::COOKIE_LIFE" => time(Duration::from_secs(stated(GATE, "COOKIE_LIFE") as u64)),
         "automatic::MAX_REMEMBERED" => count(stated(AUTOMATIC, "MAX_REMEMBERED")),
         "sdp::MAX_CANDIDATES" => count(MAX_CANDIDATES),
         "link::LAST_WORDS" => time(LAST_WORDS),
@@ -338,6 +345,10 @@ const ADMISSION: &str = include_str!("../transport/node/src/admission.rs");
 const PREFACE: &str = include_str!("../transport/stream/src/preface.rs");
 const UNIX: &str = include_str!("../transport/node/src/streams/unix.rs");
 const ARRIVING: &str = include_str!("../transport/node/src/quic/hub/arriving.rs");
+const SCTP: &str = include_str!("../transport/sctp/src/lib.rs");
+const SCTP_ARRIVING: &str = include_str!("../transport/node/src/sctp/arriving.rs");
+const FAREWELL: &str = include_str!("../transport/sctp/src/farewell.rs");
+const GATE: &str = include_str!("../transport/sctp/src/gate.rs");
 const AUTOMATIC: &str = include_str!("../transport/node/src/automatic.rs");
 
 /// A number that a source says a constant has: bytes, a count, or seconds.

@@ -1,6 +1,6 @@
 //! What the fuzz targets check. The same functions run over the committed corpus in
 //! `cargo test` (`framing/tests/corpus.rs`, `channels/tests/corpus.rs`, `transport/webrtc/tests/engine`,
-//! `transport/websocket/tests/corpus.rs`, `transport/turn/tests/corpus.rs`, `transport/webtransport/tests/corpus.rs`, `store/tests/corpus.rs`, `requests/tests/corpus.rs`,
+//! `transport/websocket/tests/corpus.rs`, `transport/sctp/tests/corpus.rs`, `transport/turn/tests/corpus.rs`, `transport/webtransport/tests/corpus.rs`, `store/tests/corpus.rs`, `requests/tests/corpus.rs`,
 //! `bulk/tests/corpus.rs`).
 
 pub mod bulk;
@@ -10,6 +10,7 @@ pub mod framing;
 #[cfg(feature = "engine")]
 pub mod hostile;
 pub mod requests;
+pub mod sctp;
 pub mod session;
 pub mod store;
 pub mod stream;

@@ -15,10 +15,11 @@ pub(crate) struct Kind {
     scheme: &'static str,
 }
 
-pub(crate) const ALL: [Kind; 5] = [
+pub(crate) const ALL: [Kind; 6] = [
     Kind { name: "webrtc", scheme: "http" },
     Kind { name: "websocket", scheme: "ws" },
     Kind { name: "quic", scheme: "quic" },
+    Kind { name: "sctp", scheme: "sctp" },
     Kind { name: "tcp", scheme: "tcp" },
     Kind { name: "unix", scheme: "unix" },
 ];
@@ -77,6 +78,11 @@ impl Kind {
                 let node =
                     Node::builder().resume(None).listen(at).accept_quic(admission).build().unwrap();
                 let url = format!("quic://{}", node.addresses().next().unwrap());
+                (node, url)
+            }
+            "sctp" => {
+                let node = Node::builder().resume(None).accept_sctp(at, admission).build().unwrap();
+                let url = format!("sctp://{}", node.sctp_address().unwrap());
                 (node, url)
             }
             "tcp" => {

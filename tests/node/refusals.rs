@@ -45,6 +45,7 @@ async fn what_is_no_address_is_refused_as_such() {
     kinds.extend(["ws", "wss"]);
     kinds.extend(cfg!(feature = "tcp").then_some("tcp"));
     kinds.extend(cfg!(all(feature = "unix", unix)).then_some("unix"));
+    kinds.extend(cfg!(feature = "sctp").then_some("sctp"));
     let kinds = kinds.join(", ");
     for url in ["", "nonsense", "127.0.0.1:80", "ftp://127.0.0.1/webrtc", "gopher:/a"] {
         match soon("a refusal", client.connect(url)).await.unwrap_err() {

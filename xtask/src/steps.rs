@@ -27,10 +27,10 @@ const RIVALS_BENCHES: [(&str, &str); 3] = [
 const LIBRARY: &str = "deltawire";
 
 /// All that it has.
-const FEATURES: &str = "--features deltawire/bulk-files,deltawire/futures,deltawire/https,deltawire/hub-files,deltawire/metrics,deltawire/quic,deltawire/sim,deltawire/str0m,deltawire/tcp,deltawire/turn,deltawire/unix,deltawire/webtransport";
+const FEATURES: &str = "--features deltawire/bulk-files,deltawire/futures,deltawire/https,deltawire/hub-files,deltawire/metrics,deltawire/quic,deltawire/sctp,deltawire/sim,deltawire/str0m,deltawire/tcp,deltawire/turn,deltawire/unix,deltawire/webtransport";
 
 /// Sets of features that compile by themselves, and the most packages that each may bring: README has them.
-const FEATURE_SETS: [(&str, usize); 17] = [
+const FEATURE_SETS: [(&str, usize); 18] = [
     ("", 54),
     ("bulk-files", 60),
     ("documents", 60),
@@ -40,6 +40,7 @@ const FEATURE_SETS: [(&str, usize); 17] = [
     ("tcp", 58),
     ("unix", 58),
     ("quic", 80),
+    ("sctp", 98),
     ("webtransport", 120),
     ("lean", 140),
     ("lean,turn", 143),

@@ -16,13 +16,13 @@ use crate::messages::{Messages, flood};
 use crate::quinn_pair::Quic;
 use crate::report::{Place, Table, metric};
 use crate::streams::{self, Kind};
-use crate::{deltawire_quic, plan, webrtc_rs, websocket};
+use crate::{deltawire_quic, deltawire_sctp, plan, webrtc_rs, websocket};
 
 static TABLE: Table = Table {
     title: "Commands under bulk",
     notes: "A command of 64 B each 10 ms, from when it is committed to when the peer's application \
             has it, while messages of 64 KiB fill the same direction; and on the same link before \
-            that, idle. deltawire: deltas and commands. webrtc-rs: two data channels. quinn: two \
+            that, idle. deltawire: deltas and commands, over WebRTC, and by SCTP without encryption. webrtc-rs: two data channels. quinn: two \
             streams, that of the commands of higher priority, with its default windows.",
     metrics: &[
         metric("p50, µs"),
@@ -54,7 +54,7 @@ struct Plan {
     time: Duration,
 }
 
-pub(crate) fn jobs(quick: bool) -> [Job; 7] {
+pub(crate) fn jobs(quick: bool) -> [Job; 8] {
     let plan = match quick {
         true => Plan { idle: 20, total: 64_000_000, time: Duration::from_secs(1) },
         false => Plan { idle: 100, total: 1_000_000_000, time: Duration::from_secs(15) },
@@ -77,6 +77,9 @@ pub(crate) fn jobs(quick: bool) -> [Job; 7] {
         }),
         job("deltawire, Unix", move |links| {
             run(async move { deltawire(plan, streams::connect(Kind::Unix, 0, links).await?).await })
+        }),
+        job("deltawire, SCTP", move |links| {
+            run(async move { deltawire(plan, deltawire_sctp::connect(0, links).await?).await })
         }),
         job("webrtc-rs", move |_| run(webrtc_rs(plan))),
         job("quinn", move |_| run(quinn(plan))),

@@ -4,6 +4,7 @@
 //!
 //! - `deltawire`: two nodes, WebRTC over loopback UDP, defaults; `deltawire on str0m` with the other engine.
 //! - `deltawire, QUIC`: two nodes over QUIC.
+//! - `deltawire, SCTP`: two nodes by SCTP straight over UDP, not encrypted.
 //! - `deltawire, WebSocket`: two nodes over WebSocket; `tungstenite`: the stack that programs take for that.
 //! - `deltawire, TCP` and `deltawire, Unix`: two nodes over those; `TCP` and `Unix`: the same streams used plainly.
 //! - `webrtc-rs`: data channels of the other WebRTC stack in Rust, tuned.
@@ -33,6 +34,8 @@ mod commands;
 mod deltawire_pair;
 #[cfg(target_os = "linux")]
 mod deltawire_quic;
+#[cfg(target_os = "linux")]
+mod deltawire_sctp;
 #[cfg(target_os = "linux")]
 mod harness;
 #[cfg(target_os = "linux")]

@@ -20,7 +20,7 @@ use crate::messages::Messages;
 use crate::quinn_pair::Quic;
 use crate::report::{Place, Table, metric};
 use crate::streams::{self, Kind};
-use crate::{deltawire_quic, plan, websocket};
+use crate::{deltawire_quic, deltawire_sctp, plan, websocket};
 
 static TABLE: Table = Table {
     title: "Many senders",
@@ -40,7 +40,7 @@ struct Plan {
     messages: usize,
 }
 
-pub(crate) fn jobs(quick: bool) -> [Job; 5] {
+pub(crate) fn jobs(quick: bool) -> [Job; 6] {
     let plan = Plan { messages: if quick { 4_000 } else { 80_000 } };
     let job = |row, run: fn(Plan, &Links) -> anyhow::Result<Vec<f64>>| Job {
         limit: LIMIT,
@@ -62,6 +62,9 @@ pub(crate) fn jobs(quick: bool) -> [Job; 5] {
         }),
         job("deltawire, TCP", |plan, links| {
             run(async move { deltawire(plan, streams::connect(Kind::Tcp, 0, links).await?).await })
+        }),
+        job("deltawire, SCTP", |plan, links| {
+            run(async move { deltawire(plan, deltawire_sctp::connect(0, links).await?).await })
         }),
         job("quinn", |plan, _| run(quinn(plan))),
     ]

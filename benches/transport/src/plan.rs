@@ -9,9 +9,9 @@ use crate::harness::{Job, Links};
 use crate::measure::{Flow, OneWay, PingPong, microseconds};
 use crate::report::{Place, Table, metric};
 use crate::{
-    commands, deltawire_pair, deltawire_quic, idle_peers, in_process, many_senders, paths,
-    quinn_pair, raw_udp, set_up, small_buffers, str0m_plain, str0m_tuned, streams, webrtc_rs,
-    websocket,
+    commands, deltawire_pair, deltawire_quic, deltawire_sctp, idle_peers, in_process, many_senders,
+    paths, quinn_pair, raw_udp, set_up, small_buffers, str0m_plain, str0m_tuned, streams,
+    webrtc_rs, websocket,
 };
 
 /// Payloads that go one way.
@@ -73,7 +73,7 @@ impl From<Flow> for Measured {
     }
 }
 
-const RIVALS: [Rival; 16] = [
+const RIVALS: [Rival; 17] = [
     Rival {
         name: "deltawire",
         one_way: deltawire_pair::one_way,
@@ -88,6 +88,11 @@ const RIVALS: [Rival; 16] = [
         name: "deltawire, QUIC",
         one_way: deltawire_quic::one_way,
         ping_pong: Some(deltawire_quic::ping_pong),
+    },
+    Rival {
+        name: "deltawire, SCTP",
+        one_way: deltawire_sctp::one_way,
+        ping_pong: Some(deltawire_sctp::ping_pong),
     },
     Rival {
         name: "deltawire, WebSocket",

@@ -133,9 +133,14 @@ impl Pacing {
         }
     }
 
-    /// The same for a path in whose queues so much may wait.
-    pub(crate) fn with_queue(mut self, queue: Queue) -> Self {
+    /// So much may wait in the path's queues.
+    pub(crate) fn set_queue(&mut self, queue: Queue) {
         self.waiting = Waiting::new(queue);
+    }
+
+    #[cfg(test)]
+    fn with_queue(mut self, queue: Queue) -> Self {
+        self.set_queue(queue);
         self
     }
 

@@ -15,7 +15,7 @@ use crate::TransportError;
 /// other link. `now` is time since any fixed start, the same for all calls. After each call that may
 /// change something, [`poll_output`](Self::poll_output) is called until it gives a time-out.
 pub trait MessageTransport {
-    /// What it can do. Asked once, when its session begins.
+    /// What it can do. Asked when its session begins, and for [`Capabilities::queue`] once the channels are open.
     fn capabilities(&self) -> Capabilities;
 
     /// Lets time pass.

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use deltawire_link::Identity;
 use deltawire_link::runtime::BoxFuture;
+#[cfg(all(feature = "quic", feature = "signalling-server"))]
+use deltawire_signalling::Tickets;
 use deltawire_signalling::Token;
 #[cfg(feature = "signalling-server")]
-use deltawire_signalling::{AuthorizationRequest, Authorizer, Denial, Tickets};
+use deltawire_signalling::{AuthorizationRequest, Authorizer, Denial};
 use subtle::ConstantTimeEq;
 
-/// Says who may connect over QUIC, TCP, a Unix socket or WebTransport, and who that is: by the token that a peer shows before anything
+/// Says who may connect over QUIC, SCTP, TCP, a Unix socket or WebTransport, and who that is: by the token that a peer shows before anything
 /// else, which is that of its [`ClientOptions`](deltawire_signalling::ClientOptions).
 #[derive(Clone)]
 pub struct Admission(Kind);
@@ -65,7 +67,7 @@ impl Admission {
     }
 
     /// Lets in whom the application's own check does. The request that it is shown is a `CONNECT`, with the kind of link
-    /// (`quic`, `tcp`, `unix`, `webtransport`) as its path and the token as bearer token. It is given up after 5 s.
+    /// (`quic`, `sctp`, `tcp`, `unix`, `webtransport`) as its path and the token as bearer token. It is given up after 5 s.
     #[cfg(feature = "signalling-server")]
     #[must_use]
     pub fn authorizer(authorizer: Arc<dyn Authorizer>) -> Self {

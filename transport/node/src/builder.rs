@@ -35,12 +35,17 @@ pub struct NodeBuilder {
     kinds: Vec<Arc<dyn LinkKind>>,
     unencrypted: bool,
     preferred: Option<Vec<String>>,
-    #[cfg(all(any(feature = "webrtc", feature = "quic"), not(target_arch = "wasm32")))]
+    #[cfg(all(
+        any(feature = "webrtc", feature = "quic", feature = "sctp"),
+        not(target_arch = "wasm32")
+    ))]
     udp: crate::udp::Options,
     #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
     webrtc: crate::webrtc::Options,
     #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
     quic: crate::quic::Options,
+    #[cfg(all(feature = "sctp", not(target_arch = "wasm32")))]
+    sctp: Option<(std::net::SocketAddr, crate::Admission)>,
     #[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
     streams: crate::streams::Options,
     #[cfg(all(feature = "signalling-server", not(target_arch = "wasm32")))]
@@ -135,7 +140,7 @@ impl NodeBuilder {
         self
     }
 
-    /// Whether links that are not encrypted may leave this machine: to `ws://` and the like at other than
+    /// Whether links that are not encrypted may leave this machine: to `ws://`, `tcp://` and `sctp://` at other than
     /// loopback addresses. Default: no.
     pub fn allow_unencrypted(mut self, allow: bool) -> Self {
         self.unencrypted = allow;
@@ -250,6 +255,15 @@ impl NodeBuilder {
             kinds.extend(self.streams.kinds(self.client.token.as_ref(), self.unencrypted));
             self.streams.bind(self.unencrypted)?
         };
+        #[cfg(all(feature = "sctp", not(target_arch = "wasm32")))]
+        let sctp = {
+            let by = (self.client.token.clone(), self.unencrypted);
+            let udp = self.udp.clone();
+            crate::sctp::Sctp::new(self.sctp, udp, &settings, by, &network, &runtime)
+                .map(Arc::new)?
+        };
+        #[cfg(all(feature = "sctp", not(target_arch = "wasm32")))]
+        kinds.push(sctp.clone());
         let patience = self.client.patience;
         let signaller = match self.signaller {
             Some(signaller) => Some(signaller),
@@ -300,6 +314,8 @@ impl NodeBuilder {
             webrtc,
             #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
             quic,
+            #[cfg(all(feature = "sctp", not(target_arch = "wasm32")))]
+            sctp,
             #[cfg(all(feature = "quic", not(feature = "webrtc"), not(target_arch = "wasm32")))]
             listens,
             #[cfg(all(

@@ -56,8 +56,8 @@ pub enum BuildError {
     Http(#[from] deltawire_signalling::BindError),
     /// Links that are not encrypted would come from other machines.
     #[error(
-        "links over TCP are not encrypted, and {address} is no loopback address: accept them by another kind, or allow it \
-         with NodeBuilder::allow_unencrypted"
+        "links that come in at {address} would not be encrypted, and it is no loopback address: accept them by another kind, \
+         or allow it with NodeBuilder::allow_unencrypted"
     )]
     Unencrypted {
         /// Where the node should accept them.

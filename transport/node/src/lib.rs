@@ -13,12 +13,12 @@
 
 mod addresses;
 #[cfg(all(
-    any(feature = "quic", feature = "tcp", all(feature = "unix", unix)),
+    any(feature = "quic", feature = "sctp", feature = "tcp", all(feature = "unix", unix)),
     not(target_arch = "wasm32")
 ))]
 mod admission;
 #[cfg(all(
-    any(feature = "quic", feature = "tcp", all(feature = "unix", unix)),
+    any(feature = "quic", feature = "sctp", feature = "tcp", all(feature = "unix", unix)),
     not(target_arch = "wasm32")
 ))]
 mod arrival;
@@ -28,7 +28,7 @@ mod backoff;
 mod browser;
 mod builder;
 mod error;
-#[cfg(all(any(feature = "quic", feature = "tcp"), not(target_arch = "wasm32")))]
+#[cfg(all(any(feature = "quic", feature = "sctp", feature = "tcp"), not(target_arch = "wasm32")))]
 mod host_and_port;
 #[cfg(all(feature = "signalling-server", not(target_arch = "wasm32")))]
 mod http;
@@ -54,6 +54,8 @@ mod reservation;
 mod resuming;
 #[cfg(feature = "webrtc")]
 mod rooms;
+#[cfg(all(feature = "sctp", not(target_arch = "wasm32")))]
+mod sctp;
 mod settings;
 mod shut_down;
 #[cfg(all(any(feature = "tcp", all(feature = "unix", unix)), not(target_arch = "wasm32")))]
@@ -61,7 +63,10 @@ mod streams;
 mod task;
 #[cfg(not(target_arch = "wasm32"))]
 mod tokio;
-#[cfg(all(any(feature = "webrtc", feature = "quic"), not(target_arch = "wasm32")))]
+#[cfg(all(
+    any(feature = "webrtc", feature = "quic", feature = "sctp"),
+    not(target_arch = "wasm32")
+))]
 #[cfg_attr(
     not(feature = "webrtc"),
     allow(dead_code, unreachable_pub, reason = "addresses that WebRTC's peers are told")
@@ -84,7 +89,7 @@ mod websocket_browser;
 mod webtransport_browser;
 
 #[cfg(all(
-    any(feature = "quic", feature = "tcp", all(feature = "unix", unix)),
+    any(feature = "quic", feature = "sctp", feature = "tcp", all(feature = "unix", unix)),
     not(target_arch = "wasm32")
 ))]
 pub use admission::Admission;

@@ -143,7 +143,7 @@ impl Network {
     }
 
     /// What bounds it.
-    #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
+    #[cfg(all(any(feature = "quic", feature = "sctp"), not(target_arch = "wasm32")))]
     pub(crate) fn limits(&self) -> NodeLimits {
         self.inner().manager.limits()
     }
@@ -182,7 +182,7 @@ impl Network {
 
     /// Counts peers that are not let in yet: see [`Arrival`](crate::arrival::Arrival).
     #[cfg(all(
-        any(feature = "quic", feature = "tcp", all(feature = "unix", unix)),
+        any(feature = "quic", feature = "sctp", feature = "tcp", all(feature = "unix", unix)),
         not(target_arch = "wasm32")
     ))]
     pub(crate) fn arrivals<T>(&self, change: impl FnOnce(&mut ConnectionManager) -> T) -> T {

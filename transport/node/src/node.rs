@@ -45,6 +45,8 @@ pub(crate) struct Inner {
     pub(crate) webrtc: Arc<crate::browser::WebRtc>,
     #[cfg(all(feature = "quic", not(target_arch = "wasm32")))]
     pub(crate) quic: Arc<crate::quic::Quic>,
+    #[cfg(all(feature = "sctp", not(target_arch = "wasm32")))]
+    pub(crate) sctp: Arc<crate::sctp::Sctp>,
     /// Where it listens, if only QUIC does.
     #[cfg(all(feature = "quic", not(feature = "webrtc"), not(target_arch = "wasm32")))]
     pub(crate) listens: Option<std::net::SocketAddr>,
@@ -86,7 +88,7 @@ impl Node {
     #[cfg(any(
         feature = "webrtc",
         all(
-            any(feature = "quic", feature = "tcp", all(feature = "unix", unix)),
+            any(feature = "quic", feature = "sctp", feature = "tcp", all(feature = "unix", unix)),
             not(target_arch = "wasm32")
         )
     ))]

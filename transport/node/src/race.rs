@@ -73,15 +73,15 @@ pub(crate) async fn race<'a, T, E>(
 }
 
 /// Addresses of one host that are tried.
-#[cfg(all(any(feature = "quic", feature = "tcp"), not(target_arch = "wasm32")))]
+#[cfg(all(any(feature = "quic", feature = "sctp", feature = "tcp"), not(target_arch = "wasm32")))]
 pub(crate) const MAX_ADDRESSES: usize = 4;
 
 /// What an address gets as a start before the next one is tried beside it (RFC 8305, section 5).
-#[cfg(all(any(feature = "quic", feature = "tcp"), not(target_arch = "wasm32")))]
+#[cfg(all(any(feature = "quic", feature = "sctp", feature = "tcp"), not(target_arch = "wasm32")))]
 pub(crate) const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Addresses of one host in the order in which they are tried: of each family in turn, at most so many.
-#[cfg(all(any(feature = "quic", feature = "tcp"), not(target_arch = "wasm32")))]
+#[cfg(all(any(feature = "quic", feature = "sctp", feature = "tcp"), not(target_arch = "wasm32")))]
 pub(crate) fn in_turn(
     addresses: Vec<std::net::SocketAddr>,
     most: usize,
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(refused, (Err(vec![9]), 1), "another address would say the same");
     }
 
-    #[cfg(any(feature = "quic", feature = "tcp"))]
+    #[cfg(any(feature = "quic", feature = "sctp", feature = "tcp"))]
     #[test]
     fn families_take_turns() {
         let of = |text: &str| -> Vec<std::net::SocketAddr> {

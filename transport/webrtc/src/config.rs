@@ -8,7 +8,7 @@ use crate::any_engine::EngineKind;
 use crate::certificate::Certificate;
 use crate::records;
 #[cfg(doc)]
-use crate::sctp_filter::max_held;
+use deltawire_sctp::filter::max_held;
 
 /// Largest datagram that is made by default, bytes: passes where IPv6 does.
 pub const DEFAULT_MTU: usize = 1_200;
@@ -19,7 +19,7 @@ pub const MAX_MTU: usize = 1_472;
 
 /// The longest datagram that an engine takes, bytes: room for what any path carries that is not made
 /// for longer ones.
-pub const MAX_DATAGRAM_LEN: usize = 2_048;
+pub const MAX_DATAGRAM_LEN: usize = deltawire_sctp::MAX_DATAGRAM_LEN;
 
 /// The longest transport message that an engine sends, bytes.
 pub(crate) const MAX_SENT: usize = 1 << 16;

@@ -1,4 +1,5 @@
 use deltawire_link::{Fault, TransportError, TransportErrorKind};
+use deltawire_sctp::Violation;
 use deltawire_sdp::DescriptionError;
 
 /// Why an engine could not be made, or ended.
@@ -45,6 +46,16 @@ impl EngineError {
     /// Whether the peer broke a rule, and its channels are still there to tell it so.
     fn keeps_channels(&self) -> bool {
         matches!(self, Self::Stream { .. } | Self::Sctp(_))
+    }
+}
+
+impl From<Violation> for EngineError {
+    fn from(violation: Violation) -> Self {
+        match violation {
+            Violation::Stream { stream, reason } => Self::Stream { stream, reason },
+            Violation::Protocol(what) => Self::Sctp(what),
+            other => Self::Stack(other.to_string()),
+        }
     }
 }
 

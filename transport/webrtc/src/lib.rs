@@ -24,7 +24,6 @@ mod lean;
 mod path;
 pub mod records;
 mod routes;
-pub mod sctp_filter;
 mod sources;
 #[cfg(feature = "str0m")]
 mod str0m;
@@ -34,6 +33,9 @@ pub use any_engine::{AnyEngine, EngineKind};
 pub use certificate::{Certificate, CertificateError, SharedDtls};
 pub(crate) use config::MAX_SENT;
 pub use config::{DEFAULT_MTU, EngineConfig, Gathered, MAX_DATAGRAM_LEN, MAX_HANDSHAKE, MAX_MTU};
+#[doc(hidden)]
+pub use deltawire_sctp::filter::max_ahead;
+pub use deltawire_sctp::filter::{self as sctp_filter, max_held};
 pub use engine::{Engine, MAX_QUEUE};
 pub use error::EngineError;
 #[cfg(feature = "lean")]
@@ -42,9 +44,6 @@ pub use lean::AboveDtls;
 #[cfg(feature = "lean")]
 pub use lean::Lean;
 pub use routes::{ADDRESSES_PER_PEER, KnownAddresses, Routes};
-#[doc(hidden)]
-pub use sctp_filter::max_ahead;
-pub use sctp_filter::max_held;
 pub use sources::MAX_SOURCES;
 #[cfg(feature = "str0m")]
 pub use str0m::Str0m;

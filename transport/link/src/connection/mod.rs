@@ -200,7 +200,7 @@ impl<T: MessageTransport> Connection<T> {
             capabilities,
             session,
             peer: Some(Box::new(peer)),
-            pacing: Pacing::new(pacing).with_queue(capabilities.queue),
+            pacing: Pacing::new(pacing),
             max_frame_len: config.session.limits.max_frame_len,
             place: shared.id(),
             roaming: Roaming::new(config.session, &shared),
@@ -410,6 +410,8 @@ impl<T: MessageTransport> Connection<T> {
                 Ok(Output::Open) => {
                     if matches!(self.stage, Stage::Connecting { .. }) {
                         self.stage = Stage::Open;
+                        // Some know only now how much the peer's socket holds.
+                        self.pacing.set_queue(self.transport.capabilities().queue);
                     }
                 }
                 Ok(Output::Message(channel, message)) => {

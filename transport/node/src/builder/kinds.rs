@@ -4,13 +4,17 @@
     feature = "webrtc",
     feature = "quic",
     feature = "signalling-server",
+    feature = "sctp",
     feature = "tcp",
     all(feature = "unix", unix)
 ))]
 use crate::NodeBuilder;
 
 /// The UDP sockets of links.
-#[cfg(all(any(feature = "webrtc", feature = "quic"), not(target_arch = "wasm32")))]
+#[cfg(all(
+    any(feature = "webrtc", feature = "quic", feature = "sctp"),
+    not(target_arch = "wasm32")
+))]
 impl NodeBuilder {
     /// Where peers' datagrams come. Without it the node accepts nobody. Port 0 lets the system
     /// choose.
@@ -126,6 +130,22 @@ impl NodeBuilder {
         certificate: deltawire_quic::QuicCertificate,
     ) -> Self {
         self.quic.webtransport.certificate = Some(certificate);
+        self
+    }
+}
+
+/// Links over SCTP, which are not encrypted: those to addresses such as `sctp://127.0.0.1:4000`.
+#[cfg(all(feature = "sctp", not(target_arch = "wasm32")))]
+impl NodeBuilder {
+    /// Lets peers connect by SCTP over UDP at this address, which has to be a loopback address unless
+    /// [`allow_unencrypted`](Self::allow_unencrypted) says otherwise. It is a port of its own, beside that of
+    /// [`listen`](Self::listen). Port 0 lets the system choose: [`Node::sctp_address`](crate::Node::sctp_address) says what.
+    pub fn accept_sctp(
+        mut self,
+        address: std::net::SocketAddr,
+        admission: crate::Admission,
+    ) -> Self {
+        self.sctp = Some((address, admission));
         self
     }
 }

@@ -1,7 +1,6 @@
 //! Links over QUIC of a native process: `quic://host:port`.
 
 mod address;
-mod driver;
 pub(crate) mod hub;
 #[cfg(feature = "webtransport")]
 pub(crate) mod webtransport;
@@ -24,12 +23,12 @@ use deltawire_signalling::{OfferedLink, Tickets};
 use tokio::sync::mpsc;
 
 use self::address::Address;
-use self::driver::Driver;
 use self::hub::{Connect, Hub, Request, Surroundings};
 use crate::admission::Decision;
 use crate::network::Network;
 use crate::race::{HEAD_START, MAX_ADDRESSES, in_turn, race};
 use crate::settings::Settings;
+use crate::udp::driver::Driver;
 use crate::udp::{self, REQUESTS, Socket};
 use crate::{Admission, BuildError, ConnectError, LinkKind, Node, admission, offered_address};
 

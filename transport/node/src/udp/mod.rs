@@ -1,5 +1,7 @@
 //! What all that runs over UDP sockets has in common.
 
+#[cfg(any(feature = "quic", feature = "sctp"))]
+pub(crate) mod driver;
 pub(crate) mod socket;
 pub(crate) mod timers;
 

@@ -3,15 +3,13 @@
 
 use std::time::Duration;
 
-use super::handshake::{Handshake, Init, packet_of};
-use super::rtc_sctp::RtcSctp;
-use super::sctp::{Sctp, SctpEvent};
-use super::take_packet;
+use super::{association_config, take_packet};
 use crate::EngineConfig;
 use crate::engine::receive_buffer;
-use crate::sctp_filter::SctpFilter;
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
+use deltawire_sctp::filter::SctpFilter;
+use deltawire_sctp::{Handshake, Init, RtcSctp, Sctp, SctpEvent, packet_of};
 use deltawire_sdp::stream;
 
 /// An association that is open, of an acceptor.
@@ -36,7 +34,7 @@ impl AboveDtls {
     #[must_use]
     pub fn open(config: &EngineConfig) -> Self {
         let now = Duration::ZERO;
-        let mut sctp = RtcSctp::new(config, receive_buffer(config), 1_200, now);
+        let mut sctp = RtcSctp::new(&association_config(config, 1_200), now);
         let own = sctp.init();
         let peer = Init { tag: 0x7777_7777, tsn: Self::PEER_TSN, ..own };
         let (mut handshake, mut filter) = (Handshake::new(own), SctpFilter::default());

@@ -3,22 +3,24 @@
 
 mod above_dtls;
 mod dtls;
-mod handshake;
-mod recovery;
-mod rtc_sctp;
-mod sctp;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use deltawire_framing::Channel;
 use deltawire_framing::control::Role;
 use deltawire_link::{
     Capabilities, Datagram, DatagramTransport, Delivers, InFlight, MessageTransport, Output,
     PanicGuard, Transmit, TransportError,
+};
+use deltawire_sctp::filter::{SctpFilter, Verdict};
+use deltawire_sctp::{
+    AssociationConfig, Handshake, Init, MessageKind, Recovery, RtcSctp, Sctp, SctpEvent,
 };
 use deltawire_sdp::{
     Description, DescriptionError, HashFunction, LocalDescription, MAX_CANDIDATES, Setup, stream,
@@ -29,15 +31,10 @@ use is::{Candidate, IceAgent, IceAgentEvent, IceCreds, Protocol, Sha1HmacProvide
 #[doc(hidden)]
 pub use self::above_dtls::AboveDtls;
 use self::dtls::{DtlsLayer, Event};
-use self::handshake::{Handshake, Init};
-use self::recovery::Recovery;
-use self::rtc_sctp::RtcSctp;
-use self::sctp::{MessageKind, Sctp, SctpEvent};
 use crate::checks::Checks;
 use crate::crypto::hmac_sha1;
 use crate::engine::{local_candidates, not_an_init, read_candidate, receive_buffer, unusable};
 use crate::path::Path;
-use crate::sctp_filter::{SctpFilter, Verdict};
 use crate::sources::Sources;
 use crate::stun::Check;
 use crate::{Engine, EngineConfig, EngineError, MAX_DATAGRAM_LEN, MAX_SENT};
@@ -125,7 +122,7 @@ impl Lean {
             }
         }
         let mtu = config.mtu.clamp(576, crate::MAX_MTU);
-        let sctp = RtcSctp::new(config, receive_buffer(config), mtu - dtls::RECORD, now);
+        let sctp = RtcSctp::new(&association_config(config, mtu - dtls::RECORD), now);
         let (peer, delivery) = match role {
             Role::Initiator => (Role::Acceptor, config.acceptor),
             Role::Acceptor => (Role::Initiator, config.initiator),
@@ -181,7 +178,7 @@ impl Lean {
     /// Begins with what the peer's description says, as who opens DTLS or waits for it.
     fn begin(&mut self, peer: &Description<'_>, active: bool) -> Result<(), EngineError> {
         let init = match peer.sctp_init {
-            Some(text) => Some(Init::from_base64(text).ok_or_else(|| not_an_init(peer))?),
+            Some(text) => Some(init_from_base64(text).ok_or_else(|| not_an_init(peer))?),
             None => None,
         };
         self.max_message_len = peer.max_message_size.min(MAX_SENT);
@@ -214,7 +211,7 @@ impl Lean {
 
     /// What this side's description says of SCTP.
     fn own_init(&mut self) -> Result<String, EngineError> {
-        let init = self.stack.with(|stack| stack.sctp.init().to_base64());
+        let init = self.stack.with(|stack| init_to_base64(&stack.sctp.init()));
         init.ok_or_else(|| self.panicked())
     }
 
@@ -412,6 +409,22 @@ impl Stack {
         let sctp = sctp.into_iter().flatten().filter(|_| connected);
         [ice, dtls, self.initiative].into_iter().flatten().chain(sctp).min()
     }
+}
+
+/// What SCTP is made with, whose packets have so many bytes at most.
+fn association_config(config: &EngineConfig, max_packet_len: usize) -> AssociationConfig {
+    let EngineConfig { command, initiator, acceptor, start, .. } = *config;
+    let receive_buffer = receive_buffer(config);
+    AssociationConfig { receive_buffer, max_packet_len, command, initiator, acceptor, start }
+}
+
+/// An INIT as signalling has it.
+fn init_to_base64(init: &Init) -> String {
+    BASE64_STANDARD.encode(init.chunk(None))
+}
+
+fn init_from_base64(text: &str) -> Option<Init> {
+    Init::read_whole(&BASE64_STANDARD.decode(text).ok()?)
 }
 
 /// A packet of SCTP, out of DTLS.
@@ -652,7 +665,7 @@ impl Lean {
         let (violation, failure, hung_up) = ended;
         if let Some(violation) = violation {
             self.faulty = true;
-            return Err(violation);
+            return Err(violation.into());
         }
         if let Some(failure) = failure.filter(|_| !self.told) {
             (self.closed, self.told) = (true, true);

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use deltawire_channels::{Delivery, Order, Reliability};
 
-use super::handshake::packet_of;
 use super::*;
 use crate::Certificate;
+use deltawire_sctp::packet_of;
 
 const UNORDERED: u8 = 4;
 const BEGIN: u8 = 2;
@@ -26,7 +26,7 @@ impl Side {
     fn new(deltas: Delivery) -> Self {
         let mut config = EngineConfig::new(Arc::new(Certificate::generate().unwrap()));
         config.initiator = deltas;
-        let sctp = RtcSctp::new(&config, receive_buffer(&config), 1_163, Duration::ZERO);
+        let sctp = RtcSctp::new(&association_config(&config, 1_163), Duration::ZERO);
         let mut filter = SctpFilter::default();
         let stream = stream(Role::Initiator, Channel::Data);
         filter.configure(receive_buffer(&config), stream, deltas);
@@ -82,7 +82,7 @@ impl Side {
         for at in 0..2_000 {
             self.data(tsn + at, stream, sequence.wrapping_add(at as u16), WHOLE);
         }
-        (self.read, self.filter.take_violation())
+        (self.read, self.filter.take_violation().map(EngineError::from))
     }
 }
 
@@ -147,7 +147,7 @@ fn what_the_stack_passes_over_gives_nothing_up() {
     let portless = |tag: u32| {
         let mut packet = packet_of(tag, &forward(1_000, 0x1000));
         packet[..2].fill(0);
-        crate::sctp_filter::packet::seal(&mut packet);
+        deltawire_sctp::packet::seal(&mut packet);
         packet
     };
     for packet in [&broken as &dyn Fn(u32) -> Vec<u8>, &old, &foreign, &portless] {

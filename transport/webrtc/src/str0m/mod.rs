@@ -468,7 +468,7 @@ impl MessageTransport for Str0m {
             };
             if let Some(violation) = self.filter.take_violation() {
                 self.faulty = true;
-                return Err(violation.into());
+                return Err(EngineError::from(violation).into());
             }
             match output {
                 Ok(str0m::Output::Transmit(transmit)) => {

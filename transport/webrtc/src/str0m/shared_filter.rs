@@ -3,8 +3,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use deltawire_channels::Delivery;
 use deltawire_channels::waking::Flag;
 
-use crate::EngineError;
-use crate::sctp_filter::{SctpFilter, Verdict};
+use deltawire_sctp::Violation;
+use deltawire_sctp::filter::{SctpFilter, Verdict};
 
 /// The filter of one link, for DTLS, which str0m has, and the engine around str0m.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ impl SharedFilter {
 
     /// Why the link has to end: once. It is asked all the time, so it takes the lock only if it has
     /// to.
-    pub(super) fn take_violation(&self) -> Option<EngineError> {
+    pub(super) fn take_violation(&self) -> Option<Violation> {
         // Pairs with the store of `tell`; the reason itself is behind the lock.
         self.violated.take().then(|| self.filter().take_violation()).flatten()
     }

@@ -24,8 +24,8 @@ use crate::admission::Verdict;
 use crate::network::Network;
 use crate::reservation::Reservation;
 use crate::settings::Settings;
-use crate::udp::Socket;
 use crate::udp::timers::Timers;
+use crate::udp::{self, Socket};
 
 /// What a hub is asked to do.
 pub(crate) enum Request {
@@ -125,38 +125,6 @@ impl Hub {
         }
     }
 
-    /// Whether nobody can ask for anything any more, and nothing is left.
-    pub(crate) fn is_over(&self) -> bool {
-        self.closing && self.entries.is_empty()
-    }
-
-    /// Connections that there are.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// When something is to be done even if nothing happens.
-    pub(crate) fn next(&mut self) -> Option<Duration> {
-        self.timers.next()
-    }
-
-    /// Does what is to be done now, and registers to be woken.
-    pub(crate) fn poll(&mut self, socket: &mut Socket, now: Duration, context: &mut Context<'_>) {
-        self.ready.register(context.waker());
-        self.take_requests(socket, now, context);
-        while let Some(key) = self.timers.pop(now) {
-            self.mark(key);
-        }
-        while let Some(key) = self.ready.pop() {
-            self.mark(key);
-        }
-        if self.ready.take_overflow() {
-            let keys: Vec<_> = self.entries.iter().map(|(key, _)| key).collect();
-            keys.into_iter().for_each(|key| self.mark(key));
-        }
-        self.work_all(socket, now);
-    }
-
     fn take_requests(&mut self, socket: &mut Socket, now: Duration, context: &mut Context<'_>) {
         while !self.closing
             && let Poll::Ready(request) = self.requests.poll_recv(context)
@@ -182,16 +150,6 @@ impl Hub {
         if !entry.due {
             entry.due = true;
             self.due.push(key);
-        }
-    }
-
-    /// Does what those have to do that have something.
-    pub(crate) fn work_all(&mut self, socket: &mut Socket, now: Duration) {
-        while let Some(key) = self.due.pop() {
-            if let Some(entry) = self.entries.get_mut(key) {
-                entry.due = false;
-                self.work(key, socket, now);
-            }
         }
     }
 
@@ -282,43 +240,6 @@ impl Hub {
         Connection::new(transport, config, state, runtime.now())
     }
 
-    /// Takes in a datagram.
-    pub(crate) fn handle_datagram(
-        &mut self,
-        datagram: Datagram<'_>,
-        socket: &mut Socket,
-        now: Duration,
-    ) {
-        let len = datagram.bytes.len();
-        match self.endpoint.handle_datagram(datagram, now) {
-            Routed::Known(handle, event) => {
-                let Some(key) = self.keys.get(handle.index()).copied().flatten() else { return };
-                let Some(entry) = self.entries.get_mut(key) else { return };
-                match &mut entry.stage {
-                    Stage::Arriving(arriving) => {
-                        arriving.transport.handle_event(event);
-                        self.mark(key);
-                    }
-                    Stage::Link(connection) => {
-                        connection.transport_mut().handle_event(event);
-                        if connection.note_datagram(len, now) {
-                            self.work(key, socket, now);
-                        } else {
-                            self.mark(key);
-                        }
-                    }
-                    Stage::Over => {}
-                }
-            }
-            Routed::New(arrival) => self.arrive(arrival, socket, now),
-            Routed::Answer(transmit) => {
-                socket.send(transmit);
-                socket.flush();
-            }
-            Routed::Nothing => {}
-        }
-    }
-
     /// Does what one connection has to do.
     fn work(&mut self, key: usize, socket: &mut Socket, now: Duration) {
         match self.entries.get(key).map(|entry| &entry.stage) {
@@ -382,6 +303,76 @@ impl Hub {
                 self.mark(key);
             }
             Progress::Over => self.remove(key),
+        }
+    }
+}
+
+impl udp::driver::Hub for Hub {
+    fn is_over(&self) -> bool {
+        self.closing && self.entries.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn next(&mut self) -> Option<Duration> {
+        self.timers.next()
+    }
+
+    fn poll(&mut self, socket: &mut Socket, now: Duration, context: &mut Context<'_>) {
+        self.ready.register(context.waker());
+        self.take_requests(socket, now, context);
+        while let Some(key) = self.timers.pop(now) {
+            self.mark(key);
+        }
+        while let Some(key) = self.ready.pop() {
+            self.mark(key);
+        }
+        if self.ready.take_overflow() {
+            let keys: Vec<_> = self.entries.iter().map(|(key, _)| key).collect();
+            keys.into_iter().for_each(|key| self.mark(key));
+        }
+        self.work_all(socket, now);
+    }
+
+    fn handle_datagram(&mut self, datagram: Datagram<'_>, socket: &mut Socket, now: Duration) {
+        let len = datagram.bytes.len();
+        match self.endpoint.handle_datagram(datagram, now) {
+            Routed::Known(handle, event) => {
+                let Some(key) = self.keys.get(handle.index()).copied().flatten() else { return };
+                let Some(entry) = self.entries.get_mut(key) else { return };
+                match &mut entry.stage {
+                    Stage::Arriving(arriving) => {
+                        arriving.transport.handle_event(event);
+                        self.mark(key);
+                    }
+                    Stage::Link(connection) => {
+                        connection.transport_mut().handle_event(event);
+                        if connection.note_datagram(len, now) {
+                            self.work(key, socket, now);
+                        } else {
+                            self.mark(key);
+                        }
+                    }
+                    Stage::Over => {}
+                }
+            }
+            Routed::New(arrival) => self.arrive(arrival, socket, now),
+            Routed::Answer(transmit) => {
+                socket.send(transmit);
+                socket.flush();
+            }
+            Routed::Nothing => {}
+        }
+    }
+
+    fn work_all(&mut self, socket: &mut Socket, now: Duration) {
+        while let Some(key) = self.due.pop() {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.due = false;
+                self.work(key, socket, now);
+            }
         }
     }
 }

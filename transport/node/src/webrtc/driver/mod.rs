@@ -20,6 +20,8 @@ use tokio::sync::mpsc;
 
 #[cfg(feature = "turn")]
 use super::gathering::{Probe, Probes, Relay};
+#[cfg(feature = "quic")]
+use crate::udp::driver::Hub;
 use crate::udp::timers::Timers;
 use crate::udp::{Inbox, Socket};
 
@@ -198,7 +200,7 @@ impl<E: Engine, O: Observer> Driver<E, O> {
     fn is_over(&self) -> bool {
         let over = self.closing && self.connections.entries.is_empty();
         #[cfg(feature = "quic")]
-        let over = over && self.quic.as_ref().is_none_or(crate::quic::hub::Hub::is_over);
+        let over = over && self.quic.as_ref().is_none_or(Hub::is_over);
         over
     }
 
@@ -206,7 +208,7 @@ impl<E: Engine, O: Observer> Driver<E, O> {
     fn len(&self) -> usize {
         let links = self.connections.entries.len();
         #[cfg(feature = "quic")]
-        let links = links + self.quic.as_ref().map_or(0, crate::quic::hub::Hub::len);
+        let links = links + self.quic.as_ref().map_or(0, Hub::len);
         links
     }
 
@@ -289,7 +291,7 @@ impl<E: Engine, O: Observer> Driver<E, O> {
     fn sleep(&mut self, context: &mut Context<'_>) {
         let next = self.connections.timers.next().into_iter().chain(self.receive_at);
         #[cfg(feature = "quic")]
-        let next = next.chain(self.quic.as_mut().and_then(crate::quic::hub::Hub::next));
+        let next = next.chain(self.quic.as_mut().and_then(Hub::next));
         let Some(next) = next.min() else { return };
         if self.alarm_at.is_none_or(|until| next < until) {
             self.alarm.set(next);

@@ -1,12 +1,12 @@
-//! Moves a socket that has links over QUIC only: one task.
+//! Moves a socket that has links of one kind only: one task.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use deltawire_link::Datagram;
 use deltawire_link::runtime::{self, SharedRuntime};
 
-use super::hub::Hub;
-use crate::udp::{Inbox, Socket};
+use super::{Inbox, Socket};
 
 /// Receiving calls before others get their turn.
 const RECEIVES: usize = 4;
@@ -14,9 +14,30 @@ const RECEIVES: usize = 4;
 /// How long a socket that fails to receive [`RECEIVES`] times in a row is left alone.
 const RECEIVE_AGAIN: Duration = Duration::from_millis(10);
 
+/// The links of one socket.
+pub(crate) trait Hub {
+    /// Whether nobody can ask for anything any more, and nothing is left.
+    fn is_over(&self) -> bool;
+
+    /// Connections that there are.
+    fn len(&self) -> usize;
+
+    /// When something is to be done even if nothing happens.
+    fn next(&mut self) -> Option<Duration>;
+
+    /// Does what is to be done now, and registers to be woken.
+    fn poll(&mut self, socket: &mut Socket, now: Duration, context: &mut Context<'_>);
+
+    /// Takes in a datagram.
+    fn handle_datagram(&mut self, datagram: Datagram<'_>, socket: &mut Socket, now: Duration);
+
+    /// Does what those have to do that have something.
+    fn work_all(&mut self, socket: &mut Socket, now: Duration);
+}
+
 /// The future that moves one socket.
-pub(super) struct Driver {
-    hub: Hub,
+pub(crate) struct Driver<H> {
+    hub: H,
     socket: Socket,
     inbox: Inbox,
     /// How many of the inbox's places the next call may need.
@@ -28,15 +49,15 @@ pub(super) struct Driver {
     receive_at: Option<Duration>,
 }
 
-impl Driver {
-    pub(super) fn new(hub: Hub, socket: Socket, runtime: SharedRuntime) -> Self {
+impl<H: Hub> Driver<H> {
+    pub(crate) fn new(hub: H, socket: Socket, runtime: SharedRuntime) -> Self {
         let inbox = Inbox::new(socket.local_address());
         let alarm = runtime.timer();
         Self { hub, socket, inbox, places: 1, runtime, alarm, alarm_at: None, receive_at: None }
     }
 
     /// Runs until nobody can ask for anything any more and no connection is left.
-    pub(super) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         std::future::poll_fn(|context| self.poll(context)).await;
     }
 

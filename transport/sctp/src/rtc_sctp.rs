@@ -7,20 +7,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use deltawire_channels::{Delivery, Order, Reliability};
-use deltawire_sdp::UNSTATED_MAX_MESSAGE_SIZE;
 use rtc_sctp::{
     Association, AssociationHandle, ClientConfig, DatagramEvent, Endpoint, EndpointConfig, Event,
     Payload, PayloadProtocolIdentifier, ReliabilityType, StreamEvent, TimerConfig, TransportConfig,
     max_payload_size_for_mtu,
 };
 
-use super::handshake::{COOKIE_ACK, Init, packet_of};
-use super::sctp::{MessageKind, Sctp, SctpEvent};
-use crate::EngineConfig;
-use crate::sctp_filter::DATA_HEADER;
-use crate::sctp_filter::packet::{
-    DATA, HEADER, INIT, SACK, SACK_HEADER, chunks, is_after, number, seal, short,
-};
+use crate::MAX_MESSAGE_LEN;
+use crate::association::{AssociationConfig, MessageKind, Sctp, SctpEvent};
+use crate::filter::DATA_HEADER;
+use crate::init::{COOKIE_ACK, Init, packet_of};
+use crate::packet::{DATA, HEADER, INIT, SACK, SACK_HEADER, chunks, is_after, number, seal, short};
 
 /// Streams of a link.
 const STREAMS: u16 = 3;
@@ -32,7 +29,8 @@ const COOKIE: &[u8] = b"known by signalling";
 /// plain numbers when it writes them. What all came before is acknowledged as always.
 const NEAR_WRAP: u32 = u32::MAX - (1 << 16);
 
-pub(super) struct RtcSctp {
+/// The association of one link, on rtc-sctp.
+pub struct RtcSctp {
     /// The instant at which `now` is 0.
     start: Instant,
     endpoint: Endpoint,
@@ -135,12 +133,8 @@ impl RtcSctp {
 }
 
 impl Sctp for RtcSctp {
-    fn new(
-        config: &EngineConfig,
-        receive_buffer: u32,
-        max_packet_len: usize,
-        now: Duration,
-    ) -> Self {
+    fn new(config: &AssociationConfig, now: Duration) -> Self {
+        let AssociationConfig { receive_buffer, max_packet_len, .. } = *config;
         let timers = TimerConfig {
             // Who waits how long, the link decides.
             max_t1_init_retrans: usize::MAX,
@@ -152,7 +146,7 @@ impl Sctp for RtcSctp {
         };
         let transport = TransportConfig::default()
             .with_max_receive_buffer_size(receive_buffer)
-            .with_max_message_size(UNSTATED_MAX_MESSAGE_SIZE as u32)
+            .with_max_message_size(MAX_MESSAGE_LEN as u32)
             .with_timer_config(timers);
         let mut endpoint_config = EndpointConfig::new();
         let mtu = u32::try_from(max_packet_len).unwrap_or(u32::MAX);
@@ -342,7 +336,7 @@ fn clipped(packet: Bytes, max_packet_len: usize) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sctp_filter::packet::is_sealed;
+    use crate::packet::is_sealed;
 
     fn sack(acknowledged: u32, blocks: u16) -> Bytes {
         let mut chunk = vec![SACK, 0];

@@ -1,24 +1,19 @@
-//! What the engine needs of an SCTP, so that it can be exchanged.
+//! What links need of an SCTP, so that it can be exchanged.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use deltawire_channels::TransportMessage;
+use deltawire_channels::{Delivery, Order, TransportMessage};
+use deltawire_framing::Channel;
+use deltawire_framing::control::Role;
 
-use super::handshake::Init;
-use crate::EngineConfig;
+use crate::init::Init;
 
 /// An association of SCTP (RFC 9260) with its three streams, without I/O and without a handshake: this side's
 /// INIT and the peer's are all that it is made of.
-pub(super) trait Sctp: Sized {
-    /// One that waits for the peer's INIT. Its receive window is `receive_buffer` bytes, its packets are not
-    /// longer than `max_packet_len`.
-    fn new(
-        config: &EngineConfig,
-        receive_buffer: u32,
-        max_packet_len: usize,
-        now: Duration,
-    ) -> Self;
+pub trait Sctp: Sized {
+    /// One that waits for the peer's INIT.
+    fn new(config: &AssociationConfig, now: Duration) -> Self;
 
     /// What its INIT says.
     fn init(&self) -> Init;
@@ -62,7 +57,7 @@ pub(super) trait Sctp: Sized {
 }
 
 /// What came over an association.
-pub(super) enum SctpEvent {
+pub enum SctpEvent {
     /// A message.
     Message {
         /// On which stream.
@@ -78,9 +73,37 @@ pub(super) enum SctpEvent {
 
 /// Kinds of messages (RFC 8831, section 8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MessageKind {
+pub enum MessageKind {
     /// One of the application's.
     Data,
     /// One that opens a channel (RFC 8832).
     Dcep,
+}
+
+/// What an association is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct AssociationConfig {
+    /// Its receive window, bytes.
+    pub receive_buffer: u32,
+    /// The longest packet that it sends, bytes.
+    pub max_packet_len: usize,
+    /// Whether commands, on stream 0, arrive in the order in which they were sent.
+    pub command: Order,
+    /// Delivery of the initiator's deltas, on stream 1.
+    pub initiator: Delivery,
+    /// Delivery of the acceptor's deltas, on stream 2.
+    pub acceptor: Delivery,
+    /// The instant at which `now` is 0: the stack counts in instants.
+    pub start: Instant,
+}
+
+/// The SCTP stream that carries what `role` sends on `channel`: 0 commands both ways, 1 deltas of the initiator, 2
+/// deltas of the acceptor. Links over WebRTC have the same.
+#[must_use]
+pub fn stream(role: Role, channel: Channel) -> u16 {
+    match (channel, role) {
+        (Channel::Command, _) => 0,
+        (Channel::Data, Role::Initiator) => 1,
+        (Channel::Data, Role::Acceptor) => 2,
+    }
 }

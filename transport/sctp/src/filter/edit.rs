@@ -1,10 +1,10 @@
 //! Packets without what a stack does not cope with.
 
-use super::packet::{
+use super::{CONTROL, DATA_HEADER, SctpFilter};
+use crate::packet::{
     ABORT, DATA, FORWARD_TSN, HEADER, HEARTBEAT, RE_CONFIG, SACK, SACK_HEADER, SHUTDOWN,
     SHUTDOWN_ACK, SHUTDOWN_COMPLETE, chunks, number, parameters, push, seal, short,
 };
-use super::{CONTROL, DATA_HEADER, SctpFilter};
 
 /// The parameter of a HEARTBEAT (RFC 9260, section 3.3.5).
 const HEARTBEAT_INFO: u16 = 1;
@@ -19,8 +19,8 @@ const SKIP: u8 = 0x80;
 impl SctpFilter {
     /// Writes a packet once more, without chunks that no stack needs and that not every stack copes with; and
     /// with the blocks of its SACK in order, each TSN once.
-    #[cfg_attr(not(feature = "lean"), allow(dead_code))]
-    pub(crate) fn edit(packet: &[u8]) -> Vec<u8> {
+    #[cfg_attr(not(feature = "association"), allow(dead_code))]
+    pub fn edit(packet: &[u8]) -> Vec<u8> {
         let mut edited = Vec::with_capacity(packet.len());
         edited.extend_from_slice(packet.get(..HEADER).unwrap_or_default());
         let mut heartbeat = false;
@@ -122,8 +122,8 @@ pub(super) fn last_tsn(chunk: &[u8]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::packet::{begin, is_sealed};
     use super::*;
+    use crate::packet::{begin, is_sealed};
 
     fn sack(blocks: &[(u16, u16)], duplicates: u16) -> Vec<u8> {
         let len = SACK_HEADER as u16 + 4 * (blocks.len() as u16 + duplicates);

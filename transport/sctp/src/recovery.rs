@@ -18,7 +18,7 @@ const SILENCE: Duration = Duration::from_millis(300);
 /// One link's. Where messages are given up rather than sent again often, it does nothing: a wait that was too
 /// short would lose what the network did not.
 #[derive(Debug, Default)]
-pub(super) struct Recovery {
+pub struct Recovery {
     /// Whether it does anything.
     reliable: bool,
     /// When to send again, if anything is in flight.
@@ -30,17 +30,19 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
-    pub(super) fn new(reliable: bool) -> Self {
+    /// Of a link on which nothing may get lost, or something.
+    #[must_use]
+    pub fn new(reliable: bool) -> Self {
         Self { reliable, ..Self::default() }
     }
 
     /// Whether no message is ever given up.
-    pub(super) fn is_reliable(&self) -> bool {
+    pub fn is_reliable(&self) -> bool {
         self.reliable
     }
 
     /// Notes how much is in flight, and the round trip.
-    pub(super) fn note(&mut self, in_flight: usize, round_trip: Option<Duration>, now: Duration) {
+    pub fn note(&mut self, in_flight: usize, round_trip: Option<Duration>, now: Duration) {
         let before = std::mem::replace(&mut self.in_flight, in_flight);
         if in_flight == 0 {
             (self.at, self.tries) = (None, 0);
@@ -54,7 +56,7 @@ impl Recovery {
     }
 
     /// Notes that something came of the peer. Says whether to send again.
-    pub(super) fn hear(&mut self, now: Duration) -> bool {
+    pub fn hear(&mut self, now: Duration) -> bool {
         let silent = now.saturating_sub(std::mem::replace(&mut self.heard_at, now));
         let again = silent >= SILENCE && self.tries > 0;
         if again {
@@ -64,14 +66,14 @@ impl Recovery {
     }
 
     /// Notes that the path is another one. Says whether to send again what is in flight.
-    pub(super) fn begin_anew(&mut self, now: Duration) -> bool {
+    pub fn begin_anew(&mut self, now: Duration) -> bool {
         self.tries = 0;
         self.at = self.at.map(|_| now + LEAST);
         self.at.is_some()
     }
 
     /// Lets time pass. Says whether to send again.
-    pub(super) fn handle_timeout(&mut self, round_trip: Option<Duration>, now: Duration) -> bool {
+    pub fn handle_timeout(&mut self, round_trip: Option<Duration>, now: Duration) -> bool {
         let due = self.at.is_some_and(|at| at <= now);
         if due {
             self.tries += 1;
@@ -81,7 +83,9 @@ impl Recovery {
         due
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Duration> {
+    /// When to let time pass.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
         self.at
     }
 }

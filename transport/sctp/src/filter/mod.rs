@@ -15,16 +15,15 @@
 
 mod edit;
 mod order;
-pub(crate) mod packet;
 
 use deltawire_channels::Delivery;
 
 use self::order::{Arrived, Chunk};
-use self::packet::{
+use crate::packet::{
     ABORT, DATA, FORWARD_TSN, HEARTBEAT, HEARTBEAT_ACK, I_DATA, I_FORWARD_TSN, INIT, RE_CONFIG,
     SACK, SHUTDOWN, SHUTDOWN_ACK, SHUTDOWN_COMPLETE, chunks, is_sealed, number, short,
 };
-use crate::{EngineError, MAX_DATAGRAM_LEN};
+use crate::{MAX_DATAGRAM_LEN, Violation};
 
 /// Bytes of packets that may have come and not be acknowledged, because others before them are
 /// missing: they stay in memory whole. More are dropped, as if the network had lost them. Twice
@@ -73,7 +72,7 @@ pub const MAX_INITS: u8 = 16;
 const STREAMS: usize = 3;
 
 /// Bytes of a chunk of data before its data.
-pub(crate) const DATA_HEADER: usize = 16;
+pub const DATA_HEADER: usize = 16;
 
 /// They leave nothing in memory.
 const CONTROL: [u8; 7] =
@@ -88,7 +87,7 @@ pub const fn max_forward(receive_buffer: u32) -> u32 {
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// The stack gets it.
     Pass,
     /// It does not, as if the network had lost it.
@@ -99,7 +98,7 @@ pub(crate) enum Verdict {
 
 /// The filter of one link.
 #[derive(Debug, Default)]
-pub(crate) struct SctpFilter {
+pub struct SctpFilter {
     /// What SCTP's receive window is, bytes.
     receive_buffer: u32,
     arrived: Arrived,
@@ -110,25 +109,25 @@ pub(crate) struct SctpFilter {
     heard: bool,
     /// The peer closes a stream when this TSN is acknowledged (RFC 6525).
     closes_at: Option<u32>,
-    violation: Option<EngineError>,
+    violation: Option<Violation>,
     told: bool,
 }
 
 impl SctpFilter {
     /// Says how much room there is, on which stream the peer sends deltas, and what they are promised.
-    pub(crate) fn configure(&mut self, receive_buffer: u32, deltas: u16, delivery: Delivery) {
+    pub fn configure(&mut self, receive_buffer: u32, deltas: u16, delivery: Delivery) {
         self.receive_buffer = receive_buffer;
         self.arrived.lossy = delivery.may_lose().then_some((deltas, delivery.order));
     }
 
     /// Says which TSN the peer begins with.
-    #[cfg(feature = "lean")]
-    pub(crate) fn begin(&mut self, tsn: u32) {
+    #[cfg(feature = "association")]
+    pub fn begin(&mut self, tsn: u32) {
         self.arrived.begin(tsn);
     }
 
     /// What becomes of a packet of the peer's.
-    pub(crate) fn admit(&mut self, packet: &[u8]) -> Verdict {
+    pub fn admit(&mut self, packet: &[u8]) -> Verdict {
         if self.violation.is_some() {
             // Last words may still be said, and heard.
             let control = chunks(packet).all(|chunk| {
@@ -145,7 +144,7 @@ impl SctpFilter {
     }
 
     /// Notes what the stack sends.
-    pub(crate) fn sent(&mut self, packet: &[u8]) {
+    pub fn sent(&mut self, packet: &[u8]) {
         let sack = chunks(packet).flatten().find(|chunk| chunk.first() == Some(&SACK));
         let Some(tsn) = sack.and_then(|chunk| number(chunk, 4)) else { return };
         if let Err(error) = self.arrived.acknowledge(tsn) {
@@ -154,18 +153,17 @@ impl SctpFilter {
     }
 
     /// Whether an acknowledgement of the peer came since the last call.
-    pub(crate) fn take_acknowledged(&mut self) -> bool {
+    pub fn take_acknowledged(&mut self) -> bool {
         std::mem::take(&mut self.heard)
     }
 
     /// Whether the link has to end.
-    #[cfg(feature = "str0m")]
-    pub(crate) fn is_violated(&self) -> bool {
+    pub fn is_violated(&self) -> bool {
         self.violation.is_some() && !self.told
     }
 
     /// Why the link has to end: once.
-    pub(crate) fn take_violation(&mut self) -> Option<EngineError> {
+    pub fn take_violation(&mut self) -> Option<Violation> {
         if std::mem::replace(&mut self.told, self.violation.is_some()) {
             return None;
         }
@@ -173,18 +171,18 @@ impl SctpFilter {
     }
 
     /// Whether the peer has begun an association.
-    pub(crate) fn has_begun(&self) -> bool {
+    pub fn has_begun(&self) -> bool {
         self.inits > 0
     }
 
     /// Whether the peer has closed a stream, after everything that it sent before.
-    #[cfg(feature = "lean")]
-    pub(crate) fn is_closed(&self) -> bool {
+    #[cfg(feature = "association")]
+    pub fn is_closed(&self) -> bool {
         self.closes_at.is_some_and(|tsn| !self.arrived.is_new(tsn))
     }
 
     /// Looks at each chunk once. The stack gets a packet whole or not at all, but for what is edited.
-    fn look_at(&mut self, packet: &[u8]) -> Result<Verdict, EngineError> {
+    fn look_at(&mut self, packet: &[u8]) -> Result<Verdict, Violation> {
         let bytes = u16::try_from(packet.len()).unwrap_or(u16::MAX);
         self.new.clear();
         // The TSN that comes next if nothing is missing before it.
@@ -198,7 +196,7 @@ impl SctpFilter {
                     let Some(data) = Chunk::read(chunk, bytes) else { return Ok(Verdict::Drop) };
                     if usize::from(data.stream) >= STREAMS {
                         let reason = "only streams 0, 1 and 2 are in use";
-                        return Err(EngineError::Stream { stream: data.stream, reason });
+                        return Err(Violation::Stream { stream: data.stream, reason });
                     }
                     if chunk.len() <= DATA_HEADER {
                         return Err(broken("a chunk of data held none"));
@@ -274,6 +272,6 @@ impl SctpFilter {
     }
 }
 
-fn broken(what: &'static str) -> EngineError {
-    EngineError::Sctp(what)
+fn broken(what: &'static str) -> Violation {
+    Violation::Protocol(what)
 }

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use deltawire_channels::Order as DeliveryOrder;
 
-use super::packet::{is_after, number};
 use super::{MAX_CHUNKS, STREAMS, broken};
-use crate::EngineError;
+use crate::Violation;
+use crate::packet::{is_after, number};
 
 pub(super) const UNORDERED: u8 = 4;
 const BEGIN: u8 = 2;
@@ -66,7 +66,7 @@ pub(super) struct Arrived {
 impl Arrived {
     /// The peer begins with this TSN: what came before it said so, and is not behind it, was never given to the
     /// stack.
-    #[cfg(feature = "lean")]
+    #[cfg(feature = "association")]
     pub(super) fn begin(&mut self, tsn: u32) {
         let before = tsn.wrapping_sub(1);
         self.ahead.retain(|chunk| is_after(chunk.tsn, before));
@@ -112,7 +112,7 @@ impl Arrived {
     }
 
     /// Notes the new chunks of one packet.
-    pub(super) fn take(&mut self, chunks: &[Chunk]) -> Result<(), EngineError> {
+    pub(super) fn take(&mut self, chunks: &[Chunk]) -> Result<(), Violation> {
         let mut last: Option<u32> = None;
         for chunk in chunks {
             let at = self.position(chunk.tsn);
@@ -142,7 +142,7 @@ impl Arrived {
     }
 
     /// The stack has everything up to `tsn`.
-    pub(super) fn acknowledge(&mut self, tsn: u32) -> Result<(), EngineError> {
+    pub(super) fn acknowledge(&mut self, tsn: u32) -> Result<(), Violation> {
         self.acknowledged = Some(tsn);
         while self.ahead.front().is_some_and(|chunk| !is_after(chunk.tsn, tsn)) {
             let Some(chunk) = self.ahead.pop_front() else { break };
@@ -187,7 +187,7 @@ impl Arrived {
     }
 
     /// The next chunk in the order of TSNs.
-    fn follow(&mut self, chunk: Chunk) -> Result<(), EngineError> {
+    fn follow(&mut self, chunk: Chunk) -> Result<(), Violation> {
         let lossy =
             self.lossy.filter(|(stream, _)| *stream == chunk.stream).map(|(_, order)| order);
         let begins = chunk.flags & BEGIN != 0;
@@ -243,7 +243,7 @@ impl Arrived {
     }
 
     /// An ordered message begins, or what is left of one.
-    fn count(&mut self, chunk: Chunk, begins: bool, lossy: bool) -> Result<(), EngineError> {
+    fn count(&mut self, chunk: Chunk, begins: bool, lossy: bool) -> Result<(), Violation> {
         let next = &mut self.next[usize::from(chunk.stream)];
         if chunk.sequence == *next && begins {
             *next = next.wrapping_add(1);
