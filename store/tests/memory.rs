@@ -291,14 +291,15 @@ fn a_writer_that_wrote_just_now_is_not_forgotten_up_to_a_limit() {
     // A hundred a second, for 5 s: all of them.
     (1..=500).for_each(|number| write(&mut log, number, 100 + u64::from(number) / 100));
     assert_eq!(known(&log, 1..=500), 500);
-    // Those that come 7 s later take the places of those that are older than 10 s.
-    (501..=600).for_each(|number| write(&mut log, number, 112));
-    assert_eq!(known(&log, 1..=600), 500);
-    assert_eq!(known(&log, 501..=600), 100);
-    // However many there are, it does not take more than 4,096 places.
-    (1_001..=6_000).for_each(|number| write(&mut log, number, 113));
-    assert_eq!(known(&log, 1..=6_000), 4_096);
-    assert_eq!(known(&log, 2_001..=6_000), 4_000);
+    // However many there are, they do not take more than 1,024 places.
+    (1_001..=6_000).for_each(|number| write(&mut log, number, 107));
+    assert_eq!(known(&log, 1..=6_000), 1_024);
+    assert_eq!(known(&log, 5_001..=6_000), 1_000);
+    let many = log.stats().index_bytes;
+    // When they are older than that, the places are given back: two for one that comes.
+    (7_001..=8_021).for_each(|number| write(&mut log, number, 1_000 + u64::from(number)));
+    assert!((10..=15).contains(&known(&log, 1..=9_000)), "one a second, for 10 s");
+    assert!(log.stats().index_bytes < many);
 }
 
 #[test]

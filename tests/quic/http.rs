@@ -65,6 +65,21 @@ async fn who_may_come_holds_for_all_kinds() {
     soon("a refusal", client.connect(&straight)).await.unwrap_err();
 }
 
+/// What stands in front of signalling, such as a proxy that asks for something, must not be gone round.
+#[tokio::test]
+async fn beyond_this_machine_nobody_comes_who_did_not_signal() {
+    let here = std::net::IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let everywhere = (Ipv4Addr::UNSPECIFIED, 0).into();
+    let node = Node::builder().listen(everywhere).advertise([here]).http(ANY).build().unwrap();
+    let client = preferring("quic", None).build().unwrap();
+    let (_peer, link) = soon("a link", client.connect(&url(&node))).await.unwrap();
+    assert_eq!(link.kind(), "quic");
+    let port = node.addresses().next().unwrap().port();
+    let straight = format!("quic://127.0.0.1:{port}#{}", node.quic_fingerprint().unwrap());
+    let refused = soon("a refusal", client.connect(&straight)).await.unwrap_err();
+    assert!(refused.to_string().contains("ticket"), "{refused}");
+}
+
 #[tokio::test]
 async fn it_serves_for_as_long_as_the_node_is_there() {
     let node = Node::builder().http(ANY).build().unwrap();

@@ -1,5 +1,5 @@
 //! Some of the documents: their log, and who reads them. No I/O, no clock: whoever has brought something in holds its
-//! lock for as long as that takes, and a batch ends before it is let go.
+//! lock for as long as that takes. A batch ends before it is let go, or, of this process's own deltas, when it is taken the next time.
 
 mod rejecting;
 
@@ -10,9 +10,9 @@ use bytes::Bytes;
 use deltawire_framing::documents::{SlowPolicy, SnapshotHeader, Start, Why};
 use deltawire_framing::{Delta, DeltaFields, DeltaType, DocId};
 use deltawire_store::{
-    Appended, Epoch, Head, Log, LogPosition, Now, Origin, Position, Read, Refused, Run,
+    Appended, Durability, Epoch, Head, Log, LogPosition, Now, Origin, Position, Read, Refused, Run,
 };
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use slab::Slab;
 
 use super::keys::Keys;
@@ -40,7 +40,7 @@ pub(crate) struct Shard {
     /// The batch that has not ended, if there is one.
     batch: Option<OpenBatch>,
     /// Documents with deltas that are not delivered before they are stored.
-    held: Vec<DocId>,
+    held: HashSet<DocId>,
     /// Of all tails, bytes.
     tails: usize,
     /// Those that wait for something to be stored, or for room, by their address.
@@ -98,6 +98,11 @@ pub(crate) enum Found {
 
 impl Shard {
     pub(crate) fn new(log: Log, options: HubOptions, policy: Arc<dyn Policy>) -> Self {
+        let mut options = options;
+        if log.options().durability == Durability::Memory {
+            // Nothing is ever more stored than it is at once.
+            options.deliver = Deliver::Appended;
+        }
         Self {
             log,
             options,
@@ -105,7 +110,7 @@ impl Shard {
             live: HashMap::new(),
             touched: Vec::new(),
             batch: None,
-            held: Vec::new(),
+            held: HashSet::new(),
             tails: 0,
             waiting: HashMap::new(),
             cold: HashMap::new(),
@@ -200,7 +205,9 @@ impl Shard {
 
     /// Leaves the batch to whoever takes the lock next, and wakes the document's readers for that; or ends it, if it is long.
     pub(super) fn leave_batch(&mut self, doc_id: DocId, now: Now) {
-        if let Some(live) = self.live.get(&doc_id)
+        // Where they see it when it is stored, they are woken then.
+        if self.options.deliver == Deliver::Appended
+            && let Some(live) = self.live.get(&doc_id)
             && live.tail.begin_batch()
         {
             live.wake_readers();
@@ -235,10 +242,11 @@ impl Shard {
     /// Adds what is new of a document to its tail, and tells its readers.
     fn publish(&mut self, doc_id: DocId) {
         let Some(live) = self.live.get_mut(&doc_id) else { return };
-        let woken = live.tail.end_batch();
         let Some(head) = self.log.head(&doc_id).filter(|_| !live.readers.is_empty()) else {
+            live.tail.end_batch();
             return;
         };
+        let (before, woken) = (live.tail.head(), live.tail.is_in_batch());
         let end = visible(self.options.deliver, &head);
         if live.tail.epoch() != head.epoch || live.tail.end() > head.next {
             // Cursors find out for themselves.
@@ -261,7 +269,10 @@ impl Shard {
             self.tails -= live.tail.bytes();
             live.tail = Tail::new(head.epoch, end);
         }
-        // Those that were woken as the batch began have looked for it, or will.
+        if live.tail.head().ptr_eq(&before) {
+            live.tail.end_batch();
+        }
+        // Those that were woken as the batch began find it: what they stand at says that there is more until it has a successor.
         if !woken {
             live.wake_readers();
         }
@@ -274,7 +285,7 @@ impl Shard {
             self.publish(doc_id);
             let head = self.log.head(&doc_id);
             if head.is_some_and(|head| head.durable < head.next) {
-                self.held.push(doc_id);
+                self.held.insert(doc_id);
             }
         }
         for (_, link) in self.waiting.drain() {

@@ -14,7 +14,8 @@ use deltawire_store::{Epoch, Position, Run};
 pub(crate) struct Node {
     pub(crate) run: Run,
     next: OnceLock<Weak<Node>>,
-    /// Whether there is more in the log behind it, of a batch that has not ended: whoever takes the shard's lock ends it.
+    /// Whether there is more in the log behind it, of a batch that has begun: whoever takes the shard's lock ends it. It stays up where the
+    /// batch brought a successor, so that nobody looks between the two and finds neither.
     more: Flag,
 }
 
@@ -73,9 +74,14 @@ impl Tail {
         self.newest().more.raise()
     }
 
-    /// It has ended. Says whether one had begun.
-    pub(crate) fn end_batch(&self) -> bool {
-        self.newest().more.take()
+    /// Whether one has begun.
+    pub(crate) fn is_in_batch(&self) -> bool {
+        self.newest().has_more()
+    }
+
+    /// It has ended, and brought nothing.
+    pub(crate) fn end_batch(&self) {
+        self.newest().more.take();
     }
 
     /// Adds a run, and lets the oldest go until no more than `max_bytes` are kept. Gives by how many bytes it has grown.

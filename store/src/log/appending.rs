@@ -225,7 +225,7 @@ impl Log {
     ) -> (Appended, Item) {
         let number =
             number.unwrap_or_else(|| self.documents.insert(Document::new(doc, self.epoch)));
-        let protected = self.durable().min(self.young());
+        let protected = self.protected();
         let entry = Entry::new(self.batches.end() as u32, offset, len as u32, StatusBits::NONE);
         let at = self.next;
         self.next = at.next();
@@ -240,12 +240,14 @@ impl Log {
             document.pending += 1;
             document.bytes += len as u64;
             let written = Written { sequence, position: appended.position, at };
-            let grown = document.entries.push(entry)
-                + document.remember(origin, written, at, self.options.max_writers, protected);
+            let grown = document.entries.push(entry);
+            let writers =
+                document.remember(origin, written, at, self.options.max_writers, protected);
             let retention = &self.options.retention;
             trim = document.bytes > retention.per_document_bytes
                 || document.entries.len() as u64 > retention.per_document_records;
-            self.documents.heap += grown;
+            self.documents.writers = self.documents.writers.saturating_add_signed(writers);
+            self.documents.heap = (self.documents.heap + grown).saturating_add_signed(writers);
         }
         if let Some(disk) = &mut self.disk {
             disk.mentions.push((number, true));
@@ -334,6 +336,7 @@ impl Log {
         chunk: u64,
         records: u32,
     ) {
+        self.times.note(self.wall, first, self.options.remember_writers);
         if let Some(segment) = self.disk.as_mut().and_then(|disk| disk.segments.back_mut()) {
             segment.end = LogPosition(first.0 + u64::from(items));
         }

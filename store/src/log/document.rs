@@ -66,6 +66,18 @@ const MAX_PREVIOUS: usize = 8;
 /// Writers of a document that are remembered at the very most, whatever they have to send again.
 const MAX_WRITERS: usize = 4_096;
 
+/// Writers of a document that are remembered at most because they wrote not long ago.
+const MAX_YOUNG: usize = 1_024;
+
+/// Which writers are not forgotten for there being others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Protected {
+    /// Those that wrote at it or behind: they may have to send that again.
+    pub(crate) durable: LogPosition,
+    /// Those that wrote at it or behind, up to [`MAX_YOUNG`].
+    pub(crate) young: LogPosition,
+}
+
 impl Document {
     pub(crate) fn new(id: DocId, epoch: Epoch) -> Self {
         Self {
@@ -112,6 +124,12 @@ impl Document {
         (self.previous.capacity() - before) * size_of::<Previous>()
     }
 
+    /// Forgets all epochs but the one that it has and the one before.
+    pub(crate) fn forget_epochs(&mut self) {
+        self.previous.drain(..self.previous.len().saturating_sub(1));
+        self.previous.shrink_to_fit();
+    }
+
     pub(crate) fn index_of(&self, at: Position) -> Option<usize> {
         let index = usize::try_from(at.0.checked_sub(self.first.0)?).ok()?;
         (index < self.entries.len()).then_some(index)
@@ -125,17 +143,16 @@ impl Document {
         self.writers.iter().find(|writer| writer.origin == *origin)
     }
 
-    /// Remembers what `origin` wrote. If there are `most` already, the writer that wrote least recently is forgotten,
-    /// unless it wrote at `protected` or behind: it may have to send that again. Returns by how many bytes the memory
-    /// grew.
+    /// Remembers what `origin` wrote. If there are `most` already, the writer that wrote least recently is forgotten, unless it is
+    /// protected. Returns by how many bytes the memory grew.
     pub(crate) fn remember(
         &mut self,
         origin: Origin,
         written: Written,
         mentioned: LogPosition,
         most: usize,
-        protected: LogPosition,
-    ) -> usize {
+        protected: Protected,
+    ) -> isize {
         if origin == Origin::NONE {
             return 0;
         }
@@ -146,39 +163,70 @@ impl Document {
             }
             return 0;
         }
+        let before = self.writers.capacity();
         if self.writers.len() >= most {
-            let most = self.writers.len() >= MAX_WRITERS;
-            let oldest = self.writers.iter_mut().min_by_key(|known| known.written.at);
-            if let Some(oldest) = oldest.filter(|oldest| most || oldest.written.at < protected) {
+            // So that a list which has grown gets shorter again: two go for one that comes.
+            if self.writers.len() > most
+                && let Some(oldest) = self.oldest_writer(protected)
+            {
+                self.writers.swap_remove(oldest);
+                if self.writers.len() < self.writers.capacity() / 4 {
+                    self.writers.shrink_to(2 * self.writers.len());
+                }
+            }
+            let oldest = self.oldest_writer(protected);
+            if let Some(oldest) = oldest.and_then(|oldest| self.writers.get_mut(oldest)) {
                 if oldest.written.at <= written.at {
                     *oldest = writer;
                 }
-                return 0;
+                return self.writers_grew(before);
             }
         }
-        let before = self.writers.capacity();
-        if before == self.writers.len() {
-            let room = most.saturating_sub(self.writers.len()).max(1);
-            self.writers.reserve_exact(before.clamp(1, room));
+        if self.writers.capacity() == self.writers.len() {
+            let more = self.writers.len().max(1);
+            // Up to `most` no more than is needed.
+            let room = most.checked_sub(self.writers.len()).filter(|room| *room > 0);
+            self.writers.reserve_exact(more.min(room.unwrap_or(more)));
         }
         self.writers.push(writer);
-        (self.writers.capacity() - before) * size_of::<Writer>()
+        self.writers_grew(before)
     }
 
-    /// Forgets all but the `most` writers that wrote most recently, and those that wrote at `protected` or behind.
-    pub(crate) fn forget_writers(&mut self, most: usize, protected: LogPosition) {
+    fn writers_grew(&self, before: usize) -> isize {
+        (self.writers.capacity() as isize - before as isize) * size_of::<Writer>() as isize
+    }
+
+    /// The writer that wrote least recently, if it may be forgotten.
+    fn oldest_writer(&self, protected: Protected) -> Option<usize> {
+        let at = |(_, known): &(usize, &Writer)| known.written.at;
+        let (index, oldest) = self.writers.iter().enumerate().min_by_key(at)?;
+        let from = match self.writers.len() {
+            MAX_WRITERS.. => return Some(index),
+            MAX_YOUNG.. => protected.durable,
+            _ => protected.durable.min(protected.young),
+        };
+        (oldest.written.at < from).then_some(index)
+    }
+
+    /// Forgets all but the `most` writers that wrote most recently, and those that wrote at `young` or behind.
+    pub(crate) fn forget_writers(&mut self, most: usize, young: LogPosition) {
         if self.writers.len() > most {
             self.writers.sort_unstable_by_key(|writer| std::cmp::Reverse(writer.written.at));
-            let young = self.writers.partition_point(|writer| writer.written.at >= protected);
-            self.writers.truncate(young.clamp(most, MAX_WRITERS));
+            let young = self.writers.partition_point(|writer| writer.written.at >= young);
+            self.writers.truncate(young.min(MAX_YOUNG).max(most));
             self.writers.shrink_to_fit();
         }
+    }
+
+    /// Bytes of memory of its writers.
+    pub(crate) fn writers_bytes(&self) -> usize {
+        self.writers.capacity() * size_of::<Writer>()
     }
 
     /// Bytes that it has taken of the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.entries.heap_bytes()
-            + self.writers.capacity() * size_of::<Writer>()
+            + self.writers_bytes()
             + self.previous.capacity() * size_of::<Previous>()
     }
 }
@@ -190,6 +238,8 @@ pub(crate) struct Documents {
     known: Slab<Document>,
     /// Bytes that the documents themselves have taken of the heap.
     pub(crate) heap: usize,
+    /// What of it their writers have.
+    pub(crate) writers: usize,
 }
 
 impl Documents {
@@ -224,6 +274,7 @@ impl Documents {
         let document = self.known.try_remove(number as usize)?;
         self.numbers.remove(&document.id);
         self.heap -= document.heap_bytes();
+        self.writers = self.writers.saturating_sub(document.writers_bytes());
         Some(document)
     }
 

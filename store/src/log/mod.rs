@@ -18,6 +18,7 @@ mod sealed;
 mod segments;
 mod stats;
 mod thawing;
+mod times;
 
 use deltawire_framing::DocId;
 
@@ -36,8 +37,12 @@ pub(crate) use batch::{Batch, Batches, Check, Memory};
 use chunk::{Chunks, Open};
 use disk::Disk;
 pub(crate) use disk::{IndexState, Segment, SegmentState};
-pub(crate) use document::{Document, Documents, KeptSnapshot};
+pub(crate) use document::{Document, Documents, KeptSnapshot, Protected};
 pub(crate) use entries::Entry;
+use times::Times;
+
+/// The part of the index that writers may have which are remembered for their time only.
+const PART_FOR_WRITERS: usize = 8;
 
 /// The deltas of any number of documents, in the order in which they came. One thread owns it; what is read of it goes
 /// to any thread.
@@ -65,8 +70,8 @@ pub struct Log {
     snapshots: Vec<u32>,
     /// The greatest wall time that was told.
     wall: u64,
-    /// The number of the first batch whose writers are remembered, as far as was looked.
-    young: u64,
+    /// Whose writers are remembered.
+    times: Times,
     broken: Option<Broken>,
     /// Without it, the log is in memory only.
     disk: Option<Disk>,
@@ -97,7 +102,7 @@ impl Log {
             touched: Vec::new(),
             snapshots: Vec::new(),
             wall: 0,
-            young: 0,
+            times: Times::default(),
             broken: None,
             disk: None,
             counters: LogStats::default(),
@@ -181,17 +186,14 @@ impl Log {
         }
     }
 
-    /// What was written at it or behind is not older than [`LogOptions::remember_writers`].
-    fn young(&mut self) -> LogPosition {
-        let keep = u64::try_from(self.options.remember_writers.as_micros()).unwrap_or(u64::MAX);
-        self.young = self.young.max(self.batches.start());
-        while let Some(batch) = self.batches.get(self.young) {
-            if batch.written_at.saturating_add(keep) > self.wall {
-                return batch.first;
-            }
-            self.young += 1;
-        }
-        self.closed()
+    /// Which writers are remembered however many there are.
+    fn protected(&mut self) -> Protected {
+        let durable = self.durable();
+        // What takes much of the index keeps records out.
+        let many = self.documents.writers > self.options.max_index_bytes / PART_FOR_WRITERS;
+        let young =
+            if many { durable } else { self.times.since(self.wall, self.options.remember_writers) };
+        Protected { durable, young }
     }
 
     fn tell(&mut self, now: Now) {

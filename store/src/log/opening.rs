@@ -1,5 +1,6 @@
 use super::chunk::{Chunks, Open};
 use super::disk::{Disk, Segment};
+use super::times::Times;
 use super::{Log, LogStats};
 use crate::error::{Broken, OpenError};
 use crate::format::{ItemKind, Note};
@@ -51,19 +52,29 @@ impl Log {
             touched: Vec::new(),
             snapshots: Vec::new(),
             wall: found.wall,
-            young: 0,
+            times: Times::default(),
             broken,
             disk: Some(disk),
             counters,
         };
         let numbers: Vec<u32> = log.documents.numbers().collect();
-        let young = log.young();
+        for batch in log.batches.iter() {
+            log.times.note(batch.written_at, batch.first, options.remember_writers);
+        }
+        let young = log.times.since(log.wall, options.remember_writers);
+        // Epochs that ended long ago are not worth records.
+        let few = log.index_bytes() > options.max_index_bytes / 2;
         for number in numbers {
             if let Some(document) = log.documents.get_mut(number) {
                 let before = document.heap_bytes();
                 document.forget_writers(options.max_writers, young);
+                if few {
+                    document.forget_epochs();
+                }
                 let freed = before - document.heap_bytes();
+                let writers = document.writers_bytes();
                 log.documents.heap -= freed;
+                log.documents.writers += writers;
             }
             if log.documents.get(number).is_some_and(|document| document.snapshot.is_some()) {
                 log.snapshots.push(number);

@@ -47,7 +47,8 @@ impl Log {
         let step = run.next.since(run.first).max(1);
         let gone = |at: Position| {
             let number = self.batches.number_of(document.entry(at)?.batch);
-            self.batches.get(number).filter(|batch| batch.is_gone()).map(|_| number)
+            let batch = self.batches.get(number)?;
+            (batch.is_gone() && !batch.is_damaged()).then_some(number)
         };
         let mut ahead = (0..runs as u64).map(|run_ahead| Position(run.next.0 + run_ahead * step));
         let Some(mut number) = ahead.find_map(gone) else { return false };

@@ -9,14 +9,16 @@ use deltawire_framing::{DocId, StatusBits};
 use crate::format::{
     self, Body, Checked, CheckedIndex, IndexFooter, Item, ItemKind, STEP, Said, SegmentHeader,
 };
-use crate::log::{Batches, Documents, Entry, IndexState, Segment, SegmentState, Written};
+use crate::log::{
+    Batches, Documents, Entry, IndexState, Protected, Segment, SegmentState, Written,
+};
 use crate::position::{Epoch, LogPosition};
 
 /// Writers of a document that are remembered until a log with its options takes over.
 const MAX_WRITERS: usize = 4_096;
 
-/// What was found on the disk is there.
-const DURABLE: LogPosition = LogPosition(u64::MAX);
+/// What was found on the disk is there: none is protected, and there is room for all.
+const ALL: Protected = Protected { durable: LogPosition(u64::MAX), young: LogPosition(u64::MAX) };
 
 /// How a log ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use deltawire_framing::{DocId, StatusBits};
 
-use super::{DURABLE, MAX_WRITERS, Recovered, Tail};
+use super::{ALL, MAX_WRITERS, Recovered, Tail};
 use crate::format::{self, ItemKind, STEP};
 use crate::log::{Batch, Check, Document, Entry, KeptSnapshot, Memory, Written};
 use crate::position::{Epoch, LogPosition, Origin, Position};
@@ -136,9 +136,9 @@ impl Recovered {
         }
         document.epoch = epoch;
         document.bytes += u64::from(entry.len);
-        let grown = document.entries.push(entry)
-            + document.remember(origin, written, written.at, MAX_WRITERS, DURABLE);
-        self.documents.heap += grown;
+        let grown = document.entries.push(entry);
+        let writers = document.remember(origin, written, written.at, MAX_WRITERS, ALL);
+        self.documents.heap = (self.documents.heap + grown).saturating_add_signed(writers);
         let batch = self.batches.number_of(entry.batch);
         if let Some(batch) = self.batches.get_mut(batch) {
             batch.live += 1;
@@ -224,8 +224,8 @@ impl Recovered {
                     position,
                     at: LogPosition(note.value.get()),
                 };
-                let grown = document.remember(Origin(note.by), written, at, MAX_WRITERS, DURABLE);
-                self.documents.heap += grown;
+                let grown = document.remember(Origin(note.by), written, at, MAX_WRITERS, ALL);
+                self.documents.heap = self.documents.heap.saturating_add_signed(grown);
             }
             ItemKind::Opened => {
                 // What is in front of it is what had survived then. Where some of that went with its segment, a document may seem

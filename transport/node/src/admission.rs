@@ -52,6 +52,11 @@ impl Admission {
         Self(Kind::Anyone)
     }
 
+    #[cfg(all(feature = "quic", feature = "signalling-server"))]
+    pub(crate) fn is_ticket(&self) -> bool {
+        matches!(self.0, Kind::Ticket)
+    }
+
     /// Lets nobody in: for links over QUIC and WebTransport, where it leaves those who have a ticket of the node's
     /// signalling.
     #[cfg(feature = "quic")]

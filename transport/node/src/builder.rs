@@ -226,8 +226,8 @@ impl NodeBuilder {
             let (token, udp) = (self.client.token.clone(), self.udp.clone());
             let options = self.quic;
             #[cfg(feature = "signalling-server")]
-            let options = match &self.http {
-                Some(http) if udp.listen.is_some() => options.or_accept(http.admission()),
+            let options = match (&self.http, udp.listen) {
+                (Some(http), Some(listen)) => options.or_accept(http.admission(listen)),
                 _ => options,
             };
             let quic = crate::quic::Quic::new(options, udp, &settings, token, &network, &runtime)?;

@@ -24,12 +24,12 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Who may come over links that signalling tells of, if nothing else was said.
+    /// Who may come over links that signalling tells of, to this address, if nothing else was said: whoever may signal. What else
+    /// stands in front of signalling, such as a proxy that asks for something, is not known here, so they show a ticket of it.
     #[cfg(feature = "quic")]
-    pub(crate) fn admission(&self) -> crate::Admission {
+    pub(crate) fn admission(&self, listen: SocketAddr) -> crate::Admission {
         let SignallingOptions { token, authorizer, .. } = &self.signalling;
-        if token.is_none() && authorizer.is_none() {
-            // It asks for nothing, and gives no tickets.
+        if token.is_none() && authorizer.is_none() && listen.ip().is_loopback() {
             return crate::Admission::anyone();
         }
         crate::Admission::ticket()
@@ -69,7 +69,7 @@ impl Listening {
             })
             .await;
         };
-        node.runtime().spawn(Box::pin(server.with_router(router).serve(ends)));
+        server.with_router(router).spawn(ends);
     }
 }
 
@@ -112,6 +112,11 @@ impl Answerer for Served {
     #[cfg(feature = "quic")]
     fn tickets(&self) -> Option<deltawire_signalling::Tickets> {
         self.node().ok()?.tickets()
+    }
+
+    #[cfg(feature = "quic")]
+    fn needs_tickets(&self) -> bool {
+        self.node().is_ok_and(|node| node.needs_tickets())
     }
 
     #[cfg(feature = "websocket")]

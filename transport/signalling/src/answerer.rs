@@ -39,6 +39,12 @@ pub trait Answerer: Send + Sync + 'static {
         None
     }
 
+    /// Whether there are links that nobody opens without a ticket, so that signalling gives them also where it asks for nothing. Default: no.
+    #[cfg(all(feature = "server", not(target_arch = "wasm32")))]
+    fn needs_tickets(&self) -> bool {
+        false
+    }
+
     /// Makes room for a peer that opens a WebSocket where offers go, and gives who takes over its stream once
     /// it is open. Dropped before, it gives the room back.
     ///

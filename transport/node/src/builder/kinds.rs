@@ -49,7 +49,8 @@ impl NodeBuilder {
     /// routes of your own beside, or other limits, take [`Node::router`](crate::Node::router) instead.
     ///
     /// With [`listen`](Self::listen) peers may come over QUIC and WebTransport as well, if the node has those and nothing else was
-    /// said of them: with a ticket where signalling asks for a token, and else anyone.
+    /// said of them: those that signalling gave a ticket; at a loopback address, where signalling asks for nothing, anyone. When the node
+    /// shuts down, or goes, the port is free a moment later.
     pub fn http(self, address: std::net::SocketAddr) -> Self {
         self.http_with(address, deltawire_signalling::SignallingOptions::default())
     }
@@ -73,7 +74,7 @@ impl NodeBuilder {
     ///
     /// Who has a ticket of this node's signalling is let in as whom signalling knows it by, within 30 s and once by each kind
     /// of link; clients get one by connecting to the address of signalling. `admission` is for those without one, who connect to
-    /// `quic://…`, or to signalling that asks for nothing; [`Admission::ticket`](crate::Admission::ticket) lets none of them in.
+    /// `quic://…`; [`Admission::ticket`](crate::Admission::ticket) lets none of them in.
     pub fn accept_quic(mut self, admission: crate::Admission) -> Self {
         self.quic.admission = Some(admission);
         self
@@ -101,8 +102,8 @@ impl NodeBuilder {
     ///
     /// Who has a ticket of this node's signalling is let in as whom signalling knows it by, within 30 s and once by each kind
     /// of link; pages get one by connecting to the address of signalling. `admission` is for those without one, which
-    /// browsers give no token to send along: [`Admission::anyone`](crate::Admission::anyone) suits signalling that asks for nothing, and
-    /// [`Admission::ticket`](crate::Admission::ticket) such that asks for a token.
+    /// browsers give no token to send along: [`Admission::ticket`](crate::Admission::ticket) lets none of them in,
+    /// [`Admission::anyone`](crate::Admission::anyone) all.
     pub fn accept_webtransport(mut self, admission: crate::Admission) -> Self {
         self.quic.webtransport.admission = Some(admission);
         self

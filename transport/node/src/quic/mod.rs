@@ -177,6 +177,17 @@ impl Quic {
         (!self.accepts.nobody()).then(|| self.accepts.tickets.clone())
     }
 
+    /// Whether there are peers that nothing but a ticket lets in.
+    #[cfg(feature = "signalling-server")]
+    pub(crate) fn needs_tickets(&self) -> bool {
+        let Accepts { bare, .. } = &self.accepts;
+        #[cfg(feature = "webtransport")]
+        if self.accepts.webtransport.as_ref().is_some_and(|it| it.needs_tickets()) {
+            return true;
+        }
+        bare.as_ref().is_some_and(Admission::is_ticket)
+    }
+
     /// Its links over WebTransport, if it accepts any.
     #[cfg(feature = "webtransport")]
     pub(crate) fn webtransport(&self) -> Option<&webtransport::WebTransport> {

@@ -51,6 +51,12 @@ enum Kind {
 }
 
 impl WebTransport {
+    /// Whether nothing but a ticket lets in.
+    #[cfg(feature = "signalling-server")]
+    pub(super) fn needs_tickets(&self) -> bool {
+        self.admission.is_ticket()
+    }
+
     /// As it was told; `None` if nobody is let in.
     pub(crate) fn new(
         options: Options,

@@ -196,6 +196,11 @@ impl Answerer for Node {
         self.inner().quic.tickets()
     }
 
+    #[cfg(all(feature = "quic", feature = "signalling-server"))]
+    fn needs_tickets(&self) -> bool {
+        self.inner().quic.needs_tickets()
+    }
+
     #[cfg(all(feature = "signalling-server", feature = "websocket"))]
     fn websocket(&self, from: Offerer) -> Result<deltawire_signalling::AttachStream, Refusal> {
         self.accept_websocket(from)

@@ -33,15 +33,17 @@ pub(super) struct Gate {
     pub(super) authorize_timeout: Duration,
     pub(super) rates: RateLimits,
     pub(super) tickets: Tickets,
-    /// Whether anything is opened with them.
+    /// Whether anything is opened with them, of those whom signalling let in.
     pub(super) tickets_open: bool,
+    /// Whether that asks for one also where signalling asks for nothing.
+    pub(super) tickets_for_all: bool,
 }
 
 impl Gate {
-    /// Something that lets in, once, who was let in; `None` where nobody is asked who it is, or there are too many.
+    /// Something that lets in, once, who was let in; `None` where nobody asks for it, or there are too many.
     pub(super) fn ticket(&self, identity: Option<Identity>, from: SocketAddr) -> Option<String> {
         let is_guarded = self.token.is_some() || self.authorizer.is_some();
-        if !is_guarded || !self.tickets_open {
+        if !(is_guarded && self.tickets_open || self.tickets_for_all) {
             return None;
         }
         self.tickets.issue(identity, from.ip(), std::time::Instant::now())

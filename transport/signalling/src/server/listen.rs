@@ -103,6 +103,8 @@ const BACKLOG: u32 = 1_024;
 #[derive(Debug)]
 pub struct SignallingServer {
     listener: TcpListener,
+    /// Of the runtime in which it listens.
+    handle: tokio::runtime::Handle,
     address: SocketAddr,
     router: Router,
     limits: ServerLimits,
@@ -129,9 +131,9 @@ impl SignallingServer {
             io::ErrorKind::PermissionDenied => BindError::Denied { address },
             _ => BindError::Other { address, source },
         };
+        let handle = tokio::runtime::Handle::try_current()
+            .map_err(|_| error(io::Error::other("HTTP needs tokio's runtime")))?;
         let listen = || {
-            tokio::runtime::Handle::try_current()
-                .map_err(|_| io::Error::other("HTTP needs tokio's runtime"))?;
             let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
             // As tokio's `TcpListener::bind` does; on Windows it would mean something else.
             #[cfg(not(windows))]
@@ -142,7 +144,7 @@ impl SignallingServer {
         let listener = listen().map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
         let (limits, trusted_proxies) = (ServerLimits::default(), TrustedProxies::none());
-        Ok(Self { listener, address, router: Router::new(), limits, trusted_proxies })
+        Ok(Self { listener, handle, address, router: Router::new(), limits, trusted_proxies })
     }
 
     /// The same server for this router.
@@ -174,6 +176,12 @@ impl SignallingServer {
         self.address
     }
 
+    /// [Serves](Self::serve) in a task of the runtime in which it listens, whichever runs this.
+    pub fn spawn(self, shutdown: impl Future<Output = ()> + Send + 'static) {
+        let handle = self.handle.clone();
+        handle.spawn(self.serve(shutdown));
+    }
+
     /// Answers until `shutdown` is ready, then takes no more connections, ends those without a
     /// request, and returns when the other requests have been answered, or after
     /// [`ServerLimits::shutdown_timeout`]. Dropping the future ends all connections at once.
@@ -182,7 +190,7 @@ impl SignallingServer {
     ///
     /// In a tokio runtime without time.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, address, router, limits, trusted_proxies } = self;
+        let Self { listener, handle: _, address, router, limits, trusted_proxies } = self;
         let max_connections = limits.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(max_connections));
         let places = Places::new(limits.max_connections_per_address);

@@ -63,6 +63,7 @@ pub fn router<A: Answerer>(answerer: Arc<A>, options: SignallingOptions) -> Rout
         authorize_timeout,
         rates,
         tickets_open: cfg!(feature = "websocket") || of_node.is_some(),
+        tickets_for_all: answerer.needs_tickets(),
         tickets: of_node.unwrap_or_default(),
     });
     let routes = path.routes();
