@@ -97,6 +97,8 @@ pub(super) fn sum(logs: &[LogStats]) -> LogStats {
         sum.cold_bytes += log.cold_bytes;
         sum.segments += log.segments;
         sum.disk_bytes += log.disk_bytes;
+        sum.archived_segments += log.archived_segments;
+        sum.archived_bytes += log.archived_bytes;
         sum.writes += log.writes;
         sum.syncs += log.syncs;
         sum.cold_reads += log.cold_reads;
@@ -200,6 +202,15 @@ fn numbers(shared: &Shared) -> Value {
             "segments": log.segments,
             "syncs": log.syncs,
         },
+        "archive": hub.archive_stats().map(|archive| json!({
+            "segments": archive.segments,
+            "bytes": archive.bytes,
+            "put_segments": archive.put_segments,
+            "reads": archive.reads,
+            "failures": archive.failures,
+            "failing": archive.failing,
+            "errors": archive.errors,
+        })),
         "http": shared.counted.get(),
         "peers": peers,
         "documents": documents,

@@ -47,6 +47,12 @@ pub(super) async fn metrics(
     gauge("log_kept_bytes", "Records that are kept, headers included.", log.kept_bytes);
     gauge("log_disk_bytes", "Segments that hold something.", log.disk_bytes);
     gauge("log_segments", "Segments.", log.segments);
+    let archive = shared.hub.archive_stats();
+    if let Some(archive) = archive {
+        gauge("archive_segments", "Segments in the archive only.", archive.segments);
+        gauge("archive_bytes", "Bytes of their records, headers included.", archive.bytes);
+        gauge("archive_failing", "Failures since it last did as asked.", archive.failing);
+    }
     gauge("http_followers", "Requests that follow a document.", followers);
     let mut counter = |name: &str, help: &str, value: u64| put(name, "counter", help, value);
     counter("log_appended_records_total", "Records that were appended.", log.appended_records);
@@ -61,6 +67,19 @@ pub(super) async fn metrics(
     counter("log_disk_full_total", "Times that the disk was full.", log.disk_full);
     counter("log_failed_deletes_total", "Segments that could not be deleted.", log.failed_deletes);
     counter("log_damaged_batches_total", "Batches found damaged when read.", log.damaged_batches);
+    if let Some(archive) = archive {
+        counter("archive_put_segments_total", "Segments that were moved.", archive.put_segments);
+        counter("archive_put_bytes_total", "Bytes of their objects.", archive.put_bytes);
+        counter("archive_reads_total", "Reads from the archive.", archive.reads);
+        counter("archive_read_bytes_total", "Bytes that they gave.", archive.read_bytes);
+        counter(
+            "archive_erased_segments_total",
+            "Segments deleted there.",
+            archive.erased_segments,
+        );
+        counter("archive_failures_total", "Requests to be made again.", archive.failures);
+        counter("archive_errors_total", "Segments not to be moved or read.", archive.errors);
+    }
     counter("runs_total", "Runs that were handed to readers.", hub.runs);
     counter("unexpected_deltas_total", "Deltas that came for no publication.", hub.unexpected);
     counter("http_requests_total", "Requests but those for links.", http.requests);

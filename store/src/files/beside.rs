@@ -1,12 +1,13 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::segments::{ARCHIVED, SegmentFiles};
+use super::places::Places;
+use super::segments::SegmentFiles;
 use super::system::{io_error, sync_directory};
 use crate::format::STEP;
 use crate::index::{NoIndex, SegmentIndex};
@@ -25,7 +26,7 @@ enum What {
     Sync(Arc<File>),
     Seal { file: Arc<File>, len: u64 },
     Index { segment: u64, file: Arc<File>, len: u64 },
-    Delete { path: PathBuf, folder: PathBuf },
+    Delete { segment: u64, places: Places },
 }
 
 impl SegmentFiles {
@@ -48,8 +49,8 @@ impl SegmentFiles {
                 file.map(|file| What::Index { segment, file, len })
             }
             Io::Delete { segment, .. } => {
-                let (path, folder) = self.forget(segment);
-                Ok(What::Delete { path, folder })
+                self.forget(segment);
+                Ok(What::Delete { segment, places: self.places().clone() })
             }
             other => return Err(other),
         };
@@ -73,11 +74,16 @@ impl Beside {
                 file.sync_all()?;
             }
             What::Index { segment, file, len } => index(segment, &file, len)?,
-            What::Delete { path, folder } => {
-                // What was left when it was about to be archived.
-                remove(&path.with_extension(ARCHIVED))?;
-                remove(&path)?;
-                sync_directory(&folder)?;
+            What::Delete { segment, places } => {
+                // What may be of it in an object store is remembered before the rest goes: a stub without its segment would
+                // be one of the log's segments.
+                let stub = places.stub(segment);
+                if stub.exists() {
+                    fs::rename(&stub, places.deleting(segment))?;
+                    sync_directory(&places.folder)?;
+                }
+                remove(&places.segment(segment))?;
+                sync_directory(&places.folder)?;
             }
         }
         Ok(Bytes::new())
@@ -85,7 +91,7 @@ impl Beside {
 }
 
 /// Deletes a file, unless it has gone already.
-fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,

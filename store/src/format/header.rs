@@ -177,6 +177,14 @@ impl SegmentHeader {
         header
     }
 
+    /// Whether two headers are of one segment: number, place in the log, when and in which log it was made.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
+        let identity = offset_of!(Self, segment)..offset_of!(Self, synced);
+        let (one, other) = (one.get(identity.clone()), other.get(identity));
+        one.is_some() && one == other
+    }
+
     /// The same, for a segment that is made when everything below `synced` is.
     pub(crate) fn made(mut self, synced: LogPosition) -> Self {
         self.synced = U64::new(synced.0);

@@ -59,6 +59,8 @@ pub(crate) struct Segment {
     /// Documents that items of it tell of, by number; a number may have passed to another document since.
     pub(crate) documents: Vec<u32>,
     pub(crate) index: IndexState,
+    /// Whether it is kept elsewhere: reading it takes as long as that does.
+    pub(crate) archived: bool,
 }
 
 impl Segment {
@@ -138,6 +140,8 @@ pub(crate) struct Disk {
     /// One could not be deleted: until retention is asked again, none is.
     pub(crate) deletes_held: bool,
     pub(crate) wanted: VecDeque<ReadRequest>,
+    /// The same of segments that are kept elsewhere: nobody waits behind them.
+    pub(crate) wanted_away: VecDeque<ReadRequest>,
     /// Batches that were read back, oldest first, and their bytes.
     pub(crate) thawed: VecDeque<u64>,
     pub(crate) thawed_bytes: usize,
@@ -170,6 +174,7 @@ impl Disk {
             retiring: VecDeque::new(),
             deletes_held: false,
             wanted: VecDeque::new(),
+            wanted_away: VecDeque::new(),
             thawed: VecDeque::new(),
             thawed_bytes: 0,
             evicted: 0,
@@ -180,6 +185,12 @@ impl Disk {
     pub(crate) fn segment_mut(&mut self, id: u64) -> Option<&mut Segment> {
         // The newest are asked for.
         self.segments.iter_mut().rev().find(|segment| segment.id == id)
+    }
+
+    /// Whether a segment is kept elsewhere.
+    pub(crate) fn is_archived(&self, id: u64) -> bool {
+        let found = self.segments.binary_search_by_key(&id, |segment| segment.id).ok();
+        found.and_then(|at| self.segments.get(at)).is_some_and(|segment| segment.archived)
     }
 
     pub(crate) fn begin(&mut self, job: Job) -> IoToken {

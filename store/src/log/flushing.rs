@@ -197,7 +197,9 @@ impl Log {
     /// Whether everything that was asked for has been answered: nothing is in flight.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.disk.as_ref().is_none_or(|disk| disk.in_flight.is_empty() && disk.wanted.is_empty())
+        self.disk.as_ref().is_none_or(|disk| {
+            disk.in_flight.is_empty() && disk.wanted.is_empty() && disk.wanted_away.is_empty()
+        })
     }
 
     fn failed(

@@ -10,6 +10,8 @@ pub struct SealedSegment {
     pub len: u64,
     /// When its last batch was made, microseconds since the Unix epoch.
     pub newest: u64,
+    /// Whether it is kept elsewhere already.
+    pub archived: bool,
 }
 
 impl Log {
@@ -23,6 +25,15 @@ impl Log {
             segment: it.id,
             len: it.len,
             newest: it.newest,
+            archived: it.archived,
         })
+    }
+
+    /// Says that a segment is kept elsewhere from now on: reading it may take long, and nobody waits behind that.
+    pub fn archived(&mut self, segment: u64) {
+        let segment = self.disk.as_mut().and_then(|disk| disk.segment_mut(segment));
+        if let Some(segment) = segment.filter(|it| it.state == SegmentState::Sealed) {
+            segment.archived = true;
+        }
     }
 }

@@ -106,6 +106,7 @@ impl Log {
                 newest: wall,
                 documents: Vec::new(),
                 index: IndexState::Missing,
+                archived: false,
             });
         }
         let Some(last) = disk.segments.back_mut() else { return (0, 0) };

@@ -32,8 +32,12 @@ pub struct LogStats {
     pub cold_bytes: u64,
     /// Segments.
     pub segments: u64,
-    /// Bytes of segments that hold something.
+    /// Bytes of segments that hold something, archived ones included.
     pub disk_bytes: u64,
+    /// Segments of them that are kept elsewhere ([`Log::archived`]).
+    pub archived_segments: u64,
+    /// Bytes of those.
+    pub archived_bytes: u64,
     /// Writes that were asked for.
     pub writes: u64,
     /// Syncs that were asked for.
@@ -56,10 +60,13 @@ impl Log {
     pub fn stats(&self) -> LogStats {
         let disk = self.disk.as_ref();
         let segments = disk.map(|disk| &disk.segments);
+        let archived = || segments.into_iter().flatten().filter(|it| it.archived);
         LogStats {
             dirty_bytes: disk.map_or(0, |disk| (disk.dirty + self.open.len()) as u64),
             cold_bytes: disk.map_or(0, |disk| disk.thawed_bytes as u64),
             segments: segments.map_or(0, |segments| segments.len() as u64),
+            archived_segments: archived().count() as u64,
+            archived_bytes: archived().map(|it| it.len).sum(),
             disk_bytes: segments.map_or(0, |segments| segments.iter().map(|it| it.len).sum()),
             documents: self.documents.len() as u64,
             batches: self.batches.end() - self.batches.start(),

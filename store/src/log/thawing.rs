@@ -25,24 +25,38 @@ impl Log {
         let gone = self.batches.get(request.batch).is_some_and(Batch::is_gone);
         let Some(disk) = self.disk.as_mut() else { return };
         let reading = disk.in_flight.iter().any(|(_, job)| *job == Job::Read { request });
-        if gone && !reading && !disk.wanted.contains(&request) {
-            disk.wanted.push_back(request);
+        let away = disk.is_archived(request.segment);
+        let wanted = if away { &mut disk.wanted_away } else { &mut disk.wanted };
+        if gone && !reading && !wanted.contains(&request) {
+            wanted.push_back(request);
         }
     }
 
     pub(super) fn poll_read(&mut self) -> Option<Io> {
         let most = self.options.max_cold_bytes / 2;
         let disk = self.disk.as_mut()?;
-        let reading = |(_, job): &(_, Job)| match job {
-            Job::Read { request } => request.len as usize,
-            _ => 0,
-        };
-        let reading: usize = disk.in_flight.iter().map(reading).sum();
-        let request = *disk.wanted.front()?;
-        if reading != 0 && reading + request.len as usize > most {
-            return None;
+        let (mut here, mut away) = (0, 0);
+        for (_, job) in &disk.in_flight {
+            if let Job::Read { request } = job {
+                let archived = disk.is_archived(request.segment);
+                *(if archived { &mut away } else { &mut here }) += request.len as usize;
+            }
         }
-        disk.wanted.pop_front();
+        let fits = |reading: usize, others: usize, most: usize| {
+            move |request: &&ReadRequest| {
+                reading == 0 || reading + others + request.len as usize <= most
+            }
+        };
+        let request = if let Some(request) = disk.wanted.front().filter(fits(here, away, most)) {
+            let request = *request;
+            disk.wanted.pop_front();
+            request
+        } else {
+            // An archive that answers late, or not at all, takes half of the room at most.
+            let request = *disk.wanted_away.front().filter(fits(away, 0, most / 2))?;
+            disk.wanted_away.pop_front();
+            request
+        };
         let ReadRequest { segment, at, len, .. } = request;
         self.counters.cold_reads += 1;
         let token = disk.begin(Job::Read { request });

@@ -157,6 +157,8 @@ impl Recovery {
         let file_len = IndexFooter::file_len(index);
         if !file_len.is_some_and(|file_len| self.indexed(id, header, index, file_len)) {
             self.found.tail = Tail::Damaged { segment: id, at: 0, field: "index" };
+        } else if let Some(last) = self.found.segments.back_mut().filter(|last| last.id == id) {
+            last.archived = true;
         }
     }
 
@@ -217,6 +219,7 @@ impl Recovery {
             newest: wall,
             documents: Vec::new(),
             index: IndexState::Missing,
+            archived: false,
         });
         Some(wall)
     }
