@@ -1,6 +1,6 @@
 //! Logs against a plain list of what was done to them: in memory, and over a disk that forgets, tears, reorders and is
 //! full, with crashes in between. `STORE_SEEDS=100000 cargo test -p deltawire-store --release --test model` for long;
-//! `STORE_SEED=7` for one.
+//! `STORE_SEED=7` for one, `STORE_STEPS=5000` for long lives.
 
 mod common;
 
@@ -84,6 +84,10 @@ struct World {
     torn: usize,
     torn_behind: usize,
     indexes: usize,
+    /// Times that segments were found which a compacted one stood for.
+    replaced: usize,
+    compactions: u64,
+    failed_compactions: u64,
 }
 
 fn options(random: &mut fastrand::Rng, durability: Durability) -> LogOptions {
@@ -106,6 +110,7 @@ fn options(random: &mut fastrand::Rng, durability: Durability) -> LogOptions {
         max_hot_bytes: 64 << 10,
         max_cold_bytes: 1 << 20,
         max_dirty_bytes: 32 << 10,
+        compact_below: *[0, 25, 60, 90].get(random.usize(0..4)).unwrap(),
         ..LogOptions::default()
     }
 }
@@ -142,6 +147,9 @@ impl World {
             torn: 0,
             torn_behind: 0,
             indexes: 0,
+            replaced: 0,
+            compactions: 0,
+            failed_compactions: 0,
         }
     }
 
@@ -321,7 +329,9 @@ impl World {
                 }
                 Read::Cold(request) => {
                     colds += 1;
-                    assert!(colds < 3, "what was read back is there");
+                    // Unless it is compacted meanwhile, again and again.
+                    let most = if self.options.compact_below == 0 { 3 } else { 8 };
+                    assert!(colds < most, "what was read back is there");
                     self.log.want(request);
                     self.io(true);
                 }
@@ -357,6 +367,12 @@ impl World {
         let next = found.next();
         assert!(next >= durable, "durable up to {durable}, found up to {next}: {:?}", found.tail());
         disk.opened = next;
+        // As files do, at the latest when it is written down where the log is opened.
+        disk.sync_names();
+        self.replaced += usize::from(!found.replaced().is_empty());
+        for segment in found.replaced() {
+            disk.files.remove(segment).unwrap();
+        }
         for segment in found.behind() {
             disk.files.remove(segment).unwrap();
             self.torn_behind += 1;
@@ -367,6 +383,7 @@ impl World {
         let was_closed = found.tail() == Tail::Closed;
         let heads: BTreeMap<_, _> =
             self.model.docs.keys().map(|doc| (*doc, self.log.head(doc).unwrap())).collect();
+        self.count_compactions();
         self.log = Log::open(self.options, found).unwrap();
         self.ops.retain(|(at, _)| *at < next);
         self.model = Model::default();
@@ -386,6 +403,12 @@ impl World {
             }
         }
         self.crashes += 1;
+    }
+
+    fn count_compactions(&mut self) {
+        let stats = self.log.stats();
+        self.compactions += stats.compactions;
+        self.failed_compactions += stats.failed_compactions;
     }
 
     fn step(&mut self) {
@@ -409,6 +432,7 @@ impl World {
                 if let Some(disk) = &mut self.disk {
                     disk.full = self.random.usize(0..3);
                     disk.torn_indexes = self.random.usize(0..2);
+                    disk.broken_renames = self.random.usize(0..2);
                 }
             }
             _ if self.random.u8(0..4) == 0 && self.disk.is_some() => self.end(),
@@ -478,53 +502,50 @@ fn logs_are_what_was_done_to_them() {
         Some(seed) => seed..seed + 1,
         None => 0..number("STORE_SEEDS").unwrap_or(600),
     };
-    let (mut crashes, mut torn, mut colds, mut segments, mut behind, mut indexes) =
-        (0, 0, 0, 0, 0, 0);
+    let steps = number("STORE_STEPS").unwrap_or(400);
+    let mut sum = [0; 10];
     for seed in seeds {
         let result = std::panic::catch_unwind(|| {
             let mut world = World::new(seed);
-            for _ in 0..400 {
+            for _ in 0..steps {
                 world.step();
             }
             world.log.end_batch(world.now);
             world.check();
+            world.count_compactions();
             let stats = world.log.stats();
-            (
+            [
                 world.crashes,
                 world.torn,
-                stats.cold_reads,
-                stats.segments,
                 world.torn_behind,
                 world.indexes,
-            )
+                stats.cold_reads as usize,
+                stats.segments as usize,
+                world.compactions as usize,
+                world.failed_compactions as usize,
+                world.replaced,
+                world.disk.map_or(0, |disk| disk.undone),
+            ]
         });
         match result {
-            Ok(found) => {
-                crashes += found.0;
-                torn += found.1;
-                colds += found.2;
-                segments += found.3;
-                behind += found.4;
-                indexes += found.5;
-            }
+            Ok(found) => sum.iter_mut().zip(found).for_each(|(sum, found)| *sum += found),
             Err(panic) => {
                 eprintln!("again: STORE_SEED={seed} cargo test -p deltawire-store --test model");
                 std::panic::resume_unwind(panic);
             }
         }
     }
+    let [crashes, torn, behind, indexes, colds, segments, compactions, given_up, replaced, undone] =
+        sum;
     println!(
-        "{crashes} reopened, {torn} torn, {behind} segments behind, {indexes} by their index, {colds} reads of segments, {segments} segments"
+        "{crashes} reopened, {torn} torn, {behind} segments behind, {indexes} by their index, {colds} reads of segments, \
+         {segments} segments, {compactions} compactions, {given_up} given up, {replaced} times over others that were left, \
+         {undone} undone"
     );
     if number("STORE_SEED").is_none() {
         // The test tests something.
-        assert!(
-            crashes > 100
-                && torn > 10
-                && colds > 100
-                && segments > 100
-                && behind > 0
-                && indexes > 100
-        );
+        assert!(crashes > 100 && torn > 10 && colds > 100 && segments > 100);
+        assert!(behind > 0 && indexes > 100);
+        assert!(compactions > 100 && given_up > 10 && replaced > 0 && undone > 0);
     }
 }

@@ -27,11 +27,15 @@ enum What {
     Seal { file: Arc<File>, len: u64 },
     Index { segment: u64, file: Arc<File>, len: u64 },
     Delete { segment: u64, places: Places },
+    Rewrite { file: Arc<File>, at: u64, bytes: Bytes },
+    Replace { segment: u64, file: Arc<File>, places: Places },
+    SyncNames { places: Places },
+    Discard { segment: u64, places: Places },
 }
 
 impl SegmentFiles {
     /// Splits off a piece of I/O that may take long and that other I/O need not wait for: syncing, sealing, indexing,
-    /// deleting.
+    /// compacting, deleting.
     ///
     /// # Errors
     /// Anything else is given back, for [`perform`](Self::perform).
@@ -52,6 +56,19 @@ impl SegmentFiles {
                 self.forget(segment);
                 Ok(What::Delete { segment, places: self.places().clone() })
             }
+            Io::Rewrite { segment, at, bytes, .. } => {
+                let file = self.replacement(segment);
+                file.map(|file| What::Rewrite { file, at, bytes })
+            }
+            Io::Replace { segment, .. } => {
+                let (file, places) = (self.end_replacement(segment), self.places().clone());
+                file.map(|file| What::Replace { segment, file, places })
+            }
+            Io::SyncNames { .. } => Ok(What::SyncNames { places: self.places().clone() }),
+            Io::Discard { segment, .. } => {
+                let _ = self.end_replacement(segment);
+                Ok(What::Discard { segment, places: self.places().clone() })
+            }
             other => return Err(other),
         };
         Ok(Beside { token, what })
@@ -59,6 +76,12 @@ impl SegmentFiles {
 }
 
 impl Beside {
+    /// Whether what it does lets readers find what they waited for elsewhere ([`Io::Replace`]).
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        matches!(self.what, Ok(What::Replace { .. }))
+    }
+
     /// Does it; returns when it is done.
     #[must_use]
     pub fn perform(self) -> IoDone {
@@ -74,20 +97,30 @@ impl Beside {
                 file.sync_all()?;
             }
             What::Index { segment, file, len } => index(segment, &file, len)?,
-            What::Delete { segment, places } => {
-                // What may be of it in an object store is remembered before the rest goes: a stub without its segment would
-                // be one of the log's segments.
-                let stub = places.stub(segment);
-                if stub.exists() {
-                    fs::rename(&stub, places.deleting(segment))?;
-                    sync_directory(&places.folder)?;
-                }
-                remove(&places.segment(segment))?;
-                sync_directory(&places.folder)?;
+            What::Delete { segment, places } => delete(&places, segment)?,
+            What::Rewrite { file, at, bytes } => file.write_all_at(&bytes, at)?,
+            What::Replace { segment, file, places } => {
+                file.sync_all()?;
+                fs::rename(places.replacement(segment), places.segment(segment))?;
             }
+            What::SyncNames { places } => sync_directory(&places.folder)?,
+            What::Discard { segment, places } => remove(&places.replacement(segment))?,
         }
         Ok(Bytes::new())
     }
+}
+
+/// Deletes a segment, durably.
+pub(super) fn delete(places: &Places, segment: u64) -> io::Result<()> {
+    // What may be of it in an object store is remembered before the rest goes: a stub without its segment would be one of
+    // the log's segments.
+    let stub = places.stub(segment);
+    if stub.exists() {
+        fs::rename(&stub, places.deleting(segment))?;
+        sync_directory(&places.folder)?;
+    }
+    remove(&places.segment(segment))?;
+    sync_directory(&places.folder)
 }
 
 /// Deletes a file, unless it has gone already.

@@ -28,6 +28,11 @@ impl Places {
         self.of(segment, DELETING)
     }
 
+    /// What is to take the place of a segment. Deleted when the directory is opened.
+    pub(crate) fn replacement(&self, segment: u64) -> PathBuf {
+        self.of(segment, "compacted.new")
+    }
+
     fn of(&self, segment: u64, extension: &str) -> PathBuf {
         self.folder.join(format!("{segment:020}.{extension}"))
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::beside::Beside;
+use super::beside::{Beside, delete};
 use super::places::{ARCHIVED, Places, SEGMENT, number_of};
 use super::system::{MAX_TRIES, Result, at, beside, io_error, open_patiently, sync_directory};
 use crate::format::STEP;
@@ -28,6 +28,8 @@ pub struct SegmentFiles {
     uses: u64,
     /// Segments that are kept elsewhere, and no longer here.
     archived: HashSet<u64>,
+    /// What is being written to take the place of a segment.
+    replacement: Option<(u64, Arc<File>)>,
 }
 
 /// A segment's file that is open.
@@ -43,7 +45,13 @@ struct OpenFile {
 impl SegmentFiles {
     /// Of a folder, with the segments that only have a stub there.
     pub(super) fn new(folder: PathBuf, archived: HashSet<u64>) -> Self {
-        Self { places: Places { folder }, open: HashMap::new(), uses: 0, archived }
+        Self {
+            places: Places { folder },
+            open: HashMap::new(),
+            uses: 0,
+            archived,
+            replacement: None,
+        }
     }
 
     /// Does a piece of I/O; returns when it is done.
@@ -67,9 +75,7 @@ impl SegmentFiles {
                 // Others wait behind it, and it can be asked for again.
                 return read_exact(&self.file_within(segment, READ_TRIES)?.file, at, len);
             }
-            io @ (Io::Sync { .. } | Io::Seal { .. } | Io::Index { .. } | Io::Delete { .. }) => {
-                return self.beside(io).map_or(Ok(Bytes::new()), Beside::try_perform);
-            }
+            io => return self.beside(io).map_or(Ok(Bytes::new()), Beside::try_perform),
         }
         Ok(Bytes::new())
     }
@@ -136,6 +142,28 @@ impl SegmentFiles {
         Ok(opened.file.clone())
     }
 
+    /// The file that is to take the place of a segment.
+    pub(super) fn replacement(&mut self, segment: u64) -> io::Result<Arc<File>> {
+        if let Some((_, file)) = self.replacement.as_ref().filter(|(own, _)| *own == segment) {
+            return Ok(file.clone());
+        }
+        let path = self.places.replacement(segment);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        let file = Arc::new(open_patiently(&options, &path, MAX_TRIES, || self.close_oldest())?);
+        self.replacement = Some((segment, file.clone()));
+        Ok(file)
+    }
+
+    /// It is not written to any more. The segment's own file is another one from now on, if it took its place.
+    pub(super) fn end_replacement(&mut self, segment: u64) -> io::Result<Arc<File>> {
+        self.open.remove(&segment);
+        match self.replacement.take() {
+            Some((own, file)) if own == segment => Ok(file),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     /// A segment is not written to any more.
     pub(super) fn sealed(&mut self, segment: u64) {
         if let Some(opened) = self.open.get_mut(&segment) {
@@ -194,6 +222,15 @@ impl SegmentFiles {
     /// Makes durable what was found, and only that: what lies behind it goes.
     pub(super) fn settle(&self, found: &Recovered) -> Result<()> {
         let Some((last, len)) = found.cut() else { return Ok(()) };
+        let folder = &self.places.folder;
+        if !found.replaced().is_empty() {
+            // What stands for them is to be there for good before they go.
+            sync_directory(folder).map_err(at("sync", folder))?;
+        }
+        for segment in found.replaced() {
+            let deleted = delete(&self.places, *segment);
+            deleted.map_err(at("delete", &self.path(*segment)))?;
+        }
         for segment in found.behind() {
             // One by one: what is left behind the tear must have no hole.
             let path = self.path(*segment);

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::compacting::Compaction;
 use super::io::IoToken;
 use super::reading::ReadRequest;
 use crate::format::SegmentHeader;
@@ -61,6 +62,12 @@ pub(crate) struct Segment {
     pub(crate) index: IndexState,
     /// Whether it is kept elsewhere: reading it takes as long as that does.
     pub(crate) archived: bool,
+    /// Whether it is about to be.
+    pub(crate) leaving: bool,
+    /// Whether it cannot be compacted, for what was found in it.
+    pub(crate) spoiled: bool,
+    /// Whether it stands for others, too, and holds only what was needed of them.
+    pub(crate) compacted: bool,
 }
 
 impl Segment {
@@ -99,6 +106,31 @@ pub(crate) enum Job {
     Read {
         request: ReadRequest,
     },
+    /// Of a compaction: read batches, up to the one with this number.
+    CompactRead {
+        to: u64,
+        len: usize,
+    },
+    Rewrite,
+    Replace,
+    SyncNames {
+        segment: u64,
+    },
+    Discard,
+}
+
+impl Job {
+    /// Whether it is of a compaction.
+    pub(crate) fn is_compaction(&self) -> bool {
+        matches!(
+            self,
+            Self::CompactRead { .. }
+                | Self::Rewrite
+                | Self::Replace
+                | Self::SyncNames { .. }
+                | Self::Discard
+        )
+    }
 }
 
 /// What a log with files has beside one without.
@@ -142,6 +174,11 @@ pub(crate) struct Disk {
     pub(crate) wanted: VecDeque<ReadRequest>,
     /// The same of segments that are kept elsewhere: nobody waits behind them.
     pub(crate) wanted_away: VecDeque<ReadRequest>,
+    /// What is being compacted.
+    pub(crate) compaction: Option<Compaction>,
+    /// Whether it is to be looked for something to compact, and when at the earliest.
+    pub(crate) compaction_due: bool,
+    pub(crate) compaction_at: Duration,
     /// Batches that were read back, oldest first, and their bytes.
     pub(crate) thawed: VecDeque<u64>,
     pub(crate) thawed_bytes: usize,
@@ -175,6 +212,9 @@ impl Disk {
             deletes_held: false,
             wanted: VecDeque::new(),
             wanted_away: VecDeque::new(),
+            compaction: None,
+            compaction_due: false,
+            compaction_at: Duration::ZERO,
             thawed: VecDeque::new(),
             thawed_bytes: 0,
             evicted: 0,
@@ -220,7 +260,8 @@ impl Disk {
     /// Jobs in flight but for those that change nothing of what is durable.
     pub(crate) fn in_line(&self) -> usize {
         let in_order = |job: &&(IoToken, Job)| {
-            !matches!(job.1, Job::Index { .. } | Job::Delete { .. } | Job::Read { .. })
+            let beside = matches!(job.1, Job::Index { .. } | Job::Delete { .. } | Job::Read { .. });
+            !beside && !job.1.is_compaction()
         };
         self.in_flight.iter().filter(in_order).count()
     }

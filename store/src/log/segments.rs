@@ -107,6 +107,9 @@ impl Log {
                 documents: Vec::new(),
                 index: IndexState::Missing,
                 archived: false,
+                leaving: false,
+                spoiled: false,
+                compacted: false,
             });
         }
         let Some(last) = disk.segments.back_mut() else { return (0, 0) };

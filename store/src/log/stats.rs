@@ -48,6 +48,14 @@ pub struct LogStats {
     pub disk_full: u64,
     /// Indexes of sealed segments that were written.
     pub indexes: u64,
+    /// Segments that stand for others ([`LogOptions::compact_below`](crate::LogOptions::compact_below)).
+    pub compacted_segments: u64,
+    /// Compactions that were done.
+    pub compactions: u64,
+    /// Bytes of batches that they did away with.
+    pub compacted_bytes: u64,
+    /// Compactions that were given up.
+    pub failed_compactions: u64,
     /// Segments that could not be deleted.
     pub failed_deletes: u64,
     /// Batches that were found damaged when they were read back.
@@ -66,6 +74,8 @@ impl Log {
             cold_bytes: disk.map_or(0, |disk| disk.thawed_bytes as u64),
             segments: segments.map_or(0, |segments| segments.len() as u64),
             archived_segments: archived().count() as u64,
+            compacted_segments: segments
+                .map_or(0, |it| it.iter().filter(|it| it.compacted).count() as u64),
             archived_bytes: archived().map(|it| it.len).sum(),
             disk_bytes: segments.map_or(0, |segments| segments.iter().map(|it| it.len).sum()),
             documents: self.documents.len() as u64,

@@ -23,13 +23,30 @@ impl Log {
     /// what was read back makes room for what is read back after it. Asking again for the same changes nothing.
     pub fn want(&mut self, request: ReadRequest) {
         let gone = self.batches.get(request.batch).is_some_and(Batch::is_gone);
+        if !gone || !self.lies_there(&request) {
+            return;
+        }
         let Some(disk) = self.disk.as_mut() else { return };
         let reading = disk.in_flight.iter().any(|(_, job)| *job == Job::Read { request });
         let away = disk.is_archived(request.segment);
         let wanted = if away { &mut disk.wanted_away } else { &mut disk.wanted };
-        if gone && !reading && !wanted.contains(&request) {
+        if !reading && !wanted.contains(&request) {
             wanted.push_back(request);
         }
+    }
+
+    /// Whether the batches of a request lie where it says: they may have moved since it was made.
+    fn lies_there(&self, request: &ReadRequest) -> bool {
+        let (mut number, mut len) = (request.batch, 0);
+        while len < u64::from(request.len)
+            && let Some(batch) = self.batches.get(number)
+            && (batch.len == 0 || batch.at == request.at + len)
+            && batch.segment == request.segment
+        {
+            len += u64::from(batch.len);
+            number += 1;
+        }
+        len == u64::from(request.len)
     }
 
     pub(super) fn poll_read(&mut self) -> Option<Io> {
@@ -37,17 +54,26 @@ impl Log {
         let disk = self.disk.as_mut()?;
         let (mut here, mut away) = (0, 0);
         for (_, job) in &disk.in_flight {
-            if let Job::Read { request } = job {
-                let archived = disk.is_archived(request.segment);
-                *(if archived { &mut away } else { &mut here }) += request.len as usize;
+            match job {
+                Job::Read { request } => {
+                    let archived = disk.is_archived(request.segment);
+                    *(if archived { &mut away } else { &mut here }) += request.len as usize;
+                }
+                Job::CompactRead { len, .. } => here += len,
+                _ => {}
             }
         }
+        let held = |request: &&ReadRequest| {
+            !disk.compaction.as_ref().is_some_and(|it| it.holds(request.segment))
+        };
         let fits = |reading: usize, others: usize, most: usize| {
             move |request: &&ReadRequest| {
                 reading == 0 || reading + others + request.len as usize <= most
             }
         };
-        let request = if let Some(request) = disk.wanted.front().filter(fits(here, away, most)) {
+        let request = if let Some(request) =
+            disk.wanted.front().filter(fits(here, away, most)).filter(held)
+        {
             let request = *request;
             disk.wanted.pop_front();
             request
@@ -91,6 +117,11 @@ impl Log {
         while start < request.len as usize
             && let Some(batch) = self.batches.get_mut(number)
         {
+            if batch.len == 0 {
+                // Nothing is left of it.
+                number += 1;
+                continue;
+            }
             let end = start + batch.len as usize;
             let found = bytes.get(start..end).filter(|found| is_sound(batch, found));
             let is_listed = |found: &[u8]| {
@@ -192,8 +223,7 @@ fn is_sound(batch: &Batch, bytes: &[u8]) -> bool {
 /// Whether all of a batch of which only an index has told so far is as it should be, and the documents have of it what it
 /// holds, and nothing else.
 fn is_listed(documents: &Documents, number: u64, batch: &Batch, bytes: &[u8]) -> bool {
-    let Ok((header, _)) = BatchHeader::ref_from_prefix(bytes) else { return false };
-    let Ok(checked) = format::batch(bytes, batch.segment, batch.first, header.chain.get()) else {
+    let Ok(checked) = format::batch_alone(bytes, batch.segment, batch.first) else {
         return false;
     };
     let mut listed = 0;

@@ -27,6 +27,14 @@ pub(crate) struct SimDisk {
     pub(crate) syncs: usize,
     pub(crate) torn_indexes: usize,
     pub(crate) indexes: usize,
+    /// Files that are to take the place of segments.
+    replacements: BTreeMap<u64, File>,
+    /// What had the name of a segment before, until that is durable.
+    replaced: BTreeMap<u64, File>,
+    /// How many of the next that are to take a segment's place do not.
+    pub(crate) broken_renames: usize,
+    /// Times that the power went after a file had taken a segment's place, and it had it no longer.
+    pub(crate) undone: usize,
     /// Where the log was opened last.
     pub(crate) opened: LogPosition,
 }
@@ -100,7 +108,35 @@ impl SimDisk {
             }
             Io::Delete { segment, .. } => {
                 self.files.remove(&segment).expect("the segment was there");
+                self.replaced.remove(&segment);
             }
+            Io::Rewrite { segment, at, bytes, .. } => {
+                if self.is_full() {
+                    return Err(IoError::Full);
+                }
+                let file = self.replacements.entry(segment).or_default();
+                let end = at as usize + bytes.len();
+                file.bytes.resize(file.bytes.len().max(end), 0);
+                file.unsynced.push((at as usize, bytes.to_vec()));
+            }
+            Io::Replace { segment, .. } => {
+                if self.broken_renames > 0 {
+                    self.broken_renames -= 1;
+                    return Err(IoError::Failed("input/output error".into()));
+                }
+                let mut file = self.replacements.remove(&segment).expect("it was written");
+                file.settle();
+                let before = self.files.insert(segment, file).expect("the segment was there");
+                assert!(self.replaced.insert(segment, before).is_none(), "one at a time");
+            }
+            Io::SyncNames { .. } => {
+                if self.broken_syncs > 0 {
+                    self.broken_syncs -= 1;
+                    return Err(IoError::Failed("input/output error".into()));
+                }
+                self.replaced.clear();
+            }
+            Io::Discard { segment, .. } => drop(self.replacements.remove(&segment)),
             Io::Read { segment, at, len, .. } => {
                 // It may be deleted meanwhile.
                 let Some(file) = self.files.get(&segment) else {
@@ -138,10 +174,23 @@ impl SimDisk {
     /// The process ends: what was written stays.
     pub(crate) fn kill(&mut self) {
         self.files.values_mut().for_each(File::settle);
+        self.replacements.clear();
+    }
+
+    /// Makes names durable, as whoever opens a log does.
+    pub(crate) fn sync_names(&mut self) {
+        self.replaced.clear();
     }
 
     /// The power goes: of what was not synced, any sectors are there, and others are not.
     pub(crate) fn cut_power(&mut self, random: &mut fastrand::Rng) {
+        self.replacements.clear();
+        for (segment, before) in std::mem::take(&mut self.replaced) {
+            if random.bool() {
+                self.files.insert(segment, before);
+                self.undone += 1;
+            }
+        }
         for file in self.files.values_mut() {
             for (at, bytes) in std::mem::take(&mut file.unsynced) {
                 let kept = random.u8(..=4);

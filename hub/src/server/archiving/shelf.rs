@@ -139,8 +139,12 @@ impl Shelf {
                     let _ = self.jobs.send(Job::Clear { shard: self.shard, remainder });
                 }
                 Done::Cleared => self.busy = None,
-                Done::Unfit => self.unfit.extend(self.busy.take()),
+                Done::Unfit => {
+                    self.stays(&hub);
+                    self.unfit.extend(self.busy.take());
+                }
                 Done::NotPut => {
+                    self.stays(&hub);
                     self.busy = None;
                     self.rest(now);
                 }
@@ -160,6 +164,12 @@ impl Shelf {
         let held = self.held.take();
         self.erase_due |= held.is_some();
         held
+    }
+
+    fn stays(&self, hub: &Inner) {
+        if let Some(segment) = self.busy {
+            hub.shard(self.shard).log.stays(segment);
+        }
     }
 
     fn rest(&mut self, now: Duration) {
@@ -183,10 +193,14 @@ impl Shelf {
         if self.busy.is_some() {
             return;
         }
-        let next = self.choose(&hub.shard(self.shard).log, now.wall);
-        if let Some((segment, len)) = next
-            && self.jobs.send(Job::Put { shard: self.shard, segment, len }).is_ok()
-        {
+        let mut shard = hub.shard(self.shard);
+        let next = self.choose(&shard.log, now.wall);
+        // What is being compacted goes later.
+        let Some((segment, len)) = next.filter(|(segment, _)| shard.log.leaves(*segment)) else {
+            return;
+        };
+        drop(shard);
+        if self.jobs.send(Job::Put { shard: self.shard, segment, len }).is_ok() {
             self.busy = Some(segment);
         }
     }

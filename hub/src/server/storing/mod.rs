@@ -245,7 +245,7 @@ fn store(
                 },
                 None => io,
             };
-            let reads = matches!(io, Io::Read { .. });
+            let reads = matches!(io, Io::Read { .. } | Io::Replace { .. });
             let done = match (&beside, files.beside(io)) {
                 (Some(beside), Ok(job)) => match beside.send(job) {
                     Ok(()) => continue,
@@ -277,7 +277,8 @@ fn start_beside(
     let work = move || {
         // It ends with the thread that it is beside.
         for job in jobs {
-            if !handle(&hub, index, job.perform(), false) {
+            let moves = job.moves();
+            if !handle(&hub, index, job.perform(), moves) {
                 break;
             }
             bell.ring(Rung::Work);

@@ -1,0 +1,72 @@
+use super::{Compaction, Log, Stage};
+use crate::log::{IndexState, Segment, SegmentState};
+use crate::position::LogPosition;
+
+/// Segments that one takes the place of, at most.
+const MAX_SEGMENTS: usize = 64;
+
+impl Log {
+    /// The oldest segments that lie together and of which less than is worth keeping is still needed.
+    pub(super) fn choose_to_compact(&self) -> Option<Compaction> {
+        let percent = self.options.compact_below as u64;
+        let disk = self.disk.as_ref()?;
+        let mut chosen: Option<Compaction> = None;
+        let (mut needed, mut count) = (0, 0);
+        let mut start = self.batches.start();
+        // Not the newest: what comes behind it says how the log ended.
+        let others = disk.segments.len().saturating_sub(1);
+        for segment in disk.segments.iter().take(others) {
+            let own = self.needed(start, segment.end_batch);
+            let worth = fits(segment) && own * 100 < segment.len * percent;
+            let room = needed + own <= self.options.segment as u64 && count < MAX_SEGMENTS;
+            match &mut chosen {
+                Some(_) if !worth || !room => break,
+                Some(chosen) => (chosen.last, chosen.end) = (segment.id, segment.end_batch),
+                None if worth => {
+                    chosen = Some(Compaction {
+                        first: segment.id,
+                        last: segment.id,
+                        start,
+                        next: start,
+                        end: segment.end_batch,
+                        stage: Stage::Reading,
+                        over: false,
+                        source: None,
+                        chain: 0,
+                        header: None,
+                        listed: None,
+                        numbers: Vec::new(),
+                        out: Vec::new(),
+                        written: crate::format::STEP as u64,
+                        until: LogPosition(0),
+                    });
+                }
+                None => {}
+            }
+            if worth {
+                (needed, count) = (needed + own, count + 1);
+            }
+            start = segment.end_batch;
+        }
+        chosen
+    }
+
+    /// About how many bytes of batches are needed, by the records that documents still have. What has no records is notes.
+    fn needed(&self, from: u64, to: u64) -> u64 {
+        let needed = |number| {
+            self.batches.get(number).map_or(0, |batch| match batch.records {
+                0 => u64::from(batch.len),
+                records => u64::from(batch.len) * u64::from(batch.live) / u64::from(records),
+            })
+        };
+        (from..to).map(needed).sum()
+    }
+}
+
+/// Whether a segment can be compacted.
+fn fits(segment: &Segment) -> bool {
+    segment.state == SegmentState::Sealed
+        && matches!(segment.index, IndexState::Written { .. })
+        && segment.len > crate::format::STEP as u64
+        && !(segment.archived || segment.leaving || segment.spoiled)
+}
