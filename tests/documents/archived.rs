@@ -243,3 +243,72 @@ async fn a_store_that_does_not_answer_damages_nothing_and_holds_up_nobody_else()
     let first = hub.head(&BOARD).unwrap().first.0;
     read(&hub, BOARD, first as u32 - 1, 8_000).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_compacted_is_archived_and_what_is_archived_is_not_compacted() {
+    let folder = Folder::new("compacted");
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let path = folder.0.join("log");
+    let mut some = options();
+    some.log.compact_below = 50;
+    some.log.retention.per_document_records = 500;
+    let keep = Archiving { keep_bytes: 3 << 20, ..archiving(&store) };
+    let hub = open_archived(&path, some, keep.clone()).await;
+    // Of one document 500 deltas are kept, of the other all that there are, a few in each segment.
+    let reading = tokio::spawn({
+        let hub = hub.clone();
+        async move {
+            for _ in 0..8 {
+                let head = hub.head(&OTHER).map_or(1, |head| head.next.0);
+                read(&hub, OTHER, 0, head as u32 - 1).await;
+                pause(100).await;
+            }
+        }
+    });
+    for part in 0..40 {
+        write(&hub, OTHER, part * 10..part * 10 + 10).await;
+        write(&hub, BOARD, part * 500..part * 500 + 500).await;
+        pause(30).await;
+    }
+    soon("reader", reading).await.unwrap();
+    let sum = |hub: &Hub| {
+        let logs = hub.logs();
+        let (some, all) =
+            (logs.iter().map(|it| it.compactions), logs.iter().map(|it| it.compacted_segments));
+        (some.sum::<u64>(), all.sum::<u64>())
+    };
+    soon("compaction", async {
+        while sum(&hub).0 < 2 {
+            pause(20).await;
+        }
+    })
+    .await;
+    for _ in 0..2 {
+        read(&hub, OTHER, 0, 400).await;
+        read(&hub, BOARD, 19_500, 20_000).await;
+        pause(300).await;
+    }
+    let damaged: u64 = hub.logs().iter().map(|it| it.damaged_batches).sum();
+    assert_eq!((damaged, hub.archive_stats().unwrap().errors), (0, 0));
+    assert!(hub.shut_down(PATIENCE).await);
+    drop(hub);
+
+    // All of it goes, compacted or not, and is read from there.
+    let hub = open_archived(&path, some, archiving(&store)).await;
+    assert!(sum(&hub).1 >= 1);
+    until("archived", &hub, |it| it.segments >= 1 && it.failures == 0).await;
+    soon("all of it", async {
+        while files(&folder, "segment") > 1 {
+            pause(20).await;
+        }
+    })
+    .await;
+    read(&hub, OTHER, 0, 400).await;
+    assert!(hub.shut_down(PATIENCE).await);
+    drop(hub);
+    let hub = open_archived(&path, some, archiving(&store)).await;
+    read(&hub, OTHER, 0, 400).await;
+    read(&hub, BOARD, 19_500, 20_000).await;
+    let damaged: u64 = hub.logs().iter().map(|it| it.damaged_batches).sum();
+    assert_eq!((damaged, hub.archive_stats().unwrap().errors), (0, 0));
+}

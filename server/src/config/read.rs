@@ -297,6 +297,7 @@ impl StoreConfig {
         of.size("max_dirty_bytes", &mut log.max_dirty_bytes, KIB..=u64::MAX);
         of.size("max_index_bytes", &mut log.max_index_bytes, MIB..=u64::MAX);
         of.number("max_writers", &mut log.max_writers, 1..=4_096);
+        of.number("compact_below", &mut log.compact_below, 0..=90);
         let mut kept = of.section("retention");
         let retention = &mut log.retention;
         let mut max_age = Duration::ZERO;

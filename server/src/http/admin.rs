@@ -103,6 +103,10 @@ pub(super) fn sum(logs: &[LogStats]) -> LogStats {
         sum.syncs += log.syncs;
         sum.cold_reads += log.cold_reads;
         sum.disk_full += log.disk_full;
+        sum.compacted_segments += log.compacted_segments;
+        sum.compactions += log.compactions;
+        sum.compacted_bytes += log.compacted_bytes;
+        sum.failed_compactions += log.failed_compactions;
         sum.failed_deletes += log.failed_deletes;
         sum.damaged_batches += log.damaged_batches;
     }

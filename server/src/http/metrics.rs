@@ -47,6 +47,7 @@ pub(super) async fn metrics(
     gauge("log_kept_bytes", "Records that are kept, headers included.", log.kept_bytes);
     gauge("log_disk_bytes", "Segments that hold something.", log.disk_bytes);
     gauge("log_segments", "Segments.", log.segments);
+    gauge("log_compacted_segments", "Those that stand for others.", log.compacted_segments);
     let archive = shared.hub.archive_stats();
     if let Some(archive) = archive {
         gauge("archive_segments", "Segments in the archive only.", archive.segments);
@@ -65,6 +66,9 @@ pub(super) async fn metrics(
     counter("log_syncs_total", "Syncs of the disk.", log.syncs);
     counter("log_cold_reads_total", "Reads from the disk.", log.cold_reads);
     counter("log_disk_full_total", "Times that the disk was full.", log.disk_full);
+    counter("log_compactions_total", "Compactions that were done.", log.compactions);
+    counter("log_compacted_bytes_total", "Bytes that they did away with.", log.compacted_bytes);
+    counter("log_failed_compactions_total", "Those given up.", log.failed_compactions);
     counter("log_failed_deletes_total", "Segments that could not be deleted.", log.failed_deletes);
     counter("log_damaged_batches_total", "Batches found damaged when read.", log.damaged_batches);
     if let Some(archive) = archive {

@@ -108,6 +108,7 @@ pub(crate) enum Job {
     },
     /// Of a compaction: read batches, up to the one with this number.
     CompactRead {
+        segment: u64,
         to: u64,
         len: usize,
     },

@@ -28,9 +28,9 @@ pub(crate) struct SimDisk {
     pub(crate) torn_indexes: usize,
     pub(crate) indexes: usize,
     /// Files that are to take the place of segments.
-    replacements: BTreeMap<u64, File>,
+    pub(crate) replacements: BTreeMap<u64, File>,
     /// What had the name of a segment before, until that is durable.
-    replaced: BTreeMap<u64, File>,
+    pub(crate) replaced: BTreeMap<u64, File>,
     /// How many of the next that are to take a segment's place do not.
     pub(crate) broken_renames: usize,
     /// Times that the power went after a file had taken a segment's place, and it had it no longer.

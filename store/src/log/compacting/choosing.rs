@@ -10,7 +10,9 @@ impl Log {
     pub(super) fn choose_to_compact(&self) -> Option<Compaction> {
         let percent = self.options.compact_below as u64;
         let disk = self.disk.as_ref()?;
-        let mut chosen: Option<Compaction> = None;
+        let age = self.options.retention.max_age;
+        let age = age.map_or(u64::MAX, |age| age.as_micros() as u64 / 4);
+        let (mut chosen, mut oldest): (Option<Compaction>, _) = (None, 0);
         let (mut needed, mut count) = (0, 0);
         let mut start = self.batches.start();
         // Not the newest: what comes behind it says how the log ended.
@@ -18,11 +20,15 @@ impl Log {
         for segment in disk.segments.iter().take(others) {
             let own = self.needed(start, segment.end_batch);
             let worth = fits(segment) && own * 100 < segment.len * percent;
-            let room = needed + own <= self.options.segment as u64 && count < MAX_SEGMENTS;
+            // What is too old goes by whole segments: they do not get to span more than one that is not compacted.
+            let room = needed + own <= self.options.segment as u64
+                && count < MAX_SEGMENTS
+                && segment.newest.saturating_sub(oldest) <= age;
             match &mut chosen {
                 Some(_) if !worth || !room => break,
                 Some(chosen) => (chosen.last, chosen.end) = (segment.id, segment.end_batch),
                 None if worth => {
+                    oldest = segment.oldest;
                     chosen = Some(Compaction {
                         first: segment.id,
                         last: segment.id,

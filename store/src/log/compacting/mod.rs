@@ -97,8 +97,10 @@ impl Compaction {
 enum Stop {
     /// For now.
     Later,
-    /// Something is wrong with a segment.
-    Spoiled,
+    /// Something is wrong with this segment.
+    Spoiled(u64),
+    /// What is needed of the segments takes more memory than there is for it.
+    Long,
 }
 
 impl Log {
@@ -138,7 +140,7 @@ impl Log {
                 }
                 Stage::Indexing => match self.index_of_compacted() {
                     Some(bytes) => return Some(self.rewrite(Bytes::from(bytes))),
-                    None => self.stop(&Stop::Spoiled, now),
+                    None => self.stop(&Stop::Long, now),
                 },
                 Stage::Heading => {
                     let header = compaction.header?;
@@ -226,8 +228,8 @@ impl Log {
             }
             // What was wanted of it is not wanted any more.
             (_, Ok(_)) if self.compaction_mut().is_none_or(|it| it.over) => {}
-            (Job::CompactRead { to, .. }, Ok(bytes)) => {
-                if let Err(stop) = self.compact_slice(*to, &bytes) {
+            (Job::CompactRead { segment, to, .. }, Ok(bytes)) => {
+                if let Err(stop) = self.compact_slice(*segment, *to, &bytes) {
                     self.stop(&stop, now);
                 }
             }
@@ -240,7 +242,9 @@ impl Log {
                     }
                 }
             }
-            (Job::CompactRead { .. }, Err(IoError::Failed(_))) => self.stop(&Stop::Spoiled, now),
+            (Job::CompactRead { segment, .. }, Err(IoError::Failed(_))) => {
+                self.stop(&Stop::Spoiled(*segment), now);
+            }
             (_, Err(_)) => self.stop(&Stop::Later, now),
             (_, Ok(_)) => {}
         }
@@ -253,10 +257,13 @@ impl Log {
         (compaction.stage, compaction.over) = (Stage::Discarding, true);
         match why {
             Stop::Later => disk.compaction_at = now.elapsed.saturating_add(REST),
-            Stop::Spoiled => {
-                let (first, last) = (compaction.first, compaction.last);
-                let covered = disk.segments.iter_mut().filter(|it| (first..=last).contains(&it.id));
-                covered.for_each(|it| it.spoiled = true);
+            Stop::Spoiled(_) | Stop::Long => {
+                let of = match why {
+                    Stop::Spoiled(segment) => *segment..=*segment,
+                    _ => compaction.first..=compaction.last,
+                };
+                let spoiled = disk.segments.iter_mut().filter(|it| of.contains(&it.id));
+                spoiled.for_each(|it| it.spoiled = true);
             }
         }
         self.counters.failed_compactions += 1;

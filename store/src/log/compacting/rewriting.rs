@@ -35,12 +35,17 @@ impl Log {
             (at, len) = (0, len + at as usize);
         }
         compaction.next = first;
-        let token = self.disk.as_mut()?.begin(Job::CompactRead { to, len });
+        let token = self.disk.as_mut()?.begin(Job::CompactRead { segment, to, len });
         Some(Io::Read { token, segment, at, len })
     }
 
     /// Looks through a slice that was read, up to a batch, and puts what is needed of it behind what waits to be written.
-    pub(super) fn compact_slice(&mut self, to: u64, bytes: &[u8]) -> Result<(), Stop> {
+    pub(super) fn compact_slice(
+        &mut self,
+        segment: u64,
+        to: u64,
+        bytes: &[u8],
+    ) -> Result<(), Stop> {
         let Some(disk) = self.disk.as_mut() else { return Err(Stop::Later) };
         let Some(mut compaction) = disk.compaction.take() else { return Err(Stop::Later) };
         let done = self.compact_batches(&mut compaction, to, bytes);
@@ -49,8 +54,8 @@ impl Log {
         if let Some(disk) = self.disk.as_mut() {
             disk.compaction = Some(compaction);
         }
-        done.ok_or(Stop::Spoiled)?;
-        if is_long { Err(Stop::Spoiled) } else { Ok(()) }
+        done.ok_or(Stop::Spoiled(segment))?;
+        if is_long { Err(Stop::Long) } else { Ok(()) }
     }
 
     /// `None` if something is wrong with what was read.
