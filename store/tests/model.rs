@@ -88,6 +88,10 @@ struct World {
     replaced: usize,
     compactions: u64,
     failed_compactions: u64,
+    /// A segment that is on its way elsewhere.
+    leaving: Option<u64>,
+    archives: bool,
+    archived: usize,
 }
 
 fn options(random: &mut fastrand::Rng, durability: Durability) -> LogOptions {
@@ -131,6 +135,7 @@ impl World {
             assert_eq!(found.tail(), Tail::Closed);
             (Log::open(options, found).unwrap(), Some(SimDisk::default()))
         };
+        let archives = random.u8(0..3) == 0;
         Self {
             random,
             options,
@@ -150,6 +155,9 @@ impl World {
             replaced: 0,
             compactions: 0,
             failed_compactions: 0,
+            leaving: None,
+            archives,
+            archived: 0,
         }
     }
 
@@ -329,8 +337,8 @@ impl World {
                 }
                 Read::Cold(request) => {
                     colds += 1;
-                    // Unless it is compacted meanwhile, again and again.
-                    let most = if self.options.compact_below == 0 { 3 } else { 8 };
+                    // Unless it is compacted meanwhile, again and again, or was not to be reached.
+                    let most = if self.options.compact_below == 0 { 3 + 3 } else { 8 + 3 };
                     assert!(colds < most, "what was read back is there");
                     self.log.want(request);
                     self.io(true);
@@ -354,6 +362,7 @@ impl World {
     fn reopen(&mut self, durable: LogPosition, closed: bool) {
         let disk = self.disk.as_mut().unwrap();
         self.asked.clear();
+        self.leaving = None;
         self.fresh += 1_000_000;
         let mut recovery = Recovery::new(3, Epoch(self.fresh));
         recovery.opened(disk.opened);
@@ -428,15 +437,36 @@ impl World {
                 let from = self.log.head(&doc).map_or(1, |head| self.random.u64(1..=head.next.0));
                 self.check_doc(doc, Position(from));
             }
+            97 => self.archive(),
             96 => {
                 if let Some(disk) = &mut self.disk {
                     disk.full = self.random.usize(0..3);
                     disk.torn_indexes = self.random.usize(0..2);
                     disk.broken_renames = self.random.usize(0..2);
+                    disk.unreachable = self.random.usize(0..3);
                 }
             }
             _ if self.random.u8(0..4) == 0 && self.disk.is_some() => self.end(),
             _ => {}
+        }
+    }
+
+    /// Has a segment leave, or arrive elsewhere, or stay.
+    fn archive(&mut self) {
+        let Some(disk) = &mut self.disk else { return };
+        let Some(segment) = self.leaving.take() else {
+            let here = self.log.sealed().filter(|it| !it.archived && self.archives);
+            let oldest = here.map(|it| it.segment).next();
+            self.leaving = oldest.filter(|segment| self.log.leaves(*segment));
+            return;
+        };
+        // It may have been dropped since.
+        let is_there = self.log.sealed().any(|it| it.segment == segment);
+        if is_there && self.random.u8(0..4) > 0 && disk.archive(3, segment) {
+            self.log.archived(segment);
+            self.archived += 1;
+        } else {
+            self.log.stays(segment);
         }
     }
 
@@ -503,7 +533,7 @@ fn logs_are_what_was_done_to_them() {
         None => 0..number("STORE_SEEDS").unwrap_or(600),
     };
     let steps = number("STORE_STEPS").unwrap_or(400);
-    let mut sum = [0; 10];
+    let mut sum = [0; 11];
     for seed in seeds {
         let result = std::panic::catch_unwind(|| {
             let mut world = World::new(seed);
@@ -525,6 +555,7 @@ fn logs_are_what_was_done_to_them() {
                 world.failed_compactions as usize,
                 world.replaced,
                 world.disk.map_or(0, |disk| disk.undone),
+                world.archived,
             ]
         });
         match result {
@@ -535,17 +566,29 @@ fn logs_are_what_was_done_to_them() {
             }
         }
     }
-    let [crashes, torn, behind, indexes, colds, segments, compactions, given_up, replaced, undone] =
-        sum;
+    let [
+        crashes,
+        torn,
+        behind,
+        indexes,
+        colds,
+        segments,
+        compactions,
+        given_up,
+        replaced,
+        undone,
+        archived,
+    ] = sum;
     println!(
         "{crashes} reopened, {torn} torn, {behind} segments behind, {indexes} by their index, {colds} reads of segments, \
          {segments} segments, {compactions} compactions, {given_up} given up, {replaced} times over others that were left, \
-         {undone} undone"
+         {undone} undone, {archived} archived"
     );
     if number("STORE_SEED").is_none() {
         // The test tests something.
         assert!(crashes > 100 && torn > 10 && colds > 100 && segments > 100);
         assert!(behind > 0 && indexes > 100);
         assert!(compactions > 100 && given_up > 10 && replaced > 0 && undone > 0);
+        assert!(archived > 100);
     }
 }

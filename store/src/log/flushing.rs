@@ -32,6 +32,12 @@ impl Log {
         if self.broken.as_ref().is_some_and(|broken| *broken != Broken::Closed) {
             return None;
         }
+        // Readers wait for that: it waits for nothing else, a full disk the least.
+        if self.holds_readers()
+            && let Some(io) = self.poll_compact(now)
+        {
+            return Some(io);
+        }
         let disk = self.disk.as_mut()?;
         if let Some((segment, until)) = disk.retiring.front().copied() {
             // One at a time, so that what is left has no hole.

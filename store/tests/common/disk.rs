@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use deltawire_store::{Io, IoDone, IoError, LogPosition, Recovery, SegmentIndex};
+use deltawire_store::{Epoch, Io, IoDone, IoError, LogPosition, Recovery, SegmentIndex, Tail};
 
 use super::aligned;
 
@@ -27,6 +27,10 @@ pub(crate) struct SimDisk {
     pub(crate) syncs: usize,
     pub(crate) torn_indexes: usize,
     pub(crate) indexes: usize,
+    /// Segments that are kept elsewhere: safe there, and here by what they would be opened by.
+    pub(crate) archived: BTreeMap<u64, Vec<u8>>,
+    /// How many of the next reads from there have no answer.
+    pub(crate) unreachable: usize,
     /// Files that are to take the place of segments.
     pub(crate) replacements: BTreeMap<u64, File>,
     /// What had the name of a segment before, until that is durable.
@@ -107,7 +111,9 @@ impl SimDisk {
                 }
             }
             Io::Delete { segment, .. } => {
-                self.files.remove(&segment).expect("the segment was there");
+                let archived = self.archived.remove(&segment).is_some();
+                let here = self.files.remove(&segment).is_some();
+                assert!(here != archived, "the segment was there");
                 self.replaced.remove(&segment);
             }
             Io::Rewrite { segment, at, bytes, .. } => {
@@ -138,6 +144,13 @@ impl SimDisk {
             }
             Io::Discard { segment, .. } => drop(self.replacements.remove(&segment)),
             Io::Read { segment, at, len, .. } => {
+                if let Some(bytes) = self.archived.get(&segment) {
+                    if self.unreachable > 0 {
+                        self.unreachable -= 1;
+                        return Err(IoError::Unreachable("no answer".into()));
+                    }
+                    return Ok(aligned(&bytes[at as usize..at as usize + len]));
+                }
                 // It may be deleted meanwhile.
                 let Some(file) = self.files.get(&segment) else {
                     return Err(IoError::Failed("no such file".into()));
@@ -155,8 +168,18 @@ impl SimDisk {
     /// Shows recovery what there is, with the indexes or without them; returns how many were used.
     pub(crate) fn show(&self, recovery: &mut Recovery, indexed: bool) -> usize {
         let mut used = 0;
-        for (id, file) in &self.files {
-            let bytes = &file.bytes;
+        let all: BTreeMap<u64, &Vec<u8>> = self
+            .files
+            .iter()
+            .map(|(id, file)| (*id, &file.bytes))
+            .chain(self.archived.iter().map(|(id, bytes)| (*id, bytes)))
+            .collect();
+        assert_eq!(all.len(), self.files.len() + self.archived.len(), "here or there");
+        for (id, bytes) in &all {
+            if self.archived.contains_key(id) {
+                recovery.archived(*id, &stub(*id, bytes));
+                continue;
+            }
             let len = bytes.len();
             let index = bytes
                 .get(len.saturating_sub(64)..)
@@ -169,6 +192,22 @@ impl SimDisk {
             }
         }
         used
+    }
+
+    /// Moves a sealed segment of a shard elsewhere, unless its index is broken.
+    pub(crate) fn archive(&mut self, shard: u32, segment: u64) -> bool {
+        let file = self.files.get(&segment).expect("the segment was there");
+        let mut recovery = Recovery::new(shard, Epoch(0));
+        recovery.archived(segment, &stub(segment, &file.bytes));
+        if matches!(recovery.finish().tail(), Tail::Damaged { .. }) {
+            return false;
+        }
+        let file = self.files.remove(&segment).expect("it was there");
+        assert!(file.unsynced.is_empty(), "it is sealed");
+        // Its name is made durable with that.
+        self.replaced.remove(&segment);
+        self.archived.insert(segment, file.bytes);
+        true
     }
 
     /// The process ends: what was written stays.
@@ -207,10 +246,20 @@ impl SimDisk {
     }
 
     pub(crate) fn cut(&mut self, segment: u64, len: u64) {
-        let file = self.files.get_mut(&segment).unwrap();
+        let Some(file) = self.files.get_mut(&segment) else {
+            assert!(self.archived.contains_key(&segment));
+            return;
+        };
         file.settle();
         file.bytes.truncate(len as usize);
     }
+}
+
+/// The header and the index of a segment.
+fn stub(id: u64, bytes: &[u8]) -> Vec<u8> {
+    let len = bytes.len();
+    let index = Recovery::index_len(id, &bytes[len - 64..], len as u64).expect("it has an index");
+    [&bytes[..64], &bytes[len - index as usize..]].concat()
 }
 
 impl File {

@@ -269,6 +269,12 @@ impl Log {
         self.counters.failed_compactions += 1;
     }
 
+    /// Whether readers are held up until files have changed their names.
+    pub(super) fn holds_readers(&self) -> bool {
+        let compaction = self.disk.as_ref().and_then(|disk| disk.compaction.as_ref());
+        compaction.is_some_and(|it| it.stage == Stage::Holding)
+    }
+
     /// Nothing is compacted any more: whoever waits for that to be over need not.
     pub(super) fn release_readers(&mut self) {
         if let Some(compaction) = self.compaction_mut().filter(|it| it.stage == Stage::Holding) {

@@ -50,7 +50,7 @@ impl Log {
         let Some(mut compaction) = disk.compaction.take() else { return Err(Stop::Later) };
         let done = self.compact_batches(&mut compaction, to, bytes);
         let listed = compaction.listed.as_ref().map_or(0, Listed::bytes);
-        let is_long = listed + compaction.out.len() > self.options.max_cold_bytes / 2;
+        let is_long = listed + compaction.out.len() > self.options.max_cold_bytes / 4;
         if let Some(disk) = self.disk.as_mut() {
             disk.compaction = Some(compaction);
         }
