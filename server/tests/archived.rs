@@ -29,10 +29,11 @@ const ENVIRONMENT: [(&str, &str); 10] = [
     ("DELTAWIRE_LIMITS__MAX_BODY", "32KiB"),
 ];
 
-async fn start(directory: &Directory) -> Running {
+async fn start(directory: &Directory, more: &[(&str, &str)]) -> Running {
     let objects = directory.0.join("objects");
     let objects = objects.to_str().unwrap().to_owned();
     let mut environment = ENVIRONMENT.to_vec();
+    environment.extend_from_slice(more);
     environment.push(("DELTAWIRE_STORE__ARCHIVE__DIRECTORY", &objects));
     Running::start_at(&directory.0.join("log"), &[], 0, &environment).await
 }
@@ -43,16 +44,33 @@ fn payload(life: u32, number: u32) -> Vec<u8> {
     bytes
 }
 
-/// Posts one delta after the other until the server is gone.
-async fn write(client: Client, life: u32, stored: Arc<Mutex<Vec<Stored>>>) {
+/// Posts one delta after the other until the server is gone: each to the document that is kept, or else only every so many,
+/// the others to one that is deleted now and then.
+async fn write(client: Client, life: u32, every: u32, stored: Arc<Mutex<Vec<Stored>>>) {
     for number in 0.. {
         let payload = payload(life, number);
+        if number % every != 0 {
+            let path = format!("/documents/{}", document(2));
+            let request = match number % 150 {
+                149 => client.request("DELETE", &path),
+                _ => client.request("POST", &format!("{path}/deltas")).body(payload),
+            };
+            if request.send().await.is_err() {
+                return;
+            }
+            continue;
+        }
         let path = format!("/documents/{}/deltas?wait=stored", document(1));
         let Ok(answer) = client.request("POST", &path).body(payload.clone()).send().await else {
             return;
         };
         let status = answer.status().as_u16();
         let Ok(text) = answer.text().await else { return };
+        if status == 503 {
+            // The disk is slower than this.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        }
         assert_eq!(status, 201, "{text}");
         let placed: serde_json::Value = serde_json::from_str(&text).unwrap();
         stored.lock().unwrap().push((placed["position"].as_u64().unwrap(), payload));
@@ -80,6 +98,16 @@ async fn check(client: &Client, stored: &[Stored]) {
     assert_eq!(payloads.len(), found.len(), "one is there twice");
 }
 
+/// Compacted segments: by the version in their headers.
+fn compacted(folder: &Path) -> usize {
+    let Ok(found) = fs::read_dir(folder) else { return 0 };
+    let is_one = |path: std::path::PathBuf| {
+        let bytes = if path.is_dir() { Vec::new() } else { fs::read(&path).unwrap_or_default() };
+        usize::from(bytes.starts_with(b"DLS1\x02"))
+    };
+    found.map(|it| is_one(it.unwrap().path())).sum()
+}
+
 fn files(folder: &Path, extension: &str) -> usize {
     let Ok(found) = fs::read_dir(folder) else { return 0 };
     let entries = found.map(|it| it.unwrap().path());
@@ -102,19 +130,19 @@ async fn what_was_stored_is_there_though_the_server_is_killed_while_it_moves_it(
     let mut random = fastrand::Rng::with_seed(u64::from(kills));
     let stored = Arc::new(Mutex::new(Vec::new()));
     for life in 0..kills {
-        let server = start(&directory).await;
+        let server = start(&directory, &[]).await;
         let client = Client::at(&server.base);
         if life % 4 == 3 {
             let stored = stored.lock().unwrap().clone();
             check(&client, &stored).await;
         }
-        let writing = tokio::spawn(write(client, life, stored.clone()));
+        let writing = tokio::spawn(write(client, life, 1, stored.clone()));
         tokio::time::sleep(Duration::from_millis(random.u64(150..800))).await;
         server.kill();
         soon("end", writing).await.unwrap();
     }
     let stored = stored.lock().unwrap().clone();
-    let server = start(&directory).await;
+    let server = start(&directory, &[]).await;
     let client = Client::at(&server.base);
     check(&client, &stored).await;
     let (here, there) = (files(&log, "archived"), files(&objects, "segment"));
@@ -137,4 +165,43 @@ async fn what_was_stored_is_there_though_the_server_is_killed_while_it_moves_it(
     fs::rename(&away, &objects).unwrap();
     soon("reader", waiting).await.unwrap();
     server.says("the object store answers again").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_stored_is_there_though_the_server_is_killed_while_it_compacts() {
+    let kills: u32 = std::env::var("ARCHIVE_KILLS").map_or(4, |kills| kills.parse().unwrap());
+    let directory = Directory::new("compacted");
+    let log = directory.0.join("log");
+    fs::create_dir_all(directory.0.join("objects")).unwrap();
+    let more = [
+        ("DELTAWIRE_STORE__COMPACT_BELOW", "60"),
+        ("DELTAWIRE_STORE__ARCHIVE__KEEP_BYTES", "6MiB"),
+    ];
+    let mut random = fastrand::Rng::with_seed(u64::from(kills));
+    let stored = Arc::new(Mutex::new(Vec::new()));
+    let mut found = 0;
+    for life in 0..kills {
+        let server = start(&directory, &more).await;
+        let client = Client::at(&server.base);
+        let before = stored.lock().unwrap().clone();
+        if !before.is_empty() {
+            check(&client, &before).await;
+        }
+        let writing = tokio::spawn(write(client, life, 20, stored.clone()));
+        // Once a second it is looked for what is to be compacted.
+        tokio::time::sleep(Duration::from_millis(random.u64(1_000..2_200))).await;
+        server.kill();
+        soon("end", writing).await.unwrap();
+        found += compacted(&log.join("0000"));
+    }
+    let stored = stored.lock().unwrap().clone();
+    let server = start(&directory, &more).await;
+    check(&Client::at(&server.base), &stored).await;
+    let there = files(&log, "archived");
+    println!(
+        "{} stored, {kills} kills, {found} compacted segments, {there} archived",
+        stored.len()
+    );
+    assert!(found > 0 && there > 0);
+    assert!(!server.log().contains("damaged"));
 }
