@@ -94,7 +94,8 @@ pub struct LogOptions {
     pub max_index_bytes: usize,
     /// Percent of a segment's bytes that are of records which documents still have: below it, segments that lie together
     /// are compacted into one, when [`Log::retain`](crate::Log::retain) finds them. Takes 256 KiB, or a batch, at a time,
-    /// and at most half of `max_cold_bytes` for what is written. At most 90; 0: never. Default: 0; 25 is a good value.
+    /// and at most half of `max_cold_bytes` for what is written. Who archives segments asks
+    /// [`Log::leaves`](crate::Log::leaves) before. At most 90; 0: never. Default: 0; 25 is a good value.
     pub compact_below: usize,
     /// Writers of a document that are remembered for [`Log::last_of`](crate::Log::last_of); the one that wrote least
     /// recently goes. Those whose last record is not durable yet are remembered beside them, up to 4,096. 48 bytes each, of

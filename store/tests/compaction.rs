@@ -8,7 +8,7 @@ use common::disk::{File, SimDisk};
 use common::{doc, frame_of, now};
 use deltawire_framing::{Frame, StatusBits};
 use deltawire_store::{
-    Durability, Epoch, Log, LogOptions, Now, Origin, Position, Read, Recovered, Recovery,
+    Durability, Epoch, Io, Log, LogOptions, Now, Origin, Position, Read, Recovered, Recovery,
     Retention, Tail,
 };
 
@@ -275,4 +275,45 @@ fn what_leaves_is_left_alone() {
     world.retain();
     assert!(world.log.stats().compactions >= 1);
     assert_eq!(world.disk.files[&sealed[0]].bytes, first);
+}
+
+#[test]
+fn a_full_disk_gets_room_by_it() {
+    let mut world = World::new(options());
+    world.fill(400);
+    let before = world.disk.files.len();
+    world.log.retain(world.now());
+    // Full from the moment on at which the new segment is in its place.
+    let mut refused = 0;
+    for n in 0..40u32 {
+        world.at += 3_000_000;
+        if n == 5 {
+            world.retain();
+        }
+        let frame = frame_of(doc(1), n, &[1; 900]);
+        let appended =
+            world.log.append(Frame::parse(&frame).unwrap(), Origin([1; 16]), world.now());
+        refused += usize::from(appended.is_err());
+        world.log.end_batch(world.now());
+        while let Some(io) = world.log.poll_io(world.now()) {
+            let replaces = matches!(io, Io::Replace { .. });
+            let done = world.disk.perform(io);
+            world.log.handle_io(done, world.now()).unwrap();
+            if replaces {
+                // Something is to be written before anything else is asked for.
+                world.disk.full = usize::MAX;
+                let frame = Frame::parse(&frame).unwrap();
+                world.log.append(frame, Origin([1; 16]), world.now()).unwrap();
+                world.log.end_batch(world.now());
+                world.at += 10_000;
+            }
+        }
+    }
+    assert!(world.disk.full > 0 && refused > 0, "it is full");
+    assert!(world.disk.files.len() < before / 2, "{} of {before} files", world.disk.files.len());
+    world.disk.full = 0;
+    world.drive();
+    world.at += 3_000_000;
+    world.drive();
+    assert_eq!(world.log.durable(), world.log.next());
 }

@@ -29,9 +29,9 @@ fn options(seed: u64) -> LogOptions {
         max_record: 16 << 10,
         segment: 64 << 10,
         // Every other one forgets, and is compacted.
-        compact_below: if seed % 2 == 0 { 60 } else { 0 },
+        compact_below: if seed.is_multiple_of(2) { 60 } else { 0 },
         retention: Retention {
-            per_document_records: if seed % 2 == 0 { 60 } else { u64::MAX },
+            per_document_records: if seed.is_multiple_of(2) { 60 } else { u64::MAX },
             ..Retention::default()
         },
         ..LogOptions::default()

@@ -21,7 +21,8 @@
 //! Whoever has one thread for all of it calls [`Archive::perform`], [`put`](Archive::put) and
 //! [`erase_all`](Archive::erase_all). The others split them: [`persist`](Archive::persist), [`fetch`](Archive::fetch) and
 //! [`erase`](Archive::erase) wait for the store, and know nothing of what is open here. No segment may be deleted between
-//! `persist` and [`SegmentFiles::archived`].
+//! `persist` and [`SegmentFiles::archived`]; and with [`compact_below`](crate::LogOptions::compact_below) none may be put of
+//! which [`Log::leaves`](crate::Log::leaves) does not say that it may.
 
 mod erasing;
 mod marking;

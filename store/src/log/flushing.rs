@@ -32,8 +32,8 @@ impl Log {
         if self.broken.as_ref().is_some_and(|broken| *broken != Broken::Closed) {
             return None;
         }
-        // Readers wait for that: it waits for nothing else, a full disk the least.
-        if self.holds_readers()
+        // Readers or room wait for that: it waits for nothing else, a full disk the least.
+        if self.is_compaction_urgent()
             && let Some(io) = self.poll_compact(now)
         {
             return Some(io);

@@ -269,10 +269,12 @@ impl Log {
         self.counters.failed_compactions += 1;
     }
 
-    /// Whether readers are held up until files have changed their names.
-    pub(super) fn holds_readers(&self) -> bool {
+    /// Whether readers are held up until files have changed their names, or files are there that could go.
+    pub(super) fn is_compaction_urgent(&self) -> bool {
         let compaction = self.disk.as_ref().and_then(|disk| disk.compaction.as_ref());
-        compaction.is_some_and(|it| it.stage == Stage::Holding)
+        compaction.is_some_and(|it| {
+            matches!(it.stage, Stage::Holding | Stage::Naming(_) | Stage::Discarding)
+        })
     }
 
     /// Nothing is compacted any more: whoever waits for that to be over need not.
