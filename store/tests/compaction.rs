@@ -317,3 +317,20 @@ fn a_full_disk_gets_room_by_it() {
     world.drive();
     assert_eq!(world.log.durable(), world.log.next());
 }
+
+#[test]
+fn a_request_from_before_is_not_read_at_another_place() {
+    let mut world = World::new(options());
+    world.fill(400);
+    // Nothing of it is in memory.
+    world.log = Log::open(options(), recover(&world.disk.files, true)).unwrap();
+    let read = world.log.read(&doc(2), Position(3), 1);
+    let Read::Cold(request) = read else { panic!("it is cold: {read:?}") };
+    world.retain();
+    assert!(world.log.stats().compactions >= 1);
+    world.log.want(request);
+    world.drive();
+    assert_eq!((world.log.damaged().count(), world.log.stats().damaged_batches), (0, 0));
+    let files = world.disk.files.clone();
+    assert!(!seen(&mut world.log, &files).1);
+}
