@@ -90,6 +90,7 @@ struct World {
     failed_compactions: u64,
     /// A segment that is on its way elsewhere.
     leaving: Option<u64>,
+    crash_due: bool,
     archives: bool,
     archived: usize,
 }
@@ -156,6 +157,7 @@ impl World {
             compactions: 0,
             failed_compactions: 0,
             leaving: None,
+            crash_due: false,
             archives,
             archived: 0,
         }
@@ -252,10 +254,16 @@ impl World {
             }
             let io = self.take_asked();
             let Some(disk) = &mut self.disk else { return };
+            let replaces = matches!(io, Io::Replace { .. });
             let done = disk.perform(io);
             let durable = self.log.durable();
             let _ = self.log.handle_io(done, self.now);
             assert!(self.log.durable() >= durable);
+            if replaces && !all && self.random.bool() {
+                // What has just become visible and is not durable is where a crash hurts the most.
+                self.crash_due = true;
+                return;
+            }
         }
     }
 
@@ -421,6 +429,11 @@ impl World {
     }
 
     fn step(&mut self) {
+        if std::mem::take(&mut self.crash_due) {
+            // Whatever else was to follow may have been done, or not.
+            self.io(false);
+            self.end();
+        }
         self.now.elapsed += Duration::from_micros(self.random.u64(0..1_500));
         self.now.wall += self.random.u64(0..200_000);
         match self.random.u8(0..100) {
@@ -530,7 +543,7 @@ fn logs_are_what_was_done_to_them() {
     let number = |name| std::env::var(name).ok().map(|it: String| it.parse::<u64>().unwrap());
     let seeds = match number("STORE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("STORE_SEEDS").unwrap_or(600),
+        None => 0..number("STORE_SEEDS").unwrap_or(2_000),
     };
     let steps = number("STORE_STEPS").unwrap_or(400);
     let mut sum = [0; 11];
