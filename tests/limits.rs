@@ -12,7 +12,7 @@ use deltawire::bulk::{
     BulkOptions, MAX_ASKED_AGAIN, MAX_ASKS, MAX_PAGES, MAX_WRONG, MAX_WRONG_OF_PIECE,
 };
 use deltawire::documents::store::LogOptions;
-use deltawire::documents::{DocumentsOptions, HubOptions};
+use deltawire::documents::{Archiving, DocumentsOptions, HubOptions};
 use deltawire::limits::{
     CONNECT_TIMEOUT, GATHERING, MAX_ASKING, MAX_FROM_RELAY, MAX_ICE_SERVERS, MAX_PROBES,
     MAX_TO_RELAY, MAX_TO_STREAM, MAX_WAITING, REQUESTS, SOCKET_BUFFER, turn,
@@ -188,9 +188,16 @@ fn in_code() -> BTreeMap<String, String> {
         max_cold_bytes,
         max_dirty_bytes,
         max_index_bytes,
+        compact_below,
         max_writers,
         remember_writers,
     } = log;
+    let store = std::sync::Arc::new(object_store::memory::InMemory::new());
+    let Archiving { store: _, prefix: _, keep_bytes, keep_for: None, timeout, max_reads } =
+        Archiving::new(store)
+    else {
+        panic!("segments stay as long as there is room")
+    };
     let rate = |rate: u32| if rate == 0 { "no bound".to_owned() } else { rate.to_string() };
     constants! {
         "HubOptions::shards" => "1 to 16".to_owned(),
@@ -216,6 +223,10 @@ fn in_code() -> BTreeMap<String, String> {
         "LogOptions::max_index_bytes" => size(max_index_bytes),
         "LogOptions::max_writers" => count(max_writers),
         "LogOptions::remember_writers" => time(remember_writers),
+        "LogOptions::compact_below" => compact_below.to_string(),
+        "Archiving::keep_bytes" => bytes(keep_bytes),
+        "Archiving::timeout" => time(timeout),
+        "Archiving::max_reads" => count(max_reads),
         "subscribed::MAX_REJECTIONS" => count(stated(SUBSCRIBED, "MAX_REJECTIONS")),
         "subscribed::MAX_REJECTED" => count(stated(SUBSCRIBED, "MAX_REJECTED")),
         "attendant::MAX_ASKING" => count(stated(ATTENDANT, "MAX_ASKING")),

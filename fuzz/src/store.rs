@@ -11,12 +11,14 @@ const STEP: usize = 64;
 
 /// A segment: as it is, or, with an odd first byte, with the checksums and the numbers that every batch has to have put
 /// right, so that what is behind them is reached. With 2 in the first byte, what is found in it gets an index, which the
-/// last 16 bytes change, and which is believed.
+/// last 16 bytes change, and which is believed. With 4 it is made a compacted one.
 pub fn recover(data: &[u8]) {
     let Some((first, data)) = data.split_first() else { return };
     let mut segment = data.to_vec();
-    if first % 2 == 1 {
-        seal(&mut segment);
+    match first % 2 {
+        1 if first & 4 != 0 => seal_compacted(&mut segment),
+        1 => seal(&mut segment),
+        _ => {}
     }
     let mut recovery = Recovery::new(0, Epoch(9));
     recovery.segment(1, &segment);
@@ -135,4 +137,54 @@ fn seal(segment: &mut [u8]) {
         batch[60..64].copy_from_slice(&chain);
         next = next.wrapping_add(u64::from(items));
     }
+}
+
+/// The same for a compacted segment: which items its batches have is as it is, but counts up.
+fn seal_compacted(segment: &mut [u8]) {
+    let Some((header, mut rest)) = segment.split_at_mut_checked(STEP) else { return };
+    header[..8].copy_from_slice(b"DLS1\x02\0\0\0");
+    header[8..16].copy_from_slice(&1u64.to_le_bytes());
+    header[40..44].fill(0);
+    // Anywhere in the log, but not at its very end.
+    header[23] &= 0x1f;
+    let mut next = u64::from_le_bytes(header[16..24].try_into().unwrap());
+    let mut chain = <[u8; 4]>::try_from(&header[32..36]).unwrap();
+    let most = u32::from(header[56] % 16);
+    let mut batches = 0u32;
+    while rest.len() >= 2 * STEP && batches < most {
+        let steps = usize::from(rest[8]).clamp(2, rest.len() / STEP);
+        let (batch, behind) = std::mem::take(&mut rest).split_at_mut(steps * STEP);
+        rest = behind;
+        batch[..8].copy_from_slice(b"DLB1\x02\0\0\0");
+        let len = batch.len() as u32;
+        batch[8..12].copy_from_slice(&len.to_le_bytes());
+        let items = u32::from(batch[12]);
+        batch[12..16].copy_from_slice(&items.to_le_bytes());
+        let first = next + u64::from(batch[16] % 4);
+        batch[16..24].copy_from_slice(&first.to_le_bytes());
+        batch[32..40].copy_from_slice(&1u64.to_le_bytes());
+        let table = u32::from(batch[48]) * STEP as u32;
+        batch[48..52].copy_from_slice(&table.to_le_bytes());
+        let mut nth = 0;
+        for item in 0..items as usize {
+            let at = table as usize + items as usize * 32 + item * 4;
+            if let Some(place) = batch.get_mut(at..at + 4) {
+                nth += u32::from(place[0] % 4);
+                place.copy_from_slice(&nth.to_le_bytes());
+            }
+            nth += 1;
+        }
+        next = first + u64::from(nth);
+        let crc = crc32c::crc32c(&batch[STEP..]);
+        batch[52..56].copy_from_slice(&crc.to_le_bytes());
+        batch[56..60].copy_from_slice(&chain);
+        chain = crc32c::crc32c(&batch[..60]).to_le_bytes();
+        batch[60..64].copy_from_slice(&chain);
+        batches += 1;
+    }
+    let end = next + 1 + u64::from(header[44] % 4);
+    header[44..52].copy_from_slice(&end.to_le_bytes());
+    header[56..60].copy_from_slice(&batches.to_le_bytes());
+    let crc = crc32c::crc32c(&header[..60]);
+    header[60..].copy_from_slice(&crc.to_le_bytes());
 }

@@ -31,3 +31,5 @@ pub use server::{
     Action, AppendError, Ask, Deliver, Everyone, Hub, HubOptions, HubStats, LiveDocument,
     PeerRates, Permission, Policy, RejectError, SlowReader, store,
 };
+#[cfg(all(feature = "archive", not(target_arch = "wasm32")))]
+pub use server::{ArchiveStats, Archiving};

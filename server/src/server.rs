@@ -30,6 +30,9 @@ pub enum StartError {
     /// The directory cannot be opened.
     #[error("store.directory: {0}")]
     Open(#[from] OpenError),
+    /// The archive's directory is not there.
+    #[error("store.archive.directory: {0}")]
+    Archive(#[from] object_store::Error),
     /// An address cannot be listened at.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -261,21 +264,29 @@ async fn open(
     let config = config.clone();
     // It reads all that there is.
     let opened = tokio::task::spawn_blocking(move || {
-        let open = |shards| {
+        let open = |shards| -> Result<(Hub, usize), StartError> {
             let options: HubOptions = config.hub_options(shards);
-            Hub::open(&directory, options, Policing(gate.clone()), runtime.clone())
-                .map(|hub| (hub, shards))
+            let (policy, runtime) = (Policing(gate.clone()), runtime.clone());
+            let hub = match config.archiving(shards)? {
+                Some(archiving) => {
+                    Hub::open_archived(&directory, options, archiving, policy, runtime)?
+                }
+                None => Hub::open(&directory, options, policy, runtime)?,
+            };
+            Ok((hub, shards))
         };
         match open(shards) {
             // A directory keeps the number that it was made with.
-            Err(OpenError::Shards { known, .. }) if config.hub.shards.is_none() => {
+            Err(StartError::Open(OpenError::Shards { known, .. }))
+                if config.hub.shards.is_none() =>
+            {
                 open(known as usize)
             }
             opened => opened,
         }
     });
     match opened.await {
-        Ok(opened) => Ok(opened?),
+        Ok(opened) => opened,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }
@@ -367,7 +378,7 @@ fn differences(old: &Config, new: &Config) -> (Vec<&'static str>, Vec<&'static s
         hub.resume_timeout, hub.max_detached, hub.max_detached_bytes, hub.max_detached_per_owner, hub.max_documents,
         hub.max_subscriptions_per_peer, hub.tail, hub.max_tail_bytes, hub.deliver, hub.max_keyed,
         hub.peer_deltas, hub.peer_bytes, hub.peer_documents, hub.max_present,
-        hub.max_presence_len, hub.presence_timeout, hub.pin, store.directory, store.log,
+        hub.max_presence_len, hub.presence_timeout, hub.pin, store.directory, store.log, store.archive,
         limits.ask_timeout, limits.max_connections, limits.max_connections_per_address,
         limits.head_timeout, limits.write_timeout, limits.connection_age, limits.max_body_bytes,
         limits.max_followers, limits.signalling_burst, limits.signalling_refill, metrics.prometheus,

@@ -159,7 +159,7 @@ pub enum OpenError {
     },
     /// Segments of it are in an object store, and whoever opens it has none.
     #[cfg(feature = "files")]
-    #[error("{} has segment {segment} of shard {shard} in an object store only: fetch it first", path.display())]
+    #[error("{} has segment {segment} of shard {shard} in an object store only: open it with that", path.display())]
     Archived {
         /// The directory.
         path: std::path::PathBuf,

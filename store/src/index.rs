@@ -56,8 +56,8 @@ impl SegmentIndex {
     pub fn batch(&mut self, bytes: &[u8]) -> Result<(), NoIndex> {
         let (segment, at) = (self.id, self.listed.at);
         let wrong = |field| NoIndex { segment, at, field };
-        let batch = format::batch(bytes, self.id, self.listed.next, self.listed.chain);
-        self.listed.push(&batch.map_err(wrong)?).map_err(wrong)
+        let batch = self.listed.check(bytes).map_err(wrong)?;
+        self.listed.push(&batch).map_err(wrong)
     }
 
     /// The bytes that go behind the last batch, to the end of the file.

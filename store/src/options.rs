@@ -92,6 +92,11 @@ pub struct LogOptions {
     /// Bytes of the index: 16 a record, about 100 a batch, a few hundred a document, 48 a remembered writer. Past it the
     /// oldest records go; when none are left, appends are refused. At least 1 MiB; default: 256 MiB.
     pub max_index_bytes: usize,
+    /// Percent of a segment's bytes that are of records which documents still have: below it, segments that lie together
+    /// are compacted into one, when [`Log::retain`](crate::Log::retain) finds them. Takes 256 KiB, or a batch, at a time,
+    /// and at most half of `max_cold_bytes` for what is written. Who archives segments asks
+    /// [`Log::leaves`](crate::Log::leaves) before. At most 90; 0: never. Default: 0; 25 is a good value.
+    pub compact_below: usize,
     /// Writers of a document that are remembered for [`Log::last_of`](crate::Log::last_of); the one that wrote least
     /// recently goes. Those whose last record is not durable yet, or not older than `remember_writers`, are remembered beside
     /// them, up to 4,096. 48 bytes each, of the index. At most 4,096; default: 64.
@@ -117,6 +122,7 @@ impl Default for LogOptions {
             max_cold_bytes: 64 * MIB,
             max_dirty_bytes: 32 * MIB,
             max_index_bytes: 256 * MIB,
+            compact_below: 0,
             max_writers: 64,
             remember_writers: Duration::from_secs(600),
         }
@@ -142,6 +148,7 @@ impl LogOptions {
         of("max_dirty_bytes", self.max_dirty_bytes, self.chunk + record, self.max_hot_bytes / 2)?;
         of("max_index_bytes", self.max_index_bytes, MIB, most)?;
         of("max_writers", self.max_writers, 1, 4_096)?;
+        of("compact_below", self.compact_below, 0, 90)?;
         let records = usize::try_from(self.retention.per_document_records).unwrap_or(most);
         of("retention.per_document_records", records, 1, most)
     }

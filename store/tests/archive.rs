@@ -48,6 +48,10 @@ fn options() -> LogOptions {
     }
 }
 
+fn object(segment: u64) -> ObjectPath {
+    ObjectPath::from(format!("node-1/0000/{segment:020}.segment"))
+}
+
 struct World {
     log: Log,
     files: SegmentFiles,
@@ -185,7 +189,14 @@ fn archived_segments_are_read_opened_and_deleted() {
             assert!(world.local(&path, "archived") < files);
             let (read, missing) = world.read().await;
             assert!(read > 0 && read < found && missing == 0);
-            let object = ObjectPath::from("node-1/0000/00000000000000000001.segment");
+            // They go when there is time for that, over restarts.
+            let object = object(1);
+            assert!(store.head(&object).await.is_ok() && world.local(&path, "deleting") > 1);
+            drop(world);
+            let mut world = World::open(&path, &store);
+            assert_eq!(world.read().await.1, 0);
+            world.archive.erase_all(world.files.places()).await.unwrap();
+            assert_eq!(world.local(&path, "deleting"), 0);
             assert!(matches!(store.head(&object).await, Err(object_store::Error::NotFound { .. })));
         }
     });
@@ -202,10 +213,11 @@ fn a_crash_between_put_and_delete_leaves_the_segment_here() {
         let bytes = fs::read(&first).unwrap();
         assert!(world.put_all().await > 0);
         drop(world);
-        // As if the local file had not gone.
+        // As if the local file had not gone, and not all had come there.
         fs::write(&first, &bytes).unwrap();
+        store.put(&object(1), bytes[..5_000].to_vec().into()).await.unwrap();
         let mut world = World::open(&path, &store);
-        assert!(!world.files.is_archived(1));
+        assert!(!world.files.is_archived(1) && world.files.has_stub(1));
         assert_eq!(world.read().await, (200, 0));
         assert!(world.put_all().await > 0);
         assert!(!first.exists());
@@ -281,7 +293,6 @@ fn a_store_that_lost_or_changed_an_object_is_damage_and_one_out_of_reach_is_not(
         assert_eq!(world.read().await, (300, 0));
         drop(world);
 
-        let object = |n: u64| ObjectPath::from(format!("node-1/0000/{n:020}.segment"));
         let found = store.get(&object(1)).await.unwrap().bytes().await.unwrap();
         let mut changed = found.to_vec();
         changed[10_000] ^= 1;
@@ -292,5 +303,85 @@ fn a_store_that_lost_or_changed_an_object_is_damage_and_one_out_of_reach_is_not(
         assert_eq!(read + missing, 300);
         assert!(missing > 1 && read > 100, "{read} {missing}");
         assert!(world.log.damaged().any(|(segment, _)| segment == 1));
+    });
+}
+
+#[test]
+fn what_is_in_the_store_goes_with_a_segment_that_did_not_leave() {
+    run(async {
+        let path = Temporary::new("half");
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let mut world = World::open(&path, &store);
+        world.write(0, 300).await;
+        // Put, and never said to be: as after a crash.
+        let persisted = world.archive.persist(world.files.places(), 1).await.unwrap();
+        assert!(persisted.object_len() > 50_000);
+        drop(world);
+        let mut world = World::open(&path, &store);
+        assert_eq!(world.read().await, (300, 0));
+        let mut small = options();
+        small.retention.max_bytes = 100 << 10;
+        drop(world);
+        let directory = Directory::open(path.0.join("log"), 1).unwrap();
+        let (files, found) = directory.shard(0).unwrap();
+        let log = Log::open(small, found).unwrap();
+        let archive = Archive::new(store.clone(), ObjectPath::from("node-1/0000"));
+        let mut world = World { log, files, archive, _directory: directory };
+        world.log.retain(now(0));
+        world.drive(100_000_000).await;
+        assert_eq!((world.local(&path, "archived"), world.local(&path, "deleting")), (0, 1));
+        assert!(store.head(&object(1)).await.is_ok());
+        world.archive.erase_all(world.files.places()).await.unwrap();
+        assert!(store.head(&object(1)).await.is_err());
+    });
+}
+
+#[test]
+fn another_logs_object_is_not_written_over_nor_deleted() {
+    run(async {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let (one, other) = (Temporary::new("one"), Temporary::new("other"));
+        let mut first = World::open(&one, &store);
+        first.write(0, 200).await;
+        assert!(first.put_all().await > 1);
+        let mut second = World::open(&other, &store);
+        second.write(0, 200).await;
+        let error = second.archive.put(&mut second.files, 1).await.unwrap_err();
+        assert!(matches!(error, ArchiveError::Taken { segment: 1, .. }), "{error}");
+        assert_eq!((first.read().await, second.read().await), ((200, 0), (200, 0)));
+        // As if it had one to delete.
+        let places = second.files.places().clone();
+        let segment = other.0.join("log/0000/00000000000000000001.segment");
+        fs::copy(segment, other.0.join("log/0000/00000000000000000001.deleting")).unwrap();
+        second.archive.erase_all(&places).await.unwrap();
+        assert_eq!(places.to_erase().unwrap(), [0; 0]);
+        drop(first);
+        assert_eq!(World::open(&one, &store).read().await, (200, 0));
+    });
+}
+
+#[test]
+fn a_store_that_has_nothing_of_the_log_is_not_believed() {
+    run(async {
+        let path = Temporary::new("unmarked");
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let mut world = World::open(&path, &store);
+        world.write(0, 300).await;
+        world.archive.put(&mut world.files, 1).await.unwrap();
+        drop(world);
+        // As where nothing is mounted.
+        let empty: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let mut world = World::open(&path, &empty);
+        let Read::Cold(request) = world.log.read(&doc(1), Position(1), 1) else { panic!("cold") };
+        world.log.want(request);
+        let io = world.log.poll_io(now(0)).unwrap();
+        let done = world.archive.perform(&mut world.files, io).await;
+        assert!(matches!(done.result, Err(IoError::Unreachable(_))), "{done:?}");
+        world.log.handle_io(done, now(0)).unwrap();
+        let error = world.archive.put(&mut world.files, 2).await.unwrap_err();
+        assert!(matches!(error, ArchiveError::Unmarked { .. }), "{error}");
+        assert_eq!(world.log.damaged().count(), 0);
+        drop(world);
+        assert_eq!(World::open(&path, &store).read().await, (300, 0));
     });
 }

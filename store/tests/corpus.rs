@@ -34,6 +34,8 @@ fn recover() {
         bytes[0] |= 1;
         // Every other one by an index.
         bytes[0] = (bytes[0] & !2) | ((run % 2) as u8 * 2);
+        // Now and then as the other kind of segment.
+        bytes[0] ^= u8::from(random.u8(0..16) == 0) * 4;
         let result = std::panic::catch_unwind(|| target::recover(&bytes));
         assert!(result.is_ok(), "run {run}: {bytes:02x?}");
     }

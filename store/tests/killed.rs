@@ -15,7 +15,8 @@ use common::{doc, frame_of};
 use deltawire_framing::Frame;
 use deltawire_store::files::{Directory, SegmentFiles};
 use deltawire_store::{
-    Durability, Log, LogOptions, LogPosition, Now, Origin, Position, Read, Tail,
+    Durability, GapReason, Log, LogOptions, LogPosition, Now, Origin, Position, Read, Retention,
+    Tail,
 };
 
 const DOCS: u8 = 5;
@@ -26,7 +27,13 @@ fn options(seed: u64) -> LogOptions {
         durability: [Durability::PageCache, grouped, Durability::Each][seed as usize % 3],
         chunk: 16 << 10,
         max_record: 16 << 10,
-        segment: 128 << 10,
+        segment: 64 << 10,
+        // Every other one forgets, and is compacted.
+        compact_below: if seed.is_multiple_of(2) { 60 } else { 0 },
+        retention: Retention {
+            per_document_records: if seed.is_multiple_of(2) { 60 } else { u64::MAX },
+            ..Retention::default()
+        },
         ..LogOptions::default()
     }
 }
@@ -55,13 +62,17 @@ fn child(path: &Path, seed: u64) {
         let elapsed = begun.elapsed();
         let now = Now { elapsed, wall: elapsed.as_micros() as u64 };
         for _ in 0..random.usize(1..20) {
-            let number = random.u8(0..DOCS);
+            // One of them is written now and then: some of it is in every segment.
+            let number = if random.u8(0..50) == 0 { 0 } else { random.u8(1..DOCS) };
             let position = log.head(&doc(number)).map_or(1, |head| head.appended.0);
             let frame = frame_of(doc(number), position as u32, &payload(number, position));
             // Full while the disk is slow.
             let _ = log.append(Frame::parse(&frame).unwrap(), Origin([number + 1; 16]), now);
         }
         log.end_batch(now);
+        if random.u8(0..8) == 0 {
+            log.retain(now);
+        }
         loop {
             while let Some(io) = log.poll_io(now) {
                 match files.beside(io) {
@@ -79,9 +90,14 @@ fn child(path: &Path, seed: u64) {
         if log.durable() > said {
             said = log.durable();
             let durable: Vec<String> = (0..DOCS)
-                .map(|n| log.head(&doc(n)).map_or(1, |head| head.durable.0).to_string())
+                .map(|n| {
+                    // Of what went before the disk had it nothing is said.
+                    let head = log.head(&doc(n)).filter(|head| head.durable > head.first);
+                    head.map_or(1, |head| head.durable.0).to_string()
+                })
                 .collect();
-            writeln!(out, "{} {}", said.0, durable.join(" ")).unwrap();
+            let done = log.stats().compactions;
+            writeln!(out, "{} {} {done}", said.0, durable.join(" ")).unwrap();
             out.flush().unwrap();
         }
     }
@@ -118,9 +134,16 @@ fn check(path: &Path, seed: u64) -> (u64, Vec<u64>) {
                 }
                 Read::AtHead => break,
                 Read::Unknown => break,
-                Read::Gap(gap) => panic!("{gap:?}"),
+                Read::Gap(gap) => {
+                    let first = log.head(&doc(number)).unwrap().first;
+                    assert!(from < first && gap.to == first, "{gap:?}");
+                    assert_eq!(gap.why, GapReason::Expired);
+                    from = gap.to;
+                }
             }
         }
+        let last = log.last_of(&doc(number), &Origin([number + 1; 16]));
+        assert_eq!(last.map_or(1, |it| it.position.0 + 1), from.0, "who wrote last is remembered");
         nexts.push(from.0);
     }
     (next, nexts)
@@ -137,7 +160,7 @@ fn main() {
     let kills = std::env::var("STORE_KILLS").ok().map_or(24, |it| it.parse().unwrap());
     let root = std::env::temp_dir().join(format!("deltawire-killed-{}", std::process::id()));
     let mut random = fastrand::Rng::with_seed(kills);
-    let mut records = 0;
+    let (mut records, mut compactions) = (0, 0);
     for kill in 0..kills {
         // Each directory is killed over four times.
         let path = root.join((kill / 4).to_string());
@@ -153,7 +176,7 @@ fn main() {
             let lines = output.lines().map_while(Result::ok);
             let whole = |line: String| {
                 let numbers: Vec<u64> = line.split(' ').flat_map(str::parse).collect();
-                (numbers.len() == usize::from(DOCS) + 1).then_some(numbers)
+                (numbers.len() == usize::from(DOCS) + 2).then_some(numbers)
             };
             lines.filter_map(whole).collect::<Vec<_>>()
         });
@@ -166,13 +189,20 @@ fn main() {
         let (next, nexts) = check(&path, seed);
         if let Some(last) = said.pop() {
             assert!(next >= last[0], "kill {kill}: durable up to {}, found {next}", last[0]);
+            compactions += last[last.len() - 1];
             for (found, durable) in nexts.iter().zip(&last[1..]) {
-                assert!(found >= durable, "kill {kill}: {durable} was durable, found {found}");
+                assert!(
+                    found >= durable,
+                    "kill {kill}: {durable} was durable, found {found}: {last:?} {nexts:?}"
+                );
             }
             records += last[0];
         }
     }
-    println!("{kills} kills, {records} items reported durable, all there, none twice");
+    println!(
+        "{kills} kills, {records} items reported durable, all there, none twice, {compactions} compactions"
+    );
     assert!(records > 100, "the children did something");
+    assert!(compactions > 0 || kills < 100, "some of it was compacted");
     std::fs::remove_dir_all(&root).unwrap();
 }

@@ -1,6 +1,6 @@
 //! Logs against a plain list of what was done to them: in memory, and over a disk that forgets, tears, reorders and is
 //! full, with crashes in between. `STORE_SEEDS=100000 cargo test -p deltawire-store --release --test model` for long;
-//! `STORE_SEED=7` for one.
+//! `STORE_SEED=7` for one, `STORE_STEPS=5000` for long lives.
 
 mod common;
 
@@ -88,6 +88,15 @@ struct World {
     torn: usize,
     torn_behind: usize,
     indexes: usize,
+    /// Times that segments were found which a compacted one stood for.
+    replaced: usize,
+    compactions: u64,
+    failed_compactions: u64,
+    /// A segment that is on its way elsewhere.
+    leaving: Option<u64>,
+    crash_due: bool,
+    archives: bool,
+    archived: usize,
 }
 
 fn options(random: &mut fastrand::Rng, durability: Durability) -> LogOptions {
@@ -110,6 +119,7 @@ fn options(random: &mut fastrand::Rng, durability: Durability) -> LogOptions {
         max_hot_bytes: 64 << 10,
         max_cold_bytes: 1 << 20,
         max_dirty_bytes: 32 << 10,
+        compact_below: *[0, 25, 60, 90].get(random.usize(0..4)).unwrap(),
         ..LogOptions::default()
     }
 }
@@ -130,6 +140,7 @@ impl World {
             assert_eq!(found.tail(), Tail::Closed);
             (Log::open(options, found).unwrap(), Some(SimDisk::default()))
         };
+        let archives = random.u8(0..3) == 0;
         Self {
             random,
             options,
@@ -148,6 +159,13 @@ impl World {
             torn: 0,
             torn_behind: 0,
             indexes: 0,
+            replaced: 0,
+            compactions: 0,
+            failed_compactions: 0,
+            leaving: None,
+            crash_due: false,
+            archives,
+            archived: 0,
         }
     }
 
@@ -243,10 +261,16 @@ impl World {
             }
             let io = self.take_asked();
             let Some(disk) = &mut self.disk else { return };
+            let replaces = matches!(io, Io::Replace { .. });
             let done = disk.perform(io);
             let durable = self.log.durable();
             let _ = self.log.handle_io(done, self.now);
             assert!(self.log.durable() >= durable);
+            if replaces && !all && self.random.bool() {
+                // What has just become visible and is not durable is where a crash hurts the most.
+                self.crash_due = true;
+                return;
+            }
         }
     }
 
@@ -332,7 +356,9 @@ impl World {
                 }
                 Read::Cold(request) => {
                     colds += 1;
-                    assert!(colds < 3, "what was read back is there");
+                    // Unless it is compacted meanwhile, again and again, or was not to be reached.
+                    let most = if self.options.compact_below == 0 { 3 + 3 } else { 8 + 3 };
+                    assert!(colds < most, "what was read back is there");
                     self.log.want(request);
                     self.io(true);
                 }
@@ -355,6 +381,7 @@ impl World {
     fn reopen(&mut self, durable: LogPosition, closed: bool) {
         let disk = self.disk.as_mut().unwrap();
         self.asked.clear();
+        self.leaving = None;
         self.fresh += 1_000_000;
         let mut recovery = Recovery::new(3, Epoch(self.fresh));
         recovery.opened(disk.opened);
@@ -368,6 +395,12 @@ impl World {
         let next = found.next();
         assert!(next >= durable, "durable up to {durable}, found up to {next}: {:?}", found.tail());
         disk.opened = next;
+        // As files do, at the latest when it is written down where the log is opened.
+        disk.sync_names();
+        self.replaced += usize::from(!found.replaced().is_empty());
+        for segment in found.replaced() {
+            disk.files.remove(segment).unwrap();
+        }
         for segment in found.behind() {
             disk.files.remove(segment).unwrap();
             self.torn_behind += 1;
@@ -378,6 +411,7 @@ impl World {
         let was_closed = found.tail() == Tail::Closed;
         let heads: BTreeMap<_, _> =
             self.model.docs.keys().map(|doc| (*doc, self.log.head(doc).unwrap())).collect();
+        self.count_compactions();
         self.log = Log::open(self.options, found).unwrap();
         self.ops.retain(|(at, _)| *at < next);
         self.model = Model::default();
@@ -410,7 +444,18 @@ impl World {
         self.crashes += 1;
     }
 
+    fn count_compactions(&mut self) {
+        let stats = self.log.stats();
+        self.compactions += stats.compactions;
+        self.failed_compactions += stats.failed_compactions;
+    }
+
     fn step(&mut self) {
+        if std::mem::take(&mut self.crash_due) {
+            // Whatever else was to follow may have been done, or not.
+            self.io(false);
+            self.end();
+        }
         self.now.elapsed += Duration::from_micros(self.random.u64(0..1_500));
         self.now.wall += self.random.u64(0..200_000);
         match self.random.u8(0..100) {
@@ -427,14 +472,36 @@ impl World {
                 let from = self.log.head(&doc).map_or(1, |head| self.random.u64(1..=head.next.0));
                 self.check_doc(doc, Position(from));
             }
+            97 => self.archive(),
             96 => {
                 if let Some(disk) = &mut self.disk {
                     disk.full = self.random.usize(0..3);
                     disk.torn_indexes = self.random.usize(0..2);
+                    disk.broken_renames = self.random.usize(0..2);
+                    disk.unreachable = self.random.usize(0..3);
                 }
             }
             _ if self.random.u8(0..4) == 0 && self.disk.is_some() => self.end(),
             _ => {}
+        }
+    }
+
+    /// Has a segment leave, or arrive elsewhere, or stay.
+    fn archive(&mut self) {
+        let Some(disk) = &mut self.disk else { return };
+        let Some(segment) = self.leaving.take() else {
+            let here = self.log.sealed().filter(|it| !it.archived && self.archives);
+            let oldest = here.map(|it| it.segment).next();
+            self.leaving = oldest.filter(|segment| self.log.leaves(*segment));
+            return;
+        };
+        // It may have been dropped since.
+        let is_there = self.log.sealed().any(|it| it.segment == segment);
+        if is_there && self.random.u8(0..4) > 0 && disk.archive(3, segment) {
+            self.log.archived(segment);
+            self.archived += 1;
+        } else {
+            self.log.stays(segment);
         }
     }
 
@@ -498,60 +565,67 @@ fn logs_are_what_was_done_to_them() {
     let number = |name| std::env::var(name).ok().map(|it: String| it.parse::<u64>().unwrap());
     let seeds = match number("STORE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("STORE_SEEDS").unwrap_or(600),
+        None => 0..number("STORE_SEEDS").unwrap_or(2_000),
     };
-    let (mut crashes, mut torn, mut colds, mut segments, mut behind, mut indexes) =
-        (0, 0, 0, 0, 0, 0);
-    let mut remembered = 0;
+    let steps = number("STORE_STEPS").unwrap_or(400);
+    let mut sum = [0; 12];
     for seed in seeds {
         let result = std::panic::catch_unwind(|| {
             let mut world = World::new(seed);
-            for _ in 0..400 {
+            for _ in 0..steps {
                 world.step();
             }
             world.log.end_batch(world.now);
             world.check();
+            world.count_compactions();
             let stats = world.log.stats();
-            (
+            [
                 world.crashes,
                 world.torn,
-                stats.cold_reads,
-                stats.segments,
                 world.torn_behind,
                 world.indexes,
+                stats.cold_reads as usize,
+                stats.segments as usize,
+                world.compactions as usize,
+                world.failed_compactions as usize,
+                world.replaced,
+                world.disk.map_or(0, |disk| disk.undone),
+                world.archived,
                 world.remembered,
-            )
+            ]
         });
         match result {
-            Ok(found) => {
-                crashes += found.0;
-                torn += found.1;
-                colds += found.2;
-                segments += found.3;
-                behind += found.4;
-                indexes += found.5;
-                remembered += found.6;
-            }
+            Ok(found) => sum.iter_mut().zip(found).for_each(|(sum, found)| *sum += found),
             Err(panic) => {
                 eprintln!("again: STORE_SEED={seed} cargo test -p deltawire-store --test model");
                 std::panic::resume_unwind(panic);
             }
         }
     }
+    let [
+        crashes,
+        torn,
+        behind,
+        indexes,
+        colds,
+        segments,
+        compactions,
+        given_up,
+        replaced,
+        undone,
+        archived,
+        remembered,
+    ] = sum;
     println!(
-        "{crashes} reopened, {torn} torn, {behind} segments behind, {indexes} by their index, {colds} reads of segments, {segments} segments, {remembered} epochs \
-         remembered after others"
+        "{crashes} reopened, {torn} torn, {behind} segments behind, {indexes} by their index, {colds} reads of segments, \
+         {segments} segments, {compactions} compactions, {given_up} given up, {replaced} times over others that were left, \
+         {undone} undone, {archived} archived, {remembered} epochs remembered after others"
     );
     if number("STORE_SEED").is_none() {
         // The test tests something.
-        assert!(
-            crashes > 100
-                && torn > 10
-                && colds > 100
-                && segments > 100
-                && behind > 0
-                && indexes > 100
-                && remembered > 100
-        );
+        assert!(crashes > 100 && torn > 10 && colds > 100 && segments > 100);
+        assert!(behind > 0 && indexes > 100);
+        assert!(compactions > 100 && given_up > 10 && replaced > 0 && undone > 0);
+        assert!(archived > 100 && remembered > 100);
     }
 }

@@ -3,6 +3,8 @@
 
 #![cfg(not(target_arch = "wasm32"))]
 
+#[cfg(feature = "hub-archive")]
+mod archived;
 mod hostile;
 mod in_files;
 mod in_process;

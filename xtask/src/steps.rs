@@ -27,7 +27,7 @@ const RIVALS_BENCHES: [(&str, &str); 3] = [
 const LIBRARY: &str = "deltawire";
 
 /// All that it has.
-const FEATURES: &str = "--features deltawire/bulk-files,deltawire/futures,deltawire/https,deltawire/hub-files,deltawire/metrics,deltawire/quic,deltawire/sctp,deltawire/sim,deltawire/str0m,deltawire/tcp,deltawire/turn,deltawire/unix,deltawire/webtransport";
+const FEATURES: &str = "--features deltawire/bulk-files,deltawire/futures,deltawire/https,deltawire/hub-archive,deltawire/metrics,deltawire/quic,deltawire/sctp,deltawire/sim,deltawire/str0m,deltawire/tcp,deltawire/turn,deltawire/unix,deltawire/webtransport";
 
 /// Sets of features that compile by themselves, and the most packages that each may bring: README has them.
 const FEATURE_SETS: [(&str, usize); 18] = [

@@ -1,6 +1,8 @@
 //! The hub: keeps documents, and serves them to any number of peers.
 
 mod appending;
+#[cfg(feature = "archive")]
+mod archiving;
 mod attendant;
 mod cursor;
 mod inner;
@@ -32,6 +34,8 @@ use deltawire_link::{Identity, Link, memory};
 pub use deltawire_store as store;
 use deltawire_store::{Epoch, Head, Log, LogPosition, Position, Read};
 
+#[cfg(feature = "archive")]
+pub use archiving::{ArchiveStats, Archiving};
 pub use options::{Deliver, HubOptions};
 pub use policy::{Action, Ask, Everyone, Permission, Policy};
 pub use rates::PeerRates;
@@ -178,16 +182,42 @@ impl Hub {
         policy: impl Policy,
         runtime: SharedRuntime,
     ) -> Result<Self, store::OpenError> {
-        let mut options = options;
+        Self::open_files(directory.as_ref(), options, None, Arc::new(policy), runtime)
+    }
+
+    /// The same, for a hub that moves the segments of its logs into an object store when they are old or many. What lies there
+    /// is read from there, and deleted with its segment. The store is not asked for anything before this returns, and while it
+    /// cannot be reached, nothing is damaged: nothing is moved, and readers of what is there wait and ask again.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    #[cfg(feature = "archive")]
+    pub fn open_archived(
+        directory: impl AsRef<std::path::Path>,
+        options: HubOptions,
+        archiving: Archiving,
+        policy: impl Policy,
+        runtime: SharedRuntime,
+    ) -> Result<Self, store::OpenError> {
+        let policy = Arc::new(policy);
+        Self::open_files(directory.as_ref(), options, Some(archiving), policy, runtime)
+    }
+
+    #[cfg(feature = "files")]
+    fn open_files(
+        path: &std::path::Path,
+        mut options: HubOptions,
+        archiving: Option<storing::Archiving>,
+        policy: Arc<dyn Policy>,
+        runtime: SharedRuntime,
+    ) -> Result<Self, store::OpenError> {
         if options.log.durability == store::Durability::Memory {
             options.log.durability = store::Durability::grouped();
         }
-        let path = directory.as_ref();
-        let found = storing::find(path, options.shards, options.log)?;
+        let found = storing::find(path, options.shards, options.log, archiving.is_some())?;
         let (directory, logs, files) = found.into_parts();
         let key = blake3::derive_key("deltawire hub: shards and writers", directory.hash_key());
         let storing = storing::Storing::new(options.shards);
-        let policy: Arc<dyn Policy> = Arc::new(policy);
         let shard = |log| Mutex::new(Shard::new(log, options, policy.clone()));
         let inner = Arc::new(Inner {
             shards: logs.into_iter().map(shard).collect(),
@@ -200,7 +230,7 @@ impl Hub {
             storing: Some(storing),
         });
         if let Some(storing) = &inner.storing {
-            let started = storing.start(&inner, directory, files);
+            let started = storing.start(&inner, directory, files, archiving);
             let failed = |source| store::OpenError::Io {
                 doing: "start a thread for",
                 path: path.to_owned(),
@@ -415,6 +445,18 @@ impl Hub {
             stats.runs += shard.delivered_runs;
         }
         stats
+    }
+
+    /// What it has in its object store, and how that goes; `None` if it has none.
+    #[cfg(feature = "archive")]
+    #[must_use]
+    pub fn archive_stats(&self) -> Option<ArchiveStats> {
+        let mut stats = self.inner.storing.as_ref()?.archive_stats()?;
+        for log in self.logs() {
+            stats.segments += log.archived_segments;
+            stats.bytes += log.archived_bytes;
+        }
+        Some(stats)
     }
 
     /// What a delta of these bytes is, for those that write messages by themselves.

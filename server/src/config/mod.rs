@@ -8,12 +8,14 @@ mod values;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deltawire_hub::store::{Durability, LogOptions};
-use deltawire_hub::{Deliver, HubOptions, PeerRates};
+use deltawire_hub::{Archiving, Deliver, HubOptions, PeerRates};
 use deltawire_link::SessionsLimits;
 use deltawire_signalling::{Cors, PathPrefix, Token, TrustedProxies};
+use object_store::local::LocalFileSystem;
 
 pub use error::{ConfigError, ConfigErrors, Origin};
 
@@ -178,6 +180,23 @@ pub struct StoreConfig {
     /// Of each shard's log, but for `durability`, `retention.max_bytes` and `max_documents`, which are those of the whole
     /// server here.
     pub log: LogOptions,
+    /// What of it is kept elsewhere.
+    pub archive: ArchiveConfig,
+}
+
+/// What of the documents is kept elsewhere.
+#[derive(Clone, Debug)]
+pub struct ArchiveConfig {
+    /// In which directory, of another disk or machine; `None`: nothing is.
+    pub directory: Option<PathBuf>,
+    /// Bytes of full segments that stay in the store's own directory. Default: 1 GiB.
+    pub keep_bytes: u64,
+    /// How long after its last delta a full segment stays there at most; `None`: as long as there is room.
+    pub keep_for: Option<Duration>,
+    /// How long reading or writing there may take. Default: 30 s.
+    pub timeout: Duration,
+    /// How much is read there at a time. Default: 16.
+    pub max_reads: usize,
 }
 
 /// What one may take.
@@ -273,6 +292,18 @@ impl Default for HubConfig {
     }
 }
 
+impl Default for ArchiveConfig {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            keep_bytes: 1 << 30,
+            keep_for: None,
+            timeout: Duration::from_secs(30),
+            max_reads: 16,
+        }
+    }
+}
+
 impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
@@ -345,6 +376,22 @@ impl Config {
             ask_timeout: self.limits.ask_timeout,
             ..HubOptions::default()
         }
+    }
+
+    /// What the hub needs to keep segments elsewhere, for so many shards; `None` if nothing is.
+    pub(crate) fn archiving(&self, shards: usize) -> object_store::Result<Option<Archiving>> {
+        let ArchiveConfig { directory, keep_bytes, keep_for, timeout, max_reads } =
+            &self.store.archive;
+        let Some(directory) = directory else { return Ok(None) };
+        // What is deleted here has to be safe there.
+        let store = LocalFileSystem::new_with_prefix(directory)?.with_fsync(true);
+        Ok(Some(Archiving {
+            keep_bytes: keep_bytes.div_ceil(shards.max(1) as u64),
+            keep_for: *keep_for,
+            timeout: *timeout,
+            max_reads: *max_reads,
+            ..Archiving::new(Arc::new(store))
+        }))
     }
 
     pub(crate) fn cors(&self) -> Result<Cors, deltawire_signalling::OriginError> {

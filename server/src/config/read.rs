@@ -13,8 +13,8 @@ use super::error::{ConfigError, ConfigErrors, Origin};
 use super::section::{Reading, Section};
 use super::values::show_size;
 use super::{
-    Access, Config, Forwarded, HubConfig, LimitsConfig, LogFormat, MetricsConfig, Pin,
-    ServerConfig, StoreConfig, TokenConfig,
+    Access, ArchiveConfig, Config, Forwarded, HubConfig, LimitsConfig, LogFormat, MetricsConfig,
+    Pin, ServerConfig, StoreConfig, TokenConfig,
 };
 
 const KIB: u64 = 1 << 10;
@@ -128,6 +128,14 @@ impl Config {
         if self.store.directory.is_none() && log.durability != Durability::Memory {
             let message = "nothing is stored without store.directory: name one";
             wrong("store.durability", message.to_owned());
+        }
+        if self.store.directory.is_none() && self.store.archive.directory.is_some() {
+            let message = "there is nothing to move without store.directory: name one";
+            wrong("store.archive.directory", message.to_owned());
+        }
+        if self.store.directory.is_some() && self.store.directory == self.store.archive.directory {
+            let message = "is store.directory too: take another one, of another disk";
+            wrong("store.archive.directory", message.to_owned());
         }
         if self.limits.max_body.saturating_add(FRAME) > log.max_record {
             let most = show_size(log.max_record.saturating_sub(FRAME) as u64);
@@ -290,6 +298,7 @@ impl StoreConfig {
         of.size("max_index_bytes", &mut log.max_index_bytes, MIB..=u64::MAX);
         of.number("max_writers", &mut log.max_writers, 1..=4_096);
         of.time("remember_writers", &mut log.remember_writers, Duration::ZERO..=YEAR);
+        of.number("compact_below", &mut log.compact_below, 0..=90);
         let mut kept = of.section("retention");
         let retention = &mut log.retention;
         let mut max_age = Duration::ZERO;
@@ -303,6 +312,28 @@ impl StoreConfig {
         kept.long_number("per_document_records", &mut retention.per_document_records, 1..=most);
         kept.long_number("keep_after_snapshot", &mut retention.keep_after_snapshot, 0..=most);
         kept.finish();
+        self.archive.read(of.section("archive"));
+        of.finish();
+    }
+}
+
+impl ArchiveConfig {
+    fn read(&mut self, mut of: Section<'_, '_>) {
+        if let Some((directory, origin)) = of.text("directory") {
+            if directory.is_empty() {
+                of.wrong("directory", &origin, "is empty: leave it out to move nothing");
+            } else {
+                self.directory = Some(PathBuf::from(directory));
+            }
+        }
+        of.long_size("keep_bytes", &mut self.keep_bytes, 0..=u64::MAX);
+        let mut keep_for = Duration::ZERO;
+        of.time("keep_for", &mut keep_for, SECOND..=100 * YEAR);
+        if keep_for > Duration::ZERO {
+            self.keep_for = Some(keep_for);
+        }
+        of.time("timeout", &mut self.timeout, 100 * MS..=HOUR);
+        of.number("max_reads", &mut self.max_reads, 1..=1_024);
         of.finish();
     }
 }

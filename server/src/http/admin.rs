@@ -97,10 +97,16 @@ pub(super) fn sum(logs: &[LogStats]) -> LogStats {
         sum.cold_bytes += log.cold_bytes;
         sum.segments += log.segments;
         sum.disk_bytes += log.disk_bytes;
+        sum.archived_segments += log.archived_segments;
+        sum.archived_bytes += log.archived_bytes;
         sum.writes += log.writes;
         sum.syncs += log.syncs;
         sum.cold_reads += log.cold_reads;
         sum.disk_full += log.disk_full;
+        sum.compacted_segments += log.compacted_segments;
+        sum.compactions += log.compactions;
+        sum.compacted_bytes += log.compacted_bytes;
+        sum.failed_compactions += log.failed_compactions;
         sum.failed_deletes += log.failed_deletes;
         sum.damaged_batches += log.damaged_batches;
     }
@@ -200,6 +206,15 @@ fn numbers(shared: &Shared) -> Value {
             "segments": log.segments,
             "syncs": log.syncs,
         },
+        "archive": hub.archive_stats().map(|archive| json!({
+            "segments": archive.segments,
+            "bytes": archive.bytes,
+            "put_segments": archive.put_segments,
+            "reads": archive.reads,
+            "failures": archive.failures,
+            "failing": archive.failing,
+            "errors": archive.errors,
+        })),
         "http": shared.counted.get(),
         "peers": peers,
         "documents": documents,

@@ -47,6 +47,13 @@ pub(super) async fn metrics(
     gauge("log_kept_bytes", "Records that are kept, headers included.", log.kept_bytes);
     gauge("log_disk_bytes", "Segments that hold something.", log.disk_bytes);
     gauge("log_segments", "Segments.", log.segments);
+    gauge("log_compacted_segments", "Those that stand for others.", log.compacted_segments);
+    let archive = shared.hub.archive_stats();
+    if let Some(archive) = archive {
+        gauge("archive_segments", "Segments in the archive only.", archive.segments);
+        gauge("archive_bytes", "Bytes of their records, headers included.", archive.bytes);
+        gauge("archive_failing", "Failures since it last did as asked.", archive.failing);
+    }
     gauge("http_followers", "Requests that follow a document.", followers);
     let mut counter = |name: &str, help: &str, value: u64| put(name, "counter", help, value);
     counter("log_appended_records_total", "Records that were appended.", log.appended_records);
@@ -59,8 +66,24 @@ pub(super) async fn metrics(
     counter("log_syncs_total", "Syncs of the disk.", log.syncs);
     counter("log_cold_reads_total", "Reads from the disk.", log.cold_reads);
     counter("log_disk_full_total", "Times that the disk was full.", log.disk_full);
+    counter("log_compactions_total", "Compactions that were done.", log.compactions);
+    counter("log_compacted_bytes_total", "Bytes that they did away with.", log.compacted_bytes);
+    counter("log_failed_compactions_total", "Those given up.", log.failed_compactions);
     counter("log_failed_deletes_total", "Segments that could not be deleted.", log.failed_deletes);
     counter("log_damaged_batches_total", "Batches found damaged when read.", log.damaged_batches);
+    if let Some(archive) = archive {
+        counter("archive_put_segments_total", "Segments that were moved.", archive.put_segments);
+        counter("archive_put_bytes_total", "Bytes of their objects.", archive.put_bytes);
+        counter("archive_reads_total", "Reads from the archive.", archive.reads);
+        counter("archive_read_bytes_total", "Bytes that they gave.", archive.read_bytes);
+        counter(
+            "archive_erased_segments_total",
+            "Segments deleted there.",
+            archive.erased_segments,
+        );
+        counter("archive_failures_total", "Requests to be made again.", archive.failures);
+        counter("archive_errors_total", "Segments not to be moved or read.", archive.errors);
+    }
     counter("runs_total", "Runs that were handed to readers.", hub.runs);
     counter("unexpected_deltas_total", "Deltas that came for no publication.", hub.unexpected);
     counter("http_requests_total", "Requests but those for links.", http.requests);

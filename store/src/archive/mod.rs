@@ -1,35 +1,46 @@
 //! Sealed segments in an object store, for logs in files. Asynchronous.
 //!
-//! A segment is in one of four states, each of which a crash leaves as it is:
+//! A segment is in one of five states, each of which a crash leaves as it is:
 //!
-//! | state | where it is | what makes it |
+//! | state | what there is | what makes it |
 //! |---|---|---|
 //! | active | `N.segment`, written to | the log |
 //! | sealed | `N.segment` with its index | the log ([`Log::sealed`](crate::Log::sealed)) |
-//! | persisted | the same, and in the store | [`Archive::put`], until the local file goes |
-//! | archived | in the store; here only `N.archived`: header and index, by which the log is opened | [`Archive::put`] |
+//! | persisted | the same, with `N.archived` beside: all of it may be in the store, or a part, or nothing | [`Archive::persist`] |
+//! | archived | the object; here only `N.archived`: header and index, by which the log is opened | [`SegmentFiles::archived`] |
+//! | erased | `N.deleting`: the log has it no longer, the store still may | the log ([`Io::Delete`]) |
 //!
-//! A segment whose upload did not end is sealed, and is put again. One that is persisted is read here; to put it again
-//! replaces the object by the same bytes. Reads of archived segments are ranges of the object; what comes is checked as
-//! what a disk gives is. A store that cannot be reached is no damage: the read is answered by
-//! [`IoError::Unreachable`], and who reads asks again.
+//! What is here is believed, and not what is in the store: a segment whose upload did not end is put again. An object
+//! that is another segment's is never written over ([`ArchiveError::Taken`]). Reads of archived segments are ranges of the
+//! object; what comes is checked as what a disk gives is.
+//!
+//! A store that cannot be reached is no damage: the read is answered by [`IoError::Unreachable`], and who reads asks
+//! again. Nor is one that has nothing of the log, such as a folder where nothing is mounted: an object `PREFIX/archive`
+//! tells that from one that lost a segment.
+//!
+//! Whoever has one thread for all of it calls [`Archive::perform`], [`put`](Archive::put) and
+//! [`erase_all`](Archive::erase_all). The others split them: [`persist`](Archive::persist), [`fetch`](Archive::fetch) and
+//! [`erase`](Archive::erase) wait for the store, and know nothing of what is open here. No segment may be deleted between
+//! `persist` and [`SegmentFiles::archived`]; and with [`compact_below`](crate::LogOptions::compact_below) none may be put of
+//! which [`Log::leaves`](crate::Log::leaves) does not say that it may.
 
+mod erasing;
+mod marking;
 mod putting;
 
-use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 
+pub use putting::{Persisted, Remainder};
+
 use crate::files::SegmentFiles;
-use crate::files::system::{io_error, sync_directory};
 use crate::format::STEP;
 use crate::log::{Io, IoDone, IoError};
 
-/// Why a segment was not archived. It is where it was.
+/// Why a segment was not archived, or not erased. It is where it was.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArchiveError {
@@ -67,6 +78,36 @@ pub enum ArchiveError {
         /// Bytes that it has to have.
         expected: u64,
     },
+    /// The store gives back other bytes than were put.
+    #[error(
+        "object store, segment {segment}: crc {value:08x} of what it has, and {expected:08x} was put"
+    )]
+    Differs {
+        /// The segment.
+        segment: u64,
+        /// CRC-32C of what the object has.
+        value: u32,
+        /// CRC-32C of what it has to have.
+        expected: u32,
+    },
+    /// Another segment's object has that name: the prefix is not this log's alone, or the directory was copied.
+    #[error(
+        "object store, segment {segment}: {object} is another segment's, and is not written over"
+    )]
+    Taken {
+        /// The segment.
+        segment: u64,
+        /// The object.
+        object: String,
+    },
+    /// Segments of the log are archived, and the store has nothing of it: it is another one, or not there now.
+    #[error(
+        "object store: there is no {object}, so it has nothing of this log's. Is it the right one?"
+    )]
+    Unmarked {
+        /// The object that the first segment came with.
+        object: String,
+    },
 }
 
 /// The archive of one log: objects `PREFIX/NNNNNNNNNNNNNNNNNNNN.segment`. Local files are read and written in the task
@@ -84,29 +125,32 @@ impl Archive {
         Self { store, prefix }
     }
 
-    /// Does a piece of I/O: in the store if it is of an archived segment, else in `files`.
+    /// Does a piece of I/O: in the store if it reads an archived segment, else in `files`. What is deleted there waits for
+    /// [`erase_all`](Self::erase_all).
     pub async fn perform(&self, files: &mut SegmentFiles, io: Io) -> IoDone {
-        if !matches!(io, Io::Read { .. } | Io::Delete { .. }) || !files.is_archived(io.segment()) {
-            return files.perform(io);
+        if matches!(io, Io::Read { .. }) && files.is_archived(io.segment()) {
+            return self.fetch(io).await;
         }
+        files.perform(io)
+    }
+
+    /// Reads from an archived segment; anything else is refused.
+    pub async fn fetch(&self, io: Io) -> IoDone {
         let token = io.token();
         let result = match io {
             Io::Read { segment, at, len, .. } => self.read(segment, at, len).await,
-            io => {
-                let (stub, folder) = files.forget_stub(io.segment());
-                self.delete(io.segment(), stub, folder).await
-            }
+            _ => Err(IoError::Failed("not a read".into())),
         };
         IoDone { token, result }
     }
 
     async fn read(&self, segment: u64, at: u64, len: usize) -> Result<Bytes, IoError> {
         let range = at..at.saturating_add(len as u64);
-        let found = self.store.get_range(&self.object(segment), range).await;
-        let found = found.map_err(|error| match error {
-            object_store::Error::NotFound { .. } => IoError::Failed(error.to_string()),
-            error => IoError::Unreachable(error.to_string()),
-        })?;
+        let end = range.end;
+        let found = match self.store.get_range(&self.object(segment), range).await {
+            Ok(found) => found,
+            Err(error) => return Err(self.why(segment, end, error).await),
+        };
         if found.len() != len {
             return Err(IoError::Failed(format!("{len} bytes asked for, {} given", found.len())));
         }
@@ -120,14 +164,22 @@ impl Archive {
         Ok(place.freeze().slice(gap..))
     }
 
-    /// The object goes first: what is left by a crash is a stub, which is deleted with its segment's next deletion.
-    async fn delete(&self, segment: u64, stub: PathBuf, folder: PathBuf) -> Result<Bytes, IoError> {
-        match self.store.delete(&self.object(segment)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(IoError::Unreachable(error.to_string())),
+    /// Tells an object that is gone, or cut, from a store that is.
+    async fn why(&self, segment: u64, end: u64, error: object_store::Error) -> IoError {
+        let reason = error.to_string();
+        if matches!(error, object_store::Error::NotFound { .. }) {
+            return match self.is_marked().await {
+                Ok(true) => IoError::Failed(reason),
+                Ok(false) => IoError::Unreachable("the store has nothing of this log".into()),
+                Err(error) => IoError::Unreachable(error.to_string()),
+            };
         }
-        fs::remove_file(stub).and_then(|()| sync_directory(&folder)).map_err(|it| io_error(&it))?;
-        Ok(Bytes::new())
+        match self.store.head(&self.object(segment)).await {
+            Ok(object) if object.size < end => {
+                IoError::Failed(format!("the object has {} bytes: {reason}", object.size))
+            }
+            _ => IoError::Unreachable(reason),
+        }
     }
 
     fn object(&self, segment: u64) -> ObjectPath {

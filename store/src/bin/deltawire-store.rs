@@ -77,7 +77,7 @@ fn inspect(path: PathBuf, documents: bool) -> Result<bool, OpenError> {
     println!("shards: {}", directory.shards());
     for shard in 0..directory.shards() {
         let (_, found) = directory.shard(shard)?;
-        let end = tail(found.tail());
+        let (end, replaced) = (tail(found.tail()), found.replaced().to_vec());
         let log = Log::open(options(), found)?;
         let stats = log.stats();
         let ids = log.documents();
@@ -87,6 +87,18 @@ fn inspect(path: PathBuf, documents: bool) -> Result<bool, OpenError> {
             "shard {shard}: {end}; {} segments, {} bytes, {} batches, {} documents, {records} records",
             stats.segments, stats.disk_bytes, stats.batches, stats.documents
         );
+        for (what, count) in
+            [("compacted", stats.compacted_segments), ("archived", stats.archived_segments)]
+        {
+            if count > 0 {
+                println!("shard {shard}: {count} segments are {what}");
+            }
+        }
+        for segment in replaced {
+            println!(
+                "shard {shard}: segment {segment} is left, and another stands for it: opening deletes it"
+            );
+        }
         for (doc, head) in heads.iter().filter(|_| documents) {
             let (bytes, next) = (head.bytes, head.next);
             println!("  {doc}: records {} up to {next}, {bytes} bytes", head.first);
@@ -141,7 +153,10 @@ fn verify(path: PathBuf) -> Result<bool, OpenError> {
             }
         }
         sound &= wrong == 0;
-        println!("shard {shard}: {end}; {records} records read, {wrong} of them wrong");
+        let compacted = log.stats().compacted_segments;
+        println!(
+            "shard {shard}: {end}; {records} records read, {wrong} of them wrong; {compacted} segments compacted"
+        );
         if elsewhere > 0 {
             println!(
                 "shard {shard}: {elsewhere} documents have records in archived segments: not read"

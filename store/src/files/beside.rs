@@ -1,12 +1,13 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::segments::{ARCHIVED, SegmentFiles};
+use super::places::Places;
+use super::segments::SegmentFiles;
 use super::system::{io_error, sync_directory};
 use crate::format::STEP;
 use crate::index::{NoIndex, SegmentIndex};
@@ -25,12 +26,16 @@ enum What {
     Sync(Arc<File>),
     Seal { file: Arc<File>, len: u64 },
     Index { segment: u64, file: Arc<File>, len: u64 },
-    Delete { path: PathBuf, folder: PathBuf },
+    Delete { segment: u64, places: Places },
+    Rewrite { file: Arc<File>, at: u64, bytes: Bytes },
+    Replace { segment: u64, file: Arc<File>, places: Places },
+    SyncNames { places: Places },
+    Discard { segment: u64, places: Places },
 }
 
 impl SegmentFiles {
     /// Splits off a piece of I/O that may take long and that other I/O need not wait for: syncing, sealing, indexing,
-    /// deleting.
+    /// compacting, deleting.
     ///
     /// # Errors
     /// Anything else is given back, for [`perform`](Self::perform).
@@ -48,8 +53,21 @@ impl SegmentFiles {
                 file.map(|file| What::Index { segment, file, len })
             }
             Io::Delete { segment, .. } => {
-                let (path, folder) = self.forget(segment);
-                Ok(What::Delete { path, folder })
+                self.forget(segment);
+                Ok(What::Delete { segment, places: self.places().clone() })
+            }
+            Io::Rewrite { segment, at, bytes, .. } => {
+                let file = self.replacement(segment);
+                file.map(|file| What::Rewrite { file, at, bytes })
+            }
+            Io::Replace { segment, .. } => {
+                let (file, places) = (self.end_replacement(segment), self.places().clone());
+                file.map(|file| What::Replace { segment, file, places })
+            }
+            Io::SyncNames { .. } => Ok(What::SyncNames { places: self.places().clone() }),
+            Io::Discard { segment, .. } => {
+                let _ = self.end_replacement(segment);
+                Ok(What::Discard { segment, places: self.places().clone() })
             }
             other => return Err(other),
         };
@@ -58,6 +76,12 @@ impl SegmentFiles {
 }
 
 impl Beside {
+    /// Whether what it does lets readers find what they waited for elsewhere ([`Io::Replace`]).
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        matches!(self.what, Ok(What::Replace { .. }))
+    }
+
     /// Does it; returns when it is done.
     #[must_use]
     pub fn perform(self) -> IoDone {
@@ -73,19 +97,34 @@ impl Beside {
                 file.sync_all()?;
             }
             What::Index { segment, file, len } => index(segment, &file, len)?,
-            What::Delete { path, folder } => {
-                // What was left when it was about to be archived.
-                remove(&path.with_extension(ARCHIVED))?;
-                remove(&path)?;
-                sync_directory(&folder)?;
+            What::Delete { segment, places } => delete(&places, segment)?,
+            What::Rewrite { file, at, bytes } => file.write_all_at(&bytes, at)?,
+            What::Replace { segment, file, places } => {
+                file.sync_all()?;
+                fs::rename(places.replacement(segment), places.segment(segment))?;
             }
+            What::SyncNames { places } => sync_directory(&places.folder)?,
+            What::Discard { segment, places } => remove(&places.replacement(segment))?,
         }
         Ok(Bytes::new())
     }
 }
 
+/// Deletes a segment, durably.
+pub(super) fn delete(places: &Places, segment: u64) -> io::Result<()> {
+    // What may be of it in an object store is remembered before the rest goes: a stub without its segment would be one of
+    // the log's segments.
+    let stub = places.stub(segment);
+    if stub.exists() {
+        fs::rename(&stub, places.deleting(segment))?;
+        sync_directory(&places.folder)?;
+    }
+    remove(&places.segment(segment))?;
+    sync_directory(&places.folder)
+}
+
 /// Deletes a file, unless it has gone already.
-fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,

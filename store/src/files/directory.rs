@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -6,7 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use super::manifest::{Manifest, read_opened, write_opened};
-use super::segments::{ARCHIVED, SegmentFiles, segments};
+use super::places::ARCHIVED;
+use super::segments::{SegmentFiles, segments};
 use super::system::{Result, at, sync_directory};
 use crate::error::OpenError;
 use crate::format::STEP;
@@ -130,9 +132,11 @@ impl Directory {
         let fresh = Epoch(u32::from_le_bytes(random()?));
         let mut recovery = Recovery::new(index as u32, fresh);
         recovery.opened(read_opened(&opened)?);
+        let mut archived = HashSet::new();
         for (id, path) in segments(&folder, writes)? {
             // Whoever looks wants all of it looked at.
             if path.extension().is_some_and(|it| it == ARCHIVED) {
+                archived.insert(id);
                 let stub = fs::read(&path).map_err(at("read", &path))?;
                 recovery.archived(id, &stub);
                 continue;
@@ -143,7 +147,7 @@ impl Directory {
             }
         }
         let found = recovery.finish();
-        let files = SegmentFiles::new(folder.clone());
+        let files = SegmentFiles::new(folder.clone(), archived);
         if writes {
             files.settle(&found)?;
             write_opened(&opened, found.next())?;

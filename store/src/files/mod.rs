@@ -7,12 +7,14 @@
 //! DIRECTORY/0000/00000000000000000001.segment
 //! ```
 
-mod beside;
+pub(crate) mod beside;
 mod directory;
 mod manifest;
+pub(crate) mod places;
 mod segments;
 pub(crate) mod system;
 
 pub use beside::Beside;
 pub use directory::{Access, Directory};
+pub use places::Places;
 pub use segments::SegmentFiles;

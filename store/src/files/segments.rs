@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::beside::Beside;
+use super::beside::{Beside, delete};
+use super::places::{ARCHIVED, Places, SEGMENT, number_of};
 use super::system::{MAX_TRIES, Result, at, beside, io_error, open_patiently, sync_directory};
 use crate::format::STEP;
 use crate::log::{Io, IoDone};
@@ -22,9 +23,13 @@ const READ_TRIES: u32 = 10;
 /// The segments of one log.
 #[derive(Debug)]
 pub struct SegmentFiles {
-    folder: PathBuf,
+    places: Places,
     open: HashMap<u64, OpenFile>,
     uses: u64,
+    /// Segments that are kept elsewhere, and no longer here.
+    archived: HashSet<u64>,
+    /// What is being written to take the place of a segment.
+    replacement: Option<(u64, Arc<File>)>,
 }
 
 /// A segment's file that is open.
@@ -38,8 +43,15 @@ struct OpenFile {
 }
 
 impl SegmentFiles {
-    pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder, open: HashMap::new(), uses: 0 }
+    /// Of a folder, with the segments that only have a stub there.
+    pub(super) fn new(folder: PathBuf, archived: HashSet<u64>) -> Self {
+        Self {
+            places: Places { folder },
+            open: HashMap::new(),
+            uses: 0,
+            archived,
+            replacement: None,
+        }
     }
 
     /// Does a piece of I/O; returns when it is done.
@@ -63,45 +75,44 @@ impl SegmentFiles {
                 // Others wait behind it, and it can be asked for again.
                 return read_exact(&self.file_within(segment, READ_TRIES)?.file, at, len);
             }
-            io @ (Io::Sync { .. } | Io::Seal { .. } | Io::Index { .. } | Io::Delete { .. }) => {
-                return self.beside(io).map_or(Ok(Bytes::new()), Beside::try_perform);
-            }
+            io => return self.beside(io).map_or(Ok(Bytes::new()), Beside::try_perform),
         }
         Ok(Bytes::new())
     }
 
-    /// Where a segment is that is about to go, and its folder.
-    pub(crate) fn forget(&mut self, segment: u64) -> (PathBuf, PathBuf) {
+    /// Where the log's files are.
+    #[must_use]
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// A segment goes: its file is not kept open any longer, and it is not looked for elsewhere.
+    pub(super) fn forget(&mut self, segment: u64) {
         self.open.remove(&segment);
-        (self.path(segment), self.folder.clone())
+        self.archived.remove(&segment);
     }
 
-    pub(crate) fn path(&self, segment: u64) -> PathBuf {
-        self.folder.join(format!("{segment:020}.{EXTENSION}"))
-    }
-
-    /// Where the index of a segment is that is kept elsewhere.
-    pub(crate) fn stub_path(&self, segment: u64) -> PathBuf {
-        self.folder.join(format!("{segment:020}.{ARCHIVED}"))
-    }
-
-    /// Where the stub of an archived segment is that is about to go, and its folder.
+    /// A segment is kept elsewhere from now on.
     #[cfg(feature = "object-store")]
-    pub(crate) fn forget_stub(&mut self, segment: u64) -> (PathBuf, PathBuf) {
-        (self.stub_path(segment), self.folder.clone())
+    pub(crate) fn note_archived(&mut self, segment: u64) {
+        self.open.remove(&segment);
+        self.archived.insert(segment);
     }
 
-    #[cfg(feature = "object-store")]
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+    fn path(&self, segment: u64) -> PathBuf {
+        self.places.segment(segment)
     }
 
     /// Whether a segment is kept elsewhere, and no longer here.
     #[must_use]
     pub fn is_archived(&self, segment: u64) -> bool {
-        !self.open.contains_key(&segment)
-            && !self.path(segment).exists()
-            && self.stub_path(segment).exists()
+        self.archived.contains(&segment)
+    }
+
+    /// Whether some of a segment may be elsewhere: it is archived, or was about to be.
+    #[must_use]
+    pub fn has_stub(&self, segment: u64) -> bool {
+        self.places.stub(segment).exists()
     }
 
     /// A segment's file, for as many tries.
@@ -129,6 +140,28 @@ impl SegmentFiles {
         let opened = self.file_within(segment, MAX_TRIES)?;
         opened.written = true;
         Ok(opened.file.clone())
+    }
+
+    /// The file that is to take the place of a segment.
+    pub(super) fn replacement(&mut self, segment: u64) -> io::Result<Arc<File>> {
+        if let Some((_, file)) = self.replacement.as_ref().filter(|(own, _)| *own == segment) {
+            return Ok(file.clone());
+        }
+        let path = self.places.replacement(segment);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        let file = Arc::new(open_patiently(&options, &path, MAX_TRIES, || self.close_oldest())?);
+        self.replacement = Some((segment, file.clone()));
+        Ok(file)
+    }
+
+    /// It is not written to any more. The segment's own file is another one from now on, if it took its place.
+    pub(super) fn end_replacement(&mut self, segment: u64) -> io::Result<Arc<File>> {
+        self.open.remove(&segment);
+        match self.replacement.take() {
+            Some((own, file)) if own == segment => Ok(file),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     /// A segment is not written to any more.
@@ -178,7 +211,7 @@ impl SegmentFiles {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         fs::rename(new, path)?;
-        let synced = sync_directory(&self.folder);
+        let synced = sync_directory(&self.places.folder);
         if synced.is_err() {
             // It is made anew, if it is.
             let _ = fs::remove_file(path);
@@ -189,11 +222,20 @@ impl SegmentFiles {
     /// Makes durable what was found, and only that: what lies behind it goes.
     pub(super) fn settle(&self, found: &Recovered) -> Result<()> {
         let Some((last, len)) = found.cut() else { return Ok(()) };
+        let folder = &self.places.folder;
+        if !found.replaced().is_empty() {
+            // What stands for them is to be there for good before they go.
+            sync_directory(folder).map_err(at("sync", folder))?;
+        }
+        for segment in found.replaced() {
+            let deleted = delete(&self.places, *segment);
+            deleted.map_err(at("delete", &self.path(*segment)))?;
+        }
         for segment in found.behind() {
             // One by one: what is left behind the tear must have no hole.
             let path = self.path(*segment);
             fs::remove_file(&path).map_err(at("delete", &path))?;
-            sync_directory(&self.folder).map_err(at("sync", &self.folder))?;
+            sync_directory(&self.places.folder).map_err(at("sync", &self.places.folder))?;
         }
         let closed = found.tail() == Tail::Closed;
         for segment in found.segments() {
@@ -216,9 +258,6 @@ impl SegmentFiles {
     }
 }
 
-const EXTENSION: &str = "segment";
-pub(crate) const ARCHIVED: &str = "archived";
-
 /// The segments in a folder, in the order of their numbers, those that are kept elsewhere by their stubs. With `tidy`, what
 /// is not there as a whole is deleted.
 pub(super) fn segments(folder: &Path, tidy: bool) -> Result<Vec<(u64, PathBuf)>> {
@@ -226,24 +265,15 @@ pub(super) fn segments(folder: &Path, tidy: bool) -> Result<Vec<(u64, PathBuf)>>
     for entry in fs::read_dir(folder).map_err(at("list", folder))? {
         let path = entry.map_err(at("list", folder))?.path();
         let extension = path.extension().and_then(|it| it.to_str());
-        if extension == Some(EXTENSION) || extension == Some(ARCHIVED) {
-            let number = path.file_stem().and_then(|it| it.to_str()).and_then(|it| it.parse().ok());
-            found.extend(number.map(|number| (number, path)));
+        if extension == Some(SEGMENT) || extension == Some(ARCHIVED) {
+            found.extend(number_of(&path).map(|number| (number, path)));
         } else if tidy && extension == Some("new") {
             fs::remove_file(&path).map_err(at("delete", &path))?;
         }
     }
-    // What is still here is believed, not its stub.
+    // What is still here is believed. Its stub stays: by that, what may be in the store already goes with it.
     found.sort_unstable_by(|one, other| one.0.cmp(&other.0).then(other.1.cmp(&one.1)));
-    let mut stale = Vec::new();
-    found.dedup_by(|other, one| {
-        let same = other.0 == one.0;
-        stale.extend(same.then(|| other.1.clone()));
-        same
-    });
-    for path in stale.iter().filter(|_| tidy) {
-        fs::remove_file(path).map_err(at("delete", path))?;
-    }
+    found.dedup_by_key(|(number, _)| *number);
     Ok(found)
 }
 

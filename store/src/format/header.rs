@@ -75,6 +75,8 @@ impl BatchHeader {
     pub(crate) const SIZE: usize = 64;
     pub(crate) const MAGIC: [u8; 4] = *b"DLB1";
     pub(crate) const VERSION: u16 = 1;
+    /// Of batches from which items were left out: which are left is said behind the table.
+    pub(crate) const COMPACTED: u16 = 2;
 
     /// The header with its own checksum filled in.
     pub(crate) fn sealed(mut self) -> Self {
@@ -104,9 +106,9 @@ impl BatchHeader {
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
 /// | shard                             | synced                            |
 /// +--------+--------+--------+--------+                                   +
-/// |                                   | reserved                  8 bytes |
+/// |                                   | behind                            |
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
-/// |                                   | header_crc                        |
+/// | batches                           | header_crc                        |
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
 /// ```
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -126,9 +128,13 @@ pub(crate) struct SegmentHeader {
     /// Of documents that were made in the log then.
     pub(crate) epoch: U32,
     pub(crate) shard: U32,
-    /// Log position below which everything had been synced when the segment was made.
+    /// Log position below which everything had been synced when the segment was made; of a compacted one, behind all that
+    /// it stands for.
     pub(crate) synced: U64,
-    pub(crate) reserved: [u8; 8],
+    /// Of a compacted segment: `header_crc` of the last batch of those that it stands for; else 0.
+    pub(crate) behind: U32,
+    /// Of a compacted segment: how many batches it has; else 0.
+    pub(crate) batches: U32,
     /// CRC-32C of the 60 bytes in front.
     pub(crate) header_crc: U32,
 }
@@ -143,6 +149,8 @@ const _: () = {
     assert!(offset_of!(SegmentHeader, epoch) == 36);
     assert!(offset_of!(SegmentHeader, shard) == 40);
     assert!(offset_of!(SegmentHeader, synced) == 44);
+    assert!(offset_of!(SegmentHeader, behind) == 52);
+    assert!(offset_of!(SegmentHeader, batches) == 56);
     assert!(offset_of!(SegmentHeader, header_crc) == 60);
 };
 
@@ -150,6 +158,8 @@ impl SegmentHeader {
     pub(crate) const SIZE: usize = 64;
     pub(crate) const MAGIC: [u8; 4] = *b"DLS1";
     pub(crate) const VERSION: u16 = 1;
+    /// Of one that stands for itself and others, with what was still needed of them.
+    pub(crate) const COMPACTED: u16 = 2;
 
     pub(crate) fn new(
         segment: u64,
@@ -170,11 +180,20 @@ impl SegmentHeader {
             epoch: U32::new(epoch.0),
             shard: U32::new(shard),
             synced: U64::ZERO,
-            reserved: [0; 8],
+            behind: U32::ZERO,
+            batches: U32::ZERO,
             header_crc: U32::ZERO,
         };
         header.header_crc = U32::new(header.own_crc());
         header
+    }
+
+    /// Whether two headers are of one segment: number, place in the log, when and in which log it was made.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
+        let identity = offset_of!(Self, segment)..offset_of!(Self, synced);
+        let (one, other) = (one.get(identity.clone()), other.get(identity));
+        one.is_some() && one == other
     }
 
     /// The same, for a segment that is made when everything below `synced` is.
@@ -186,5 +205,37 @@ impl SegmentHeader {
 
     pub(crate) fn own_crc(&self) -> u32 {
         crc32c::crc32c(self.as_bytes().get(..60).unwrap_or_default())
+    }
+}
+
+/// What the header of a compacted segment says beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Compacted {
+    /// Log position behind all that it stands for.
+    pub(crate) end: LogPosition,
+    /// `header_crc` of the last batch of those that it stands for.
+    pub(crate) behind: u32,
+    /// How many batches it has.
+    pub(crate) batches: u32,
+}
+
+impl SegmentHeader {
+    /// What it says as that of a compacted segment; `None` if it is of another.
+    pub(crate) fn compacted(&self) -> Option<Compacted> {
+        (self.version.get() == Self::COMPACTED).then(|| Compacted {
+            end: LogPosition(self.synced.get()),
+            behind: self.behind.get(),
+            batches: self.batches.get(),
+        })
+    }
+
+    /// That of the segment which stands for this one and those behind it.
+    pub(crate) fn standing_for(mut self, compacted: Compacted) -> Self {
+        self.version = U16::new(Self::COMPACTED);
+        self.synced = U64::new(compacted.end.0);
+        self.behind = U32::new(compacted.behind);
+        self.batches = U32::new(compacted.batches);
+        self.header_crc = U32::new(self.own_crc());
+        self
     }
 }

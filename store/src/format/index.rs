@@ -7,7 +7,10 @@ use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::scan::Fault;
-use super::{Body, Checked, Item, ItemKind, Note, STEP, SegmentHeader, TableEntry};
+use super::{
+    Body, Checked, Compacted, Item, ItemKind, Note, STEP, SegmentHeader, TableEntry, batch,
+    compacted_batch,
+};
 use crate::position::LogPosition;
 
 /// A batch, as the index lists it.
@@ -53,7 +56,7 @@ impl IndexBatch {
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
 /// | value, or the frame's length (32) and the delta's sequence (32)       |
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
-/// | bits                              | reserved                          |
+/// | bits                              | nth                               |
 /// +--------+--------+--------+--------+--------+--------+--------+--------+
 /// ```
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -63,7 +66,8 @@ pub(crate) struct IndexItem {
     doc: DocId,
     value: U64,
     bits: U32,
-    reserved: U32,
+    /// Of a compacted segment: which item of its batch it was, from 0; else 0.
+    nth: U32,
 }
 
 /// What an item says, as far as an index of documents needs it.
@@ -73,7 +77,7 @@ pub(crate) enum Said {
 }
 
 impl IndexItem {
-    pub(crate) fn of(entry: TableEntry, body: &Body<'_>) -> Result<Self, Fault> {
+    pub(crate) fn of(entry: TableEntry, body: &Body<'_>, nth: u32) -> Result<Self, Fault> {
         let (doc, value, bits) = match body {
             Body::Record { security, frame } => {
                 let delta = frame.delta().map_err(|_| "delta")?;
@@ -84,7 +88,11 @@ impl IndexItem {
             Body::Note(note) => (note.doc, note.value.get(), note.bits.get()),
         };
         let (value, bits) = (U64::new(value), U32::new(bits));
-        Ok(Self { entry, doc, value, bits, reserved: U32::ZERO })
+        Ok(Self { entry, doc, value, bits, nth: U32::new(nth) })
+    }
+
+    pub(crate) fn is_record(&self) -> bool {
+        self.entry.item().is_some_and(|item| item.kind == ItemKind::Record)
     }
 
     /// What it says; `item` is its entry.
@@ -163,6 +171,11 @@ impl IndexFooter {
     pub(crate) const SIZE: usize = 64;
     const MAGIC: [u8; 4] = *b"DLI1";
     const VERSION: u16 = 1;
+    const COMPACTED: u16 = 2;
+
+    fn is_compacted(&self) -> bool {
+        self.version.get() == Self::COMPACTED
+    }
 
     fn own_crc(&self) -> u32 {
         crc32c::crc32c(self.as_bytes().get(..60).unwrap_or_default())
@@ -177,7 +190,7 @@ impl IndexFooter {
         if footer.footer_crc.get() != footer.own_crc() {
             return Err("footer_crc");
         }
-        if footer.version.get() != Self::VERSION {
+        if !matches!(footer.version.get(), Self::VERSION | Self::COMPACTED) {
             return Err("version");
         }
         if footer.segment.get() != id {
@@ -213,13 +226,26 @@ pub(crate) struct CheckedIndex<'a> {
     pub(crate) items: &'a [IndexItem],
 }
 
-/// The index of segment `id`, a file of `file_len` bytes, whose first item is at `first`. `bytes` are index and footer.
-pub(crate) fn index(
-    bytes: &[u8],
+impl CheckedIndex<'_> {
+    /// The log position of an item, of a batch that begins at `first`; `index` is which of the batch's items it is.
+    pub(crate) fn position(
+        &self,
+        first: LogPosition,
+        item: &IndexItem,
+        index: usize,
+    ) -> LogPosition {
+        let nth = if self.footer.is_compacted() { item.nth.get() } else { index as u32 };
+        LogPosition(first.0 + u64::from(nth))
+    }
+}
+
+/// The index of segment `id`, a file of `file_len` bytes, with this header. `bytes` are index and footer.
+pub(crate) fn index<'a>(
+    bytes: &'a [u8],
     id: u64,
     file_len: u64,
-    first: LogPosition,
-) -> Result<CheckedIndex<'_>, Fault> {
+    header: &SegmentHeader,
+) -> Result<CheckedIndex<'a>, Fault> {
     let start = bytes.len().checked_sub(IndexFooter::SIZE).ok_or("length")?;
     let (listed, footer) = bytes.split_at_checked(start).ok_or("length")?;
     let footer = IndexFooter::read(footer, id, file_len)?;
@@ -229,19 +255,35 @@ pub(crate) fn index(
     if footer.index_crc.get() != crc32c::crc32c(listed) {
         return Err("index_crc");
     }
+    let compacted = header.compacted();
+    if compacted.is_some() != footer.is_compacted() {
+        return Err("version");
+    }
     let count = footer.batches.get() as usize;
+    if compacted.is_some_and(|it| it.batches as usize != count || it.behind != footer.chain.get()) {
+        return Err("batches");
+    }
     let (batches, rest) =
         <[IndexBatch]>::ref_from_prefix_with_elems(listed, count).map_err(|_| "batches")?;
     let items = <[IndexItem]>::ref_from_bytes(rest).map_err(|_| "items")?;
-    let (mut next, mut at) = (first.0, STEP as u64);
+    let (mut next, mut at) = (header.first.get(), STEP as u64);
     let mut left = items;
     for batch in batches {
         let (count, len) = (batch.items.get() as usize, u64::from(batch.len.get()));
-        if batch.first.get() != next || batch.at() != at || count == 0 || len % STEP as u64 != 0 {
+        let first = batch.first.get();
+        let follows = if compacted.is_some() { first >= next } else { first == next };
+        if !follows || batch.at() != at || count == 0 || len % STEP as u64 != 0 {
             return Err("batches");
         }
+        next = first;
         let (own, behind) = left.split_at_checked(count).ok_or("items")?;
         for listed in own {
+            let position = first.checked_add(u64::from(listed.nth.get())).ok_or("nth")?;
+            if compacted.is_some() && position < next {
+                return Err("nth");
+            }
+            next =
+                if compacted.is_some() { position } else { next }.checked_add(1).ok_or("first")?;
             let item = listed.entry.item().ok_or("place")?;
             let start = u64::from(item.offset) * STEP as u64;
             let end = match listed.said(&item) {
@@ -255,8 +297,13 @@ pub(crate) fn index(
                 return Err("position");
             }
         }
-        left = behind;
-        (next, at) = (next.checked_add(count as u64).ok_or("first")?, at + len);
+        (left, at) = (behind, at + len);
+    }
+    if let Some(compacted) = compacted {
+        if next > compacted.end.0 {
+            return Err("next");
+        }
+        next = compacted.end.0;
     }
     if !left.is_empty() || next != footer.next.get() || !LogPosition(next).is_possible() {
         return Err("next");
@@ -271,18 +318,20 @@ pub(crate) fn index(
 #[derive(Debug)]
 pub(crate) struct Listed {
     id: u64,
+    compacted: Option<Compacted>,
     pub(crate) next: LogPosition,
     pub(crate) chain: u32,
     /// Where the next batch begins, bytes from the segment's start.
     pub(crate) at: u64,
-    batches: Vec<IndexBatch>,
-    items: Vec<IndexItem>,
+    pub(crate) batches: Vec<IndexBatch>,
+    pub(crate) items: Vec<IndexItem>,
 }
 
 impl Listed {
     pub(crate) fn new(id: u64, header: &SegmentHeader) -> Self {
         Self {
             id,
+            compacted: header.compacted(),
             next: LogPosition(header.first.get()),
             chain: header.chain.get(),
             at: STEP as u64,
@@ -291,11 +340,25 @@ impl Listed {
         }
     }
 
+    /// The batch that `bytes` begin with, where the next has to be.
+    pub(crate) fn check<'a>(&self, bytes: &'a [u8]) -> Result<Checked<'a>, Fault> {
+        match self.compacted {
+            Some(compacted) => {
+                compacted_batch(bytes, self.id, self.next..compacted.end, self.chain)
+            }
+            None => batch(bytes, self.id, self.next, self.chain),
+        }
+    }
+
     pub(crate) fn push(&mut self, batch: &Checked<'_>) -> Result<(), Fault> {
         let header = batch.header;
-        for (entry, item) in batch.entries().zip(batch.items()) {
+        let mut next = self.next;
+        for ((entry, item), position) in batch.entries().zip(batch.items()).zip(batch.positions()) {
             let item = item?;
-            self.items.push(IndexItem::of(*entry, &batch.body(&item)?)?);
+            let nth = position.0 - header.first.get();
+            let nth = if self.compacted.is_some() { nth as u32 } else { 0 };
+            self.items.push(IndexItem::of(*entry, &batch.body(&item)?, nth)?);
+            next = position.next();
         }
         self.batches.push(IndexBatch {
             first: header.first,
@@ -306,25 +369,40 @@ impl Listed {
             reserved: U32::ZERO,
         });
         self.at += u64::from(header.len.get());
-        self.next = LogPosition(self.next.0 + u64::from(header.items.get()));
+        self.next = next;
         self.chain = header.header_crc.get();
         Ok(())
     }
 
+    /// All of a compacted segment is listed, and it is known what that stands for.
+    pub(crate) fn settle(&mut self, compacted: Compacted) {
+        self.compacted = Some(compacted);
+    }
+
+    /// Bytes of memory that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.items.capacity() * size_of::<IndexItem>()
+            + self.batches.capacity() * size_of::<IndexBatch>()
+    }
+
     /// The index block, footer included.
-    pub(crate) fn finish(self) -> Result<Vec<u8>, Fault> {
+    pub(crate) fn finish(&self) -> Result<Vec<u8>, Fault> {
         let mut bytes = self.batches.as_bytes().to_vec();
         bytes.extend_from_slice(self.items.as_bytes());
+        let (version, next, chain) = match self.compacted {
+            Some(compacted) => (IndexFooter::COMPACTED, compacted.end, compacted.behind),
+            None => (IndexFooter::VERSION, self.next, self.chain),
+        };
         let mut footer = IndexFooter {
             magic: IndexFooter::MAGIC,
-            version: U16::new(IndexFooter::VERSION),
+            version: U16::new(version),
             flags: U16::ZERO,
             segment: U64::new(self.id),
-            next: U64::new(self.next.0),
+            next: U64::new(next.0),
             at: U64::new(self.at),
             batches: U32::new(u32::try_from(self.batches.len()).map_err(|_| "batches")?),
             items: U32::new(u32::try_from(self.items.len()).map_err(|_| "items")?),
-            chain: U32::new(self.chain),
+            chain: U32::new(chain),
             index_crc: U32::new(crc32c::crc32c(&bytes)),
             reserved: [0; 12],
             footer_crc: U32::ZERO,

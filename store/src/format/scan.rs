@@ -1,5 +1,7 @@
 //! A segment, batch by batch, each checked before anything of it is believed.
 
+use core::ops::Range;
+
 use deltawire_framing::{Frame, FrameHeader, SecurityHeader};
 use zerocopy::FromBytes;
 
@@ -35,7 +37,7 @@ pub(crate) fn segment_header(bytes: &[u8], id: u64) -> Result<&SegmentHeader, Fa
     if header.header_crc.get() != header.own_crc() {
         return Err("header_crc");
     }
-    if header.version.get() != SegmentHeader::VERSION {
+    if !matches!(header.version.get(), SegmentHeader::VERSION | SegmentHeader::COMPACTED) {
         return Err("version");
     }
     if header.segment.get() != id {
@@ -43,6 +45,11 @@ pub(crate) fn segment_header(bytes: &[u8], id: u64) -> Result<&SegmentHeader, Fa
     }
     if !LogPosition(header.first.get()).is_possible() {
         return Err("first");
+    }
+    if let Some(compacted) = header.compacted()
+        && (compacted.end.0 <= header.first.get() || !compacted.end.is_possible())
+    {
+        return Err("synced");
     }
     Ok(header)
 }
@@ -62,7 +69,7 @@ pub(crate) enum Body<'a> {
 }
 
 /// The header that `bytes` begin with, if it is one of segment `id`, sound by itself.
-fn batch_header(bytes: &[u8], id: u64) -> Result<&BatchHeader, Fault> {
+fn batch_header(bytes: &[u8], id: u64, version: u16) -> Result<&BatchHeader, Fault> {
     let (header, _) = BatchHeader::ref_from_prefix(bytes).map_err(|_| "length")?;
     if header.magic != BatchHeader::MAGIC {
         return Err("magic");
@@ -70,7 +77,7 @@ fn batch_header(bytes: &[u8], id: u64) -> Result<&BatchHeader, Fault> {
     if header.header_crc.get() != header.own_crc() {
         return Err("header_crc");
     }
-    if header.version.get() != BatchHeader::VERSION {
+    if header.version.get() != version {
         return Err("version");
     }
     if header.segment.get() != id {
@@ -86,7 +93,47 @@ pub(crate) fn batch(
     next: LogPosition,
     chain: u32,
 ) -> Result<Checked<'_>, Fault> {
-    let header = batch_header(bytes, id)?;
+    let header = batch_header(bytes, id, BatchHeader::VERSION)?;
+    if header.first.get() != next.0 || !next.is_possible() {
+        return Err("first");
+    }
+    check(bytes, header, chain)
+}
+
+/// The same of a compacted segment, where one within these log positions has to be.
+pub(crate) fn compacted_batch(
+    bytes: &[u8],
+    id: u64,
+    within: Range<LogPosition>,
+    chain: u32,
+) -> Result<Checked<'_>, Fault> {
+    let header = batch_header(bytes, id, BatchHeader::COMPACTED)?;
+    if !within.contains(&LogPosition(header.first.get())) || !within.end.is_possible() {
+        return Err("first");
+    }
+    let checked = check(bytes, header, chain)?;
+    let mut behind = header.first.get();
+    for position in checked.positions() {
+        if position.0 < behind || position >= within.end {
+            return Err("nth");
+        }
+        behind = position.0 + 1;
+    }
+    Ok(checked)
+}
+
+/// A batch by itself, of which it is known where it has to be. Its place in the chain is not looked at.
+pub(crate) fn batch_alone(bytes: &[u8], id: u64, first: LogPosition) -> Result<Checked<'_>, Fault> {
+    let (header, _) = BatchHeader::ref_from_prefix(bytes).map_err(|_| "length")?;
+    let chain = header.chain.get();
+    if header.version.get() == BatchHeader::COMPACTED {
+        let checked = compacted_batch(bytes, id, first..LogPosition(MAX_POSITION), chain)?;
+        return if checked.header.first.get() == first.0 { Ok(checked) } else { Err("first") };
+    }
+    batch(bytes, id, first, chain)
+}
+
+fn check<'a>(bytes: &'a [u8], header: &'a BatchHeader, chain: u32) -> Result<Checked<'a>, Fault> {
     let (len, table) = (header.len.get() as usize, header.table.get() as usize);
     let items = header.items.get() as usize;
     if len % STEP != 0 || len > bytes.len() {
@@ -95,12 +142,9 @@ pub(crate) fn batch(
     if table % STEP != 0 || table < BatchHeader::SIZE {
         return Err("table");
     }
-    let table_len = items.checked_mul(TableEntry::SIZE).ok_or("items")?;
+    let table_len = items.checked_mul(entry_len(header)).ok_or("items")?;
     if items == 0 || table.checked_add(table_len).is_none_or(|end| end > len) {
         return Err("items");
-    }
-    if header.first.get() != next.0 || !next.is_possible() {
-        return Err("first");
     }
     if header.chain.get() != chain {
         return Err("chain");
@@ -132,11 +176,35 @@ pub(crate) fn batch(
     Ok(checked)
 }
 
+/// Bytes that the table has for each item, and what follows it.
+fn entry_len(header: &BatchHeader) -> usize {
+    let compacted = header.version.get() == BatchHeader::COMPACTED;
+    TableEntry::SIZE + if compacted { NTH } else { 0 }
+}
+
+/// Bytes of which item of its batch an item was.
+pub(crate) const NTH: usize = size_of::<u32>();
+
 impl<'a> Checked<'a> {
     pub(crate) fn entries(&self) -> impl Iterator<Item = &'a TableEntry> + use<'a> {
         let table = self.bytes.get(self.header.table.get() as usize..).unwrap_or_default();
         let entries = table.chunks_exact(TableEntry::SIZE).take(self.header.items.get() as usize);
         entries.flat_map(TableEntry::ref_from_bytes)
+    }
+
+    /// The log positions of the items.
+    pub(crate) fn positions(&self) -> impl Iterator<Item = LogPosition> + use<'a> {
+        let first = self.header.first.get();
+        let items = self.header.items.get();
+        let table = self.header.table.get() as usize + items as usize * TableEntry::SIZE;
+        let nth = self.bytes.get(table..).unwrap_or_default();
+        let compacted = self.header.version.get() == BatchHeader::COMPACTED;
+        (0..items).map(move |index| {
+            let at = index as usize * NTH;
+            let nth = nth.get(at..).and_then(|it| it.first_chunk::<NTH>());
+            let nth = nth.map_or(index, |nth| u32::from_le_bytes(*nth));
+            LogPosition(first + u64::from(if compacted { nth } else { index }))
+        })
     }
 
     pub(crate) fn items(&self) -> impl Iterator<Item = Result<Item, Fault>> + use<'a> {
@@ -182,7 +250,7 @@ pub(crate) fn rest(bytes: &[u8], id: u64, next: LogPosition) -> Rest {
         if !found.starts_with(&BatchHeader::MAGIC) {
             continue;
         }
-        if let Ok(header) = batch_header(found, id)
+        if let Ok(header) = batch_header(found, id, BatchHeader::VERSION)
             && header.first.get() >= next.0
         {
             rest.items += u64::from(header.items.get());

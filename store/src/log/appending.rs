@@ -349,6 +349,7 @@ impl Log {
             at,
             written_at: self.wall,
             live: records,
+            records,
             check: Check::Sound,
         });
         self.counters.kept_bytes += len as u64;

@@ -47,6 +47,8 @@ pub(crate) struct Batch {
     pub(crate) written_at: u64,
     /// Records in it that a document still has.
     pub(crate) live: u32,
+    /// Records in it.
+    pub(crate) records: u32,
     pub(crate) check: Check,
 }
 

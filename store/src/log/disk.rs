@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::compacting::Compaction;
 use super::io::IoToken;
 use super::reading::ReadRequest;
 use crate::format::SegmentHeader;
@@ -59,6 +60,14 @@ pub(crate) struct Segment {
     /// Documents that items of it tell of, by number; a number may have passed to another document since.
     pub(crate) documents: Vec<u32>,
     pub(crate) index: IndexState,
+    /// Whether it is kept elsewhere: reading it takes as long as that does.
+    pub(crate) archived: bool,
+    /// Whether it is about to be.
+    pub(crate) leaving: bool,
+    /// Whether it cannot be compacted, for what was found in it.
+    pub(crate) spoiled: bool,
+    /// Whether it stands for others, too, and holds only what was needed of them.
+    pub(crate) compacted: bool,
 }
 
 impl Segment {
@@ -97,6 +106,32 @@ pub(crate) enum Job {
     Read {
         request: ReadRequest,
     },
+    /// Of a compaction: read batches, up to the one with this number.
+    CompactRead {
+        segment: u64,
+        to: u64,
+        len: usize,
+    },
+    Rewrite,
+    Replace,
+    SyncNames {
+        segment: u64,
+    },
+    Discard,
+}
+
+impl Job {
+    /// Whether it is of a compaction.
+    pub(crate) fn is_compaction(&self) -> bool {
+        matches!(
+            self,
+            Self::CompactRead { .. }
+                | Self::Rewrite
+                | Self::Replace
+                | Self::SyncNames { .. }
+                | Self::Discard
+        )
+    }
 }
 
 /// What a log with files has beside one without.
@@ -138,6 +173,13 @@ pub(crate) struct Disk {
     /// One could not be deleted: until retention is asked again, none is.
     pub(crate) deletes_held: bool,
     pub(crate) wanted: VecDeque<ReadRequest>,
+    /// The same of segments that are kept elsewhere: nobody waits behind them.
+    pub(crate) wanted_away: VecDeque<ReadRequest>,
+    /// What is being compacted.
+    pub(crate) compaction: Option<Compaction>,
+    /// Whether it is to be looked for something to compact, and when at the earliest.
+    pub(crate) compaction_due: bool,
+    pub(crate) compaction_at: Duration,
     /// Batches that were read back, oldest first, and their bytes.
     pub(crate) thawed: VecDeque<u64>,
     pub(crate) thawed_bytes: usize,
@@ -170,6 +212,10 @@ impl Disk {
             retiring: VecDeque::new(),
             deletes_held: false,
             wanted: VecDeque::new(),
+            wanted_away: VecDeque::new(),
+            compaction: None,
+            compaction_due: false,
+            compaction_at: Duration::ZERO,
             thawed: VecDeque::new(),
             thawed_bytes: 0,
             evicted: 0,
@@ -180,6 +226,12 @@ impl Disk {
     pub(crate) fn segment_mut(&mut self, id: u64) -> Option<&mut Segment> {
         // The newest are asked for.
         self.segments.iter_mut().rev().find(|segment| segment.id == id)
+    }
+
+    /// Whether a segment is kept elsewhere.
+    pub(crate) fn is_archived(&self, id: u64) -> bool {
+        let found = self.segments.binary_search_by_key(&id, |segment| segment.id).ok();
+        found.and_then(|at| self.segments.get(at)).is_some_and(|segment| segment.archived)
     }
 
     pub(crate) fn begin(&mut self, job: Job) -> IoToken {
@@ -209,7 +261,8 @@ impl Disk {
     /// Jobs in flight but for those that change nothing of what is durable.
     pub(crate) fn in_line(&self) -> usize {
         let in_order = |job: &&(IoToken, Job)| {
-            !matches!(job.1, Job::Index { .. } | Job::Delete { .. } | Job::Read { .. })
+            let beside = matches!(job.1, Job::Index { .. } | Job::Delete { .. } | Job::Read { .. });
+            !beside && !job.1.is_compaction()
         };
         self.in_flight.iter().filter(in_order).count()
     }
@@ -224,15 +277,6 @@ impl Disk {
 
     pub(crate) fn is_reading(&self) -> bool {
         self.reads().next().is_some()
-    }
-
-    /// Whether the first batch of a request was asked for already.
-    pub(crate) fn is_asked(&self, request: &ReadRequest) -> bool {
-        let has = |asked: &ReadRequest| {
-            asked.segment == request.segment
-                && (asked.at..asked.at + u64::from(asked.len)).contains(&request.at)
-        };
-        self.reads().any(has) || self.wanted.iter().any(has)
     }
 
     /// Bytes of memory of the list of segments, and of what they list.

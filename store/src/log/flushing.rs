@@ -32,6 +32,12 @@ impl Log {
         if self.broken.as_ref().is_some_and(|broken| *broken != Broken::Closed) {
             return None;
         }
+        // Readers or room wait for that: it waits for nothing else, a full disk the least.
+        if self.is_compaction_urgent()
+            && let Some(io) = self.poll_compact(now)
+        {
+            return Some(io);
+        }
         let disk = self.disk.as_mut()?;
         if let Some((segment, until)) = disk.retiring.front().copied() {
             // One at a time, so that what is left has no hole.
@@ -41,11 +47,9 @@ impl Log {
                 disk.retiring.pop_front();
                 return Some(Io::Delete { token: disk.begin(Job::Delete { segment }), segment });
             }
-            // In the page cache nothing else may ask for it.
-            let written = LogPosition(self.next.0 - u64::from(self.open.items()));
-            let written = self.batches.get(disk.written).map_or(written, |batch| batch.first);
-            disk.sync_due |= until <= written && disk.in_line() == 0;
+            self.sync_for(until);
         }
+        let disk = self.disk.as_mut()?;
         if disk.retry_at.is_some_and(|at| now.elapsed < at) {
             return None;
         }
@@ -66,7 +70,8 @@ impl Log {
         if let Some(io) = self.poll_create() {
             return Some(io);
         }
-        self.poll_write(now).or_else(|| self.poll_sync()).or_else(|| self.poll_index())
+        let io = self.poll_write(now).or_else(|| self.poll_sync()).or_else(|| self.poll_index());
+        io.or_else(|| self.poll_compact(now))
     }
 
     /// Takes in what came of a piece of I/O.
@@ -79,7 +84,8 @@ impl Log {
         let Some(job) = disk.finish(done.token) else { return Ok(()) };
         // After a failed sync, another that succeeds says nothing of what the first was for.
         let dead = self.broken.as_ref().is_some_and(|broken| *broken != Broken::Closed);
-        let is_read = matches!(job, Job::Read { .. });
+        // Files have changed their names, whatever became of the log.
+        let is_read = matches!(job, Job::Read { .. } | Job::Replace);
         let broken = match (job, done.result) {
             _ if dead && !is_read => None,
             (Job::Create { segment }, Ok(_)) => {
@@ -143,6 +149,7 @@ impl Log {
                 None
             }
             (Job::Delete { .. }, Ok(_)) => None,
+            (job, result) if job.is_compaction() => self.handle_compaction(&job, result, now),
             (Job::Read { request }, Ok(bytes)) => {
                 self.thaw(request, bytes);
                 None
@@ -152,9 +159,12 @@ impl Log {
                 self.mark_damaged(request);
                 None
             }
+            // Taken out above.
+            _ => None,
         };
         match broken {
             Some(broken) => {
+                self.release_readers();
                 self.broken = Some(broken.clone());
                 Err(broken)
             }
@@ -191,13 +201,16 @@ impl Log {
         if let Some(disk) = self.disk.as_mut() {
             disk.hurry = true;
         }
+        self.release_readers();
         Some(self.next)
     }
 
     /// Whether everything that was asked for has been answered: nothing is in flight.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.disk.as_ref().is_none_or(|disk| disk.in_flight.is_empty() && disk.wanted.is_empty())
+        self.disk.as_ref().is_none_or(|disk| {
+            disk.in_flight.is_empty() && disk.wanted.is_empty() && disk.wanted_away.is_empty()
+        })
     }
 
     fn failed(
@@ -297,6 +310,14 @@ impl Log {
         self.counters.syncs += 1;
         let token = disk.begin(Job::Sync { segment, to });
         Some(Io::Sync { token, segment })
+    }
+
+    /// Sees to it that what is written up to a position gets synced: in the page cache nothing else may ask for it.
+    pub(super) fn sync_for(&mut self, until: LogPosition) {
+        let closed = self.closed();
+        let Some(disk) = self.disk.as_mut() else { return };
+        let written = self.batches.get(disk.written).map_or(closed, |batch| batch.first);
+        disk.sync_due |= until <= written && disk.in_line() == 0;
     }
 
     /// Batches from..to are written.

@@ -77,6 +77,40 @@ pub enum Io {
         /// How many bytes.
         len: usize,
     },
+    /// Write to the file that is to take the place of a segment, which is made by the first of these. It is whole, and
+    /// durable, when [`Replace`](Self::Replace) is done.
+    Rewrite {
+        /// To be handed back.
+        token: IoToken,
+        /// The segment's number.
+        segment: u64,
+        /// Where, bytes from its start; a multiple of 64.
+        at: u64,
+        /// What.
+        bytes: Bytes,
+    },
+    /// Make that file durable, and have it take the segment's place and name, all at once. If it fails, the segment is
+    /// there as before. Readers of what was compacted ask anew when it is done ([`Read::Cold`](crate::Read::Cold)).
+    Replace {
+        /// To be handed back.
+        token: IoToken,
+        /// The segment's number.
+        segment: u64,
+    },
+    /// Make the names of segments durable. Other segments are deleted after it.
+    SyncNames {
+        /// To be handed back.
+        token: IoToken,
+        /// The segment whose name is meant.
+        segment: u64,
+    },
+    /// Delete the file that was to take the place of a segment, if there is one.
+    Discard {
+        /// To be handed back.
+        token: IoToken,
+        /// The segment's number.
+        segment: u64,
+    },
 }
 
 impl Io {
@@ -90,7 +124,11 @@ impl Io {
             | Self::Seal { token, .. }
             | Self::Index { token, .. }
             | Self::Delete { token, .. }
-            | Self::Read { token, .. } => *token,
+            | Self::Read { token, .. }
+            | Self::Rewrite { token, .. }
+            | Self::Replace { token, .. }
+            | Self::SyncNames { token, .. }
+            | Self::Discard { token, .. } => *token,
         }
     }
 
@@ -104,7 +142,11 @@ impl Io {
             | Self::Seal { segment, .. }
             | Self::Index { segment, .. }
             | Self::Delete { segment, .. }
-            | Self::Read { segment, .. } => *segment,
+            | Self::Read { segment, .. }
+            | Self::Rewrite { segment, .. }
+            | Self::Replace { segment, .. }
+            | Self::SyncNames { segment, .. }
+            | Self::Discard { segment, .. } => *segment,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod appending;
 mod batch;
 mod chunk;
+mod compacting;
 mod disk;
 mod document;
 mod entries;

@@ -134,6 +134,12 @@ pub struct ReadRequest {
     pub(super) len: u32,
 }
 
+impl ReadRequest {
+    pub(super) fn segment(&self) -> u64 {
+        self.segment
+    }
+}
+
 impl Log {
     /// Reads records of `doc` from `from` on, at most `max_bytes` of their frames, but at least one however long it is.
     /// A `from` of 0 reads from the beginning, as 1 does.

@@ -13,6 +13,7 @@ impl Log {
         let before = self.next;
         if let Some(disk) = self.disk.as_mut() {
             disk.deletes_held = false;
+            disk.compaction_due = self.options.compact_below > 0;
         }
         let retention = self.options.retention;
         while self.counters.kept_bytes > retention.max_bytes && self.drop_segment() {}
@@ -54,9 +55,12 @@ impl Log {
             return false;
         }
         let Some(disk) = self.disk.as_mut() else { return false };
-        if disk.segments.front().is_none_or(|it| it.state != SegmentState::Sealed) {
+        let oldest = disk.segments.front().filter(|it| it.state == SegmentState::Sealed);
+        let Some(oldest) = oldest.map(|it| it.id) else { return false };
+        if !self.give_up_compaction(oldest) {
             return false;
         }
+        let Some(disk) = self.disk.as_mut() else { return false };
         let Some(segment) = disk.segments.pop_front() else { return false };
         disk.listed = disk.listed.saturating_sub(segment.listed());
         let now = Now { wall: self.wall, ..Now::default() };

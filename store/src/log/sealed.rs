@@ -10,6 +10,8 @@ pub struct SealedSegment {
     pub len: u64,
     /// When its last batch was made, microseconds since the Unix epoch.
     pub newest: u64,
+    /// Whether it is kept elsewhere already.
+    pub archived: bool,
 }
 
 impl Log {
@@ -23,6 +25,36 @@ impl Log {
             segment: it.id,
             len: it.len,
             newest: it.newest,
+            archived: it.archived,
         })
+    }
+
+    /// Says that a segment is about to be put elsewhere: nothing changes it until [`archived`](Self::archived) or
+    /// [`stays`](Self::stays), but for retention. `false` if that cannot be now, as it is being compacted.
+    pub fn leaves(&mut self, segment: u64) -> bool {
+        let Some(disk) = self.disk.as_mut() else { return false };
+        if disk.compaction.as_ref().is_some_and(|it| it.covers(segment)) {
+            return false;
+        }
+        self.sealed_mut(segment).map(|it| it.leaving = true).is_some()
+    }
+
+    /// Says that a segment was not put elsewhere.
+    pub fn stays(&mut self, segment: u64) {
+        if let Some(segment) = self.sealed_mut(segment) {
+            segment.leaving = false;
+        }
+    }
+
+    /// Says that a segment is kept elsewhere from now on: reading it may take long, and nobody waits behind that.
+    pub fn archived(&mut self, segment: u64) {
+        if let Some(segment) = self.sealed_mut(segment) {
+            (segment.leaving, segment.archived) = (false, true);
+        }
+    }
+
+    fn sealed_mut(&mut self, segment: u64) -> Option<&mut super::Segment> {
+        let segment = self.disk.as_mut()?.segment_mut(segment);
+        segment.filter(|it| it.state == SegmentState::Sealed)
     }
 }

@@ -106,6 +106,10 @@ impl Log {
                 newest: wall,
                 documents: Vec::new(),
                 index: IndexState::Missing,
+                archived: false,
+                leaving: false,
+                spoiled: false,
+                compacted: false,
             });
         }
         let Some(last) = disk.segments.back_mut() else { return (0, 0) };

@@ -32,8 +32,12 @@ pub struct LogStats {
     pub cold_bytes: u64,
     /// Segments.
     pub segments: u64,
-    /// Bytes of segments that hold something.
+    /// Bytes of segments that hold something, archived ones included.
     pub disk_bytes: u64,
+    /// Segments of them that are kept elsewhere ([`Log::archived`]).
+    pub archived_segments: u64,
+    /// Bytes of those.
+    pub archived_bytes: u64,
     /// Writes that were asked for.
     pub writes: u64,
     /// Syncs that were asked for.
@@ -44,6 +48,14 @@ pub struct LogStats {
     pub disk_full: u64,
     /// Indexes of sealed segments that were written.
     pub indexes: u64,
+    /// Segments that stand for others ([`LogOptions::compact_below`](crate::LogOptions::compact_below)).
+    pub compacted_segments: u64,
+    /// Compactions that were done.
+    pub compactions: u64,
+    /// Bytes of batches that they did away with.
+    pub compacted_bytes: u64,
+    /// Compactions that were given up.
+    pub failed_compactions: u64,
     /// Segments that could not be deleted.
     pub failed_deletes: u64,
     /// Batches that were found damaged when they were read back.
@@ -56,10 +68,15 @@ impl Log {
     pub fn stats(&self) -> LogStats {
         let disk = self.disk.as_ref();
         let segments = disk.map(|disk| &disk.segments);
+        let archived = || segments.into_iter().flatten().filter(|it| it.archived);
         LogStats {
             dirty_bytes: disk.map_or(0, |disk| (disk.dirty + self.open.len()) as u64),
             cold_bytes: disk.map_or(0, |disk| disk.thawed_bytes as u64),
             segments: segments.map_or(0, |segments| segments.len() as u64),
+            archived_segments: archived().count() as u64,
+            compacted_segments: segments
+                .map_or(0, |it| it.iter().filter(|it| it.compacted).count() as u64),
+            archived_bytes: archived().map(|it| it.len).sum(),
             disk_bytes: segments.map_or(0, |segments| segments.iter().map(|it| it.len).sum()),
             documents: self.documents.len() as u64,
             batches: self.batches.end() - self.batches.start(),

@@ -27,16 +27,21 @@ impl Log {
     /// what was read back makes room for what is read back after it. Asking again for the same changes nothing.
     pub fn want(&mut self, request: ReadRequest) {
         let gone = self.batches.get(request.batch).is_some_and(Batch::is_gone);
-        let Some(disk) = self.disk.as_mut() else { return };
-        if gone && !disk.is_asked(&request) {
-            disk.wanted.push_back(request);
+        if !gone || !self.lies_there(&request) || self.is_asked(&request) {
+            return;
         }
+        let Some(disk) = self.disk.as_mut() else { return };
+        let away = disk.is_archived(request.segment);
+        let wanted = if away { &mut disk.wanted_away } else { &mut disk.wanted };
+        wanted.push_back(request);
     }
 
     /// Asks for what whoever has read `run` of `doc` will need next and that is not in memory, so that it need not wait for that. Says
     /// whether it has; not while anybody waits for a read.
     pub fn read_ahead(&mut self, doc: &DocId, run: &Run) -> bool {
-        let idle = |disk: &Disk| disk.wanted.is_empty() && !disk.is_reading();
+        let idle = |disk: &Disk| {
+            disk.wanted.is_empty() && disk.wanted_away.is_empty() && !disk.is_reading()
+        };
         if !self.disk.as_ref().is_some_and(idle) {
             return false;
         }
@@ -57,7 +62,10 @@ impl Log {
         while let Some(before) = number.checked_sub(1)
             && let Some(batch) = self.batches.get(before).filter(|batch| batch.is_gone())
             && found.is_some_and(|(segment, at)| {
-                batch.segment == segment && at - batch.at <= READ_AHEAD as u64 / 2
+                batch.segment == segment
+                    && at
+                        .checked_sub(batch.at)
+                        .is_some_and(|before| before <= READ_AHEAD as u64 / 2)
             })
         {
             number = before;
@@ -67,15 +75,64 @@ impl Log {
         true
     }
 
+    /// Whether the first batch of a request was asked for already.
+    fn is_asked(&self, request: &ReadRequest) -> bool {
+        let Some(disk) = &self.disk else { return false };
+        let mut asked = disk.reads().chain(&disk.wanted).chain(&disk.wanted_away);
+        asked.any(|asked| {
+            let has = asked.at..asked.at + u64::from(asked.len);
+            asked.segment == request.segment && has.contains(&request.at) && self.lies_there(asked)
+        })
+    }
+
+    /// Whether the batches of a request lie where it says: they may have moved since it was made.
+    fn lies_there(&self, request: &ReadRequest) -> bool {
+        let (mut number, mut len) = (request.batch, 0);
+        while len < u64::from(request.len)
+            && let Some(batch) = self.batches.get(number)
+            && (batch.len == 0 || batch.at == request.at + len)
+            && batch.segment == request.segment
+        {
+            len += u64::from(batch.len);
+            number += 1;
+        }
+        len == u64::from(request.len)
+    }
+
     pub(super) fn poll_read(&mut self) -> Option<Io> {
         let most = self.options.max_cold_bytes / 2;
         let disk = self.disk.as_mut()?;
-        let reading: usize = disk.reads().map(|request| request.len as usize).sum();
-        let request = *disk.wanted.front()?;
-        if reading != 0 && reading + request.len as usize > most {
-            return None;
+        let (mut here, mut away) = (0, 0);
+        for (_, job) in &disk.in_flight {
+            match job {
+                Job::Read { request } => {
+                    let archived = disk.is_archived(request.segment);
+                    *(if archived { &mut away } else { &mut here }) += request.len as usize;
+                }
+                Job::CompactRead { len, .. } => here += len,
+                _ => {}
+            }
         }
-        disk.wanted.pop_front();
+        let held = |request: &&ReadRequest| {
+            !disk.compaction.as_ref().is_some_and(|it| it.holds(request.segment))
+        };
+        let fits = |reading: usize, others: usize, most: usize| {
+            move |request: &&ReadRequest| {
+                reading == 0 || reading + others + request.len as usize <= most
+            }
+        };
+        let request = if let Some(request) =
+            disk.wanted.front().filter(fits(here, away, most)).filter(held)
+        {
+            let request = *request;
+            disk.wanted.pop_front();
+            request
+        } else {
+            // An archive that answers late, or not at all, takes half of the room at most.
+            let request = *disk.wanted_away.front().filter(fits(away, 0, most / 2))?;
+            disk.wanted_away.pop_front();
+            request
+        };
         let ReadRequest { segment, at, len, .. } = request;
         self.counters.cold_reads += 1;
         let token = disk.begin(Job::Read { request });
@@ -110,6 +167,11 @@ impl Log {
         while start < request.len as usize
             && let Some(batch) = self.batches.get_mut(number)
         {
+            if batch.len == 0 {
+                // Nothing is left of it.
+                number += 1;
+                continue;
+            }
             let end = start + batch.len as usize;
             let found = bytes.get(start..end).filter(|found| is_sound(batch, found));
             let is_listed = |found: &[u8]| {
@@ -211,8 +273,7 @@ fn is_sound(batch: &Batch, bytes: &[u8]) -> bool {
 /// Whether all of a batch of which only an index has told so far is as it should be, and the documents have of it what it
 /// holds, and nothing else.
 fn is_listed(documents: &Documents, number: u64, batch: &Batch, bytes: &[u8]) -> bool {
-    let Ok((header, _)) = BatchHeader::ref_from_prefix(bytes) else { return false };
-    let Ok(checked) = format::batch(bytes, batch.segment, batch.first, header.chain.get()) else {
+    let Ok(checked) = format::batch_alone(bytes, batch.segment, batch.first) else {
         return false;
     };
     let mut listed = 0;

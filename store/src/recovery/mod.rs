@@ -2,12 +2,14 @@
 
 mod recovered;
 
+use core::ops::Range;
 use std::collections::VecDeque;
 
 use deltawire_framing::{DocId, StatusBits};
 
 use crate::format::{
-    self, Body, Checked, CheckedIndex, IndexFooter, Item, ItemKind, STEP, Said, SegmentHeader,
+    self, Body, Checked, CheckedIndex, Compacted, IndexFooter, Item, ItemKind, STEP, Said,
+    SegmentHeader,
 };
 use crate::log::{
     Batches, Documents, Entry, IndexState, Protected, Segment, SegmentState, Written,
@@ -58,7 +60,10 @@ pub struct Recovery {
     /// What is wrong with the end of the segments so far: the next one may show that it is damage.
     tail: Option<Tail>,
     any: bool,
-    closed: bool,
+    /// Behind the last item that says that the log was closed; where the log begins, if none does.
+    closed: LogPosition,
+    /// What the last segment stands for, if that is a compacted one.
+    stands_for: Range<LogPosition>,
     /// Where the log was opened last.
     opened: LogPosition,
 }
@@ -78,6 +83,8 @@ pub struct Recovered {
     pub(crate) tail: Tail,
     /// Segments behind a tear, newest first.
     pub(crate) behind: Vec<u64>,
+    /// Segments that a compacted one stands for, oldest first.
+    pub(crate) replaced: Vec<u64>,
 }
 
 impl Recovery {
@@ -98,10 +105,12 @@ impl Recovery {
                 kept_bytes: 0,
                 tail: Tail::Closed,
                 behind: Vec::new(),
+                replaced: Vec::new(),
             },
             tail: None,
             any: false,
-            closed: true,
+            closed: LogPosition(0),
+            stands_for: LogPosition(0)..LogPosition(0),
             opened: LogPosition(0),
         }
     }
@@ -128,6 +137,10 @@ impl Recovery {
         }
         let Ok(header) = format::segment_header(header, id) else { return false };
         let first = LogPosition(header.first.get());
+        if header.shard.get() == self.found.shard && self.is_replaced(first) {
+            self.found.replaced.push(id);
+            return true;
+        }
         let chain = header.chain.get();
         let is_next = !self.any
             || (first == self.found.next
@@ -136,10 +149,10 @@ impl Recovery {
         if header.shard.get() != self.found.shard || !is_next {
             return false;
         }
-        let Ok(index) = format::index(index, id, file_len, first) else { return false };
+        let Ok(index) = format::index(index, id, file_len, header) else { return false };
         let Some(wall) = self.begin(id, header) else { return true };
         self.found.wall = self.found.wall.max(wall);
-        self.take_index(id, &index);
+        self.take_index(id, &index, header.compacted());
         true
     }
 
@@ -148,9 +161,8 @@ impl Recovery {
     pub(crate) fn is_stub(id: u64, stub: &[u8]) -> bool {
         let (header, index) = stub.split_at_checked(STEP).unwrap_or_default();
         let Ok(header) = format::segment_header(header, id) else { return false };
-        let first = LogPosition(header.first.get());
         let file_len = IndexFooter::file_len(index);
-        file_len.is_some_and(|file_len| format::index(index, id, file_len, first).is_ok())
+        file_len.is_some_and(|file_len| format::index(index, id, file_len, header).is_ok())
     }
 
     /// Takes in the next segment, which is kept elsewhere: `stub` are its first 64 bytes and its index.
@@ -159,6 +171,8 @@ impl Recovery {
         let file_len = IndexFooter::file_len(index);
         if !file_len.is_some_and(|file_len| self.indexed(id, header, index, file_len)) {
             self.found.tail = Tail::Damaged { segment: id, at: 0, field: "index" };
+        } else if let Some(last) = self.found.segments.back_mut().filter(|last| last.id == id) {
+            last.archived = true;
         }
     }
 
@@ -180,6 +194,10 @@ impl Recovery {
             return;
         }
         let first = LogPosition(header.first.get());
+        if self.is_replaced(first) {
+            self.found.replaced.push(id);
+            return;
+        }
         let is_next = first == self.found.next && header.chain.get() == self.found.chain;
         if is_next && self.found.behind.is_empty() {
             // Nothing is missing: what is wrong with the end of the one before is its index.
@@ -193,8 +211,16 @@ impl Recovery {
             return;
         }
         if self.begin(id, &header).is_some() {
-            self.batches(id, bytes);
+            match header.compacted() {
+                Some(compacted) => self.compacted_batches(id, bytes, compacted),
+                None => self.batches(id, bytes),
+            }
         }
+    }
+
+    /// Whether a segment with this first position is one that the compacted segment in front of it stands for.
+    fn is_replaced(&self, first: LogPosition) -> bool {
+        self.found.behind.is_empty() && self.stands_for.contains(&first)
     }
 
     /// Begins with a segment that is the next.
@@ -202,8 +228,9 @@ impl Recovery {
         let first = LogPosition(header.first.get());
         if !self.any {
             (self.found.next, self.found.chain) = (first, header.chain.get());
-            self.any = true;
+            (self.any, self.closed) = (true, first);
         }
+        self.stands_for = first..header.compacted().map_or(first, |it| it.end);
         self.tail = None;
         let wall = header.created_at.get();
         self.found.wall = self.found.wall.max(wall);
@@ -219,6 +246,10 @@ impl Recovery {
             newest: wall,
             documents: Vec::new(),
             index: IndexState::Missing,
+            archived: false,
+            leaving: false,
+            spoiled: false,
+            compacted: header.compacted().is_some(),
         });
         Some(wall)
     }
@@ -281,12 +312,43 @@ impl Recovery {
         }
     }
 
+    /// Takes in a compacted segment. It was synced as a whole before it took the place of others: whatever is wrong with
+    /// it is damage.
+    fn compacted_batches(&mut self, id: u64, bytes: &[u8], compacted: Compacted) {
+        let mut at = STEP;
+        for _ in 0..compacted.batches {
+            let left = bytes.get(at..).unwrap_or_default();
+            let (within, chain) = (self.found.next..compacted.end, self.found.chain);
+            match format::compacted_batch(left, id, within, chain) {
+                Ok(batch) => {
+                    self.take(id, at as u64, &batch);
+                    at += batch.bytes.len();
+                }
+                Err(field) => {
+                    self.found.tail = Tail::Damaged { segment: id, at: at as u64, field };
+                    return;
+                }
+            }
+        }
+        self.found.end_compacted(compacted);
+        let last = bytes.get(bytes.len().saturating_sub(IndexFooter::SIZE)..).unwrap_or_default();
+        let footer = IndexFooter::read(last, id, bytes.len() as u64).ok();
+        if let Some(footer) = footer.filter(|footer| footer.at.get() == at as u64)
+            && let Some(segment) = self.found.segments.back_mut()
+        {
+            segment.index = IndexState::Written { len: footer.index_len() };
+        }
+    }
+
     fn take(&mut self, id: u64, at: u64, batch: &Checked<'_>) {
         let header = batch.header;
         let (len, written_at) = (header.len.get(), header.written_at.get());
+        self.found.next = LogPosition(header.first.get());
         let number = self.found.batch(id, at, len, written_at, true);
         self.found.chain = header.header_crc.get();
-        for item in batch.items().flatten() {
+        for (item, position) in batch.items().flatten().zip(batch.positions()) {
+            // Of a compacted batch some are missing.
+            self.found.next = position;
             match batch.body(&item) {
                 Ok(Body::Record { security, frame }) => {
                     let (len, status) = (frame.as_bytes().len() as u32, security.status());
@@ -303,13 +365,16 @@ impl Recovery {
         self.found.end_batch(at + u64::from(len), number, written_at);
     }
 
-    fn take_index(&mut self, id: u64, index: &CheckedIndex<'_>) {
+    fn take_index(&mut self, id: u64, index: &CheckedIndex<'_>, compacted: Option<Compacted>) {
         let mut items = index.items.iter();
         for batch in index.batches {
             let (len, written_at, at) = (batch.len.get(), batch.written_at.get(), batch.at());
+            let first = LogPosition(batch.first.get());
+            self.found.next = first;
             let number = self.found.batch(id, at, len, written_at, false);
-            for listed in items.by_ref().take(batch.items.get() as usize) {
+            for (nth, listed) in items.by_ref().take(batch.items.get() as usize).enumerate() {
                 let Some(item) = listed.entry.item() else { continue };
+                self.found.next = index.position(first, listed, nth);
                 match listed.said(&item) {
                     Said::Record { doc, len, sequence, bits } => {
                         let status = StatusBits::from_bits(bits);
@@ -322,6 +387,9 @@ impl Recovery {
             self.found.end_batch(at + u64::from(len), number, written_at);
         }
         self.found.chain = index.footer.chain.get();
+        if let Some(compacted) = compacted {
+            self.found.end_compacted(compacted);
+        }
         if let Some(segment) = self.found.segments.back_mut() {
             segment.index = IndexState::Written { len: index.footer.index_len() };
         }
@@ -330,7 +398,6 @@ impl Recovery {
     fn record(&mut self, item: &Item, doc: DocId, sequence: u32, entry: Entry) {
         let at = self.found.next;
         self.found.next = at.next();
-        self.closed = false;
         let written = Written { sequence, position: item.position, at };
         self.found.record(doc, item.epoch, entry, written, item.origin);
     }
@@ -338,7 +405,9 @@ impl Recovery {
     fn note(&mut self, item: &Item, note: &format::Note) {
         let at = self.found.next;
         self.found.next = at.next();
-        self.closed = item.kind == ItemKind::Closed;
+        if item.kind == ItemKind::Closed {
+            self.closed = at.next();
+        }
         self.found.note(item.kind, item.epoch, note, at);
     }
 
@@ -347,7 +416,9 @@ impl Recovery {
     pub fn finish(mut self) -> Recovered {
         if !matches!(self.found.tail, Tail::Damaged { .. }) {
             let nothing = self.found.next == LogPosition(0);
-            let closed = self.closed && (nothing || self.found.next > self.opened);
+            // What was left out behind it counts: it was written after the log had been closed.
+            let is_closed = self.closed == self.found.next;
+            let closed = is_closed && (nothing || self.found.next > self.opened);
             let end = if closed { Tail::Closed } else { Tail::Whole };
             self.found.tail = self.tail.unwrap_or(end);
         }

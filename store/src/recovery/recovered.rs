@@ -3,7 +3,7 @@
 use deltawire_framing::{DocId, StatusBits};
 
 use super::{ALL, MAX_WRITERS, Recovered, Tail};
-use crate::format::{self, ItemKind, STEP};
+use crate::format::{self, Compacted, ItemKind, STEP};
 use crate::log::{Batch, Check, Document, Entry, KeptSnapshot, Memory, Written};
 use crate::position::{Epoch, LogPosition, Origin, Position};
 
@@ -37,6 +37,13 @@ impl Recovered {
     #[must_use]
     pub fn behind(&self) -> &[u64] {
         if matches!(self.tail, Tail::Damaged { .. }) { &[] } else { &self.behind }
+    }
+
+    /// Segments that a compacted one stands for: what they still had is in that. They are to be deleted, after the names in
+    /// the directory were made durable, and before anything is written.
+    #[must_use]
+    pub fn replaced(&self) -> &[u64] {
+        if matches!(self.tail, Tail::Damaged { .. }) { &[] } else { &self.replaced }
     }
 
     /// The last segment and the bytes that it has to be cut to before anything is written. `None` if there is no segment,
@@ -75,6 +82,7 @@ impl Recovered {
             at,
             written_at,
             live: 0,
+            records: 0,
             check: if checked { Check::Sound } else { Check::Never },
         })
     }
@@ -90,6 +98,14 @@ impl Recovered {
             segment.len = end;
             segment.end_batch = number + 1;
             segment.end = next;
+        }
+    }
+
+    /// Ends a compacted segment: what it stands for goes on behind its last item.
+    pub(super) fn end_compacted(&mut self, compacted: Compacted) {
+        (self.next, self.chain) = (compacted.end, compacted.behind);
+        if let Some(segment) = self.segments.back_mut() {
+            segment.end = compacted.end;
         }
     }
 
@@ -142,6 +158,7 @@ impl Recovered {
         let batch = self.batches.number_of(entry.batch);
         if let Some(batch) = self.batches.get_mut(batch) {
             batch.live += 1;
+            batch.records += 1;
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use deltawire_store::{Io, IoDone, IoError, LogPosition, Recovery, SegmentIndex};
+use deltawire_store::{Epoch, Io, IoDone, IoError, LogPosition, Recovery, SegmentIndex, Tail};
 
 use super::aligned;
 
@@ -27,6 +27,18 @@ pub(crate) struct SimDisk {
     pub(crate) syncs: usize,
     pub(crate) torn_indexes: usize,
     pub(crate) indexes: usize,
+    /// Segments that are kept elsewhere: safe there, and here by what they would be opened by.
+    pub(crate) archived: BTreeMap<u64, Vec<u8>>,
+    /// How many of the next reads from there have no answer.
+    pub(crate) unreachable: usize,
+    /// Files that are to take the place of segments.
+    pub(crate) replacements: BTreeMap<u64, File>,
+    /// What had the name of a segment before, until that is durable.
+    pub(crate) replaced: BTreeMap<u64, File>,
+    /// How many of the next that are to take a segment's place do not.
+    pub(crate) broken_renames: usize,
+    /// Times that the power went after a file had taken a segment's place, and it had it no longer.
+    pub(crate) undone: usize,
     /// Where the log was opened last.
     pub(crate) opened: LogPosition,
 }
@@ -99,9 +111,46 @@ impl SimDisk {
                 }
             }
             Io::Delete { segment, .. } => {
-                self.files.remove(&segment).expect("the segment was there");
+                let archived = self.archived.remove(&segment).is_some();
+                let here = self.files.remove(&segment).is_some();
+                assert!(here != archived, "the segment was there");
+                self.replaced.remove(&segment);
             }
+            Io::Rewrite { segment, at, bytes, .. } => {
+                if self.is_full() {
+                    return Err(IoError::Full);
+                }
+                let file = self.replacements.entry(segment).or_default();
+                let end = at as usize + bytes.len();
+                file.bytes.resize(file.bytes.len().max(end), 0);
+                file.unsynced.push((at as usize, bytes.to_vec()));
+            }
+            Io::Replace { segment, .. } => {
+                if self.broken_renames > 0 {
+                    self.broken_renames -= 1;
+                    return Err(IoError::Failed("input/output error".into()));
+                }
+                let mut file = self.replacements.remove(&segment).expect("it was written");
+                file.settle();
+                let before = self.files.insert(segment, file).expect("the segment was there");
+                assert!(self.replaced.insert(segment, before).is_none(), "one at a time");
+            }
+            Io::SyncNames { .. } => {
+                if self.broken_syncs > 0 {
+                    self.broken_syncs -= 1;
+                    return Err(IoError::Failed("input/output error".into()));
+                }
+                self.replaced.clear();
+            }
+            Io::Discard { segment, .. } => drop(self.replacements.remove(&segment)),
             Io::Read { segment, at, len, .. } => {
+                if let Some(bytes) = self.archived.get(&segment) {
+                    if self.unreachable > 0 {
+                        self.unreachable -= 1;
+                        return Err(IoError::Unreachable("no answer".into()));
+                    }
+                    return Ok(aligned(&bytes[at as usize..at as usize + len]));
+                }
                 // It may be deleted meanwhile.
                 let Some(file) = self.files.get(&segment) else {
                     return Err(IoError::Failed("no such file".into()));
@@ -119,8 +168,18 @@ impl SimDisk {
     /// Shows recovery what there is, with the indexes or without them; returns how many were used.
     pub(crate) fn show(&self, recovery: &mut Recovery, indexed: bool) -> usize {
         let mut used = 0;
-        for (id, file) in &self.files {
-            let bytes = &file.bytes;
+        let all: BTreeMap<u64, &Vec<u8>> = self
+            .files
+            .iter()
+            .map(|(id, file)| (*id, &file.bytes))
+            .chain(self.archived.iter().map(|(id, bytes)| (*id, bytes)))
+            .collect();
+        assert_eq!(all.len(), self.files.len() + self.archived.len(), "here or there");
+        for (id, bytes) in &all {
+            if self.archived.contains_key(id) {
+                recovery.archived(*id, &stub(*id, bytes));
+                continue;
+            }
             let len = bytes.len();
             let index = bytes
                 .get(len.saturating_sub(64)..)
@@ -135,13 +194,42 @@ impl SimDisk {
         used
     }
 
+    /// Moves a sealed segment of a shard elsewhere, unless its index is broken.
+    pub(crate) fn archive(&mut self, shard: u32, segment: u64) -> bool {
+        let file = self.files.get(&segment).expect("the segment was there");
+        let mut recovery = Recovery::new(shard, Epoch(0));
+        recovery.archived(segment, &stub(segment, &file.bytes));
+        if matches!(recovery.finish().tail(), Tail::Damaged { .. }) {
+            return false;
+        }
+        let file = self.files.remove(&segment).expect("it was there");
+        assert!(file.unsynced.is_empty(), "it is sealed");
+        // Its name is made durable with that.
+        self.replaced.remove(&segment);
+        self.archived.insert(segment, file.bytes);
+        true
+    }
+
     /// The process ends: what was written stays.
     pub(crate) fn kill(&mut self) {
         self.files.values_mut().for_each(File::settle);
+        self.replacements.clear();
+    }
+
+    /// Makes names durable, as whoever opens a log does.
+    pub(crate) fn sync_names(&mut self) {
+        self.replaced.clear();
     }
 
     /// The power goes: of what was not synced, any sectors are there, and others are not.
     pub(crate) fn cut_power(&mut self, random: &mut fastrand::Rng) {
+        self.replacements.clear();
+        for (segment, before) in std::mem::take(&mut self.replaced) {
+            if random.bool() {
+                self.files.insert(segment, before);
+                self.undone += 1;
+            }
+        }
         for file in self.files.values_mut() {
             for (at, bytes) in std::mem::take(&mut file.unsynced) {
                 let kept = random.u8(..=4);
@@ -158,10 +246,20 @@ impl SimDisk {
     }
 
     pub(crate) fn cut(&mut self, segment: u64, len: u64) {
-        let file = self.files.get_mut(&segment).unwrap();
+        let Some(file) = self.files.get_mut(&segment) else {
+            assert!(self.archived.contains_key(&segment));
+            return;
+        };
         file.settle();
         file.bytes.truncate(len as usize);
     }
+}
+
+/// The header and the index of a segment.
+fn stub(id: u64, bytes: &[u8]) -> Vec<u8> {
+    let len = bytes.len();
+    let index = Recovery::index_len(id, &bytes[len - 64..], len as u64).expect("it has an index");
+    [&bytes[..64], &bytes[len - index as usize..]].concat()
 }
 
 impl File {

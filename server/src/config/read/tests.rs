@@ -50,6 +50,8 @@ fn the_example_is_the_defaults_and_has_every_key() {
     assert_eq!(all.store.log.durability, Durability::grouped());
     assert_eq!(all.store.log.retention.max_bytes, 100 << 30);
     assert_eq!(all.store.log.retention.max_age, Some(Duration::from_secs(30 * 24 * 3_600)));
+    assert_eq!(all.store.archive.directory, Some("/mnt/archive".into()));
+    assert_eq!(all.store.archive.keep_for, Some(Duration::from_secs(7 * 24 * 3_600)));
     let shared = all.hub_options(4).log;
     assert_eq!((shared.retention.max_bytes, shared.max_documents), (25 << 30, 275_000));
 }
@@ -195,6 +197,10 @@ fn what_does_not_go_together_is_said() {
     assert!(parse(token).is_ok());
     assert!(error("[server]\nlisten = \"0.0.0.0:1\"").contains("server.advertise: "));
     assert!(error("[store]\ndurability = \"each\"").contains("store.durability: "));
+    let archive = "archive.directory = \"./data\"";
+    assert!(error(&format!("[store]\n{archive}")).contains("store.archive.directory: there"));
+    let same = error(&format!("[store]\ndirectory = \"./data\"\n{archive}"));
+    assert!(same.contains("store.archive.directory: is store.directory"), "{same}");
     assert!(error("[limits]\nmax_body = \"16MiB\"").contains("limits.max_body: longer"));
     assert!(error("[limits]\nmax_body_bytes = \"4KiB\"").contains("limits.max_body: more"));
     assert!(error("[store]\nmax_hot_bytes = \"1MiB\"").contains("store.max_hot_bytes: 1MiB"));

@@ -1,7 +1,10 @@
 //! Threads that do what logs ask of the disk: two for each shard, so that nothing that serves peers ever waits for it.
 
+#[cfg(not(feature = "archive"))]
+mod nowhere;
+
 use std::sync::mpsc::{SendError, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -11,21 +14,31 @@ use deltawire_store::files::{Beside, Directory, SegmentFiles};
 use deltawire_store::{Io, IoDone, Log, LogPosition};
 
 use super::Inner;
+#[cfg(feature = "archive")]
+pub(super) use super::archiving::Archiving;
+#[cfg(feature = "archive")]
+use super::archiving::{Librarian, Routed, Shelf};
+#[cfg(not(feature = "archive"))]
+pub(super) use nowhere::Archiving;
+#[cfg(not(feature = "archive"))]
+use nowhere::{Librarian, Routed, Shelf};
 
 /// The threads of a hub in files.
 pub(super) struct Storing {
     bells: Vec<Arc<Bell>>,
+    /// What is known of its object store, if it has one.
+    librarian: OnceLock<Librarian>,
 }
 
 /// Wakes a thread.
 #[derive(Default)]
-struct Bell {
+pub(super) struct Bell {
     state: Mutex<Rung>,
     rung: Condvar,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
-enum Rung {
+pub(super) enum Rung {
     #[default]
     Not,
     /// There is something to do.
@@ -35,7 +48,7 @@ enum Rung {
 }
 
 impl Bell {
-    fn ring(&self, why: Rung) {
+    pub(super) fn ring(&self, why: Rung) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if *state != Rung::Over {
             *state = why;
@@ -79,11 +92,12 @@ pub(super) fn find(
     path: &std::path::Path,
     shards: usize,
     options: deltawire_store::LogOptions,
+    archived: bool,
 ) -> Result<Found, OpenError> {
     let directory = Directory::open(path, shards)?;
     let (mut logs, mut all_files) = (Vec::new(), Vec::new());
     for index in 0..shards {
-        if let Some(segment) = directory.archived(index)? {
+        if let Some(segment) = directory.archived(index)?.filter(|_| !archived) {
             return Err(OpenError::Archived { path: path.to_owned(), shard: index, segment });
         }
         let (files, recovered) = directory.shard(index)?;
@@ -98,7 +112,7 @@ pub(super) fn find(
 impl Storing {
     /// Places for as many threads.
     pub(super) fn new(shards: usize) -> Self {
-        Self { bells: (0..shards).map(|_| Arc::default()).collect() }
+        Self { bells: (0..shards).map(|_| Arc::default()).collect(), librarian: OnceLock::new() }
     }
 
     /// Starts them.
@@ -110,18 +124,37 @@ impl Storing {
         hub: &Arc<Inner>,
         directory: Directory,
         files: Vec<SegmentFiles>,
+        archiving: Option<Archiving>,
     ) -> std::io::Result<()> {
         // Locked until the last of them is done.
         let directory = Arc::new(directory);
+        let (mut shelves, mut librarian) = (Vec::new(), None);
+        if let Some(archiving) = archiving {
+            let places = files.iter().map(|files| files.places().clone()).collect();
+            let bells = self.bells.clone();
+            let (started, all) = Librarian::start(archiving, hub, &directory, places, bells)?;
+            (shelves, librarian) = (all, Some(started));
+        }
+        if let Some(librarian) = librarian {
+            let _ = self.librarian.set(librarian);
+        }
+        let mut shelves = shelves.into_iter();
         for (index, (bell, files)) in self.bells.iter().zip(files).enumerate() {
+            let shelf = shelves.next();
             let (hub, bell, directory) = (Arc::downgrade(hub), bell.clone(), directory.clone());
             thread::Builder::new().name(format!("deltawire-store-{index}")).spawn(move || {
                 let beside = start_beside(&hub, index, &bell, &directory);
-                store(&hub, index, &bell, files, beside);
+                store(&hub, index, &bell, files, beside, shelf);
                 drop(directory);
             })?;
         }
         Ok(())
+    }
+
+    /// What came of what was to go to the object store, and from there; `None` if there is none.
+    #[cfg(feature = "archive")]
+    pub(super) fn archive_stats(&self) -> Option<super::ArchiveStats> {
+        self.librarian.get().map(Librarian::stats)
     }
 
     pub(super) fn kick(&self, index: usize) {
@@ -176,10 +209,16 @@ fn store(
     bell: &Bell,
     mut files: SegmentFiles,
     beside: Option<Sender<Beside>>,
+    mut shelf: Option<Shelf>,
 ) {
     // What was found may have something to do.
     let mut within = Some(Duration::ZERO);
     while bell.wait(within) {
+        if let Some(io) = shelf.as_mut().and_then(|shelf| shelf.settle(hub, &mut files))
+            && !handle(hub, index, files.perform(io), false)
+        {
+            return;
+        }
         loop {
             let io = {
                 let Some(hub) = hub.upgrade() else { return };
@@ -193,7 +232,20 @@ fn store(
             };
             // Neither the lock nor the hub is held while the disk works.
             let Some(io) = io else { break };
-            let reads = matches!(io, Io::Read { .. });
+            let io = match &mut shelf {
+                Some(shelf) => match shelf.route(io, &files) {
+                    Routed::Here(io) => io,
+                    Routed::AtOnce(io) => {
+                        if !handle(hub, index, files.perform(io), false) {
+                            return;
+                        }
+                        continue;
+                    }
+                    Routed::Away => continue,
+                },
+                None => io,
+            };
+            let reads = matches!(io, Io::Read { .. } | Io::Replace { .. });
             let done = match (&beside, files.beside(io)) {
                 (Some(beside), Ok(job)) => match beside.send(job) {
                     Ok(()) => continue,
@@ -205,6 +257,10 @@ fn store(
             if !handle(hub, index, done, reads) {
                 return;
             }
+        }
+        if let Some(shelf) = &mut shelf {
+            let Some(hub) = hub.upgrade() else { return };
+            shelf.begin(&hub);
         }
     }
 }
@@ -221,7 +277,8 @@ fn start_beside(
     let work = move || {
         // It ends with the thread that it is beside.
         for job in jobs {
-            if !handle(&hub, index, job.perform(), false) {
+            let moves = job.moves();
+            if !handle(&hub, index, job.perform(), moves) {
                 break;
             }
             bell.ring(Rung::Work);
@@ -233,7 +290,7 @@ fn start_beside(
 }
 
 /// Takes in what came of a piece of I/O. `false` if the hub is gone.
-fn handle(hub: &Weak<Inner>, index: usize, done: IoDone, reads: bool) -> bool {
+pub(super) fn handle(hub: &Weak<Inner>, index: usize, done: IoDone, reads: bool) -> bool {
     let Some(hub) = hub.upgrade() else { return false };
     let mut shard = hub.shard(index);
     let before = shard.log.durable();
