@@ -98,10 +98,11 @@ pub struct LogOptions {
     /// [`Log::leaves`](crate::Log::leaves) before. At most 90; 0: never. Default: 0; 25 is a good value.
     pub compact_below: usize,
     /// Writers of a document that are remembered for [`Log::last_of`](crate::Log::last_of); the one that wrote least
-    /// recently goes. Those whose last record is not durable yet, or not older than `remember_writers`, are remembered beside
-    /// them, up to 4,096. 48 bytes each, of the index. At most 4,096; default: 64.
+    /// recently goes. Those whose last record is not durable yet are remembered beside them, up to 4,096, and those that wrote within
+    /// `remember_writers`. 48 bytes each, of the index. At most 4,096; default: 64.
     pub max_writers: usize,
-    /// For how long a writer is remembered however many others there are (but for those 4,096): longer than one is away that may have to
+    /// For how long a writer is remembered beside those, up to 1,024 of a document, and as long as all take no more than an eighth of
+    /// `max_index_bytes`: longer than one is away that may have to
     /// send its last records again. Default: 10 minutes.
     pub remember_writers: Duration,
 }
