@@ -9,11 +9,11 @@ use deltawire_link::{Datagram, Transmit};
 
 use crate::farewell;
 use crate::gate::Gate;
-use crate::init::{COOKIE_ECHO, packet_of};
-use crate::opening::Hello;
+use crate::init::{COOKIE_ECHO, INIT_ACK, PORTS, packet_of};
+use crate::opening::{Hello, is_last_of_opening};
 use crate::packet::{
     ABORT, DATA, FORWARD_TSN, HEADER, HEARTBEAT, INIT, RE_CONFIG, SACK, SHUTDOWN, chunks,
-    is_sealed, number,
+    is_sealed, number, short,
 };
 use crate::{MAX_DATAGRAM_LEN, MAX_TOKEN_LEN, SctpConfig, SctpError, SctpTransport};
 
@@ -179,11 +179,14 @@ impl SctpEndpoint {
     pub fn route(&self, datagram: &Datagram<'_>, now: Duration) -> Routed {
         let Datagram { source, destination, bytes } = *datagram;
         let Some(tag) = number(bytes, 4) else { return Routed::Nothing };
-        if bytes.len() > MAX_DATAGRAM_LEN || !is_sealed(bytes) {
+        // The stack passes over what has other ports, and nothing may count that it does not see.
+        let ports = [short(bytes, 0), short(bytes, 2)];
+        if bytes.len() > MAX_DATAGRAM_LEN || ports != PORTS.map(Some) || !is_sealed(bytes) {
             return Routed::Nothing;
         }
-        if let Some((key, remote)) = self.links.get(&tag) {
-            return if *remote == source { Routed::Known(*key) } else { Routed::Nothing };
+        // From elsewhere it is as if there were none, so that nobody learns which tags there are.
+        if let Some((key, _)) = self.links.get(&tag).filter(|(_, remote)| *remote == source) {
+            return Routed::Known(*key);
         }
         let Some(Some(first)) = chunks(bytes).next() else { return Routed::Nothing };
         let answer = |bytes| {
@@ -214,6 +217,10 @@ impl SctpEndpoint {
             DATA | SACK | HEARTBEAT | SHUTDOWN | RE_CONFIG | FORWARD_TSN
                 if tag != 0 && bytes.len() > HEADER + 4 =>
             {
+                answer(packet_of(tag, &[ABORT, REFLECTED, 0, 4]))
+            }
+            // What it says last of an association that this side has given up meanwhile.
+            INIT_ACK if tag != 0 && is_last_of_opening(first) => {
                 answer(packet_of(tag, &[ABORT, REFLECTED, 0, 4]))
             }
             _ => Routed::Nothing,

@@ -63,6 +63,12 @@ impl Hello {
 }
 
 /// Reads an INIT or INIT ACK of a peer that these links are for: all of them can give messages up.
+/// Whether this INIT ACK says that there is an association: the others have a cookie, by which there may be one.
+pub(crate) fn is_last_of_opening(chunk: &[u8]) -> bool {
+    chunk.len() >= INIT_LEN
+        && !parameters(chunk, INIT_LEN).flatten().any(|it| short(it, 0) == Some(STATE_COOKIE))
+}
+
 pub(crate) fn read_init(chunk: &[u8]) -> Option<Hello> {
     let init = Init::read(chunk).filter(|init| init.forward_tsn)?;
     let burst = parameters(chunk, INIT_LEN).flatten().find(|it| short(it, 0) == Some(BURST));

@@ -14,7 +14,10 @@ use crate::arrival::{Arrival as Place, counted_as};
 use crate::udp::Socket;
 
 /// How long a peer that was not let in is told so.
-const REFUSED: Duration = Duration::from_secs(1);
+const REFUSED: Duration = Duration::from_secs(3);
+
+/// When it is told again without having said anything, and each time twice as long after that: one that waits says nothing.
+const TOLD_AGAIN: Duration = Duration::from_millis(200);
 
 /// Peers that are told so at a time, in places of their own; more are told once.
 const MAX_REFUSED: usize = 64;
@@ -27,6 +30,8 @@ pub(super) struct Arriving {
     deadline: Duration,
     /// Its place among those that are not let in yet; `None` once it was refused, and is only told so.
     pub(super) place: Option<Place>,
+    /// When it is told so again, and how long after that.
+    again: Option<(Duration, Duration)>,
 }
 
 impl Hub {
@@ -52,7 +57,8 @@ impl Hub {
             }
         };
         let deadline = now.saturating_add(self.around.settings.connect_timeout);
-        let arriving = Arriving { transport, from, timeout: Some(now), deadline, place };
+        let arriving =
+            Arriving { transport, from, timeout: Some(now), deadline, place, again: None };
         self.add(Stage::Arriving(Box::new(arriving)));
     }
 
@@ -60,13 +66,17 @@ impl Hub {
         let Some(Entry { stage: Stage::Arriving(arriving), .. }) = self.entries.get_mut(key) else {
             return;
         };
-        let Arriving { transport, from, timeout, deadline, place } = &mut **arriving;
+        let Arriving { transport, from, timeout, deadline, place, again } = &mut **arriving;
         if timeout.is_some_and(|at| at <= now) {
             transport.handle_timeout(now);
         }
         let (mut over, late) = (false, *deadline <= now);
         if late && place.is_some() {
-            transport.refuse("it took too long");
+            return self.decided(key, Err("it took too long".to_owned()), socket, now);
+        }
+        if let Some((at, wait)) = again.filter(|(at, _)| *at <= now) {
+            transport.refuse_again();
+            *again = Some((at + 2 * wait, 2 * wait));
         }
         let mut wrong = None;
         loop {
@@ -86,7 +96,9 @@ impl Hub {
             }
         }
         socket.flush();
-        self.timers.set(key, Some(timeout.map_or(*deadline, |at| at.min(*deadline))));
+        let again = again.map(|(at, _)| at);
+        let next = [*timeout, again].into_iter().flatten().fold(*deadline, Duration::min);
+        self.timers.set(key, Some(next));
         let (from, token) = (*from, transport.take_token());
         if over || late {
             self.remove(key);
@@ -156,6 +168,7 @@ impl Hub {
                 // It is told again while it goes on, as what is told once may get lost: if they are not too many.
                 let patience = if self.refused < MAX_REFUSED { REFUSED } else { Duration::ZERO };
                 arriving.deadline = now.saturating_add(patience);
+                arriving.again = Some((now.saturating_add(TOLD_AGAIN), TOLD_AGAIN));
                 entry.stage = Stage::Arriving(arriving);
                 self.refused += 1;
                 self.work_arriving(key, socket, now);

@@ -16,7 +16,7 @@ use crate::farewell::Farewell;
 use crate::filter::{SctpFilter, Verdict};
 use crate::init::COOKIE_ECHO;
 use crate::opening::{Hello, Opening};
-use crate::packet::{ABORT, DATA, HEADER, chunks};
+use crate::packet::{ABORT, DATA, HEADER, SACK, chunks};
 use crate::{
     Init, MAX_UNADMITTED, MessageKind, Recovery, RtcSctp, SctpConfig, SctpError, SctpEvent,
     Violation, stream,
@@ -48,6 +48,8 @@ pub struct SctpTransport {
     /// Whether the peer did what ends the link, and that was told.
     faulty: bool,
     failure: Option<SctpError>,
+    /// Whether the peer knows nothing of it any more: what came before is read yet.
+    lost: bool,
     closed: bool,
     /// Whether that was told.
     told: bool,
@@ -118,6 +120,7 @@ impl SctpTransport {
             farewell: Farewell::default(),
             faulty: false,
             failure: None,
+            lost: false,
             closed: false,
             told: false,
         })
@@ -182,6 +185,11 @@ impl SctpTransport {
             }
             Side::Accepts { token: Token::Admitted, .. } => {}
             Side::Accepts { unadmitted, .. } => {
+                // All that showing a token takes.
+                let shows = |chunk: &[u8]| matches!(chunk[0], DATA | SACK | ABORT);
+                if !chunks(packet).flatten().all(shows) {
+                    return;
+                }
                 if chunks(packet).flatten().any(|chunk| chunk[0] == DATA) {
                     // More is dropped, as if the network had lost it.
                     if *unadmitted + packet.len() > MAX_UNADMITTED {
@@ -206,7 +214,7 @@ impl SctpTransport {
 
     /// The peer knows nothing of this association: it was restarted, or has ended it.
     pub fn lose(&mut self) {
-        self.closed = true;
+        self.lost = true;
     }
 
     /// What the peer shows to be let in, once that has come: empty if it shows nothing. Of who accepts.
@@ -233,6 +241,11 @@ impl SctpTransport {
         self.hang_up(Some(reason));
     }
 
+    /// Tells it once more: the peer may have nothing to say, and not have heard it.
+    pub fn refuse_again(&mut self) {
+        self.farewell.again();
+    }
+
     fn hang_up(&mut self, reason: Option<&str>) {
         (self.closed, self.told) = (true, true);
         if let Some(peer) = self.peer {
@@ -256,7 +269,8 @@ impl SctpTransport {
     fn poll(&mut self) -> Result<Option<Output>, SctpError> {
         if self.stack.panicked().is_some() {
             if std::mem::replace(&mut self.told, true) {
-                return Ok(Some(Output::Timeout(None)));
+                let last = self.farewell.poll().map(|bytes| self.transmit(bytes));
+                return Ok(Some(last.unwrap_or(Output::Timeout(None))));
             }
             self.closed = true;
             return Err(self.panicked());
@@ -280,19 +294,14 @@ impl SctpTransport {
                 return self.take_event(event);
             }
         }
+        self.closed |= self.lost;
         self.closed |= self.stack.with(|stack| stack.filter.is_closed()).unwrap_or(false);
         if self.closed && !self.told {
             self.told = true;
             return Ok(Some(Output::Closed));
         }
         if let Some(bytes) = self.poll_packet() {
-            let [source, destination] = self.way;
-            return Ok(Some(Output::Transmit(Transmit {
-                destination,
-                source,
-                bytes,
-                segment: None,
-            })));
+            return Ok(Some(self.transmit(bytes)));
         }
         if self.closed {
             return Ok(Some(Output::Timeout(None)));
@@ -304,6 +313,11 @@ impl SctpTransport {
         let at = self.stack.with(|stack| stack.sctp.poll_timeout()).flatten();
         let next = [asks, at, self.recovery.poll_timeout()].into_iter().flatten().min();
         Ok(Some(Output::Timeout(next)))
+    }
+
+    fn transmit(&self, bytes: Vec<u8>) -> Output {
+        let [source, destination] = self.way;
+        Output::Transmit(Transmit { destination, source, bytes, segment: None })
     }
 
     /// Looks at what comes before a link is open.
