@@ -145,6 +145,9 @@ impl Directory {
                 let bytes = fs::read(&path).map_err(at("read", &path))?;
                 recovery.segment(id, &bytes);
             }
+            if path.with_extension(ARCHIVED).exists() {
+                recovery.was_to_leave(id);
+            }
         }
         let found = recovery.finish();
         let files = SegmentFiles::new(folder.clone(), archived);

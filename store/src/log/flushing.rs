@@ -156,7 +156,7 @@ impl Log {
             }
             (Job::Read { .. }, Err(IoError::Unreachable(_) | IoError::NoDescriptor)) => None,
             (Job::Read { request }, Err(_)) => {
-                self.mark_damaged(request);
+                self.read_alone_or_mark(request);
                 None
             }
             // Taken out above.

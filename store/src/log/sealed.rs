@@ -39,10 +39,11 @@ impl Log {
         self.sealed_mut(segment).map(|it| it.leaving = true).is_some()
     }
 
-    /// Says that a segment was not put elsewhere.
+    /// Says that a segment was not put elsewhere. It is not compacted from now on: what was begun there may still come to its end, and
+    /// has to be the same as what is put the next time.
     pub fn stays(&mut self, segment: u64) {
         if let Some(segment) = self.sealed_mut(segment) {
-            segment.leaving = false;
+            (segment.leaving, segment.spoiled) = (false, true);
         }
     }
 

@@ -70,9 +70,13 @@ impl Log {
         {
             number = before;
         }
+        let empty = |number| self.batches.get(number).is_some_and(|batch| batch.len == 0);
+        while empty(number) {
+            number += 1;
+        }
         let request = self.request(number, READ_AHEAD);
         self.want(request);
-        true
+        request.len > 0
     }
 
     /// Whether the first batch of a request was asked for already.
@@ -194,11 +198,15 @@ impl Log {
         self.bound_thawed();
     }
 
-    pub(super) fn mark_damaged(&mut self, request: ReadRequest) {
-        if let Some(batch) = self.batches.get_mut(request.batch) {
-            self.counters.damaged_batches += 1;
-            batch.check = Check::Damaged;
+    /// A read failed: of several batches the first is asked for by itself, as any of them may be why; a batch that was is damaged.
+    pub(super) fn read_alone_or_mark(&mut self, request: ReadRequest) {
+        let Some(batch) = self.batches.get_mut(request.batch) else { return };
+        if batch.len < request.len && batch.len > 0 {
+            let alone = ReadRequest { len: batch.len, ..request };
+            return self.want(alone);
         }
+        self.counters.damaged_batches += 1;
+        batch.check = Check::Damaged;
     }
 
     /// Where batches lie that were found damaged when they were read back: segment, and bytes from its start. Their records

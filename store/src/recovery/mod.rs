@@ -165,6 +165,14 @@ impl Recovery {
         file_len.is_some_and(|file_len| format::index(index, id, file_len, header).is_ok())
     }
 
+    /// The segment that was told last was about to be put elsewhere, and what was begun there may still come to its end: it is not
+    /// compacted.
+    pub(crate) fn was_to_leave(&mut self, id: u64) {
+        if let Some(last) = self.found.segments.back_mut().filter(|last| last.id == id) {
+            last.spoiled = true;
+        }
+    }
+
     /// Takes in the next segment, which is kept elsewhere: `stub` are its first 64 bytes and its index.
     pub fn archived(&mut self, id: u64, stub: &[u8]) {
         let (header, index) = stub.split_at_checked(STEP).unwrap_or_default();

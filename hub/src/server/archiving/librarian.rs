@@ -188,7 +188,7 @@ impl Shared {
                 tracing::debug!(shard, segment, "archived");
                 Done::Persisted(persisted)
             }
-            Ok(Err(error)) if is_of_the_store(&error) => {
+            Ok(Err(error)) if may_pass(&error) => {
                 self.failed(shard, "put a segment into", &error.to_string());
                 Done::NotPut
             }
@@ -260,8 +260,7 @@ impl Shared {
     }
 }
 
-/// Whether an error may go by itself, and the segment is as good as any other.
-fn is_of_the_store(error: &ArchiveError) -> bool {
-    matches!(error, ArchiveError::Store { .. } | ArchiveError::Unmarked { .. })
-        || matches!(error, ArchiveError::Length { .. } | ArchiveError::Differs { .. })
+/// Whether an error may go by itself, as a full disk does, and the segment is as good as any other.
+fn may_pass(error: &ArchiveError) -> bool {
+    !matches!(error, ArchiveError::NoIndex { .. } | ArchiveError::Taken { .. })
 }
