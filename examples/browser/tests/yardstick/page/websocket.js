@@ -5,7 +5,7 @@ const FRAME = 16 * 1024;
 const ACK = 4;
 const SHORT = 64;
 // Bytes that may be on their way, of which the server acknowledges each 64 KiB.
-const HIGH = 512 * 1024;
+const HIGH = 256 * 1024;
 
 export async function open() {
   const address = await fetch("/websocket");
