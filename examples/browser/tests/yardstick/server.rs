@@ -1,5 +1,6 @@
 //! The server of the yardstick: a page of hand-written JavaScript, and for each that opens it a peer
-//! that moves bytes without framing or session, over WebRTC, and if it is built with them over WebSocket and WebTransport. `cargo xtask yardstick` starts it.
+//! that moves bytes without framing or session: over WebRTC, and with the feature `yardstick-links`
+//! over WebSocket and WebTransport. `cargo xtask yardstick` starts it.
 
 mod application;
 mod peer;
