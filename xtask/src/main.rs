@@ -63,8 +63,11 @@ enum Command {
         /// How often each figure is measured.
         #[arg(long, default_value_t = 5)]
         rounds: u32,
+        /// Over this kind of link.
+        #[arg(long, default_value = "webrtc")]
+        link: browser::Link,
         /// Beside the same page whose server has links over WebRTC on str0m's engine, instead.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "link")]
         str0m: bool,
     },
     /// Runs all that CI runs: format, lints, docs, tests, licences; benches and fuzz targets
@@ -168,7 +171,9 @@ fn main() -> ExitCode {
         Command::Board { headless: true } => browser::board(),
         Command::Board { headless: false } => browser::serve(false),
         Command::Rooms { built } => browser::rooms(&built),
-        Command::Yardstick { browser, rounds, str0m } => browser::measure(browser, rounds, str0m),
+        Command::Yardstick { browser, rounds, link, str0m } => {
+            browser::measure(browser, rounds, link, str0m)
+        }
         Command::Test => steps::test(),
         Command::Deny { checks } => steps::deny(&checks),
         Command::Semver { since } => steps::semver(&since),

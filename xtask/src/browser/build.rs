@@ -16,6 +16,9 @@ const PAGE: &str = "build -p deltawire-browser-demo --lib --profile wasm";
 
 const SERVERS: &str = "build --release -p deltawire-browser-demo --bins";
 
+/// The yardstick's server with its stacks for links of other kinds, which nobody else has to build.
+const YARDSTICK: &str = "--features deltawire-browser-demo/yardstick-links";
+
 /// What the page's wasm may take compressed with gzip, bytes: Deltawire with documents, both of the demo's pages, and std.
 /// Without rooms it was 333 KB, without WebTransport 322, and without documents and the board 240.
 const BUDGET: usize = 360_000;
@@ -30,8 +33,17 @@ pub(super) struct Site {
 impl Site {
     /// Builds everything, as fast as it gets.
     pub(super) fn build(compiler: &Compiler) -> anyhow::Result<Self> {
+        Self::built(compiler, SERVERS)
+    }
+
+    /// The same, and the yardstick over every kind of link.
+    pub(super) fn build_for_yardstick(compiler: &Compiler) -> anyhow::Result<Self> {
+        Self::built(compiler, &format!("{SERVERS} {YARDSTICK}"))
+    }
+
+    fn built(compiler: &Compiler, servers: &str) -> anyhow::Result<Self> {
         let folder = build_page(compiler)?;
-        run("servers", &mut cargo(SERVERS))?;
+        run("servers", &mut cargo(servers))?;
         Ok(Self { folder, programs: target().join("release") })
     }
 

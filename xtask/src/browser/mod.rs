@@ -27,7 +27,7 @@ pub(crate) use self::install::Browser;
 pub(crate) use self::modules::run_in_firefox;
 use self::report::Report;
 use self::session::Session;
-pub(crate) use self::yardstick::measure;
+pub(crate) use self::yardstick::{Link, measure};
 use crate::packages;
 use crate::processes::{Server, Stopped};
 use crate::steps::{self, target, took};

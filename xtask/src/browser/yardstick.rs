@@ -2,9 +2,11 @@
 //! (`examples/browser/tests/yardstick/`): in one browser, job by job in turn.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::build::Site;
@@ -20,6 +22,44 @@ const SIZES: [(u32, &str); 4] =
 /// How long a job may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Over which both pages are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Link {
+    Webrtc,
+    Websocket,
+    Webtransport,
+}
+
+impl Link {
+    /// What either page's address says of it.
+    fn query(self) -> &'static str {
+        match self {
+            Self::Webrtc => "",
+            Self::Websocket => "&websocket",
+            Self::Webtransport => "&webtransport",
+        }
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Webrtc => "WebRTC",
+            Self::Websocket => "WebSocket",
+            Self::Webtransport => "WebTransport",
+        })
+    }
+}
+
+/// What is measured of a page.
+#[derive(Clone, Copy)]
+struct Measure {
+    link: Link,
+    rounds: u32,
+    /// A sixteenth of everything.
+    quick: bool,
+}
+
 /// A page's figures of a job.
 #[derive(Debug, Deserialize)]
 struct Measured {
@@ -31,17 +71,22 @@ struct Measured {
 type Figures = BTreeMap<(String, String), Vec<[f64; 2]>>;
 
 /// Measures so many rounds and prints medians.
-pub(crate) fn measure(browser: Browser, rounds: u32, str0m: bool) -> anyhow::Result<()> {
+pub(crate) fn measure(
+    browser: Browser,
+    rounds: u32,
+    link: Link,
+    str0m: bool,
+) -> anyhow::Result<()> {
     browser.install()?;
-    let site = Site::build(&Compiler::get()?)?;
+    let site = Site::build_for_yardstick(&Compiler::get()?)?;
     let beside = if str0m {
         ("Deltawire with a server on str0m", site.start_on_str0m()?, FIGURES)
     } else {
         yardstick(&site)?
     };
     println!("beside {}", beside.0);
-    let figures = all(browser, &site, beside, rounds, false)?;
-    println!("\n== {browser}, medians of {rounds} rounds");
+    let figures = all(browser, &site, beside, Measure { link, rounds, quick: false })?;
+    println!("\n== {browser}, over {link}, medians of {rounds} rounds");
     print(&figures);
     Ok(())
 }
@@ -49,8 +94,10 @@ pub(crate) fn measure(browser: Browser, rounds: u32, str0m: bool) -> anyhow::Res
 /// Whether both pages give all figures. How good the figures are
 /// is not looked at: other programs may be running.
 pub(super) fn check(browser: Browser, site: &Site) -> anyhow::Result<()> {
-    println!("\n== yardstick in {browser}, quickly");
-    print(&all(browser, site, yardstick(site)?, 1, true)?);
+    // Other kinds are not built for tests.
+    let quickly = Measure { link: Link::Webrtc, rounds: 1, quick: true };
+    println!("\n== yardstick in {browser}, over {}, quickly", quickly.link);
+    print(&all(browser, site, yardstick(site)?, quickly)?);
     Ok(())
 }
 
@@ -68,8 +115,7 @@ fn all(
     browser: Browser,
     site: &Site,
     (name, server, page): Beside,
-    rounds: u32,
-    quick: bool,
+    measure: Measure,
 ) -> anyhow::Result<Figures> {
     let ours = site.start(0)?;
     let pages = [(name, server.address()? + page), ("Deltawire", ours.address()? + FIGURES)];
@@ -77,17 +123,17 @@ fn all(
     let sizes = SIZES.iter().map(|(size, _)| format!("rate-{size}"));
     let jobs: Vec<_> = sizes.chain(["echo".to_owned(), "commands".to_owned()]).collect();
     let mut figures = Figures::new();
-    for round in 0..rounds {
+    for round in 0..measure.rounds {
         for job in &jobs {
             let mut both = [None, None];
             // Neither is always the first.
             for index in [round as usize % 2, (round as usize + 1) % 2] {
                 let (name, url) = &pages[index];
-                let mut measured = one(&mut session, url, job, quick);
+                let mut measured = one(&mut session, url, job, measure);
                 // What the library is compared with may stall, as happened in Firefox; the library may not.
                 if index == YARDSTICK && measured.is_err() {
                     println!("{job} of {name} once more: {:?}", measured.err());
-                    measured = one(&mut session, url, job, quick);
+                    measured = one(&mut session, url, job, measure);
                 }
                 both[index] = Some(measured.with_context(|| format!("{job} of {name}"))?);
             }
@@ -106,10 +152,10 @@ fn one(
     session: &mut Session,
     url: &str,
     job: &str,
-    quick: bool,
+    Measure { link, quick, .. }: Measure,
 ) -> anyhow::Result<BTreeMap<String, f64>> {
     let quick = if quick { "&quick" } else { "" };
-    session.open(&format!("{url}?measure={job}{quick}"))?;
+    session.open(&format!("{url}?measure={job}{quick}{}", link.query()))?;
     let started = Instant::now();
     loop {
         let result = session.text("result")?;

@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 
 use deltawire::framing::Channel;
 
-/// Longest transport message that is sent, bytes.
-const FRAME: usize = 16 << 10;
+/// Longest message of a transport that has messages, bytes: what is longer goes in several.
+pub(crate) const FRAME: usize = 16 << 10;
 
 /// Up to this length messages are sent back.
-const ECHO: usize = 64;
+pub(crate) const ECHO: usize = 64;
 
 /// One peer's.
 pub(crate) struct Application {
@@ -29,8 +29,9 @@ struct Bulk {
 }
 
 impl Application {
-    pub(crate) fn new() -> Self {
-        let bulk = Bulk { zeros: vec![0; FRAME], size: FRAME, left: 0 };
+    /// One whose messages are not longer than this.
+    pub(crate) fn new(longest: usize) -> Self {
+        let bulk = Bulk { zeros: vec![0; longest], size: longest, left: 0 };
         Self { counted: 0, answers: VecDeque::new(), bulk }
     }
 
@@ -59,9 +60,9 @@ impl Application {
             return Some((*channel, answer));
         }
         let Bulk { zeros, size, left } = &self.bulk;
-        // A message that is longer than a frame ends with a shorter one if it has to.
+        // One that goes in several ends with a shorter one if it has to.
         let left_of_message = (left + size - 1) % size + 1;
-        (*left > 0).then(|| (Channel::Data, &zeros[..left_of_message.min(FRAME)]))
+        (*left > 0).then(|| (Channel::Data, &zeros[..left_of_message.min(zeros.len())]))
     }
 
     /// It was sent.

@@ -16,7 +16,7 @@ use quinn_udp::{RecvMeta, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use crate::application::Application;
+use crate::application::{Application, FRAME};
 
 /// Bytes on their way at a time.
 const FLIGHT: usize = 48 << 10;
@@ -49,17 +49,23 @@ struct Batch {
     destination: Option<SocketAddr>,
 }
 
+/// A socket with large buffers.
+pub(crate) fn socket() -> io::Result<(std::net::UdpSocket, UdpSocketState)> {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.set_nonblocking(true)?;
+    let state = UdpSocketState::new((&socket).into())?;
+    let _ = state.set_send_buffer_size((&socket).into(), BUFFER);
+    let _ = state.set_recv_buffer_size((&socket).into(), BUFFER);
+    Ok((socket, state))
+}
+
 impl Peer {
     /// A peer for this offer, and its answer.
     pub(crate) fn answer(
         certificate: Arc<Certificate>,
         offer: &str,
     ) -> Result<(Self, String), Error> {
-        let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        socket.set_nonblocking(true)?;
-        let state = UdpSocketState::new((&socket).into())?;
-        let _ = state.set_send_buffer_size((&socket).into(), BUFFER);
-        let _ = state.set_recv_buffer_size((&socket).into(), BUFFER);
+        let (socket, state) = socket()?;
         let local = socket.local_addr()?;
         let config = EngineConfig { mtu: MAX_MTU, ..EngineConfig::new(certificate) };
         let (engine, answer) = AnyEngine::answer(&config, &[local], offer, Duration::ZERO)?;
@@ -69,7 +75,7 @@ impl Peer {
             state,
             local,
             start: Instant::now(),
-            application: Application::new(),
+            application: Application::new(FRAME),
             open: false,
             closed: false,
             batch: Batch::default(),

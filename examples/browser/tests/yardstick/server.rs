@@ -1,8 +1,13 @@
 //! The server of the yardstick: a page of hand-written JavaScript, and for each that opens it a peer
-//! that moves bytes without framing or session. `cargo xtask yardstick` starts it.
+//! that moves bytes without framing or session: over WebRTC, and with the feature `yardstick-links`
+//! over WebSocket and WebTransport. `cargo xtask yardstick` starts it.
 
 mod application;
 mod peer;
+#[cfg(feature = "yardstick-links")]
+mod websocket;
+#[cfg(feature = "yardstick-links")]
+mod webtransport;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,15 +22,29 @@ use deltawire_browser_demo::service::Error;
 use self::peer::Peer;
 
 const INDEX: &str = include_str!("page/index.html");
-const WORKER: &str = include_str!("page/worker.js");
+const SCRIPTS: [(&str, &str); 4] = [
+    ("/worker.js", include_str!("page/worker.js")),
+    ("/webrtc.js", include_str!("page/webrtc.js")),
+    ("/websocket.js", include_str!("page/websocket.js")),
+    ("/webtransport.js", include_str!("page/webtransport.js")),
+];
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let certificate = Arc::new(Certificate::generate()?);
-    let router = Router::new()
+    let mut router = Router::new()
         .route("/", get(|| async { file("text/html; charset=utf-8", INDEX) }))
-        .route("/worker.js", get(|| async { file("text/javascript", WORKER) }))
         .route("/webrtc", post(move |offer: String| answer(certificate, offer)));
+    for (path, script) in SCRIPTS {
+        router = router.route(path, get(move || async move { file("text/javascript", script) }));
+    }
+    // These listen at ports of their own, and the page asks at which.
+    #[cfg(feature = "yardstick-links")]
+    for (path, address) in
+        [("/websocket", websocket::listen().await?), ("/webtransport", webtransport::listen()?)]
+    {
+        router = router.route(path, get(|| async { address }));
+    }
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("open http://{}/ in a browser", listener.local_addr()?);
@@ -36,15 +55,20 @@ async fn main() -> Result<(), Error> {
 async fn answer(certificate: Arc<Certificate>, offer: String) -> impl IntoResponse {
     match Peer::answer(certificate, &offer) {
         Ok((peer, answer)) => {
-            tokio::spawn(async move {
-                if let Err(error) = peer.run().await {
-                    println!("a peer ended: {error}");
-                }
-            });
+            spawn(peer.run());
             (StatusCode::CREATED, answer)
         }
         Err(error) => (StatusCode::BAD_REQUEST, error.to_string()),
     }
+}
+
+/// Has a peer run until its page is gone.
+fn spawn(peer: impl Future<Output = Result<(), Error>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(error) = peer.await {
+            println!("a peer ended: {error}");
+        }
+    });
 }
 
 /// With the headers that the demo's page has: they give its worker a finer clock.

@@ -1,27 +1,27 @@
-// Moves bytes over data channels as directly as a browser lets it: no framing, no session. One
-// message of at most FRAME bytes is one message of the channel; a longer one is cut, and put
-// together with one copy. The server is beside this folder.
-"use strict";
+// Measures what moves bytes as directly as a browser lets it: no framing, no session. The ways
+// there are beside this file, the server beside this folder. Each way gives, once it is open:
+//   command  has send() for short messages of commands, and calls onmessage
+//   up       has send() for short messages of data
+//   down     calls onmessage with those that come: whole ones, or a long one's pieces
+//   write    sends one message for as long as it is wanted, and waits for room
+import { open as webrtc } from "./webrtc.js";
+import { open as websocket } from "./websocket.js";
+import { open as webtransport } from "./webtransport.js";
 
-const FRAME = 16 * 1024;
-// What may wait in the browser, and when it says that there is room again: bytes. As in Deltawire.
-const HIGH = 256 * 1024;
-const LOW = 64 * 1024;
+let command, up, down, write;
 
-let command, up, down;
-
-self.onmessage = ({ data: { query, channels } }) => {
-  [command, up, down] = channels;
-  up.bufferedAmountLowThreshold = LOW;
+self.onmessage = ({ data: { query, kind, channels } }) => {
   const parameters = new URLSearchParams(query);
-  run(parameters.get("measure"), parameters.has("quick"))
+  // In this task, as channels lose what comes before somebody listens.
+  const opening = { webrtc, websocket, webtransport }[kind](channels);
+  run(opening, parameters.get("measure"), parameters.has("quick"))
     .then((figures) => self.postMessage({ figures, error: null }))
     .catch((error) => self.postMessage({ figures: {}, error: String(error) }));
 };
 self.postMessage("ready");
 
-async function run(job, quick) {
-  await Promise.all([command, up, down].map(open));
+async function run(opening, job, quick) {
+  ({ command, up, down, write } = await opening);
   const [kind, number] = job.split("-");
   const scale = quick ? 16 : 1;
   if (kind === "rate") return rate(Number(number), scale);
@@ -29,15 +29,6 @@ async function run(job, quick) {
   if (kind === "commands") return commands(scale);
   throw new Error(`there is no ${job}`);
 }
-
-const open = (channel) => new Promise((resolve) => {
-  channel.onopen = resolve;
-  if (channel.readyState === "open") resolve();
-});
-
-const room = () => new Promise((resolve) => {
-  up.onbufferedamountlow = resolve;
-});
 
 const message = (channel) => new Promise((resolve) => {
   channel.onmessage = ({ data }) => resolve(data);
@@ -65,24 +56,14 @@ async function send(size, count) {
   await counted;
 }
 
-// Sends the message for as long as it is wanted.
-async function write(bytes, wanted) {
-  while (wanted()) {
-    for (let start = 0; start < bytes.length; start += FRAME) {
-      if (up.bufferedAmount > HIGH - FRAME) await room();
-      up.send(bytes.subarray(start, start + FRAME));
-    }
-  }
-}
-
-// So many messages of this size, put together where they are longer than a frame.
+// So many messages of this size, put together where they come in pieces.
 function receive(size, count) {
   const whole = new Uint8Array(size);
   let at = 0;
   const done = new Promise((resolve) => {
     down.onmessage = ({ data }) => {
       if (data.byteLength < size) {
-        whole.set(new Uint8Array(data), at);
+        whole.set(data instanceof ArrayBuffer ? new Uint8Array(data) : data, at);
         at = (at + data.byteLength) % size;
         if (at > 0) return;
       }
