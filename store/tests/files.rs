@@ -390,3 +390,25 @@ fn whoever_reads_ahead_does_not_wait() {
     assert_eq!(few, 1);
     assert!(reads <= 2 * all, "{reads} reads where {all} would do");
 }
+
+#[test]
+fn what_was_dropped_is_no_more_durable_than_what_came_after() {
+    let temporary = Temporary::new("dropped");
+    let mut options = options(Durability::PageCache);
+    options.retention.per_document_records = 3;
+    let directory = Directory::open(&temporary.0, 1).unwrap();
+    let (mut files, found) = directory.shard(0).unwrap();
+    let mut log = Log::open(options, found).unwrap();
+    for n in 0..10 {
+        let frame = frame_of(doc(1), n, b"");
+        log.append(Frame::parse(&frame).unwrap(), Origin::NONE, now(0)).unwrap();
+    }
+    log.end_batch(now(0));
+    let durable = |log: &Log, at| log.is_durable(&doc(1), Position(at)).unwrap();
+    assert_eq!(log.head(&doc(1)).unwrap().first, Position(8));
+    assert!((1..=11).all(|at| !durable(&log, at)), "nothing is written");
+    drive(&mut log, &mut files, 0);
+    assert!((1..=10).all(|at| durable(&log, at)));
+    assert!(!durable(&log, 11), "there is none");
+    assert_eq!(log.is_durable(&doc(2), Position(1)), None);
+}

@@ -319,10 +319,8 @@ impl Hub {
     /// Whether a delta is as safe as the hub's durability says; `false` too if its document is not what it was.
     #[must_use]
     pub fn is_stored(&self, doc_id: &DocId, place: Place) -> bool {
-        !self.inner.volatile
-            && self
-                .head(doc_id)
-                .is_some_and(|head| head.epoch.0 == place.epoch && place.position < head.durable.0)
+        let shard = self.inner.shard(self.inner.shard_of(doc_id));
+        !self.inner.volatile && shard.is_stored(doc_id, place).unwrap_or(false)
     }
 
     /// The first position that may mean something else than it did in an earlier epoch of the document's, as

@@ -51,11 +51,7 @@ impl Hub {
             return false;
         }
         let index = self.inner.shard_of(doc_id);
-        self.until_stored(index, |shard| {
-            let head = shard.log.head(doc_id).filter(|head| head.epoch.0 == place.epoch)?;
-            Some(place.position < head.durable.0)
-        })
-        .await
+        self.until_stored(index, |shard| shard.is_stored(doc_id, place)).await
     }
 
     /// Waits until something that a shard knows of is stored. `false` when it is not known any more (`None`), or nothing is stored
@@ -140,6 +136,12 @@ fn keep_furthest(found: &mut Vec<SlowReader>, max: usize) {
 }
 
 impl Shard {
+    /// Whether a delta is stored; `None` if its document is not what it was.
+    pub(super) fn is_stored(&self, doc_id: &DocId, place: Place) -> Option<bool> {
+        self.log.head(doc_id).filter(|head| head.epoch.0 == place.epoch)?;
+        self.log.is_durable(doc_id, Position(place.position))
+    }
+
     fn slow_readers(&self, doc_id: DocId, found: &mut Vec<SlowReader>) {
         let Some(head) = self.log.head(&doc_id) else { return };
         for reader in self.readers_of(&doc_id) {

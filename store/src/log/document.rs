@@ -54,6 +54,8 @@ pub(crate) struct Document {
     pub(crate) rejected: bool,
     /// Why the last records went that did.
     pub(crate) gone: GapReason,
+    /// The number of the batch of the last that went since the log was opened: it may have gone before the disk had it.
+    pub(crate) dropped: Option<u64>,
     /// The segment with the newest item that tells of the document.
     pub(crate) mentioned: u64,
     /// The segment with the newest item that says where the document is: a record, or a note in its place.
@@ -92,6 +94,7 @@ impl Document {
             writers: Vec::new(),
             rejected: false,
             gone: GapReason::Expired,
+            dropped: None,
             mentioned: 0,
             placed: 0,
         }

@@ -261,6 +261,21 @@ impl Log {
         known.map(|known| known.until)
     }
 
+    /// Whether the record of `doc` at `at` is durable, by the policy; one that was dropped, for there being too many, may not be yet. `None` if
+    /// the document is not known.
+    #[must_use]
+    pub fn is_durable(&self, doc: &DocId, at: Position) -> Option<bool> {
+        let document = self.documents.by_id(doc)?;
+        let durable = self.durable_batch();
+        let batch = match document.entry(at) {
+            Some(entry) => Some(self.batches.number_of(entry.batch)),
+            None if at >= document.first => return Some(false),
+            // The last that went is not in front of it.
+            None => document.dropped,
+        };
+        Some(batch.is_none_or(|batch| batch < durable))
+    }
+
     /// What there is of `doc`; `None` if it is not known.
     #[must_use]
     pub fn head(&self, doc: &DocId) -> Option<Head> {

@@ -87,6 +87,9 @@ impl Log {
         self.documents.heap -= freed;
         self.counters.dropped_records += 1;
         let batch = self.batches.number_of(entry.batch);
+        if let Some(document) = self.documents.get_mut(number) {
+            document.dropped = Some(batch);
+        }
         if let Some(found) = self.batches.get_mut(batch) {
             found.live = found.live.saturating_sub(1);
             self.settle_dead(batch);
