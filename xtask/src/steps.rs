@@ -44,7 +44,7 @@ const FEATURE_SETS: [(&str, usize); 18] = [
     ("webtransport", 120),
     ("lean", 140),
     ("lean,turn", 143),
-    ("str0m", 112),
+    ("str0m", 114),
     ("websocket,signalling-client", 116),
     ("lean,signalling-client", 160),
     ("lean,signalling-server", 180),
