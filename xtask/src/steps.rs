@@ -30,12 +30,14 @@ const LIBRARY: &str = "deltawire";
 const FEATURES: &str = "--features deltawire/bulk-files,deltawire/futures,deltawire/https,deltawire/hub-archive,deltawire/metrics,deltawire/quic,deltawire/sctp,deltawire/sim,deltawire/str0m,deltawire/tcp,deltawire/turn,deltawire/unix,deltawire/webtransport";
 
 /// Sets of features that compile by themselves, and the most packages that each may bring: README has them.
-const FEATURE_SETS: [(&str, usize); 18] = [
+const FEATURE_SETS: [(&str, usize); 20] = [
     ("", 54),
     ("bulk-files", 60),
     ("documents", 60),
     ("requests", 55),
+    ("hub", 75),
     ("hub-files", 77),
+    ("hub-archive", 116),
     ("metrics", 58),
     ("tcp", 58),
     ("unix", 58),

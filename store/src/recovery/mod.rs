@@ -167,6 +167,7 @@ impl Recovery {
 
     /// The segment that was told last was about to be put elsewhere, and what was begun there may still come to its end: it is not
     /// compacted.
+    #[cfg(feature = "files")]
     pub(crate) fn was_to_leave(&mut self, id: u64) {
         if let Some(last) = self.found.segments.back_mut().filter(|last| last.id == id) {
             last.spoiled = true;
